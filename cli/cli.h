@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Commands and their options as tables. Usage text, shell completion and the
+ * man page check derive from these tables, so that they cannot disagree.
+ */
+#ifndef VNS_CLI_H
+#define VNS_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <vnetscope/base.h>
+
+enum cli_type {
+	CLI_FLAG,     /* bool */
+	CLI_STRING,   /* const char *, borrowed from argv */
+	CLI_U64,      /* uint64_t within [min, max] */
+	CLI_I64,      /* int64_t; no unit */
+	CLI_DOUBLE,   /* double within [min, max] */
+	CLI_DURATION, /* int64_t ns; "10" is seconds, else suffix ns us ms s m h */
+	CLI_CHOICE,   /* const char *, one of the words in @choices ("a|b|c") */
+	CLI_LIST,     /* struct cli_list; the option may stand several times */
+};
+
+struct cli_list {
+	const char *item[64];
+	size_t n;
+};
+
+struct cli_option {
+	char letter;        /* 0: none */
+	const char *name;   /* without "--" */
+	enum cli_type type;
+	size_t offset;      /* of the field in the command's config struct */
+	const char *arg;    /* name of the argument in the usage, NULL for flags */
+	const char *help;   /* one line */
+	const char *choices;
+	double min, max;    /* both 0: unlimited */
+};
+#define CLI_END { .name = NULL }
+
+struct cli_command {
+	const char *name;
+	const char *args;     /* synopsis of what is not an option, e.g. "TARGET..." */
+	const char *summary;  /* one line */
+	const char *detail;   /* further lines of the usage, or NULL */
+	const char *verbs;    /* "up|down|status": first argument, for completion; or NULL */
+	const struct cli_option *options;
+	/* argv[0] is the command's name. Return: enum vns_exit. */
+	int (*run)(const struct cli_command *self, int argc, char **argv);
+};
+
+/*
+ * Parse @argv by the command's table into @config (pre-filled with defaults).
+ * What is not an option goes to @rest (n_rest entries, borrowed). "--" ends options.
+ * When @stop_at_dashdash_only is false, options and arguments may mix.
+ * Return: 0 go on; 1 done (help was printed: exit 0); -1 usage error was printed: exit 2.
+ */
+int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config,
+	      char **rest, size_t max_rest, size_t *n_rest);
+
+void cli_usage(const struct cli_command *cmd, FILE *to);
+
+/* "vnetscope COMMAND: sentence" on stderr. Return: @exit_code. */
+int cli_fail(const struct cli_command *cmd, int exit_code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* All commands, terminated by a NULL entry; defined in main.c. */
+extern const struct cli_command *const cli_commands[];
+
+/* The command line as typed, for the "argv" member of JSON output. */
+extern int cli_argc;
+extern char **cli_argv;
+
+/*
+ * Interrupts: after cli_catch_interrupts() the first SIGINT or SIGTERM sets
+ * cli_interrupted, so that a measurement ends gracefully with what it has; the
+ * second one ends the program.
+ */
+extern volatile int cli_interrupted;
+void cli_catch_interrupts(void);
+
+#endif

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One line per subcommand; each is defined in cmd_NAME.c and listed in main.c. */
+#ifndef VNS_CLI_COMMANDS_H
+#define VNS_CLI_COMMANDS_H
+
+#include "cli/cli.h"
+
+#endif

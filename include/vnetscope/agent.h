@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/agent.h - the host's end of the agent protocol (doc/agent-protocol.md).
+ *
+ * One struct vns_agent is one connection (virtio-serial socket, pipes of ssh or of a child in a
+ * namespace). Every call has a time-out; a dead agent is an error (-EPIPE, -ETIMEDOUT) with one
+ * sentence, never a hang. While a call waits for its reply, streamed data that arrives (capture
+ * batches, notes) goes to the sink. Not thread-safe; one thread per connection.
+ */
+#ifndef VNETSCOPE_AGENT_H
+#define VNETSCOPE_AGENT_H
+
+#include <sys/types.h>
+
+#include <vnetscope/clock.h>
+#include <vnetscope/packet.h>
+#include <vnetscope/source.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VNS_AGENT_PROTOCOL 1
+
+/* Capabilities an agent announces. */
+#define VNS_CAP_CAPTURE   0x0001
+#define VNS_CAP_SHM       0x0002 /* ivshmem page found and mapped */
+#define VNS_CAP_PTP_KVM   0x0004
+#define VNS_CAP_EXEC      0x0008 /* lab guests only */
+#define VNS_CAP_LOAD      0x0010
+#define VNS_CAP_SAME_CLOCK_POSSIBLE 0x0020 /* boot id equals: caller compares @boot_id */
+
+struct vns_agent_iface {
+	char name[16];
+	uint8_t mac[6];
+	bool up;
+	struct vns_addr addr[8];
+	uint8_t n_addr;
+};
+
+struct vns_agent_info {
+	uint32_t protocol;
+	uint32_t caps;
+	char version[32];
+	char hostname[64];
+	char kernel[96];
+	char boot_id[40];      /* /proc/sys/kernel/random/boot_id: equal to ours = same clock */
+	char clocksource[32];
+	uint16_t n_cpu;
+	char capture_why[128]; /* why there is no VNS_CAP_CAPTURE; empty when there is */
+	struct vns_agent_iface iface[8];
+	uint8_t n_iface;
+};
+
+/** What an agent streams. Callbacks run inside vns_agent_* calls; data is borrowed. */
+struct vns_agent_sink {
+	/* @dropped: lost by the guest's kernel since the last call; @now_ns: guest clock, capture
+	 * is complete up to it */
+	void (*packets)(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
+			uint64_t dropped, int64_t now_ns);
+	void (*note)(void *ctx, const char *sentence); /* e.g. "interface eth0 went down" */
+	void *ctx;
+};
+
+struct vns_agent;
+
+/**
+ * vns_agent_attach() - speak to an agent over @rfd/@wfd (may be equal), say hello, learn what it
+ * can. @name is used in messages. Takes ownership of the descriptors, and of @child (reaped on
+ * close; 0: none). Return: 0, -EPROTO (another protocol version, named in @err), -ETIMEDOUT, ...
+ */
+int vns_agent_attach(struct vns_agent **out, const char *name, int rfd, int wfd, pid_t child,
+		     int timeout_ms, struct vns_err *err);
+void vns_agent_close(struct vns_agent *a);
+const struct vns_agent_info *vns_agent_info(const struct vns_agent *a);
+const char *vns_agent_name(const struct vns_agent *a);
+void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink);
+int vns_agent_fd(const struct vns_agent *a);
+/** Bytes received and sent so far: part of our own overhead. */
+void vns_agent_traffic(const struct vns_agent *a, uint64_t *rx, uint64_t *tx);
+
+/** vns_agent_poll() - wait up to @timeout_ms for streamed data. Return: messages, 0, -errno. */
+int vns_agent_poll(struct vns_agent *a, int timeout_ms, struct vns_err *err);
+
+/** vns_agent_exchange() - one T1..T4 over the channel itself (mode channel). */
+int vns_agent_exchange(struct vns_agent *a, struct vns_exchange *out, struct vns_err *err);
+/**
+ * vns_agent_shm_exchange() - up to @n exchanges over the ivshmem page mapped at @page
+ * (4096 bytes or more). The guest's side polls only during the call, @max_ns at most.
+ * Return: number of exchanges written to @out, or -errno.
+ */
+int vns_agent_shm_exchange(struct vns_agent *a, void *page, struct vns_exchange *out, size_t n,
+			   int64_t max_ns, struct vns_err *err);
+/** vns_agent_ptp_exchange() - guest reads /dev/ptp (host time) between two reads of its own. */
+int vns_agent_ptp_exchange(struct vns_agent *a, struct vns_exchange *out, size_t n,
+			   struct vns_err *err);
+
+/** vns_agent_capture_start() - stream decoded packets of @ifname, pre-filtered in its kernel. */
+int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,
+			    const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
+			    struct vns_err *err);
+/** vns_agent_capture_stop() - the rest is delivered to the sink before this returns. */
+int vns_agent_capture_stop(struct vns_agent *a, uint32_t capture_id, struct vns_err *err);
+
+enum vns_load_kind {
+	VNS_LOAD_MD5 = 1,  /* MD5 of a random file in a loop; @size bytes, @procs, @percent */
+	VNS_LOAD_VIDEO,    /* UDP stream of @rate_bps to @peer:@port, RTP-like */
+	VNS_LOAD_ECHO_SERVER, /* TCP and UDP echo / request-response server on @port */
+	VNS_LOAD_TCP_RR,   /* request/response to @peer:@port: @size bytes, @rate_hz (0 = max) */
+	VNS_LOAD_UDP_RR,
+	VNS_LOAD_PING,     /* ICMP echo to @peer, @rate_hz, @size payload bytes */
+	VNS_LOAD_TCP_STREAM, /* bulk to @peer:@port; @rate_bps 0 = max */
+	VNS_LOAD_UDP_SINK, /* receive and count on @port */
+};
+struct vns_load_spec {
+	uint32_t kind;
+	struct vns_addr peer;
+	uint16_t port;
+	uint16_t procs;
+	uint32_t size;
+	uint32_t percent;    /* target utilisation of one vCPU; 0 = 100 */
+	double rate_hz;
+	uint64_t rate_bps;
+	int64_t duration_ns; /* 0: until stopped */
+};
+/** What a load did so far; RR kinds: rtt as the application saw it. */
+struct vns_load_stats {
+	uint64_t ops, bytes_tx, bytes_rx, errors;
+	int64_t elapsed_ns, cpu_ns;
+	uint64_t rtt_n;
+	int64_t rtt_min_ns, rtt_max_ns;
+	double rtt_mean_ns, rtt_stddev_ns;
+	int64_t rtt_p50_ns, rtt_p95_ns, rtt_p99_ns;
+};
+int vns_agent_load_start(struct vns_agent *a, const struct vns_load_spec *spec, uint32_t *id,
+			 struct vns_err *err);
+int vns_agent_load_stats(struct vns_agent *a, uint32_t id, struct vns_load_stats *out,
+			 struct vns_err *err);
+int vns_agent_load_stop(struct vns_agent *a, uint32_t id, struct vns_load_stats *out,
+			struct vns_err *err);
+
+/** struct vns_agent_usage - the machine's and the agent's own CPU time. */
+struct vns_agent_usage {
+	int64_t at_ns;            /* guest clock */
+	uint64_t cpu_total_ns, cpu_idle_ns, cpu_steal_ns; /* all CPUs, /proc/stat */
+	uint64_t agent_cpu_ns;
+};
+int vns_agent_usage(struct vns_agent *a, struct vns_agent_usage *out, struct vns_err *err);
+
+/**
+ * vns_agent_exec() - run @argv in a lab guest (VNS_CAP_EXEC only). Output is handed over as it
+ * comes. Return: 0 with *@status = wait status, or -errno.
+ */
+int vns_agent_exec(struct vns_agent *a, char *const argv[],
+		   void (*output)(void *ctx, int fd, const void *data, size_t n), void *ctx,
+		   int timeout_ms, int *status, struct vns_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

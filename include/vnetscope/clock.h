@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/clock.h - the relation between a guest's clock and the host's.
+ *
+ * offset_ns > 0: the guest is ahead of the host. All times are on the HOST's clock unless a
+ * name says otherwise. drift_ppm > 0: the guest's clock runs fast.
+ *
+ * Theory. An exchange gives T1 (host send), T2 (guest receive), T3 (guest send), T4 (host
+ * receive). No packet arrives before it is sent, so offset <= T2-T1 and offset >= T3-T4: a
+ * hard bound (Freris, Graham, Kumar 2011: from timestamps of one path no more than that can
+ * be known of the split). Over many exchanges offset(t) is a line that stays below all upper
+ * and above all lower points (Moon, Skelly, Towsley 1999; Zhang, Liu, Xia 2002).
+ *
+ * Two kinds of interval, never mixed: [lower_ns, upper_ns] is that causality bound, certain
+ * while the clock obeys the model (piecewise linear, |rate| <= 500 ppm);
+ * [ci_lower_ns, ci_upper_ns] is a statistical 95 % confidence interval.
+ */
+#ifndef VNETSCOPE_CLOCK_H
+#define VNETSCOPE_CLOCK_H
+
+#include <vnetscope/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Where an exchange's stamps come from. */
+enum vns_clock_mode {
+	VNS_CLOCK_NONE = 0,
+	VNS_CLOCK_EXCHANGE, /* packet stamps of ICMP echo over the measured network path */
+	VNS_CLOCK_CHANNEL,  /* request/reply over the agent's own channel: another path */
+	VNS_CLOCK_SHM,      /* ivshmem page shared by host and lab guest */
+	VNS_CLOCK_PTP_KVM,  /* guest reads host time from /dev/ptp (KVM hypercall) */
+	VNS_CLOCK_SAME,     /* one clock (namespaces): offset 0 by construction */
+	VNS_CLOCK_GIVEN,    /* offset given by the user (--offset-ns) */
+	VNS_CLOCK_TRAFFIC,  /* offline: bounds from the matched traffic itself */
+	VNS_CLOCK_MODES
+};
+const char *vns_clock_mode_name(enum vns_clock_mode m); /* "exchange", "channel", "shm", ... */
+int vns_clock_mode_parse(const char *name, enum vns_clock_mode *out);
+/** True when the mode's probes cross the path that `vo` measures (split not identifiable). */
+bool vns_clock_mode_shares_path(enum vns_clock_mode m);
+
+/** struct vns_exchange - the four stamps; t1, t4 host clock, t2, t3 guest clock, ns. */
+struct vns_exchange {
+	int64_t t1_ns, t2_ns, t3_ns, t4_ns;
+};
+
+/** One-sided bounds also exist (traffic that flows one way): see vns_clock_add_bound(). */
+
+/**
+ * struct vns_clock_piece - offset(t) = offset_ns + drift_ppm * (t - from_ns) / 1e6 on
+ * [from_ns, to_ns]; within a piece the clock is taken to be linear.
+ * @step_after: true when the piece ends in a detected step
+ */
+struct vns_clock_piece {
+	int64_t from_ns, to_ns;
+	double offset_ns;
+	double drift_ppm, drift_lower_ppm, drift_upper_ppm;
+	bool step_after;
+};
+
+/** struct vns_clock_at - the relation at one instant. */
+struct vns_clock_at {
+	int64_t at_ns;
+	double offset_ns;              /* best estimate */
+	double lower_ns, upper_ns;     /* causality bound */
+	double ci_lower_ns, ci_upper_ns; /* 95 % confidence interval; equals the bound if unknown */
+	double drift_ppm;
+	bool extrapolated;             /* outside the measured span: bound widened by 500 ppm */
+};
+
+struct vns_clock; /* estimator: feed exchanges, solve, ask */
+
+int vns_clock_new(struct vns_clock **out, enum vns_clock_mode mode);
+void vns_clock_free(struct vns_clock *c);
+enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c);
+
+/**
+ * vns_clock_add() - one exchange, in order of t1. Exchanges with t4 < t1 or t3 < t2 are
+ * rejected and counted. Return: 0, 1 rejected, -ENOMEM.
+ */
+int vns_clock_add(struct vns_clock *c, const struct vns_exchange *x);
+/** vns_clock_add_bound() - offset(at) <= value (upper) or >= value (lower), from one packet. */
+int vns_clock_add_bound(struct vns_clock *c, int64_t at_ns, int64_t value_ns, bool upper);
+/** vns_clock_set_fixed() - a relation that is known: SAME (0) or GIVEN; error +-@error_ns. */
+int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, double drift_ppm,
+			double error_ns);
+
+/** vns_clock_solve() - fit all pieces to what was added so far. May be called repeatedly. */
+int vns_clock_solve(struct vns_clock *c);
+
+/** vns_clock_eval() - the relation at host time @at_ns, after vns_clock_solve(). */
+int vns_clock_eval(const struct vns_clock *c, int64_t at_ns, struct vns_clock_at *out);
+/** vns_clock_eval_guest() - the same for an instant given on the GUEST's clock. */
+int vns_clock_eval_guest(const struct vns_clock *c, int64_t guest_ns, struct vns_clock_at *out);
+
+const struct vns_clock_piece *vns_clock_pieces(const struct vns_clock *c, size_t *n);
+/**
+ * @used: accepted into the fit; @rejected: contradictory stamps, or left out of the estimate
+ * since their delay is far above the floor (they still bound).
+ */
+void vns_clock_counts(const struct vns_clock *c, uint64_t *used, uint64_t *rejected);
+
+/** One exchange as the thesis plots it: its midpoint offset and its own bound (fig 3.2). */
+struct vns_clock_sample {
+	int64_t at_ns;        /* (t1 + t4) / 2 */
+	double offset_ns;     /* ((t2 - t1) + (t3 - t4)) / 2 */
+	double lower_ns, upper_ns; /* t3 - t4, t2 - t1 */
+	int64_t rtt_ns, processing_ns; /* t4 - t1, t3 - t2 */
+	bool used;
+};
+const struct vns_clock_sample *vns_clock_samples(const struct vns_clock *c, size_t *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

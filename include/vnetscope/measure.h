@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/measure.h - results of whole measurements, as the renderers get them.
+ *
+ * One measurement is a clock relation, captures and engines together. It fills one of
+ * these structs; text, JSON, CSV and HTML are renderings of the same struct.
+ */
+#ifndef VNETSCOPE_MEASURE_H
+#define VNETSCOPE_MEASURE_H
+
+#include <vnetscope/clock.h>
+#include <vnetscope/packet.h>
+#include <vnetscope/stat.h>
+#include <vnetscope/twin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * struct vns_vo_figure - latency of one protocol in one direction over one stretch.
+ * @first: first byte's latency, corrected by the clock relation, ns
+ * @last:  last byte's latency (n may be lower: the last byte was not always found)
+ * @err_minus_ns, @err_plus_ns: clock interval: the true value of every order statistic v lies in
+ *   [v - err_minus_ns, v + err_plus_ns] (worst case over the samples)
+ * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
+ */
+struct vns_vo_figure {
+	struct vns_dist first, last;
+	double err_minus_ns, err_plus_ns;
+	double mean_err_minus_ns, mean_err_plus_ns;
+};
+
+/**
+ * struct vns_vo_sum - both directions together, free of the clock offset.
+ * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
+ *   it (at most 1 s): raw_h2g - raw_g2h; the offset cancels, a drift of 500 ppm leaves 500 ns per ms
+ * @from_directions_ns: mean of the two corrected figures of the same pairs, added
+ * @gap_error_ns: what a clock rate of 500 ppm over the mean gap can make of the difference
+ * @agrees: |mean(paired) - from_directions_ns| <= gap_error_ns + 1 ns rounding
+ */
+struct vns_vo_sum {
+	struct vns_dist paired;
+	double from_directions_ns;
+	double gap_error_ns;
+	bool agrees;
+};
+
+/** struct vns_vo_hop - one stretch of the path: host point to host point, or to the guest. */
+struct vns_vo_hop {
+	char from[32], to[32]; /* "uplink", "bridge", "tap", "guest" */
+	bool clock_free;       /* both ends on the host's clock */
+	struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_twin_counts counts[2];
+};
+
+#define VNS_VO_MAX_HOPS 8
+
+/** struct vns_vo_rtt - RTT seen at the host point towards the guest and back: for VO's share. */
+struct vns_vo_rtt {
+	struct vns_dist client_side; /* host point -> client -> host point, TCP timestamps */
+	struct vns_dist guest_side;  /* host point -> guest -> host point */
+};
+
+struct vns_vo_target {
+	char name[64];
+	char from_point[32];   /* the host point of the main figures */
+	bool tcg;
+	struct vns_clock_at clock; /* at the middle of the run */
+	enum vns_clock_mode clock_mode;
+	struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_vo_sum sum[VNS_PROTOS];
+	struct vns_twin_counts counts[2];  /* VNS_POINT_A host, VNS_POINT_B guest */
+	uint64_t capture_lost[2];
+	uint64_t evicted;
+	struct vns_vo_hop hop[VNS_VO_MAX_HOPS];
+	size_t n_hop;
+	struct vns_vo_rtt rtt;
+	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
+	double host_cpu, agent_cpu;
+	uint64_t agent_bytes;
+	char ended_early[256]; /* why this target's figures end before the run did; empty: they do not */
+	char note[512];        /* what the reader must know (assumed clock, shared path), or empty */
+};
+
+struct vns_vo_result {
+	struct vns_vo_target *target;
+	size_t n_target;
+	int64_t from_ns, to_ns;   /* of the run, host clock */
+	bool interrupted;
+};
+void vns_vo_result_free(struct vns_vo_result *r); /* frees the contents, not @r */
+
+struct vns_drift_result {
+	char target[64];
+	bool tcg;
+	enum vns_clock_mode mode;
+	struct vns_clock *clock;     /* owned; solved; samples and pieces are in it */
+	struct vns_clock_at at;      /* at the end of the measurement */
+	bool interrupted;
+	char note[512];
+};
+void vns_drift_result_free(struct vns_drift_result *r);
+
+/** struct vns_vo_offline_opts - `vo --host A --guest B`. */
+struct vns_vo_offline_opts {
+	const char *host_file, *guest_file;
+	const char *filter;
+	bool have_offset;
+	int64_t offset_ns;        /* guest ahead: positive */
+	const char *drift_file;   /* JSON written by `drift --json`; NULL: none */
+	const struct vns_addr *guest;
+	size_t n_guest;
+	int64_t window_ns;        /* 0: default */
+	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
+};
+/** vns_measure_vo_offline() - pair two capture files. Fills one target named "offline". */
+int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
+			   struct vns_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

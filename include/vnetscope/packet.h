@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/packet.h - bytes of a frame to one plain struct, decoded once.
+ *
+ * Everything downstream (RTT, twins, stages) works on struct vns_packet and never
+ * sees bytes again. Decoding never reads past the captured bytes, never allocates
+ * and never fails: what is malformed or foreign is a verdict, and is counted.
+ */
+#ifndef VNETSCOPE_PACKET_H
+#define VNETSCOPE_PACKET_H
+
+#include <vnetscope/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Link types, numbered as in pcap files (LINKTYPE_*, tcpdump.org/linktypes.html). */
+enum vns_linktype {
+	VNS_LINK_NULL = 0,       /* BSD loopback: 4 bytes family, writer's byte order */
+	VNS_LINK_ETHERNET = 1,
+	VNS_LINK_RAW_BSD = 12,   /* DLT_RAW on most systems */
+	VNS_LINK_RAW_OPENBSD = 14,
+	VNS_LINK_RAW = 101,      /* raw IP, version from the first nibble */
+	VNS_LINK_LOOP = 108,     /* OpenBSD loopback: 4 bytes family, network order */
+	VNS_LINK_LINUX_SLL = 113,
+	VNS_LINK_IPV4 = 228,
+	VNS_LINK_IPV6 = 229,
+	VNS_LINK_LINUX_SLL2 = 276,
+};
+
+/** enum vns_verdict - what decoding came to; every frame gets exactly one. */
+enum vns_verdict {
+	VNS_PKT_OK = 0,          /* network and transport header decoded */
+	VNS_PKT_NOT_IP,          /* ARP, LLDP, STP ...: fine, but nothing for us */
+	VNS_PKT_OTHER_L4,        /* IP with a transport we do not read (SCTP, ESP, IGMP ...) */
+	VNS_PKT_FRAGMENT,        /* later fragment: no transport header; addresses and ids are set */
+	VNS_PKT_CUT,             /* the capture cut a header we need */
+	VNS_PKT_MALFORMED,       /* a length or field contradicts itself */
+	VNS_PKT_BAD_LINKTYPE,    /* the link layer is not supported */
+	VNS_PKT_VERDICTS
+};
+/** vns_verdict_name() - short stable name ("ok", "not_ip", ...) for output. */
+const char *vns_verdict_name(enum vns_verdict v);
+
+/** enum vns_proto - transports the engines know; indices for small tables. */
+enum vns_proto {
+	VNS_PROTO_NONE = 0,
+	VNS_PROTO_TCP,
+	VNS_PROTO_UDP,
+	VNS_PROTO_ICMP,          /* ICMPv4 and ICMPv6 */
+	VNS_PROTOS
+};
+const char *vns_proto_name(enum vns_proto p);
+
+/* TCP flags as on the wire (RFC 9293 3.1). */
+#define VNS_TCP_FIN 0x01
+#define VNS_TCP_SYN 0x02
+#define VNS_TCP_RST 0x04
+#define VNS_TCP_PSH 0x08
+#define VNS_TCP_ACK 0x10
+#define VNS_TCP_URG 0x20
+
+/* struct vns_packet.flags */
+#define VNS_PKT_F_HAS_TS       0x0001 /* TCP timestamp option present: tsval, tsecr valid */
+#define VNS_PKT_F_FIRST_FRAG   0x0002 /* first fragment of a fragmented datagram */
+#define VNS_PKT_F_LATER_FRAG   0x0004
+#define VNS_PKT_F_VLAN         0x0008 /* at least one 802.1Q/802.1ad tag */
+#define VNS_PKT_F_DIGEST_SHORT 0x0010 /* fewer payload bytes captured than the digest wants */
+#define VNS_PKT_F_OUTGOING     0x0020 /* cooked or live capture says: sent by this host */
+#define VNS_PKT_F_OPTS_CUT     0x0040 /* TCP options cut by the snap length: no timestamp known */
+#define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
+#define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
+
+/** Payload bytes that enter the digest: what snap 96 leaves of UDP over IPv6 over Ethernet. */
+#define VNS_DIGEST_PAYLOAD_BYTES 32
+
+/**
+ * struct vns_flow_key - direction-free flow identity.
+ * Endpoint 0 is the lower of the two (address, then port, compared as bytes, then as number).
+ * @addr:   v4-mapped for IPv4
+ * @port:   host byte order; ICMP echo: the identifier in both; other ICMP: 0
+ * @ipproto: IP protocol number (6, 17, 1, 58)
+ * @family: 4 or 6
+ * @zero:   always 0, so that keys compare with memcmp
+ */
+struct vns_flow_key {
+	struct vns_addr addr[2];
+	uint16_t port[2];
+	uint8_t ipproto;
+	uint8_t family;
+	uint8_t zero[2];
+};
+
+/**
+ * struct vns_packet - one decoded frame; two cache lines; plain data.
+ *
+ * @time_ns:   capture timestamp, ns since the epoch, clock of the capture point
+ * @digest:    64-bit hash of what no hop changes: IP protocol, ports, payload length, ICMP
+ *             type/code/id/seq, TCP seq/ack/flags/timestamps, and the first
+ *             VNS_DIGEST_PAYLOAD_BYTES of payload. Not in it: TTL, checksums, MAC, VLAN, window,
+ *             DSCP, IP ID, addresses (add flow_hash for those).
+ * @flow_hash: hash of @key, the same in both directions
+ * @key, @dir: flow; dir = 0 when the packet goes from endpoint 0 to endpoint 1
+ * @wire_len, @cap_len: bytes on the wire and captured, link header included
+ * @seq, @ack, @tcp_flags, @window, @tsval, @tsecr: TCP, host byte order
+ * @payload_len: transport payload by the IP length, not by the captured bytes
+ * @ip_id:     IPv4 identification, or IPv6 fragment identification; 0 if none
+ * @frag_off:  fragment offset in bytes
+ * @icmp_id, @icmp_seq, @icmp_type, @icmp_code: ICMP and ICMPv6
+ * @proto:     enum vns_proto of the innermost packet
+ * @verdict:   enum vns_verdict; the fields above are valid as far as it says
+ * @tunnel_depth: number of tunnel headers removed (VXLAN, GRE, IP-in-IP ...)
+ * @vlan:      innermost VLAN id of the innermost packet; 0 if none
+ * @point:     capture point, set by the caller or the source (interface index in a pcapng file)
+ */
+struct vns_packet {
+	int64_t time_ns;
+	uint64_t digest;
+	uint64_t flow_hash;
+	struct vns_flow_key key;
+	uint32_t wire_len, cap_len;
+	uint32_t seq, ack;
+	uint32_t tsval, tsecr;
+	uint32_t payload_len;
+	uint32_t ip_id;
+	uint16_t window;
+	uint16_t frag_off;
+	uint16_t icmp_id, icmp_seq;
+	uint16_t flags;
+	uint16_t vlan;
+	uint8_t tcp_flags;
+	uint8_t icmp_type, icmp_code;
+	uint8_t dir;
+	uint8_t proto;
+	uint8_t verdict;
+	uint8_t tunnel_depth;
+	uint8_t ttl;
+	uint16_t point;
+	uint8_t zero[6];
+} __attribute__((aligned(64)));
+
+/** vns_packet_src() / vns_packet_dst() - borrowed pointer into @p->key. */
+static inline const struct vns_addr *vns_packet_src(const struct vns_packet *p)
+{
+	return &p->key.addr[p->dir];
+}
+static inline const struct vns_addr *vns_packet_dst(const struct vns_packet *p)
+{
+	return &p->key.addr[!p->dir];
+}
+static inline uint16_t vns_packet_sport(const struct vns_packet *p)
+{
+	return p->key.port[p->dir];
+}
+static inline uint16_t vns_packet_dport(const struct vns_packet *p)
+{
+	return p->key.port[!p->dir];
+}
+
+/**
+ * struct vns_frame - a captured frame before decoding; @data is borrowed.
+ */
+struct vns_frame {
+	int64_t time_ns;
+	const uint8_t *data;
+	uint32_t cap_len, wire_len;
+	uint32_t linktype;   /* enum vns_linktype */
+	uint16_t point;
+	uint16_t flags;      /* VNS_PKT_F_OUTGOING and VNS_PKT_F_VLAN as known from the capture */
+};
+
+/**
+ * vns_packet_decode() - decode @frame into @out (every field set).
+ * Return: @out->verdict.
+ */
+enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/source.h - where packets enter: capture files and live interfaces.
+ *
+ * Like libpcap: open with options, fetch batches, close. Offline and live share the
+ * calls, so engines cannot tell them apart.
+ */
+#ifndef VNETSCOPE_SOURCE_H
+#define VNETSCOPE_SOURCE_H
+
+#include <vnetscope/packet.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vns_source;
+
+/** Conditions vns_source_next() returns beside a count (>= 1) and -errno. */
+#define VNS_SOURCE_NONE 0 /* live: nothing arrived within the time-out */
+#define VNS_SOURCE_EOF  (-0x10000) /* file read to its end, or source closed for good */
+
+/**
+ * struct vns_source_opts - options of both kinds; zero means default.
+ * @filter:     pcap filter expression (pcap-filter(7)), NULL for all
+ * @snaplen:    live: bytes kept of each frame; 0 = 128
+ * @ring_bytes: live: size of the receive ring; 0 = 8 MiB
+ * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100
+ * @promisc:    live: promiscuous mode
+ * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
+ */
+struct vns_source_opts {
+	const char *filter;
+	uint32_t snaplen;
+	uint32_t ring_bytes;
+	int timeout_ms;
+	bool promisc;
+	int netns_fd;
+};
+
+/**
+ * struct vns_source_stats - what was read and what was lost.
+ * @frames:    frames handed out (after the filter)
+ * @filtered:  frames that did not match the filter (files only)
+ * @dropped:   live: lost by the kernel since the ring was full
+ * @bytes:     wire bytes of @frames
+ * @truncated: 1 when a file ends in the middle of a record
+ * @bad_records: records skipped since their lengths contradict the file
+ * @backwards: frames with a time stamp lower than their predecessor's at the same point
+ * @verdicts:  frames by enum vns_verdict
+ */
+struct vns_source_stats {
+	uint64_t frames, filtered, dropped, bytes;
+	uint64_t truncated, bad_records, backwards;
+	uint64_t verdicts[VNS_PKT_VERDICTS];
+};
+
+/**
+ * vns_source_open_file() - map a pcap or pcapng file ("-" reads standard input).
+ * Micro- and nanosecond magic, either byte order, pcapng with several sections,
+ * interfaces and per-interface resolution. Return: 0 or -errno with @err set.
+ */
+int vns_source_open_file(struct vns_source **out, const char *path,
+			 const struct vns_source_opts *opts, struct vns_err *err);
+
+/** vns_source_open_live() - AF_PACKET TPACKET_V3 ring on @ifname, ns software stamps. */
+int vns_source_open_live(struct vns_source **out, const char *ifname,
+			 const struct vns_source_opts *opts, struct vns_err *err);
+
+/**
+ * vns_source_next() - decode up to @max packets into @out.
+ * Return: number of packets (> 0), VNS_SOURCE_NONE, VNS_SOURCE_EOF, or -errno with @err set.
+ * Packets are copies; they stay valid. Undecodable frames are handed out too (see verdict).
+ */
+int vns_source_next(struct vns_source *s, struct vns_packet *out, size_t max,
+		    struct vns_err *err);
+
+/** vns_source_fd() - descriptor to poll for live sources; -1 for files. */
+int vns_source_fd(const struct vns_source *s);
+
+/** vns_source_stats() - counters so far; live drops are fetched from the kernel. */
+void vns_source_stats(struct vns_source *s, struct vns_source_stats *out);
+
+/**
+ * vns_source_sentence() - a message about the end of the file ("FILE is cut in the middle of
+ * record 17 at byte 4242"), or NULL when there is nothing to say. Borrowed.
+ */
+const char *vns_source_sentence(const struct vns_source *s);
+
+void vns_source_close(struct vns_source *s);
+
+struct vns_bpf_insn { uint16_t code; uint8_t jt, jf; uint32_t k; }; /* struct sock_filter */
+/**
+ * vns_filter_compile() - pcap expression to classic BPF for @linktype, by libpcap.
+ * @out is allocated; free() it. An empty or NULL expression gives one "accept all".
+ * Return: number of instructions, or -EINVAL with @err naming the expression.
+ */
+int vns_filter_compile(const char *expr, uint32_t linktype, uint32_t snaplen,
+		       struct vns_bpf_insn **out, struct vns_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

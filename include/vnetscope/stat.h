@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/stat.h - summaries of samples in bounded memory.
+ *
+ * A struct vns_dist holds exact count, minimum, maximum, mean and standard
+ * deviation, and a log-linear histogram for percentiles. Values are signed ns
+ * (a one-way latency under a wrong clock may be negative).
+ */
+#ifndef VNETSCOPE_STAT_H
+#define VNETSCOPE_STAT_H
+
+#include <vnetscope/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Largest relative error of a percentile read from the histogram (1 %). */
+#define VNS_HIST_MAX_REL_ERROR 0.01
+
+/**
+ * struct vns_hist - log-linear histogram of signed 64-bit values, sparse and growing.
+ *
+ * Each power of two is cut into 64 equal buckets, so a bucket's midpoint is within
+ * 1/128 (0.78 %) of every value in it; values with |v| < 64 are exact. Storage follows the
+ * buckets in use: a histogram of a dozen samples costs some hundred bytes.
+ */
+struct vns_hist;
+
+/**
+ * struct vns_dist - distribution of one figure. Plain data; zero-initialise or vns_dist_init().
+ * @n:    samples
+ * @min:  exact, ns; 0 when n == 0
+ * @max:  exact, ns; 0 when n == 0
+ * @mean: exact up to rounding (Welford 1962), ns
+ * @m2:   sum of squared deviations from the mean (Welford)
+ * @hist: owned; NULL until the first sample
+ * @hist_lost: samples that are not in @hist since memory ran out
+ */
+struct vns_dist {
+	uint64_t n;
+	int64_t min, max;
+	double mean, m2;
+	struct vns_hist *hist;
+	uint64_t hist_lost;
+};
+
+void vns_dist_init(struct vns_dist *d);
+void vns_dist_fini(struct vns_dist *d);
+void vns_dist_add(struct vns_dist *d, int64_t value);
+/** vns_dist_merge() - add all of @from to @into, as if its samples had been added one by one. */
+void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from);
+/** vns_dist_stddev() - sample standard deviation (n - 1), ns; 0 when n < 2. */
+double vns_dist_stddev(const struct vns_dist *d);
+/**
+ * vns_dist_quantile() - the @q quantile (0..1), nearest rank, from the histogram,
+ * clamped to [min, max]; within VNS_HIST_MAX_REL_ERROR. 0 when n == 0.
+ */
+int64_t vns_dist_quantile(const struct vns_dist *d, double q);
+/**
+ * vns_dist_buckets() - walk the histogram in ascending order.
+ * @fn gets each non-empty bucket's inclusive bounds and count.
+ */
+void vns_dist_buckets(const struct vns_dist *d,
+		      void (*fn)(void *ctx, int64_t lo, int64_t hi, uint64_t count), void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: vnetscope/twin.h - find the same packet at two capture points (VirtOCalc).
+ *
+ * Two streams of packets, point A (nearer the outside: the host) and point B (nearer the
+ * guest), each in capture order. Every packet read ends in exactly one class per point.
+ * The sample's raw difference t_B - t_A still holds the clock offset between the points;
+ * the caller corrects it (vo(host to guest) = t_guest - t_host - offset,
+ * vo(guest to host) = t_host - t_guest + offset).
+ */
+#ifndef VNETSCOPE_TWIN_H
+#define VNETSCOPE_TWIN_H
+
+#include <vnetscope/packet.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vns_point { VNS_POINT_A = 0, VNS_POINT_B = 1 };
+enum vns_direction { VNS_HOST_TO_GUEST = 0, VNS_GUEST_TO_HOST = 1, VNS_DIRECTIONS = 2 };
+
+/** enum vns_twin_class - one per packet read; they add up to `read`. */
+enum vns_twin_class {
+	VNS_TWIN_MATCHED = 0,
+	VNS_TWIN_MISSING,        /* should have been seen at the other point, was not */
+	VNS_TWIN_AMBIGUOUS,      /* several candidates, nothing tells them apart: not guessed */
+	VNS_TWIN_OUTSIDE_WINDOW, /* the other point was not captured at that time */
+	VNS_TWIN_UNDECODABLE,    /* verdict other than OK, or neither end is the guest */
+	VNS_TWIN_CLASSES
+};
+
+/**
+ * struct vns_twin_sample - one upstream packet found at the downstream point.
+ * Upstream is A for host_to_guest and B for guest_to_host: one sample for each matched packet
+ * of the upstream point.
+ * @host_ns:       time at A of the packet that holds the first byte
+ * @first_raw_ns:  t_B - t_A for the packet's first byte (uncorrected)
+ * @last_host_ns, @last_raw_ns: the same for its last byte; valid when @has_last
+ */
+struct vns_twin_sample {
+	int64_t host_ns, first_raw_ns;
+	int64_t last_host_ns, last_raw_ns;
+	uint64_t flow_hash;
+	uint32_t payload_len;
+	uint8_t proto;      /* enum vns_proto */
+	uint8_t direction;  /* enum vns_direction */
+	bool has_last;
+};
+typedef void (*vns_twin_sample_fn)(void *ctx, const struct vns_twin_sample *s);
+
+struct vns_twin_counts {
+	uint64_t read;
+	uint64_t class[VNS_TWIN_CLASSES];
+	uint64_t missing_by_proto[VNS_PROTOS];
+};
+
+/**
+ * struct vns_twin_opts
+ * @window_ns:        longest latency that is still looked for; 0 = 5 s. Bounds memory.
+ * @coarse_offset_ns: t_B - t_A to expect, right to well within @window_ns
+ * @guest, @n_guest:  the guest's addresses: tell the direction. Empty: learnt from B's packets
+ * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
+ *                    are classed as missing and counted in vns_twin_evicted()
+ */
+struct vns_twin_opts {
+	int64_t window_ns;
+	int64_t coarse_offset_ns;
+	const struct vns_addr *guest;
+	size_t n_guest;
+	size_t max_pending;
+};
+
+struct vns_twin;
+int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_twin_sample_fn fn,
+		 void *ctx, struct vns_err *err);
+void vns_twin_free(struct vns_twin *t);
+/**
+ * vns_twin_feed() - packets of one point in capture order. The points may be fed in turns of
+ * any size; feed them so that their (offset-corrected) times stay close, since what
+ * one is ahead must be remembered.
+ */
+int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n);
+/** vns_twin_advance() - live: point @p has been read up to @now_ns (its clock) though silent. */
+void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns);
+/** vns_twin_lost() - the capture at @p lost @n packets (for the report, not for the classes). */
+void vns_twin_lost(struct vns_twin *t, enum vns_point p, uint64_t n);
+/** vns_twin_finish() - no more packets: everything still pending gets its class. */
+void vns_twin_finish(struct vns_twin *t);
+void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out);
+uint64_t vns_twin_evicted(const struct vns_twin *t);
+
+/**
+ * struct vns_twin_probe - coarse offset between two captures whose clocks may differ by hours:
+ * feed the start of both, ask for the offset on which unique packets agree.
+ * Return of vns_twin_coarse_offset(): 0 with *@offset_ns = the median of t_B - t_A over packets
+ * whose identity is unique at both points, @support = their number; 1 when there are none.
+ */
+int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+			   size_t n_b, int64_t *offset_ns, size_t *support);
+/** vns_twin_learn_guest() - addresses that B's packets show to be the guest's own. */
+size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_addr *out,
+			    size_t max);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A machine that can be measured: lab guest, network namespace, ssh host, or any
+ * program that speaks the agent protocol on its pipes. One struct, filled by the kind.
+ *
+ * Specs: "NAME" or "lab:NAME"   guest of the running lab (lab:LAB/NAME for another lab)
+ *        "netns:NAME"           agent started in /run/netns/NAME
+ *        "ssh:[USER@]HOST[:PORT]"  the user's own ssh; agent binary copied to a temp folder
+ *        "pipe:COMMAND"         COMMAND run by /bin/sh speaks the protocol on its stdin/stdout
+ */
+#ifndef VNS_TARGET_H
+#define VNS_TARGET_H
+
+#include <vnetscope/agent.h>
+
+#define VNS_TARGET_MAX_POINTS 8
+
+/* Order along the path from outside to the guest. */
+enum vns_point_kind { VNS_AT_UPLINK = 0, VNS_AT_BRIDGE, VNS_AT_TAP, VNS_AT_OTHER };
+const char *vns_point_kind_name(enum vns_point_kind k);
+
+/* A place on the host where this target's packets can be captured. */
+struct vns_target_point {
+	enum vns_point_kind kind;
+	char ifname[16];
+};
+
+struct vns_target {
+	char name[64];       /* as printed: "vm1", "user@host" */
+	char spec[128];
+	struct vns_agent *agent;      /* owned */
+	char guest_ifname[16];        /* interface to capture in the guest */
+	struct vns_addr guest[16];    /* the guest's addresses on that interface */
+	size_t n_guest;
+	/* Host side. netns_fd: where the points live and probes are sent from; -1: our own. */
+	int host_netns_fd;            /* owned */
+	int host_userns_fd;           /* owned; -1 unless a rootless lab */
+	struct vns_target_point point[VNS_TARGET_MAX_POINTS]; /* by kind, outside first */
+	size_t n_point;
+	void *shm_page;               /* mapped ivshmem page, or NULL */
+	size_t shm_bytes;
+	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
+	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
+	void *priv;
+	void (*close)(struct vns_target *t); /* kind's own clean-up */
+};
+
+/*
+ * Open @spec. @agent_path: vnetscope-agent to use for netns and ssh (NULL: found beside the
+ * running program or in libexec). Return: 0 or -errno with @err.
+ */
+int vns_target_open(struct vns_target **out, const char *spec, const char *agent_path,
+		    struct vns_err *err);
+void vns_target_close(struct vns_target *t);
+
+#endif
