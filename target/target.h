@@ -12,18 +12,9 @@
 #define VNS_TARGET_H
 
 #include <vnetscope/agent.h>
+#include <vnetscope/measure.h>
 
 #define VNS_TARGET_MAX_POINTS 8
-
-/* Order along the path from outside to the guest. */
-enum vns_point_kind { VNS_AT_UPLINK = 0, VNS_AT_BRIDGE, VNS_AT_TAP, VNS_AT_OTHER };
-const char *vns_point_kind_name(enum vns_point_kind k);
-
-/* A place on the host where this target's packets can be captured. */
-struct vns_target_point {
-	enum vns_point_kind kind;
-	char ifname[16];
-};
 
 struct vns_target {
 	char name[64];       /* as printed: "vm1", "user@host" */
@@ -35,12 +26,13 @@ struct vns_target {
 	/* Host side. netns_fd: where the points live and probes are sent from; -1: our own. */
 	int host_netns_fd;            /* owned */
 	int host_userns_fd;           /* owned; -1 unless a rootless lab */
-	struct vns_target_point point[VNS_TARGET_MAX_POINTS]; /* by kind, outside first */
+	struct vns_host_point point[VNS_TARGET_MAX_POINTS]; /* by kind, outside first */
 	size_t n_point;
 	void *shm_page;               /* mapped ivshmem page, or NULL */
 	size_t shm_bytes;
 	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
 	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
+	char exclude_filter[256];     /* pcap expression for our own traffic (ssh); may be empty */
 	void *priv;
 	void (*close)(struct vns_target *t); /* kind's own clean-up */
 };
@@ -52,5 +44,8 @@ struct vns_target {
 int vns_target_open(struct vns_target **out, const char *spec, const char *agent_path,
 		    struct vns_err *err);
 void vns_target_close(struct vns_target *t);
+
+/* What lib/measure needs of @t; borrowed, valid while @t is open. */
+struct vns_subject vns_target_subject(const struct vns_target *t);
 
 #endif

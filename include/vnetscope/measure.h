@@ -8,6 +8,7 @@
 #ifndef VNETSCOPE_MEASURE_H
 #define VNETSCOPE_MEASURE_H
 
+#include <vnetscope/agent.h>
 #include <vnetscope/clock.h>
 #include <vnetscope/packet.h>
 #include <vnetscope/stat.h>
@@ -16,6 +17,41 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/** Where on the host's side of the path a capture sits; order from outside to the guest. */
+enum vns_point_kind { VNS_AT_UPLINK = 0, VNS_AT_BRIDGE, VNS_AT_TAP, VNS_AT_OTHER };
+const char *vns_point_kind_name(enum vns_point_kind k); /* "uplink", "bridge", "tap", "other" */
+
+/** struct vns_host_point - a host interface on which the guest's packets can be captured. */
+struct vns_host_point {
+	enum vns_point_kind kind;
+	char ifname[16];
+};
+
+/**
+ * struct vns_subject - one machine under measurement, as lib/measure sees it. Everything is
+ * borrowed from the target that opened it (target/target.h).
+ * @host_netns_fd: namespace of the host points, from which probes are sent too; -1: our own
+ * @point: host points, outside first
+ * @guest: the guest's addresses on @guest_ifname
+ * @shm_page: mapped ivshmem page, or NULL
+ * @same_clock: the agent runs on this very kernel: offset 0 by construction
+ * @exclude_filter: pcap expression for traffic of our own to leave out (ssh), or ""
+ */
+struct vns_subject {
+	const char *name;
+	struct vns_agent *agent;
+	int host_netns_fd;
+	const struct vns_host_point *point;
+	size_t n_point;
+	const char *guest_ifname;
+	const struct vns_addr *guest;
+	size_t n_guest;
+	void *shm_page;
+	bool same_clock;
+	bool tcg;
+	const char *exclude_filter;
+};
 
 /**
  * struct vns_vo_figure - latency of one protocol in one direction over one stretch.
