@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * lib/output: numbers, tables and the common JSON pieces, as text.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "output/json.h"
+#include "output/text.h"
+
+static void test_ns(void **state)
+{
+	static const struct {
+		double ns;
+		const char *text;
+	} cases[] = {
+		{ 0, "0 ns" },          { 1, "1 ns" },           { -7, "-7 ns" },
+		{ 999, "999 ns" },      { 1000, "1.000 us" },    { 12345, "12.35 us" },
+		{ 123400, "123.4 us" }, { 999940, "999.9 us" },  { 999960, "1.000 ms" },
+		{ -1234000, "-1.234 ms" }, { 2.5e9, "2.500 s" }, { 12345e9, "12345 s" },
+	};
+	char buf[VNS_TEXT_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_string_equal(vns_text_ns(buf, cases[i].ns), cases[i].text);
+	assert_string_equal(vns_text_signed_ns(buf, 12300), "+12.30 us");
+	assert_string_equal(vns_text_signed_ns(buf, -12300), "-12.30 us");
+	assert_string_equal(vns_text_signed_ns(buf, 0), "+0 ns");
+}
+
+static void test_counts(void **state)
+{
+	char buf[VNS_TEXT_LEN];
+
+	(void)state;
+	assert_string_equal(vns_text_count(buf, 0), "0");
+	assert_string_equal(vns_text_count(buf, 1234), "1234");
+	assert_string_equal(vns_text_count(buf, 12345), "12,345");
+	assert_string_equal(vns_text_count(buf, 1234567), "1,234,567");
+	assert_string_equal(vns_text_count(buf, UINT64_MAX), "18,446,744,073,709,551,615");
+	assert_string_equal(vns_text_share(buf, 1, 8), "12.5 %");
+	assert_string_equal(vns_text_share(buf, 1, 1000000), "< 0.1 %");
+	assert_string_equal(vns_text_share(buf, 0, 8), "0.0 %");
+	assert_string_equal(vns_text_share(buf, 0, 0), "-");
+	assert_string_equal(vns_text_bytes(buf, 1023), "1023 B");
+	assert_string_equal(vns_text_bytes(buf, 1536), "1.5 KiB");
+	assert_string_equal(vns_text_bytes(buf, UINT64_C(3) << 30), "3.0 GiB");
+}
+
+/* What @print writes to a FILE. */
+static char *printed(void (*print)(FILE *to))
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	print(f);
+	fclose(f);
+	return text;
+}
+
+static void print_table(FILE *to)
+{
+	static const char *const heads[] = { "flow", "n", "note" };
+	struct vns_table t;
+
+	vns_table_init(&t, "<><", heads);
+	vns_table_cell(&t, "a");
+	vns_table_cell(&t, "%d", 12345);
+	vns_table_cell(&t, "x");
+	vns_table_cell(&t, "longer \xc2\xb5");
+	vns_table_cell(&t, "7");
+	vns_table_cell(&t, "yy");
+	assert_int_equal(vns_table_print(&t, to), 3);
+	vns_table_fini(&t);
+}
+
+static void test_table(void **state)
+{
+	char *text = printed(print_table);
+
+	(void)state;
+	assert_string_equal(text, "flow          n  note\n"
+				  "a         12345  x\n"
+				  "longer \xc2\xb5      7  yy\n");
+	free(text);
+}
+
+static void print_stream(FILE *to)
+{
+	struct vns_json_stream s;
+	struct vns_dist d = { 0 }, none = { 0 };
+
+	for (int i = 1; i <= 100; i++)
+		vns_dist_add(&d, i);
+	vns_json_stream_begin(&s, to, json_pack("{s:s,s:[s]}", "schema", "test/1", "argv", "a\"b"));
+	vns_json_stream_array(&s, "empty");
+	vns_json_stream_array_end(&s);
+	vns_json_stream_array(&s, "items");
+	vns_json_stream_item(&s, vns_json_dist(&d));
+	vns_json_stream_item(&s, vns_json_dist(&none));
+	vns_json_stream_array_end(&s);
+	vns_json_stream_member(&s, "real", vns_json_real(0.1, 3));
+	vns_json_stream_member(&s, "nan", vns_json_real(0.0 / 0.0, 3));
+	assert_int_equal(vns_json_stream_end(&s), 0);
+	vns_dist_fini(&d);
+}
+
+static void test_stream(void **state)
+{
+	char *text = printed(print_stream);
+	json_t *doc = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	json_t *item;
+
+	(void)state;
+	assert_non_null(doc);
+	assert_non_null(strstr(text, "{\"n\": 100, \"min\": 1, \"mean\": 50.5, \"p50\": 50, "
+				     "\"p95\": 95, \"p99\": 99, \"max\": 100, \"stddev\": 29.011}"));
+	assert_non_null(strstr(text, "\"real\": 0.1"));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(doc, "argv"), 0)),
+			    "a\"b");
+	assert_int_equal(json_array_size(json_object_get(doc, "empty")), 0);
+	item = json_array_get(json_object_get(doc, "items"), 1);
+	assert_int_equal(json_integer_value(json_object_get(item, "n")), 0);
+	assert_true(json_is_null(json_object_get(item, "min")));
+	assert_true(json_is_null(json_object_get(doc, "nan")));
+	json_decref(doc);
+	free(text);
+}
+
+static void test_head(void **state)
+{
+	char *argv[] = { "vnetscope", "rtt", "\xff" };
+	json_t *head = vns_json_head("vnetscope.rtt/1", 3, argv);
+	json_t *t = vns_json_time(INT64_C(1700000000000000001)), *old = vns_json_time(-1);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(head, "schema")), "vnetscope.rtt/1");
+	assert_int_equal(json_array_size(json_object_get(head, "argv")), 3);
+	assert_int_equal(strlen(json_string_value(json_object_get(head, "run_id"))), 25);
+	assert_string_equal(json_string_value(t), "2023-11-14T22:13:20.000000001Z");
+	assert_string_equal(json_string_value(old), "1969-12-31T23:59:59.999999999Z");
+	json_decref(head);
+	json_decref(t);
+	json_decref(old);
+}
+
+/* A full disk is told, not swallowed. */
+static void test_full(void **state)
+{
+	FILE *full = fopen("/dev/full", "w");
+	struct vns_json_stream s;
+	json_t *doc = json_pack("{s:i}", "a", 1);
+
+	(void)state;
+	if (!full)
+		skip();
+	assert_true(vns_json_print(doc, full) < 0);
+	vns_json_stream_begin(&s, full, doc);
+	assert_true(vns_json_stream_end(&s) < 0);
+	fclose(full);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ns),     cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_table),  cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_head),   cmocka_unit_test(test_full),
+	};
+
+	return cmocka_run_group_tests_name("output", tests, NULL, NULL);
+}
