@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Common JSON pieces: result structs -> jansson values -> text; see json.h.
+ * Common JSON pieces: result structs -> jansson values -> text; see output.h.
  */
 #include <errno.h>
 #include <math.h>
@@ -8,7 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "output/json.h"
+#include <vnetscope/output.h>
 
 /* 15 digits are what a double holds for sure; 17 would print 0.1 as 0.10000000000000001. */
 #define REALS JSON_REAL_PRECISION(15)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Numbers and tables for people; see text.h.
+ * Numbers and tables for people; see output.h.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "output/text.h"
+#include <vnetscope/output.h>
 
 static const char *format_ns(char buf[VNS_TEXT_LEN], double ns, bool plus)
 {

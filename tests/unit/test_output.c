@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-#include "output/json.h"
-#include "output/text.h"
+#include <vnetscope/output.h>
 
 static void test_ns(void **state)
 {
