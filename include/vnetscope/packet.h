@@ -61,19 +61,25 @@ const char *vns_proto_name(enum vns_proto p);
 #define VNS_TCP_ACK 0x10
 #define VNS_TCP_URG 0x20
 
-/* struct vns_packet.flags */
+/*
+ * struct vns_packet.flags. MULTICAST, FIRST_FRAG, LATER_FRAG and LEN_GUESSED describe the
+ * innermost packet, VLAN any level. A TCP header whose options are cut still is VNS_PKT_OK.
+ */
 #define VNS_PKT_F_HAS_TS       0x0001 /* TCP timestamp option present: tsval, tsecr valid */
 #define VNS_PKT_F_FIRST_FRAG   0x0002 /* first fragment of a fragmented datagram */
 #define VNS_PKT_F_LATER_FRAG   0x0004
 #define VNS_PKT_F_VLAN         0x0008 /* at least one 802.1Q/802.1ad tag */
-#define VNS_PKT_F_DIGEST_SHORT 0x0010 /* fewer payload bytes captured than the digest wants */
+#define VNS_PKT_F_DIGEST_SHORT 0x0010 /* fewer bytes captured than the digest wants */
 #define VNS_PKT_F_OUTGOING     0x0020 /* cooked or live capture says: sent by this host */
 #define VNS_PKT_F_OPTS_CUT     0x0040 /* TCP options cut by the snap length: no timestamp known */
 #define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
 #define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
 
-/** Payload bytes that enter the digest: what snap 96 leaves of UDP over IPv6 over Ethernet. */
-#define VNS_DIGEST_PAYLOAD_BYTES 32
+/**
+ * Payload bytes that enter the digest of UDP, ICMP and unknown transports: what a snap length of
+ * 96 leaves behind Ethernet (14), two VLAN tags (8), IPv6 (40) and UDP (8), in whole words.
+ */
+#define VNS_DIGEST_PAYLOAD_BYTES 24
 
 /**
  * struct vns_flow_key - direction-free flow identity.
@@ -96,15 +102,18 @@ struct vns_flow_key {
  * struct vns_packet - one decoded frame; two cache lines; plain data.
  *
  * @time_ns:   capture timestamp, ns since the epoch, clock of the capture point
- * @digest:    64-bit hash of what no hop changes: IP protocol, ports, payload length, ICMP
- *             type/code/id/seq, TCP seq/ack/flags/timestamps, and the first
- *             VNS_DIGEST_PAYLOAD_BYTES of payload. Not in it: TTL, checksums, MAC, VLAN, window,
- *             DSCP, IP ID, addresses (add flow_hash for those).
+ * @digest:    64-bit hash of what no hop changes: IP protocol, ports, payload length, TCP
+ *             seq/ack/flags/timestamps; for the others ICMP type/code/id/seq and the first
+ *             VNS_DIGEST_PAYLOAD_BYTES of payload. Later fragments: IP ID and offset instead of
+ *             ports. Not in it: TTL, checksums, MAC, VLAN, window, DSCP, IP ID of whole packets,
+ *             addresses (add flow_hash for those). The same on every machine and run; the same
+ *             for every snap length unless VNS_PKT_F_DIGEST_SHORT says otherwise.
  * @flow_hash: hash of @key, the same in both directions
  * @key, @dir: flow; dir = 0 when the packet goes from endpoint 0 to endpoint 1
  * @wire_len, @cap_len: bytes on the wire and captured, link header included
  * @seq, @ack, @tcp_flags, @window, @tsval, @tsecr: TCP, host byte order
- * @payload_len: transport payload by the IP length, not by the captured bytes
+ * @payload_len: transport payload by the IP length, not by the captured bytes; behind a later
+ *             fragment's or an unknown transport's IP header: all that follows it
  * @ip_id:     IPv4 identification, or IPv6 fragment identification; 0 if none
  * @frag_off:  fragment offset in bytes
  * @icmp_id, @icmp_seq, @icmp_type, @icmp_code: ICMP and ICMPv6
@@ -140,6 +149,12 @@ struct vns_packet {
 	uint8_t zero[6];
 } __attribute__((aligned(64)));
 
+/**
+ * vns_flow_key_hash() - the hash that decoding leaves in @flow_hash, from a key alone.
+ * The same on every machine and in every run.
+ */
+uint64_t vns_flow_key_hash(const struct vns_flow_key *key);
+
 /** vns_packet_src() / vns_packet_dst() - borrowed pointer into @p->key. */
 static inline const struct vns_addr *vns_packet_src(const struct vns_packet *p)
 {
@@ -168,6 +183,7 @@ struct vns_frame {
 	uint32_t linktype;   /* enum vns_linktype */
 	uint16_t point;
 	uint16_t flags;      /* VNS_PKT_F_OUTGOING and VNS_PKT_F_VLAN as known from the capture */
+	uint16_t vlan;       /* id of a tag that the capture took out of the bytes (F_VLAN set) */
 };
 
 /**

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * IP payload -> transport fields, flow key, flow hash and digest of struct vns_packet.
+ *
+ * TCP (RFC 9293, timestamps RFC 7323), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), and the
+ * tunnels VXLAN (RFC 7348), Geneve (RFC 8926), GRE (RFC 2784, 2890), IP in IP (RFC 2003, 4213).
+ * The span is exactly the IP payload: its wire length is what the IP header says, so padding is
+ * already gone and lengths here are the sender's.
+ */
+#include "packet/decode.h"
+#include "packet/hash.h"
+
+enum { IPPROTO_NR_ICMP = 1, IPPROTO_NR_IPIP = 4, IPPROTO_NR_TCP = 6, IPPROTO_NR_UDP = 17,
+       IPPROTO_NR_IPV6 = 41, IPPROTO_NR_GRE = 47, IPPROTO_NR_ICMPV6 = 58 };
+
+enum { PORT_VXLAN = 4789, PORT_GENEVE = 6081 };
+
+static inline uint64_t port_word(uint16_t port0, uint16_t port1, uint8_t ipproto, uint8_t family)
+{
+	return (uint64_t)port0 << 48 | (uint64_t)port1 << 32 | (uint64_t)ipproto << 8 | family;
+}
+
+static uint64_t hash_v6(const uint8_t *a0, const uint8_t *a1, uint64_t ports)
+{
+	return vns_mix5(vns_be64(a0), vns_be64(a0 + 8), vns_be64(a1), vns_be64(a1 + 8), ports);
+}
+
+uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
+{
+	const uint8_t *a0 = key->addr[0].b, *a1 = key->addr[1].b;
+	uint64_t ports = port_word(key->port[0], key->port[1], key->ipproto, key->family);
+
+	if (key->family == 4)
+		return vns_mix2((uint64_t)vns_be32(a0 + 12) << 32 | vns_be32(a1 + 12), ports);
+	return hash_v6(a0, a1, ports);
+}
+
+/* The v4-mapped form of a address in network order, by three stores. */
+static inline void put_v4(struct vns_addr *a, const uint8_t *v4)
+{
+	static const uint8_t middle[4] = { 0, 0, 0xff, 0xff };
+
+	memcpy(a->b + 8, middle, 4);
+	memcpy(a->b + 12, v4, 4);
+}
+
+/* Key, direction and flow hash. Indexing by direction instead of branching: it is a coin toss. */
+static inline void set_key4(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
+			    uint16_t dport)
+{
+	struct vns_flow_key *key = &out->key;
+	uint64_t src = (uint64_t)vns_be32(net->src) << 16 | sport;
+	uint64_t dst = (uint64_t)vns_be32(net->dst) << 16 | dport;
+	unsigned int dir = src > dst;
+	uint64_t lo = dir ? dst : src, hi = dir ? src : dst;
+
+	out->dir = (uint8_t)dir;
+	put_v4(&key->addr[dir], net->src);
+	put_v4(&key->addr[!dir], net->dst);
+	key->port[0] = (uint16_t)lo;
+	key->port[1] = (uint16_t)hi;
+	key->ipproto = net->ipproto;
+	out->flow_hash = vns_mix2(lo >> 16 << 32 | hi >> 16,
+				  port_word((uint16_t)lo, (uint16_t)hi, net->ipproto, 4));
+}
+
+static void set_key6(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
+		     uint16_t dport)
+{
+	struct vns_flow_key *key = &out->key;
+	int order = memcmp(net->src, net->dst, 16);
+	unsigned int dir = order > 0 || (order == 0 && sport > dport);
+
+	out->dir = (uint8_t)dir;
+	memcpy(key->addr[dir].b, net->src, 16);
+	memcpy(key->addr[!dir].b, net->dst, 16);
+	key->port[dir] = sport;
+	key->port[!dir] = dport;
+	key->ipproto = net->ipproto;
+	out->flow_hash = hash_v6(dir ? net->dst : net->src, dir ? net->src : net->dst,
+				 port_word(dir ? dport : sport, dir ? sport : dport,
+					   net->ipproto, 6));
+}
+
+static inline void set_key(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
+			   uint16_t dport)
+{
+	if (likely(out->key.family == 4))
+		set_key4(out, net, sport, dport);
+	else
+		set_key6(out, net, sport, dport);
+}
+
+/*
+ * Digest of @head and @head2 and the first bytes of @payload (@len on the wire). Missing bytes
+ * count as zero; @len, which is in @head, tells a short payload from one that ends in zeros.
+ */
+static void set_digest(struct vns_packet *out, uint64_t head, uint64_t head2,
+		       const struct vns_span *payload)
+{
+	uint32_t want = payload->wire < VNS_DIGEST_PAYLOAD_BYTES ? payload->wire :
+								   VNS_DIGEST_PAYLOAD_BYTES;
+	uint64_t w[VNS_DIGEST_PAYLOAD_BYTES / 8] = { 0 };
+	uint8_t buf[VNS_DIGEST_PAYLOAD_BYTES] = { 0 };
+	const uint8_t *from = payload->p;
+
+	if (payload->cap < want) {
+		out->flags |= VNS_PKT_F_DIGEST_SHORT;
+		want = payload->cap;
+	}
+	if (want < VNS_DIGEST_PAYLOAD_BYTES) {
+		memcpy(buf, payload->p, want);
+		from = buf;
+	}
+	for (size_t i = 0; i < VNS_DIGEST_PAYLOAD_BYTES / 8; i++)
+		w[i] = vns_be64(from + 8 * i);
+	out->digest = vns_mix5(head, head2, w[0], w[1], w[2]);
+}
+
+static enum vns_proto proto_of(uint8_t ipproto)
+{
+	switch (ipproto) {
+	case IPPROTO_NR_TCP:
+		return VNS_PROTO_TCP;
+	case IPPROTO_NR_UDP:
+		return VNS_PROTO_UDP;
+	case IPPROTO_NR_ICMP:
+	case IPPROTO_NR_ICMPV6:
+		return VNS_PROTO_ICMP;
+	default:
+		return VNS_PROTO_NONE;
+	}
+}
+
+/*
+ * TCP options from @p, @cap of @len bytes readable. Only the timestamp is wanted; a broken
+ * option ends the walk as it does in the receiving stack.
+ */
+static void tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len)
+{
+	enum { END = 0, NOP = 1, TIMESTAMP = 8, TIMESTAMP_LEN = 10 };
+	uint32_t i = 0;
+
+	while (i < cap && p[i] != END) {
+		if (p[i] == NOP) {
+			i++;
+			continue;
+		}
+		if (i + 1 >= cap)
+			break;
+		if (p[i + 1] < 2 || p[i + 1] > len - i)
+			return;
+		if (p[i] == TIMESTAMP && p[i + 1] == TIMESTAMP_LEN) {
+			if (i + TIMESTAMP_LEN > cap)
+				break;
+			out->tsval = vns_be32(p + i + 2);
+			out->tsecr = vns_be32(p + i + 6);
+			out->flags |= VNS_PKT_F_HAS_TS;
+			return;
+		}
+		i += p[i + 1];
+	}
+	if (cap < len && (i >= cap || p[i] != END))
+		out->flags |= VNS_PKT_F_OPTS_CUT | VNS_PKT_F_DIGEST_SHORT;
+}
+
+static inline void tcp_digest(struct vns_packet *out, uint16_t sport, uint16_t dport)
+{
+	out->digest = vns_mix4((uint64_t)sport << 48 | (uint64_t)dport << 32 |
+				       (uint64_t)out->tcp_flags << 8 | IPPROTO_NR_TCP,
+			       (uint64_t)out->seq << 32 | out->ack,
+			       (uint64_t)out->tsval << 32 | out->tsecr, out->payload_len);
+}
+
+static enum vns_verdict tcp(struct vns_packet *out, const struct vns_span *s,
+			    const struct vns_net *net)
+{
+	/* up to and including the flags: all but the window is known from these */
+	enum { HEADER = 20, NEEDED = 14, LAYOUT_NOP_NOP_TS = 0x0101080a };
+	const uint8_t *h = s->p;
+	uint16_t sport, dport;
+	uint32_t len;
+
+	out->proto = VNS_PROTO_TCP;
+	if (unlikely(s->cap < NEEDED))
+		return vns_span_lack(s, HEADER);
+	sport = vns_be16(h);
+	dport = vns_be16(h + 2);
+	set_key(out, net, sport, dport);
+	out->seq = vns_be32(h + 4);
+	out->ack = vns_be32(h + 8);
+	out->tcp_flags = h[13];
+	len = (h[12] >> 4) * 4u;
+	if (unlikely(len < HEADER || len > s->wire))
+		return VNS_PKT_MALFORMED;
+	out->payload_len = s->wire - len;
+	if (likely(s->cap >= 32 && len == 32 && vns_be32(h + 20) == LAYOUT_NOP_NOP_TS)) {
+		out->tsval = vns_be32(h + 24);
+		out->tsecr = vns_be32(h + 28);
+		out->flags |= VNS_PKT_F_HAS_TS;
+	} else if (len > HEADER) {
+		tcp_options(out, h + HEADER, s->cap > len ? len - HEADER :
+			    s->cap > HEADER ? s->cap - HEADER : 0, len - HEADER);
+	}
+	if (likely(s->cap >= 16))
+		out->window = vns_be16(h + 14);
+	tcp_digest(out, sport, dport);
+	return VNS_PKT_OK;
+}
+
+/* Forget what belonged to the outer packet; time, lengths, point and VLAN flag stay. */
+static void enter_tunnel(struct vns_packet *out)
+{
+	memset(&out->key, 0, sizeof(out->key));
+	out->digest = 0;
+	out->flow_hash = 0;
+	out->payload_len = 0;
+	out->ip_id = 0;
+	out->frag_off = 0;
+	out->vlan = 0;
+	out->dir = 0;
+	out->proto = VNS_PROTO_NONE;
+	out->ttl = 0;
+	out->flags &= VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN;
+	out->tunnel_depth++;
+}
+
+/*
+ * Inside of a UDP payload when it carries a tunnel we know.
+ * Return: true with the verdict of the inside in *@v; false when it is plain UDP.
+ */
+static bool udp_tunnel(struct vns_packet *out, struct vns_span s, uint16_t dport,
+		       enum vns_verdict *v)
+{
+	enum { HEADER = 8, VXLAN_I = 0x08, ETHERTYPE_TEB = 0x6558 };
+	uint32_t len = HEADER;
+	uint16_t type = ETHERTYPE_TEB;
+
+	if (out->tunnel_depth == VNS_MAX_TUNNELS || s.wire < HEADER)
+		return false;
+	if (s.cap < HEADER) {
+		*v = VNS_PKT_CUT;
+		return true;
+	}
+	if (dport == PORT_VXLAN) {
+		if (!(s.p[0] & VXLAN_I))
+			return false;
+	} else {
+		len += (s.p[0] & 0x3fu) * 4;
+		type = vns_be16(s.p + 2);
+		if (s.p[0] >> 6 != 0 || len > s.wire)
+			return false;
+	}
+	enter_tunnel(out);
+	*v = VNS_PKT_CUT;
+	if (s.cap >= len) {
+		vns_span_skip(&s, len);
+		*v = vns_decode_ethertype(out, s, type);
+	}
+	return true;
+}
+
+static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const struct vns_net *net)
+{
+	enum { HEADER = 8, NEEDED = 6 };
+	uint16_t sport, dport;
+	uint32_t len;
+	enum vns_verdict v;
+
+	out->proto = VNS_PROTO_UDP;
+	if (unlikely(s.cap < NEEDED))
+		return vns_span_lack(&s, HEADER);
+	sport = vns_be16(s.p);
+	dport = vns_be16(s.p + 2);
+	len = vns_be16(s.p + 4);
+	set_key(out, net, sport, dport);
+	/* 0: jumbogram or superframe. More than the IP packet holds: only while fragmented. */
+	if (unlikely(s.wire < HEADER || (len && len < HEADER) ||
+		     (len > s.wire && !net->first_frag)))
+		return VNS_PKT_MALFORMED;
+	out->payload_len = s.wire - HEADER;
+	s.p += s.cap < HEADER ? s.cap : HEADER;
+	s.cap -= s.cap < HEADER ? s.cap : HEADER;
+	s.wire -= HEADER;
+	if (unlikely(dport == PORT_VXLAN || dport == PORT_GENEVE)) {
+		struct vns_span inner = s;
+
+		if (net->first_frag)
+			inner.wire = VNS_WIRE_UNKNOWN;
+		if (udp_tunnel(out, inner, dport, &v))
+			return v;
+	}
+	set_digest(out, (uint64_t)sport << 48 | (uint64_t)dport << 32 | IPPROTO_NR_UDP,
+		   out->payload_len, &s);
+	return VNS_PKT_OK;
+}
+
+static bool icmp_is_echo(uint8_t ipproto, uint8_t type)
+{
+	return ipproto == IPPROTO_NR_ICMP ? type == 0 || type == 8 : type == 128 || type == 129;
+}
+
+/* Every ICMP message of use has 8 bytes before its body; for echo they hold id and sequence. */
+static enum vns_verdict icmp(struct vns_packet *out, struct vns_span s, const struct vns_net *net)
+{
+	enum { HEADER = 8 };
+	uint16_t id = 0;
+	uint32_t rest;
+
+	out->proto = VNS_PROTO_ICMP;
+	if (s.cap < HEADER)
+		return vns_span_lack(&s, HEADER);
+	out->icmp_type = s.p[0];
+	out->icmp_code = s.p[1];
+	rest = vns_be32(s.p + 4);
+	if (icmp_is_echo(net->ipproto, out->icmp_type)) {
+		out->icmp_id = id = (uint16_t)(rest >> 16);
+		out->icmp_seq = (uint16_t)rest;
+	}
+	set_key(out, net, id, id);
+	vns_span_skip(&s, HEADER);
+	out->payload_len = s.wire;
+	set_digest(out, (uint64_t)out->icmp_type << 56 | (uint64_t)out->icmp_code << 48 |
+			net->ipproto, (uint64_t)rest << 32 | s.wire, &s);
+	return VNS_PKT_OK;
+}
+
+static enum vns_verdict other_l4(struct vns_packet *out, const struct vns_span *s,
+				 const struct vns_net *net)
+{
+	set_key(out, net, 0, 0);
+	out->payload_len = s->wire;
+	set_digest(out, net->ipproto, s->wire, s);
+	return VNS_PKT_OTHER_L4;
+}
+
+/* GRE version 0 without source routing. Return: length of the header, 0 when it is another. */
+static uint32_t gre_len(const uint8_t *p)
+{
+	enum { CHECKSUM = 0x8000, ROUTING = 0x4000, KEY = 0x2000, SEQ = 0x1000, VERSION = 7 };
+	uint32_t flags = vns_be16(p);
+
+	if (flags & (ROUTING | VERSION))
+		return 0;
+	return 4u + (flags & CHECKSUM ? 4 : 0) + (flags & KEY ? 4 : 0) + (flags & SEQ ? 4 : 0);
+}
+
+/* GRE, IP in IP, IPv6 in IP. */
+static enum vns_verdict ip_tunnel(struct vns_packet *out, struct vns_span s,
+				  const struct vns_net *net)
+{
+	uint32_t len = 0;
+	uint16_t type = 0;
+
+	if (net->ipproto == IPPROTO_NR_GRE) {
+		if (s.cap < 4)
+			return vns_span_lack(&s, 4);
+		len = gre_len(s.p);
+		type = vns_be16(s.p + 2);
+		if (!len)
+			return other_l4(out, &s, net);
+	}
+	if (out->tunnel_depth == VNS_MAX_TUNNELS)
+		return other_l4(out, &s, net);
+	if (s.cap < len)
+		return vns_span_lack(&s, len);
+	vns_span_skip(&s, len);
+	if (net->first_frag)
+		s.wire = VNS_WIRE_UNKNOWN;
+	enter_tunnel(out);
+	return len ? vns_decode_ethertype(out, s, type) : vns_decode_ip(out, s);
+}
+
+enum vns_verdict vns_decode_later_fragment(struct vns_packet *out, struct vns_span s,
+					   const struct vns_net *net)
+{
+	out->flags |= VNS_PKT_F_LATER_FRAG;
+	out->proto = (uint8_t)proto_of(net->ipproto);
+	out->payload_len = s.wire;
+	set_key(out, net, 0, 0);
+	set_digest(out, (uint64_t)out->ip_id << 32 | (uint64_t)out->frag_off << 8 | net->ipproto,
+		   s.wire, &s);
+	return VNS_PKT_FRAGMENT;
+}
+
+enum vns_verdict vns_decode_transport(struct vns_packet *out, struct vns_span s,
+				      const struct vns_net *net)
+{
+	if (likely(net->ipproto == IPPROTO_NR_TCP))
+		return tcp(out, &s, net);
+	switch (net->ipproto) {
+	case IPPROTO_NR_UDP:
+		return udp(out, s, net);
+	case IPPROTO_NR_ICMP:
+	case IPPROTO_NR_ICMPV6:
+		return icmp(out, s, net);
+	case IPPROTO_NR_GRE:
+	case IPPROTO_NR_IPIP:
+	case IPPROTO_NR_IPV6:
+		return ip_tunnel(out, s, net);
+	default:
+		return other_l4(out, &s, net);
+	}
+}
