@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Open something in another network namespace: enter it, open, leave. Only the
+ * calling thread moves (setns(2)); a socket stays where it was opened.
+ */
+#ifndef VNS_BASE_NETNS_H
+#define VNS_BASE_NETNS_H
+
+#include <vnetscope/base.h>
+
+/*
+ * Enter the namespace of @fd. Return: a descriptor of the former one for vns_netns_leave(),
+ * -1 when @fd <= 0 (nothing to do), or below -1: -errno of open or setns minus one; see @err.
+ */
+int vns_netns_enter(int fd, struct vns_err *err);
+/* True when vns_netns_enter() failed. */
+static inline bool vns_netns_failed(int token)
+{
+	return token < -1;
+}
+/* Go back and close @token; -1 does nothing. A thread that cannot go back is lost: abort(). */
+void vns_netns_leave(int token);
+
+#endif

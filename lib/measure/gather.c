@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Clock exchanges of one subject; see gather.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/netns.h"
+#include "measure/gather.h"
+
+#define RING         256 /* requests in flight; at 10 ms apart a reply may take 2.5 s */
+#define PAYLOAD      56  /* as ping's default, so that the probe is ordinary traffic */
+#define BURST_MAX    64
+#define SHM_BURST_NS (20 * VNS_NSEC_PER_MSEC)
+
+/* ICMP types of echo request and reply, by family. */
+#define V4_REQUEST 8
+#define V4_REPLY   0
+#define V6_REQUEST 128
+#define V6_REPLY   129
+
+struct pending {
+	struct vns_exchange x;
+	uint16_t seq;
+	bool used;
+};
+
+struct vns_gather {
+	const struct vns_subject *s;
+	struct vns_clock *clock;
+	enum vns_clock_mode mode;
+	int sock;
+	bool v6;
+	struct vns_addr peer;
+	uint16_t id, next_seq;
+	int64_t last_t1_ns;
+	struct pending ring[RING];
+};
+
+const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode mode)
+{
+	const struct vns_agent_info *info = vns_agent_info(s->agent);
+
+	switch (mode) {
+	case VNS_CLOCK_SAME:
+		return s->same_clock ? NULL : "its agent runs on another kernel, with a clock of its own";
+	case VNS_CLOCK_SHM:
+		if (!s->shm_page)
+			return "the host has no shared memory device of this guest (lab guests have one)";
+		return info->caps & VNS_CAP_SHM ? NULL : "its agent found no shared memory device";
+	case VNS_CLOCK_PTP_KVM:
+		return info->caps & VNS_CAP_PTP_KVM ? NULL :
+						      "it has no KVM virtual PTP clock (module ptp_kvm)";
+	case VNS_CLOCK_CHANNEL:
+		return NULL;
+	case VNS_CLOCK_EXCHANGE:
+		if (!(info->caps & VNS_CAP_CAPTURE))
+			return info->capture_why[0] ? info->capture_why : "its agent cannot capture";
+		if (s->n_guest == 0)
+			return "no address of it is known";
+		return s->n_point ? NULL : "no interface of this host is known to lead to it";
+	default:
+		return "this mode cannot be measured";
+	}
+}
+
+enum vns_clock_mode vns_gather_best_mode(const struct vns_subject *s)
+{
+	static const enum vns_clock_mode order[] = { VNS_CLOCK_SAME, VNS_CLOCK_SHM,
+						     VNS_CLOCK_PTP_KVM, VNS_CLOCK_CHANNEL };
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (!vns_gather_refusal(s, order[i]))
+			return order[i];
+	return VNS_CLOCK_EXCHANGE;
+}
+
+static const struct vns_addr *probe_address(const struct vns_subject *s)
+{
+	for (size_t i = 0; i < s->n_guest; i++)
+		if (vns_addr_is_v4(&s->guest[i]))
+			return &s->guest[i];
+	for (size_t i = 0; i < s->n_guest; i++)
+		if (s->guest[i].b[0] != 0xfe) /* link-local needs an interface; not used */
+			return &s->guest[i];
+	return NULL;
+}
+
+void vns_gather_filter(const struct vns_subject *s, char *to, size_t size)
+{
+	const struct vns_addr *a = probe_address(s);
+	char text[VNS_ADDR_STRLEN];
+
+	if (a)
+		snprintf(to, size, "(icmp or icmp6) and host %s", vns_addr_format(a, text));
+	else
+		snprintf(to, size, "icmp or icmp6");
+}
+
+static int open_socket(struct vns_gather *g, struct vns_err *err)
+{
+	const struct vns_addr *a = probe_address(g->s);
+	int token, code = 0;
+
+	if (!a)
+		return vns_err_set(err, -EADDRNOTAVAIL,
+				   "%s has no address that echo requests can be sent to", g->s->name);
+	g->peer = *a;
+	g->v6 = !vns_addr_is_v4(a);
+	token = vns_netns_enter(g->s->host_netns_fd, err);
+	if (vns_netns_failed(token))
+		return token + 1;
+	g->sock = g->v6 ? socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMPV6) :
+			  socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP);
+	if (g->sock < 0)
+		code = vns_err_set(err, -errno, "cannot open a raw socket for echo requests to %s: %s%s",
+				   g->s->name, strerror(errno),
+				   errno == EPERM ? " (CAP_NET_RAW is needed)" : "");
+	vns_netns_leave(token);
+	return code;
+}
+
+int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
+		    struct vns_clock *clock, struct vns_err *err)
+{
+	const char *why = vns_gather_refusal(s, mode);
+	struct vns_gather *g;
+	int code = 0;
+
+	*out = NULL;
+	if (why)
+		return vns_err_set(err, -EOPNOTSUPP, "%s: clock mode %s cannot be used: %s", s->name,
+				   vns_clock_mode_name(mode), why);
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	g->s = s;
+	g->clock = clock;
+	g->mode = mode;
+	g->sock = -1;
+	g->last_t1_ns = INT64_MIN;
+	if (getrandom(&g->id, sizeof(g->id), 0) != sizeof(g->id))
+		g->id = (uint16_t)getpid();
+	if (mode == VNS_CLOCK_EXCHANGE)
+		code = open_socket(g, err);
+	if (code) {
+		vns_gather_close(g);
+		return code;
+	}
+	*out = g;
+	return 0;
+}
+
+void vns_gather_close(struct vns_gather *g)
+{
+	if (!g)
+		return;
+	if (g->sock >= 0)
+		close(g->sock);
+	free(g);
+}
+
+static uint16_t checksum(const uint8_t *b, size_t n)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < n; i += 2)
+		sum += (uint32_t)b[i] << 8 | b[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
+}
+
+/* One echo request; the kernel fills ICMPv6's checksum. */
+static int send_request(struct vns_gather *g, struct vns_err *err)
+{
+	uint8_t msg[8 + PAYLOAD] = { g->v6 ? V6_REQUEST : V4_REQUEST };
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in to4 = { .sin_family = AF_INET };
+	uint16_t id = htons(g->id), seq = htons(g->next_seq), sum;
+	struct pending *slot = &g->ring[g->next_seq % RING];
+	uint8_t drop[256];
+	ssize_t n;
+
+	while (recv(g->sock, drop, sizeof(drop), 0) > 0)
+		; /* replies are read from the capture; keep the socket's queue empty */
+	memcpy(msg + 4, &id, 2);
+	memcpy(msg + 6, &seq, 2);
+	for (size_t i = 0; i < PAYLOAD; i++)
+		msg[8 + i] = (uint8_t)(i + g->next_seq);
+	*slot = (struct pending){ .seq = g->next_seq++, .used = true };
+	if (g->v6) {
+		memcpy(&to6.sin6_addr, g->peer.b, 16);
+		n = sendto(g->sock, msg, sizeof(msg), 0, (void *)&to6, sizeof(to6));
+	} else {
+		memcpy(&to4.sin_addr, g->peer.b + 12, 4);
+		sum = checksum(msg, sizeof(msg));
+		memcpy(msg + 2, &sum, 2);
+		n = sendto(g->sock, msg, sizeof(msg), 0, (void *)&to4, sizeof(to4));
+	}
+	if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
+		return vns_err_set(err, -errno, "cannot send an echo request to %s: %s", g->s->name,
+				   strerror(errno));
+	return 0;
+}
+
+static int add_all(struct vns_gather *g, const struct vns_exchange *x, int n)
+{
+	for (int i = 0; i < n; i++) {
+		int code = vns_clock_add(g->clock, &x[i]);
+
+		if (code < 0)
+			return code;
+	}
+	return n < 0 ? n : 0;
+}
+
+int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err)
+{
+	struct vns_exchange x[BURST_MAX];
+	size_t want = n < BURST_MAX ? n : BURST_MAX;
+	int got = 0;
+
+	switch (g->mode) {
+	case VNS_CLOCK_EXCHANGE:
+		return send_request(g, err);
+	case VNS_CLOCK_SHM:
+		got = vns_agent_shm_exchange(g->s->agent, g->s->shm_page, x, want, SHM_BURST_NS, err);
+		return add_all(g, x, got);
+	case VNS_CLOCK_PTP_KVM:
+		got = vns_agent_ptp_exchange(g->s->agent, x, want, err);
+		return add_all(g, x, got);
+	case VNS_CLOCK_CHANNEL:
+		for (size_t i = 0; i < want; i++) {
+			got = vns_agent_exchange(g->s->agent, &x[0], err);
+			if (got < 0 || (got = add_all(g, x, 1)) < 0)
+				return got;
+		}
+		return 0;
+	default:
+		return 0; /* same: nothing to exchange */
+	}
+}
+
+static void complete(struct vns_gather *g, struct pending *slot)
+{
+	const struct vns_exchange *x = &slot->x;
+
+	if (!x->t1_ns || !x->t2_ns || !x->t3_ns || !x->t4_ns)
+		return;
+	slot->used = false;
+	if (x->t1_ns <= g->last_t1_ns)
+		return; /* overtaken by a later probe: the estimator wants order */
+	g->last_t1_ns = x->t1_ns;
+	vns_clock_add(g->clock, x);
+}
+
+bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct vns_packet *p)
+{
+	struct pending *slot;
+	bool request, reply;
+
+	if (g->mode != VNS_CLOCK_EXCHANGE || p->proto != VNS_PROTO_ICMP || p->icmp_id != g->id)
+		return false;
+	request = p->icmp_type == (g->v6 ? V6_REQUEST : V4_REQUEST);
+	reply = p->icmp_type == (g->v6 ? V6_REPLY : V4_REPLY);
+	if ((!request && !reply) || !vns_addr_equal(request ? vns_packet_dst(p) : vns_packet_src(p),
+						     &g->peer))
+		return false;
+	slot = &g->ring[p->icmp_seq % RING];
+	if (!slot->used || slot->seq != p->icmp_seq)
+		return true;
+	if (point == VNS_POINT_A && request)
+		slot->x.t1_ns = p->time_ns;
+	else if (point == VNS_POINT_A)
+		slot->x.t4_ns = p->time_ns;
+	else if (request)
+		slot->x.t2_ns = p->time_ns;
+	else
+		slot->x.t3_ns = p->time_ns;
+	complete(g, slot);
+	return true;
+}
+
+size_t vns_gather_outstanding(const struct vns_gather *g)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < RING; i++)
+		n += g->ring[i].used;
+	return n;
+}

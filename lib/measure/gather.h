@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Gather clock exchanges of one subject by one mode, for drift and for vo.
+ *
+ * channel, shm, ptp_kvm: vns_gather_burst() makes whole exchanges. exchange: it sends ICMP
+ * echo requests from the host's namespace; T1 and T4 are the stamps of request and reply at the
+ * host's capture point, T2 and T3 those in the guest (thesis 3.4.1), so the caller hands
+ * every captured packet to vns_gather_packet(), which completes exchanges as they come in.
+ */
+#ifndef VNS_MEASURE_GATHER_H
+#define VNS_MEASURE_GATHER_H
+
+#include <vnetscope/measure.h>
+
+struct vns_gather;
+
+/*
+ * The mode that serves @s best: same, shm, ptp_kvm, channel (none of them crosses the measured
+ * path). exchange is never chosen while there is another; it is the user's choice, or the last one.
+ */
+enum vns_clock_mode vns_gather_best_mode(const struct vns_subject *s);
+
+/* Why @mode cannot be used with @s: a sentence, or NULL when it can. */
+const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode mode);
+
+/* Exchanges go to @clock (borrowed, of mode @mode). Return: 0 or -errno with @err. */
+int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
+		    struct vns_clock *clock, struct vns_err *err);
+void vns_gather_close(struct vns_gather *g);
+
+/* Make (or, mode exchange: send one request per call towards) @n exchanges. */
+int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err);
+
+/*
+ * One packet of @point (A: host, at the point nearest to the guest; B: guest). Return: true when
+ * it belongs to a probe of ours and must stay out of the measured traffic.
+ */
+bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct vns_packet *p);
+
+/* Probes sent whose exchange is not complete yet (mode exchange). */
+size_t vns_gather_outstanding(const struct vns_gather *g);
+
+/* pcap expression that matches mode exchange's probes of @s, for a capture of them alone. */
+void vns_gather_filter(const struct vns_subject *s, char *to, size_t size);
+
+#endif

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * A report's figures -> sentences. Only what the intervals carry is claimed: a
+ * difference between two machines is named when the sampling intervals of both
+ * medians, each widened by its clock interval, do not overlap.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include <vnetscope/output.h>
+#include "report/report.h"
+
+#define SENTENCE 512
+
+struct vns_quantile_ci vns_quantile_ci(const struct vns_dist *d, double q)
+{
+	double n = (double)d->n, half = d->n ? 1.96 * sqrt(q * (1 - q) / n) : 0;
+	struct vns_quantile_ci ci = {
+		.value = vns_dist_quantile(d, q),
+		.lower = vns_dist_quantile(d, fmax(q - half, 0)),
+		.upper = vns_dist_quantile(d, fmin(q + half, 1)),
+	};
+
+	return ci;
+}
+
+/* The protocol whose figures stand for a machine: the one with samples both ways, ICMP last. */
+static enum vns_proto main_proto(const struct vns_vo_target *t)
+{
+	static const enum vns_proto order[] = { VNS_PROTO_TCP, VNS_PROTO_UDP, VNS_PROTO_ICMP };
+
+	for (size_t i = 0; i < 3; i++)
+		if (t->fig[VNS_HOST_TO_GUEST][order[i]].first.n &&
+		    t->fig[VNS_GUEST_TO_HOST][order[i]].first.n)
+			return order[i];
+	return VNS_PROTO_NONE;
+}
+
+struct span {
+	double lower, upper;
+};
+
+/* Median with sampling and clock interval together. */
+static struct span median_span(const struct vns_vo_figure *f)
+{
+	struct vns_quantile_ci ci = vns_quantile_ci(&f->first, 0.5);
+	struct span s = { (double)ci.lower - f->err_minus_ns, (double)ci.upper + f->err_plus_ns };
+
+	return s;
+}
+
+static void say_clock(const struct vns_report_vm *vm, char *s)
+{
+	const struct vns_clock_at *at = &vm->drift->at;
+	char offset[32], lower[32], upper[32];
+
+	snprintf(s, SENTENCE,
+		 "%s: its clock is %s %s the host's (certain between %s and %s off; from %s), "
+		 "drifting %+.2f ppm.",
+		 vm->name, vns_text_ns(offset, fabs(at->offset_ns)),
+		 at->offset_ns >= 0 ? "ahead of" : "behind",
+		 vns_text_ns(lower, at->lower_ns),
+		 vns_text_ns(upper, at->upper_ns),
+		 vns_clock_mode_name(vm->drift->mode), at->drift_ppm);
+}
+
+static void say_latency(const struct vns_report_vm *vm, char *s)
+{
+	const struct vns_vo_target *t = vm->vo;
+	enum vns_proto p = main_proto(t);
+	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
+	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
+	char a[32], b[32], c[32], d[32];
+
+	if (p == VNS_PROTO_NONE) {
+		snprintf(s, SENTENCE, "%s: no packet was matched in both directions.", vm->name);
+		return;
+	}
+	snprintf(s, SENTENCE,
+		 "%s (%s): virtualisation holds a %s packet to the VM up for %s at the median and %s at "
+		 "the 99th percentile, one from the VM for %s and %s (measured at the %s).",
+		 vm->name, vm->role, vns_proto_name(p),
+		 vns_text_ns(a, (double)vns_dist_quantile(&in->first, 0.5)),
+		 vns_text_ns(b, (double)vns_dist_quantile(&in->first, 0.99)),
+		 vns_text_ns(c, (double)vns_dist_quantile(&out->first, 0.5)),
+		 vns_text_ns(d, (double)vns_dist_quantile(&out->first, 0.99)),
+		 t->from_point);
+}
+
+static void say_share(const struct vns_report_vm *vm, char *s)
+{
+	const struct vns_vo_target *t = vm->vo;
+	double vo = t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.mean +
+		    t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.mean;
+	double all = t->rtt.client_side.mean + t->rtt.guest_side.mean;
+	char a[32], b[32];
+
+	snprintf(s, SENTENCE,
+		 "%s: TCP sees a mean RTT of %s (%llu samples, both halves of the path added); the two "
+		 "directions of virtualisation are %s of it, %.0f %%.",
+		 vm->name, vns_text_ns(a, all),
+		 (unsigned long long)t->rtt.guest_side.n, vns_text_ns(b, vo),
+		 100 * vo / all);
+}
+
+static void say_comparison(const struct vns_report_vm *yard, const struct vns_report_vm *vm, char *s)
+{
+	enum vns_proto p = main_proto(vm->vo);
+	const struct vns_vo_figure *a = &yard->vo->fig[VNS_HOST_TO_GUEST][p];
+	const struct vns_vo_figure *b = &vm->vo->fig[VNS_HOST_TO_GUEST][p];
+	struct span sa = median_span(a), sb = median_span(b);
+	double ratio = (double)vns_dist_quantile(&b->first, 0.5) /
+		       fmax((double)vns_dist_quantile(&a->first, 0.5), 1);
+
+	if (sa.upper >= sb.lower && sb.upper >= sa.lower)
+		snprintf(s, SENTENCE,
+			 "%s against %s: the intervals of the %s medians towards the VM overlap, so this run "
+			 "shows no difference between them.",
+			 vm->name, yard->name, vns_proto_name(p));
+	else
+		snprintf(s, SENTENCE,
+			 "%s against %s: the %s median towards the VM is %.2f times as long, and the intervals "
+			 "(sampling and clock) do not overlap.",
+			 vm->name, yard->name, vns_proto_name(p), ratio);
+}
+
+static void say_sum(const struct vns_report *r, char *s)
+{
+	size_t checked = 0, agree = 0;
+
+	for (size_t i = 0; i < r->n_vm; i++) {
+		for (int p = 1; r->vm[i].vo && p < VNS_PROTOS; p++) {
+			if (r->vm[i].vo->sum[p].paired.n == 0)
+				continue;
+			checked++;
+			agree += r->vm[i].vo->sum[p].agrees;
+		}
+	}
+	snprintf(s, SENTENCE,
+		 "Self-check: in %zu of %zu cases the two directions add up to the sum that needs no clock.",
+		 agree, checked);
+}
+
+static bool has_share(const struct vns_vo_target *t)
+{
+	return t->rtt.client_side.n && t->rtt.guest_side.n &&
+	       t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.n &&
+	       t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.n;
+}
+
+void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, const char *sentence),
+			void *ctx)
+{
+	char s[SENTENCE];
+
+	if (r->tcg)
+		line(ctx, "These guests run under TCG (software emulation): the figures show that the "
+			  "measurement works and what is slow here, not what KVM would give.");
+	for (size_t i = 0; i < r->n_vm; i++) {
+		const struct vns_report_vm *vm = &r->vm[i];
+
+		if (vm->drift) {
+			say_clock(vm, s);
+			line(ctx, s);
+		}
+		if (!vm->vo)
+			continue;
+		say_latency(vm, s);
+		line(ctx, s);
+		if (has_share(vm->vo)) {
+			say_share(vm, s);
+			line(ctx, s);
+		}
+		if (vm->vo->ended_early[0])
+			line(ctx, vm->vo->ended_early);
+	}
+	for (size_t i = 1; i < r->n_vm; i++) {
+		if (!r->vm[0].vo || !r->vm[i].vo || main_proto(r->vm[i].vo) == VNS_PROTO_NONE ||
+		    main_proto(r->vm[0].vo) == VNS_PROTO_NONE)
+			continue;
+		say_comparison(&r->vm[0], &r->vm[i], s);
+		line(ctx, s);
+	}
+	say_sum(r, s);
+	line(ctx, s);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Measured results -> one self-contained HTML page, and a plain-language reading
+ * that the terminal and the page share.
+ */
+#ifndef VNS_REPORT_H
+#define VNS_REPORT_H
+
+#include <stdio.h>
+
+#include <vnetscope/measure.h>
+
+/* One machine in a report; everything borrowed. */
+struct vns_report_vm {
+	const char *name;
+	const char *role;                    /* "idle", "hashing (MD5)", "streaming 1,450 kbit/s" */
+	const struct vns_drift_result *drift; /* may be NULL */
+	const struct vns_vo_target *vo;       /* may be NULL */
+};
+
+struct vns_report {
+	const char *title;
+	const char *host;     /* kernel, CPUs: one line */
+	const char *lab;      /* guests, accelerator: one line */
+	const char *command;  /* what was typed */
+	int64_t at_ns;        /* when the run began */
+	int64_t duration_ns;
+	bool tcg;
+	const struct vns_report_vm *vm;
+	size_t n_vm;
+};
+
+/*
+ * The reading: one call of @line for each sentence. The first VM is the yardstick the others
+ * are compared with; a difference is only claimed when the intervals do not overlap.
+ */
+void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, const char *sentence),
+			void *ctx);
+
+/* The main table as aligned text. */
+void vns_report_table(const struct vns_report *r, FILE *to);
+
+/* The page. Write errors are left in @to (ferror). */
+void vns_report_html(const struct vns_report *r, FILE *to);
+
+/* A quantile with the interval that sampling leaves (order statistics, 95 %). */
+struct vns_quantile_ci {
+	int64_t value, lower, upper;
+};
+
+/*
+ * vns_quantile_ci() - @q of @d, and the values at the ranks n q -+ 1.96 sqrt(n q (1 - q))
+ * (binomial, normal approximation; David & Nagaraja, Order Statistics, 7.1). Holds for independent
+ * samples; packets of one burst are not quite, so read it as a lower limit of the width.
+ */
+struct vns_quantile_ci vns_quantile_ci(const struct vns_dist *d, double q);
+
+#endif

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * A report's figures -> one aligned table for the terminal.
+ */
+#include <vnetscope/output.h>
+#include "report/report.h"
+
+static void interval_cell(struct vns_table *t, double minus_ns, double plus_ns)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "-%s +%s", vns_text_ns(a, minus_ns), vns_text_ns(b, plus_ns));
+}
+
+static void clock_rows(struct vns_table *t, const struct vns_report *r)
+{
+	for (size_t i = 0; i < r->n_vm; i++) {
+		const struct vns_drift_result *d = r->vm[i].drift;
+		char buf[VNS_TEXT_LEN];
+
+		if (!d)
+			continue;
+		vns_table_cell(t, "%s", r->vm[i].name);
+		vns_table_cell(t, "%s", r->vm[i].role);
+		vns_table_cell(t, "%s", vns_clock_mode_name(d->mode));
+		vns_table_cell(t, "%s", vns_text_signed_ns(buf, d->at.offset_ns));
+		interval_cell(t, d->at.offset_ns - d->at.lower_ns, d->at.upper_ns - d->at.offset_ns);
+		vns_table_cell(t, "%+.2f ppm", d->at.drift_ppm);
+	}
+}
+
+static void vo_row(struct vns_table *t, const struct vns_report_vm *vm, int dir, int p)
+{
+	const struct vns_vo_figure *f = &vm->vo->fig[dir][p];
+	struct vns_quantile_ci ci = vns_quantile_ci(&f->first, 0.5);
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", vm->name);
+	vns_table_cell(t, "%s", dir == VNS_HOST_TO_GUEST ? "to VM" : "from VM");
+	vns_table_cell(t, "%s", vns_proto_name((enum vns_proto)p));
+	vns_table_cell(t, "%s", vns_text_count(a, f->first.n));
+	vns_table_cell(t, "%s", vns_text_ns(a, (double)f->first.min));
+	vns_table_cell(t, "%s", vns_text_ns(a, (double)ci.value));
+	vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)ci.lower),
+		       vns_text_ns(b, (double)ci.upper));
+	vns_table_cell(t, "%s", vns_text_ns(a, (double)vns_dist_quantile(&f->first, 0.95)));
+	vns_table_cell(t, "%s", vns_text_ns(a, (double)vns_dist_quantile(&f->first, 0.99)));
+	vns_table_cell(t, "%s", vns_text_ns(a, f->first.mean));
+	interval_cell(t, f->err_minus_ns, f->err_plus_ns);
+}
+
+static void rtt_rows(struct vns_table *t, const struct vns_report_vm *vm)
+{
+	const struct vns_dist *half[] = { &vm->vo->rtt.guest_side, &vm->vo->rtt.client_side };
+	char a[VNS_TEXT_LEN];
+
+	for (int i = 0; i < 2; i++) {
+		if (!half[i]->n)
+			continue;
+		vns_table_cell(t, "%s", vm->name);
+		vns_table_cell(t, "%s - %s - %s", vm->vo->from_point, i ? "client" : "VM",
+			       vm->vo->from_point);
+		vns_table_cell(t, "%s", vns_text_count(a, half[i]->n));
+		vns_table_dist(t, half[i]);
+	}
+}
+
+static void print_and_drop(struct vns_table *t, const char *title, FILE *to)
+{
+	fprintf(to, "\n%s\n", title);
+	vns_table_print(t, to);
+	vns_table_fini(t);
+}
+
+void vns_report_table(const struct vns_report *r, FILE *to)
+{
+	struct vns_table t;
+
+	vns_table_init(&t, "<<<>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
+						       "certain within", "drift" });
+	clock_rows(&t, r);
+	print_and_drop(&t, "Clock of each VM against the host's (+: ahead)", to);
+
+	vns_table_init(&t, "<<<>>>>>>>>", (const char *[]){ "VM", "way", "proto", "packets", "min", "p50",
+							   "p50 (95 %)", "p95", "p99", "mean",
+							   "clock interval" });
+	for (size_t i = 0; i < r->n_vm; i++)
+		for (int dir = 0; r->vm[i].vo && dir < VNS_DIRECTIONS; dir++)
+			for (int p = 1; p < VNS_PROTOS; p++)
+				if (r->vm[i].vo->fig[dir][p].first.n)
+					vo_row(&t, &r->vm[i], dir, p);
+	print_and_drop(&t, "Latency that virtualisation adds, by VM, direction and protocol", to);
+
+	vns_table_init(&t, "<<>>>>>>>", (const char *[]){ "VM", "path", "samples", "min", "mean", "p50",
+							 "p95", "p99", "max" });
+	for (size_t i = 0; i < r->n_vm; i++)
+		if (r->vm[i].vo)
+			rtt_rows(&t, &r->vm[i]);
+	print_and_drop(&t, "RTT that TCP itself sees (time stamps, passive)", to);
+}
