@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Raw twin samples, clock relation -> figures with clock intervals; the sum of both
+ * directions that needs no clock, and the check against it.
+ *
+ * Signs (requirements.md): offset > 0, the guest is ahead.
+ *   vo(host to guest) = t_guest - t_host - offset =  raw - offset
+ *   vo(guest to host) = t_host - t_guest + offset = -raw + offset
+ * With the true offset anywhere in [lower, upper], a host_to_guest value v may truly be
+ * as low as v - (upper - offset) and as high as v + (offset - lower); guest_to_host mirrors it.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/vo_figures.h"
+
+#define CELL_NS     (50 * VNS_NSEC_PER_MSEC) /* relation evaluated at cell borders, chord between */
+#define PAIR_MAX_NS VNS_NSEC_PER_SEC         /* a reply belongs to a request at most that old */
+#define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
+#define PAIR_SLOTS  65536                    /* flows remembered for pairing, direct mapped */
+
+void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s)
+{
+	struct vns_vo_samples *all = ctx;
+	int64_t last_host = s->last_host_ns - s->host_ns, last_raw = s->last_raw_ns - s->first_raw_ns;
+	bool last_fits = llabs(last_host) <= INT32_MAX && llabs(last_raw) <= INT32_MAX;
+	struct vns_vo_sample *to;
+
+	if (all->n == all->cap) {
+		size_t cap = all->cap ? all->cap * 2 : 4096;
+		void *more = realloc(all->at, cap * sizeof(*all->at));
+
+		if (!more) {
+			all->lost++;
+			return;
+		}
+		all->at = more;
+		all->cap = cap;
+	}
+	to = &all->at[all->n];
+	*to = (struct vns_vo_sample){
+		.host_ns = s->host_ns,
+		.raw_ns = s->first_raw_ns,
+		.last_host_ns = last_fits ? (int32_t)last_host : 0,
+		.last_raw_ns = last_fits ? (int32_t)last_raw : 0,
+		.flow = (uint32_t)(s->flow_hash ^ s->flow_hash >> 32),
+		.proto = s->proto,
+		.direction = s->direction,
+		.has_last = s->has_last && last_fits,
+	};
+	all->last_lost += s->has_last && !last_fits;
+	all->unsorted |= all->n && to[-1].host_ns > to->host_ns;
+	all->n++;
+}
+
+void vns_vo_samples_free(struct vns_vo_samples *s)
+{
+	free(s->at);
+	*s = (struct vns_vo_samples){ 0 };
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct vns_vo_sample *x = a, *y = b;
+
+	return (x->host_ns > y->host_ns) - (x->host_ns < y->host_ns);
+}
+
+/*
+ * The relation over one cell of time. Within a piece the estimate is a line, the upper
+ * bound is convex and the lower concave in t (extremes over a set of lines), so chords
+ * between the cell's borders are exact for the first and never too narrow for the others.
+ */
+struct cell {
+	const struct vns_clock *clock;
+	int64_t from_ns;
+	struct vns_clock_at a, b;
+	bool linear, filled;
+};
+
+static void cell_fill(struct cell *c, int64_t t)
+{
+	double expect;
+
+	c->from_ns = t - (t % CELL_NS);
+	vns_clock_eval(c->clock, c->from_ns, &c->a);
+	vns_clock_eval(c->clock, c->from_ns + CELL_NS, &c->b);
+	expect = c->a.offset_ns + c->a.drift_ppm * 1e-6 * (double)CELL_NS;
+	c->linear = fabs(c->b.offset_ns - expect) < 1 && c->a.extrapolated == c->b.extrapolated;
+	c->filled = true;
+}
+
+static double chord(double a, double b, double share)
+{
+	return a + (b - a) * share;
+}
+
+static struct vns_clock_at cell_eval(struct cell *c, int64_t t)
+{
+	struct vns_clock_at at;
+	double share;
+
+	if (!c->filled || t < c->from_ns || t >= c->from_ns + CELL_NS)
+		cell_fill(c, t);
+	if (!c->linear) {
+		vns_clock_eval(c->clock, t, &at);
+		return at;
+	}
+	share = (double)(t - c->from_ns) / (double)CELL_NS;
+	at = c->a;
+	at.at_ns = t;
+	at.offset_ns = chord(c->a.offset_ns, c->b.offset_ns, share);
+	at.lower_ns = chord(c->a.lower_ns, c->b.lower_ns, share);
+	at.upper_ns = chord(c->a.upper_ns, c->b.upper_ns, share);
+	return at;
+}
+
+/* The corrected latency of one raw difference. */
+static double corrected(int64_t raw_ns, double offset_ns, unsigned direction)
+{
+	double d = (double)raw_ns - offset_ns;
+
+	return direction == VNS_HOST_TO_GUEST ? d : -d;
+}
+
+static void widen(struct vns_vo_figure *f, const struct vns_clock_at *at, unsigned direction)
+{
+	double below = at->offset_ns - at->lower_ns, above = at->upper_ns - at->offset_ns;
+	double minus = direction == VNS_HOST_TO_GUEST ? above : below;
+	double plus = direction == VNS_HOST_TO_GUEST ? below : above;
+	double n = (double)f->first.n; /* this sample included */
+
+	f->err_minus_ns = fmax(f->err_minus_ns, minus);
+	f->err_plus_ns = fmax(f->err_plus_ns, plus);
+	f->mean_err_minus_ns += (minus - f->mean_err_minus_ns) / n;
+	f->mean_err_plus_ns += (plus - f->mean_err_plus_ns) / n;
+}
+
+static void add_figure(struct cell *c, const struct vns_vo_sample *s, struct vns_vo_figure *f)
+{
+	struct vns_clock_at at = cell_eval(c, s->host_ns);
+
+	vns_dist_add(&f->first, llround(corrected(s->raw_ns, at.offset_ns, s->direction)));
+	widen(f, &at, s->direction);
+	if (!s->has_last)
+		return;
+	at = cell_eval(c, s->host_ns + s->last_host_ns);
+	vns_dist_add(&f->last,
+		     llround(corrected(s->raw_ns + s->last_raw_ns, at.offset_ns, s->direction)));
+}
+
+/* Latest host_to_guest sample of a flow; a slot taken over by another flow is just forgotten. */
+struct pair_slot {
+	const struct vns_vo_sample *request;
+};
+
+struct pair_sums {
+	double in, out, gap;
+	uint64_t n;
+};
+
+static void add_pair(struct cell *c, const struct vns_vo_sample *in, const struct vns_vo_sample *out,
+		     struct vns_vo_sum *sum, struct pair_sums *acc)
+{
+	struct vns_clock_at at_in = cell_eval(c, in->host_ns), at_out = cell_eval(c, out->host_ns);
+
+	vns_dist_add(&sum->paired, in->raw_ns - out->raw_ns);
+	acc->in += corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
+	acc->out += corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
+	acc->gap += (double)(out->host_ns - in->host_ns);
+	acc->n++;
+}
+
+static int add_sums(struct cell *c, const struct vns_vo_samples *s, struct vns_vo_sum *sum)
+{
+	struct pair_slot *slot = calloc(PAIR_SLOTS, sizeof(*slot));
+	struct pair_sums acc[VNS_PROTOS] = { 0 };
+
+	if (!slot)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n; i++) {
+		const struct vns_vo_sample *x = &s->at[i];
+		struct pair_slot *p = &slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
+
+		if (x->direction == VNS_HOST_TO_GUEST) {
+			p->request = x;
+		} else if (p->request && p->request->flow == x->flow &&
+			   x->host_ns - p->request->host_ns <= PAIR_MAX_NS) {
+			add_pair(c, p->request, x, &sum[x->proto], &acc[x->proto]);
+			p->request = NULL; /* one reply each: the first */
+		}
+	}
+	free(slot);
+	for (int p = 0; p < VNS_PROTOS; p++) {
+		double n = (double)acc[p].n;
+
+		if (!acc[p].n)
+			continue;
+		sum[p].from_directions_ns = (acc[p].in + acc[p].out) / n;
+		sum[p].gap_error_ns = acc[p].gap / n * MAX_PPM * 1e-6;
+		sum[p].agrees = fabs(sum[p].paired.mean - sum[p].from_directions_ns) <=
+				sum[p].gap_error_ns + 1;
+	}
+	return 0;
+}
+
+int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
+		   struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
+		   struct vns_vo_sum sum[VNS_PROTOS])
+{
+	struct cell c = { .clock = clock };
+
+	if (s->unsorted && s->n)
+		qsort(s->at, s->n, sizeof(*s->at), by_time);
+	s->unsorted = false;
+	for (size_t i = 0; i < s->n; i++)
+		add_figure(&c, &s->at[i], &fig[s->at[i].direction][s->at[i].proto]);
+	return sum ? add_sums(&c, s, sum) : 0;
+}
+
+static void figures_fini(struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS])
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			vns_dist_fini(&fig[d][p].first);
+			vns_dist_fini(&fig[d][p].last);
+		}
+	}
+}
+
+void vns_vo_target_fini(struct vns_vo_target *t)
+{
+	figures_fini(t->fig);
+	for (size_t i = 0; i < t->n_hop; i++)
+		figures_fini(t->hop[i].fig);
+	for (int p = 0; p < VNS_PROTOS; p++)
+		vns_dist_fini(&t->sum[p].paired);
+	vns_dist_fini(&t->rtt.client_side);
+	vns_dist_fini(&t->rtt.guest_side);
+}
+
+void vns_vo_result_free(struct vns_vo_result *r)
+{
+	for (size_t i = 0; i < r->n_target; i++)
+		vns_vo_target_fini(&r->target[i]);
+	free(r->target);
+	*r = (struct vns_vo_result){ 0 };
+}
+
+void vns_drift_result_free(struct vns_drift_result *r)
+{
+	vns_clock_free(r->clock);
+	r->clock = NULL;
+}
