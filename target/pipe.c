@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Target "pipe:COMMAND": any program that speaks the agent protocol on its pipes, run by
+ * /bin/sh. For transports we do not know (docker exec, a serial console's socat, qemu-user).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "target/internal.h"
+
+#define HELLO_TIMEOUT_MS 10000
+
+int vns_target_open_pipe(struct vns_target *t, const char *command, struct vns_err *err)
+{
+	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
+	struct vns_agent *agent = NULL;
+	struct vns_err why = { "" };
+	struct vns_child child;
+	char words[256];
+	int ret;
+
+	if (!*command)
+		return vns_err_set(err, -EINVAL, "pipe: a command must follow, as in pipe:COMMAND");
+	ret = vns_child_spawn(&child, argv, -1, err);
+	if (ret)
+		return ret;
+	snprintf(t->name, sizeof(t->name), "pipe:%.*s", (int)strcspn(command, " "), command);
+	ret = vns_agent_attach(&agent, t->name, child.rfd, child.wfd, child.pid, HELLO_TIMEOUT_MS,
+			       &why);
+	child.rfd = child.wfd = -1;
+	child.pid = 0;
+	if (ret) {
+		vns_child_last_words(&child, words, sizeof(words));
+		vns_err_set(err, ret, "%s%s%s%s", why.text, *words ? " (it said: " : "", words,
+			    *words ? ")" : "");
+	} else {
+		vns_target_adopt(t, agent, NULL);
+	}
+	vns_child_end(&child);
+	return ret;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Where a guest that is reached over the network passes on this very host: its tap, the
+ * bridge above it and the bridge's way out.
+ *
+ * in: the MAC addresses that the guest's agent reports; out: t->point.
+ *
+ * Asked of rtnetlink(7), which answers for the caller's network namespace (sysfs shows
+ * the namespace it was mounted in). A bridge's forwarding table (AF_BRIDGE neighbours)
+ * names the port behind which it has heard the address; without a bridge the neighbour
+ * table names the tap. The way out is a port of the bridge that is no virtual pair, tap
+ * or bridge itself.
+ */
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "target/internal.h"
+
+#define MAX_INTERFACES       256
+#define REPLY_TIMEOUT_S 2
+
+struct link {
+	int index, master;
+	char name[16];
+	char kind[16]; /* "tun", "bridge", "veth", ... ; "" for hardware */
+	bool up;
+};
+
+struct search {
+	const struct vns_agent_info *info;
+	const char *guest_ifname;
+	struct link link[MAX_INTERFACES];
+	size_t n_link;
+	int port;      /* interface behind which the guest was heard; 0: none */
+	bool bridged;
+};
+
+typedef void (*on_message)(struct search *s, const struct nlmsghdr *h);
+
+static struct rtattr *find_attr(struct rtattr *a, int len, int type)
+{
+	for (; RTA_OK(a, len); a = RTA_NEXT(a, len))
+		if ((a->rta_type & NLA_TYPE_MASK) == type)
+			return a;
+	return NULL;
+}
+
+/* One dump request; every reply message goes to @take. */
+static int dump(struct search *s, uint16_t type, uint8_t family, on_message take)
+{
+	struct {
+		struct nlmsghdr h;
+		union {
+			struct ifinfomsg link;
+			struct ndmsg neigh;
+		} body;
+	} req = { .h = { .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
+	struct timeval limit = { .tv_sec = REPLY_TIMEOUT_S };
+	_Alignas(struct nlmsghdr) char buf[32768];
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	bool done = false;
+
+	if (fd < 0)
+		return -errno;
+	req.body.link.ifi_family = family;
+	req.h.nlmsg_len = NLMSG_LENGTH(type == RTM_GETLINK ? sizeof(req.body.link) :
+							      sizeof(req.body.neigh));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (send(fd, &req, req.h.nlmsg_len, 0) < 0)
+		done = true;
+	while (!done) {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		int left = (int)n;
+
+		if (n <= 0)
+			break;
+		for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, left);
+		     h = NLMSG_NEXT(h, left)) {
+			if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+				done = true;
+			else
+				take(s, h);
+		}
+	}
+	close(fd);
+	return 0;
+}
+
+static void take_link(struct search *s, const struct nlmsghdr *h)
+{
+	struct ifinfomsg *i = NLMSG_DATA(h);
+	int len = (int)IFLA_PAYLOAD(h);
+	struct rtattr *name = find_attr(IFLA_RTA(i), len, IFLA_IFNAME);
+	struct rtattr *master = find_attr(IFLA_RTA(i), len, IFLA_MASTER);
+	struct rtattr *info = find_attr(IFLA_RTA(i), len, IFLA_LINKINFO), *kind = NULL;
+	struct link *l = &s->link[s->n_link];
+
+	if (s->n_link == MAX_INTERFACES || !name)
+		return;
+	if (info)
+		kind = find_attr(RTA_DATA(info), (int)RTA_PAYLOAD(info), IFLA_INFO_KIND);
+	*l = (struct link){ .index = i->ifi_index, .up = i->ifi_flags & IFF_UP };
+	if (master)
+		memcpy(&l->master, RTA_DATA(master), sizeof(l->master));
+	snprintf(l->name, sizeof(l->name), "%s", (const char *)RTA_DATA(name));
+	snprintf(l->kind, sizeof(l->kind), "%s", kind ? (const char *)RTA_DATA(kind) : "");
+	s->n_link++;
+}
+
+static const struct link *link_of(const struct search *s, int index)
+{
+	for (size_t k = 0; index > 0 && k < s->n_link; k++)
+		if (s->link[k].index == index)
+			return &s->link[k];
+	return NULL;
+}
+
+/* The agent's chosen interface only: another one of the guest may hang on another bridge. */
+static bool is_guest_mac(const struct search *s, const void *mac)
+{
+	for (size_t k = 0; k < s->info->n_iface; k++)
+		if (strcmp(s->info->iface[k].name, s->guest_ifname) == 0)
+			return memcmp(s->info->iface[k].mac, mac, 6) == 0;
+	return false;
+}
+
+static void take_neighbour(struct search *s, const struct nlmsghdr *h)
+{
+	struct ndmsg *n = NLMSG_DATA(h);
+	int len = (int)NLMSG_PAYLOAD(h, sizeof(*n));
+	struct rtattr *mac = find_attr((struct rtattr *)((char *)n + NLMSG_ALIGN(sizeof(*n))), len,
+				       NDA_LLADDR);
+	const struct link *l = link_of(s, n->ndm_ifindex);
+
+	if (s->port || !l || !mac || RTA_PAYLOAD(mac) != 6 || !is_guest_mac(s, RTA_DATA(mac)))
+		return;
+	if (n->ndm_family == AF_BRIDGE) {
+		/* NUD_PERMANENT is the port's own address, not one heard behind it. */
+		if (!l->master || (n->ndm_state & NUD_PERMANENT))
+			return;
+		s->bridged = true;
+	} else if (strcmp(l->kind, "tun") != 0) {
+		return;
+	}
+	s->port = n->ndm_ifindex;
+}
+
+static void add_point(struct vns_target *t, enum vns_point_kind kind, const struct link *l)
+{
+	struct vns_host_point *p = &t->point[t->n_point];
+
+	if (!l || t->n_point == VNS_TARGET_MAX_POINTS)
+		return;
+	p->kind = kind;
+	snprintf(p->ifname, sizeof(p->ifname), "%s", l->name);
+	t->n_point++;
+}
+
+static const struct link *uplink_of(const struct search *s, int bridge, int port)
+{
+	static const char *const inner[] = { "tun", "veth", "bridge", "dummy" };
+
+	for (size_t k = 0; k < s->n_link; k++) {
+		const struct link *l = &s->link[k];
+		bool outward = l->master == bridge && l->index != port && l->up;
+
+		for (size_t i = 0; outward && i < sizeof(inner) / sizeof(inner[0]); i++)
+			outward = strcmp(l->kind, inner[i]) != 0;
+		if (outward)
+			return l;
+	}
+	return NULL;
+}
+
+void vns_target_find_points(struct vns_target *t)
+{
+	struct search s = { .info = vns_agent_info(t->agent), .guest_ifname = t->guest_ifname };
+	const struct link *port;
+
+	if (dump(&s, RTM_GETLINK, AF_UNSPEC, take_link))
+		return;
+	dump(&s, RTM_GETNEIGH, AF_BRIDGE, take_neighbour);
+	if (!s.port)
+		dump(&s, RTM_GETNEIGH, AF_UNSPEC, take_neighbour);
+	port = link_of(&s, s.port);
+	if (!port)
+		return;
+	if (s.bridged) {
+		add_point(t, VNS_AT_UPLINK, uplink_of(&s, port->master, port->index));
+		add_point(t, VNS_AT_BRIDGE, link_of(&s, port->master));
+	}
+	add_point(t, VNS_AT_TAP, port);
+}
