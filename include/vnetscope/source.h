@@ -25,7 +25,7 @@ struct vns_source;
  * @filter:     pcap filter expression (pcap-filter(7)), NULL for all
  * @snaplen:    live: bytes kept of each frame; 0 = 128
  * @ring_bytes: live: size of the receive ring; 0 = 8 MiB
- * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100
+ * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100; negative: do not wait
  * @promisc:    live: promiscuous mode
  * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
  */
@@ -63,7 +63,14 @@ struct vns_source_stats {
 int vns_source_open_file(struct vns_source **out, const char *path,
 			 const struct vns_source_opts *opts, struct vns_err *err);
 
-/** vns_source_open_live() - AF_PACKET TPACKET_V3 ring on @ifname, ns software stamps. */
+/**
+ * vns_source_open_live() - AF_PACKET TPACKET_V3 ring on @ifname, ns software stamps
+ * (CLOCK_REALTIME), both directions; VNS_PKT_F_OUTGOING tells them apart. On a loopback interface,
+ * where the kernel shows each packet twice, the received one is kept. The kernel takes the
+ * outermost VLAN tag out of the bytes before the filter sees them: "tcp" also matches tagged
+ * packets, "vlan N" matches none. Return: 0; -ENODEV no such interface, -ENETDOWN it is down,
+ * -EPERM without CAP_NET_RAW, -EINVAL the filter is wrong, ...; @err names the object.
+ */
 int vns_source_open_live(struct vns_source **out, const char *ifname,
 			 const struct vns_source_opts *opts, struct vns_err *err);
 
@@ -71,6 +78,9 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
  * vns_source_next() - decode up to @max packets into @out.
  * Return: number of packets (> 0), VNS_SOURCE_NONE, VNS_SOURCE_EOF, or -errno with @err set.
  * Packets are copies; they stay valid. Undecodable frames are handed out too (see verdict).
+ * Live: -ENETDOWN when the interface went down (call again: capture goes on if it comes back),
+ * -ENODEV when it was removed (VNS_SOURCE_EOF from then on); both once all captured before is
+ * handed out.
  */
 int vns_source_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		    struct vns_err *err);

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * A network interface -> packets, by an AF_PACKET socket with a TPACKET_V3 ring (packet(7),
+ * Documentation/networking/packet_mmap.rst).
+ *
+ * The kernel fills blocks of the mapped ring and hands each over when it is full or 10 ms after
+ * its first packet, so that output is prompt at any rate. We decode straight from the block and
+ * give it back. Stamps are the kernel's software stamps: CLOCK_REALTIME in ns, taken when the
+ * packet enters the stack or is handed to the driver (SO_TIMESTAMPNS switches them on; else the
+ * time of the copy into the ring would stand there).
+ *
+ * The socket is created with protocol 0 and receives nothing until bind(): filter and ring are in
+ * place by then, so that no packet gets in unfiltered. Both directions are captured. On a loopback
+ * interface the kernel shows each packet twice, when sent and when received: the second is kept.
+ *
+ * Ethernet and loopback are read with their link header; other interfaces (tun, WireGuard,
+ * ipip) through SOCK_DGRAM, which leaves the IP packet.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* after net/if.h, whose definitions they leave alone then */
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+
+#include "source/live.h"
+#include "source/source.h"
+
+#define RETIRE_MS    10 /* longest stay of a packet in a block that does not fill */
+#define RING_BYTES   (8u << 20)
+#define BLOCK_BYTES  (256u << 10) /* a superframe with its header fits, whatever the snap length */
+#define TIMEOUT_MS   100
+#define DRAIN_ROUNDS 3 /* empty polls of RETIRE_MS before a dead interface is reported */
+
+struct live {
+	struct vns_source base;
+	int fd;
+	char ifname[IFNAMSIZ];
+	uint8_t *ring;
+	size_t ring_bytes, block_bytes;
+	unsigned int n_block, block;        /* number of blocks; the one we are in or wait for */
+	const struct tpacket3_hdr *packet;  /* next packet of the block; NULL: block not opened */
+	uint32_t left;                      /* packets left in it */
+	int64_t last_ns;
+	uint32_t linktype;
+	int timeout_ms;
+	bool loopback;
+	int failed;    /* error the socket reported, handed out once the ring is empty */
+	bool gone;     /* interface removed: nothing will come any more */
+};
+
+static struct tpacket_block_desc *block_at(const struct live *l, unsigned int i)
+{
+	return (struct tpacket_block_desc *)(void *)(l->ring + i * l->block_bytes);
+}
+
+/* True when the current block is ours to read. */
+static bool block_open(struct live *l)
+{
+	struct tpacket_block_desc *b = block_at(l, l->block);
+
+	if (l->packet)
+		return true;
+	if (!(__atomic_load_n(&b->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+		return false;
+	l->packet = (const void *)((uint8_t *)b + b->hdr.bh1.offset_to_first_pkt);
+	l->left = b->hdr.bh1.num_pkts;
+	return true;
+}
+
+static void block_release(struct live *l)
+{
+	__atomic_store_n(&block_at(l, l->block)->hdr.bh1.block_status, TP_STATUS_KERNEL,
+			 __ATOMIC_RELEASE);
+	l->packet = NULL;
+	l->block = (l->block + 1) % l->n_block;
+}
+
+/* One ring entry to one packet. Return: false when it is loopback's first sighting. */
+static bool take_packet(struct live *l, struct vns_packet *out)
+{
+	const struct tpacket3_hdr *h = l->packet;
+	const struct sockaddr_ll *from = (const void *)((const uint8_t *)h +
+							TPACKET_ALIGN(sizeof(*h)));
+	bool outgoing = from->sll_pkttype == PACKET_OUTGOING;
+	struct vns_frame f = {
+		.time_ns = (int64_t)h->tp_sec * VNS_NSEC_PER_SEC + h->tp_nsec,
+		.data = (const uint8_t *)h + h->tp_mac,
+		.cap_len = h->tp_snaplen,
+		.wire_len = h->tp_len,
+		.linktype = l->linktype,
+		.flags = outgoing ? VNS_PKT_F_OUTGOING : 0,
+	};
+
+	if (outgoing && l->loopback)
+		return false;
+	if (h->tp_status & TP_STATUS_VLAN_VALID) {
+		f.flags |= VNS_PKT_F_VLAN;
+		f.vlan = h->hv1.tp_vlan_tci & 0x0fff;
+	}
+	vns_source_emit(&l->base, &f, &l->last_ns, out);
+	return true;
+}
+
+static size_t drain_ring(struct live *l, struct vns_packet *out, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && block_open(l)) {
+		while (l->left && n < max) {
+			n += take_packet(l, &out[n]);
+			l->packet = (const void *)((const uint8_t *)l->packet +
+						   l->packet->tp_next_offset);
+			l->left--;
+		}
+		if (!l->left)
+			block_release(l);
+	}
+	return n;
+}
+
+/* The socket's pending error, kept until the ring is empty. */
+static void note_failure(struct live *l)
+{
+	int e = 0;
+	socklen_t len = sizeof(e);
+
+	if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e)
+		l->failed = e;
+}
+
+/* The ring is empty after a failure: say it once. */
+static int report_failure(struct live *l, struct vns_err *err)
+{
+	struct ifreq ifr = { .ifr_ifindex = 0 };
+	int e = l->failed;
+
+	l->failed = 0;
+	memcpy(ifr.ifr_name, l->ifname, IFNAMSIZ);
+	if (e == ENETDOWN && ioctl(l->fd, SIOCGIFINDEX, &ifr) < 0) {
+		l->gone = true;
+		return vns_err_set(err, -ENODEV, "interface %s was removed while capturing on it",
+				   l->ifname);
+	}
+	if (e == ENETDOWN)
+		return vns_err_set(err, -e, "interface %s went down while capturing on it",
+				   l->ifname);
+	return vns_err_set(err, -e, "capturing on %s failed: %s", l->ifname, strerror(e));
+}
+
+static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
+		     struct vns_err *err)
+{
+	struct live *l = (struct live *)s;
+	int rounds = 0, timeout;
+	size_t n;
+
+	for (;;) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN | POLLERR };
+
+		n = drain_ring(l, out, max > INT32_MAX ? INT32_MAX : max);
+		if (n || (rounds > 0 && !l->failed))
+			return (int)n;
+		if (l->gone)
+			return VNS_SOURCE_EOF;
+		/* a dying interface's last block comes with the retire timer */
+		if (l->failed && rounds++ >= DRAIN_ROUNDS)
+			return report_failure(l, err);
+		timeout = l->failed ? 2 * RETIRE_MS : l->timeout_ms;
+		if (poll(&p, 1, timeout) < 0)
+			return errno == EINTR ? VNS_SOURCE_NONE :
+			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",
+					   l->ifname, strerror(errno));
+		if (p.revents & POLLERR)
+			note_failure(l);
+		if (!l->failed)
+			rounds++;
+	}
+}
+
+static void live_refresh(struct vns_source *s)
+{
+	struct live *l = (struct live *)s;
+	struct tpacket_stats_v3 st;
+	socklen_t len = sizeof(st);
+
+	/* reading resets the kernel's counters */
+	if (getsockopt(l->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len) == 0)
+		s->stats.dropped += st.tp_drops;
+}
+
+static int live_fd(const struct vns_source *s)
+{
+	return ((const struct live *)s)->fd;
+}
+
+static void live_close(struct vns_source *s)
+{
+	struct live *l = (struct live *)s;
+
+	if (l->ring)
+		munmap(l->ring, l->ring_bytes);
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l);
+}
+
+static const struct vns_source_ops live_ops = {
+	.next = live_next, .refresh = live_refresh, .fd = live_fd, .close = live_close,
+};
+
+/* socket() inside the namespace @netns_fd (> 0), back in ours afterwards. */
+static int socket_in(int netns_fd, int type, struct vns_err *err)
+{
+	int own = -1, fd, e;
+
+	if (netns_fd > 0) {
+		own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || setns(netns_fd, CLONE_NEWNET) < 0) {
+			e = errno;
+			if (own >= 0)
+				close(own);
+			return vns_err_set(err, -e, "cannot enter the network namespace: %s%s",
+					   strerror(e),
+					   e == EPERM ? " (needs CAP_SYS_ADMIN)" : "");
+		}
+	}
+	fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
+	e = errno;
+	if (own >= 0 && setns(own, CLONE_NEWNET) < 0) {
+		e = errno;
+		if (fd >= 0)
+			close(fd);
+		close(own);
+		return vns_err_set(err, -e, "cannot return to the own network namespace: %s",
+				   strerror(e));
+	}
+	if (own >= 0)
+		close(own);
+	if (fd < 0 && (e == EPERM || e == EACCES))
+		return vns_err_set(err, -e, "capturing needs the capability CAP_NET_RAW: run as "
+				   "root or grant it");
+	return fd >= 0 ? fd : vns_err_set(err, -e, "cannot open a packet socket: %s", strerror(e));
+}
+
+/* Index, state and hardware type of the interface, seen from the socket's namespace. */
+static int look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct vns_err *err)
+{
+	struct ifreq ifr = { .ifr_ifindex = 0 };
+
+	if (strlen(ifname) >= IFNAMSIZ)
+		return vns_err_set(err, -ENODEV, "there is no interface %s", ifname);
+	strcpy(ifr.ifr_name, ifname);
+	if (ioctl(fd, SIOCGIFINDEX, &ifr) < 0)
+		return errno == ENODEV ?
+		       vns_err_set(err, -ENODEV, "there is no interface %s", ifname) :
+		       vns_err_set(err, -errno, "interface %s: %s", ifname, strerror(errno));
+	*ifindex = ifr.ifr_ifindex;
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
+		return vns_err_set(err, -errno, "interface %s: %s", ifname, strerror(errno));
+	*arphrd = ifr.ifr_hwaddr.sa_family;
+	if (ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		return vns_err_set(err, -errno, "interface %s: %s", ifname, strerror(errno));
+	if (!(ifr.ifr_flags & IFF_UP))
+		return vns_err_set(err, -ENETDOWN, "interface %s is down", ifname);
+	return 0;
+}
+
+static int linktype_of(int arphrd)
+{
+	return arphrd == ARPHRD_ETHER || arphrd == ARPHRD_LOOPBACK ? VNS_LINK_ETHERNET :
+								     VNS_LINK_RAW;
+}
+
+int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *err)
+{
+	int fd = socket_in(netns_fd, SOCK_RAW, err);
+	int ifindex, arphrd, rc;
+
+	if (fd < 0)
+		return fd;
+	rc = look_up(fd, ifname, &ifindex, &arphrd, err);
+	close(fd);
+	return rc < 0 ? rc : linktype_of(arphrd);
+}
+
+/* Attach the filter; what it returns is the number of bytes to keep, at most @snaplen. */
+static int attach_filter(struct live *l, const struct vns_bpf_insn *filter, size_t n,
+			 uint32_t snaplen, struct vns_err *err)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, snaplen);
+	struct sock_filter *code = &all;
+	struct sock_fprog prog;
+	int rc = 0;
+
+	if (n > BPF_MAXINSNS)
+		return vns_err_set(err, -EINVAL, "the capture filter has %zu instructions, "
+				   "the kernel takes %d", n, BPF_MAXINSNS);
+	if (n) {
+		code = calloc(n, sizeof(*code));
+		if (!code)
+			return vns_err_set(err, -ENOMEM, "no memory for the capture filter");
+		for (size_t i = 0; i < n; i++) {
+			code[i] = (struct sock_filter){ filter[i].code, filter[i].jt,
+							filter[i].jf, filter[i].k };
+			if (code[i].code == (BPF_RET | BPF_K) && code[i].k > snaplen)
+				code[i].k = snaplen;
+		}
+	}
+	prog = (struct sock_fprog){ .len = (unsigned short)(n ? n : 1), .filter = code };
+	if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) < 0)
+		rc = vns_err_set(err, -errno, "the kernel refuses the capture filter on %s: %s",
+				 l->ifname, strerror(errno));
+	if (n)
+		free(code);
+	return rc;
+}
+
+/* The ring, smaller if the kernel has no memory for the wanted size. */
+static int map_ring(struct live *l, uint32_t bytes, struct vns_err *err)
+{
+	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
+	struct tpacket_req3 r = { .tp_frame_size = TPACKET_ALIGNMENT << 7,
+				  .tp_retire_blk_tov = RETIRE_MS };
+
+	r.tp_block_size = BLOCK_BYTES;
+	while (r.tp_block_size > page && bytes / r.tp_block_size < 4)
+		r.tp_block_size /= 2;
+	r.tp_block_nr = bytes / r.tp_block_size > 2 ? bytes / r.tp_block_size : 2;
+	for (;;) {
+		r.tp_frame_nr = r.tp_block_size / r.tp_frame_size * r.tp_block_nr;
+		if (setsockopt(l->fd, SOL_PACKET, PACKET_RX_RING, &r, sizeof(r)) == 0)
+			break;
+		if (errno != ENOMEM || r.tp_block_nr <= 2)
+			return vns_err_set(err, -errno, "cannot set up the capture ring on %s: %s",
+					   l->ifname, strerror(errno));
+		r.tp_block_nr /= 2;
+	}
+	l->block_bytes = r.tp_block_size;
+	l->n_block = r.tp_block_nr;
+	l->ring_bytes = l->block_bytes * l->n_block;
+	l->ring = mmap(NULL, l->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0);
+	if (l->ring == MAP_FAILED) {
+		l->ring = NULL;
+		return vns_err_set(err, -errno, "cannot map the capture ring on %s: %s",
+				   l->ifname, strerror(errno));
+	}
+	return 0;
+}
+
+static int set_options(struct live *l, int ifindex, bool promisc, struct vns_err *err)
+{
+	const int on = 1, v3 = TPACKET_V3;
+	struct packet_mreq mr = { .mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC };
+
+	if (setsockopt(l->fd, SOL_PACKET, PACKET_VERSION, &v3, sizeof(v3)) < 0 ||
+	    setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
+		return vns_err_set(err, -errno, "this kernel lacks what capture on %s needs "
+				   "(TPACKET_V3, SO_TIMESTAMPNS): %s", l->ifname, strerror(errno));
+	/* spares the ring; older kernels lack it and take_packet() does it alone */
+	if (l->loopback)
+		setsockopt(l->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+	if (promisc && setsockopt(l->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr)) < 0)
+		return vns_err_set(err, -errno, "cannot make %s promiscuous: %s", l->ifname,
+				   strerror(errno));
+	return 0;
+}
+
+/* Socket of the right type for the interface; fills fd, link type and index. */
+static int open_socket(struct live *l, const char *ifname, int netns_fd, int *ifindex,
+		       struct vns_err *err)
+{
+	int arphrd, rc;
+
+	l->fd = socket_in(netns_fd, SOCK_RAW, err);
+	if (l->fd < 0)
+		return l->fd;
+	rc = look_up(l->fd, ifname, ifindex, &arphrd, err);
+	if (rc < 0)
+		return rc;
+	strcpy(l->ifname, ifname);
+	l->linktype = (uint32_t)linktype_of(arphrd);
+	l->loopback = arphrd == ARPHRD_LOOPBACK;
+	if (l->linktype == VNS_LINK_ETHERNET)
+		return 0;
+	close(l->fd);
+	l->fd = socket_in(netns_fd, SOCK_DGRAM, err);
+	return l->fd < 0 ? l->fd : 0;
+}
+
+int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
+			     const struct vns_bpf_insn *filter, size_t n_filter,
+			     const struct vns_source_opts *opts, struct vns_err *err)
+{
+	static const struct vns_source_opts defaults;
+	const struct vns_source_opts *o = opts ? opts : &defaults;
+	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct live *l = calloc(1, sizeof(*l));
+	int rc;
+
+	if (!l)
+		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
+	l->base.ops = &live_ops;
+	l->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
+	l->last_ns = INT64_MIN;
+	rc = open_socket(l, ifname, o->netns_fd, &to.sll_ifindex, err);
+	if (!rc)
+		rc = attach_filter(l, filter, n_filter, snaplen, err);
+	if (!rc)
+		rc = set_options(l, to.sll_ifindex, o->promisc, err);
+	if (!rc)
+		rc = map_ring(l, o->ring_bytes ? o->ring_bytes : RING_BYTES, err);
+	if (!rc && bind(l->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		rc = vns_err_set(err, -errno, "cannot capture on %s: %s", ifname, strerror(errno));
+	if (rc) {
+		live_close(&l->base);
+		return rc;
+	}
+	*out = &l->base;
+	return 0;
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Live capture with a filter expression: compiles it and hands over to afpacket.c. Apart from
+ * there, so that the agent can link without libpcap.
+ */
+#include <stdlib.h>
+
+#include "source/live.h"
+
+int vns_source_open_live(struct vns_source **out, const char *ifname,
+			 const struct vns_source_opts *opts, struct vns_err *err)
+{
+	struct vns_bpf_insn *code;
+	uint32_t snaplen = opts && opts->snaplen ? opts->snaplen : VNS_LIVE_SNAPLEN;
+	int linktype, n, rc;
+
+	linktype = vns_source_live_linktype(ifname, opts ? opts->netns_fd : -1, err);
+	if (linktype < 0)
+		return linktype;
+	n = vns_filter_compile(opts ? opts->filter : NULL, (uint32_t)linktype, snaplen, &code,
+			       err);
+	if (n < 0)
+		return n;
+	rc = vns_source_open_live_bpf(out, ifname, code, (size_t)n, opts, err);
+	free(code);
+	return rc;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Live capture without libpcap: the agent links this (afpacket.c, source.c) and gets its filter
+ * ready made from the host.
+ */
+#ifndef VNS_SOURCE_LIVE_H
+#define VNS_SOURCE_LIVE_H
+
+#include <vnetscope/source.h>
+
+/*
+ * As vns_source_open_live(), but with the filter as classic BPF (@n_filter 0: accept all);
+ * opts->filter is not looked at. A filter's return values are lowered to the snap length. It must
+ * have been compiled for the interface's link type: VNS_LINK_ETHERNET for Ethernet and
+ * loopback, VNS_LINK_RAW for all others (tun, WireGuard, ipip ...).
+ */
+int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
+			     const struct vns_bpf_insn *filter, size_t n_filter,
+			     const struct vns_source_opts *opts, struct vns_err *err);
+
+/* Link type that capture on @ifname has. Return: enum vns_linktype, or -errno with @err. */
+int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *err);
+
+#define VNS_LIVE_SNAPLEN 128 /* bytes: headers of two tunnel levels, or the digest's payload */
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The public calls on a source: to the kind's operations.
+ */
+#include "source/source.h"
+
+int vns_source_next(struct vns_source *s, struct vns_packet *out, size_t max,
+		    struct vns_err *err)
+{
+	return max ? s->ops->next(s, out, max, err) : VNS_SOURCE_NONE;
+}
+
+int vns_source_fd(const struct vns_source *s)
+{
+	return s->ops->fd ? s->ops->fd(s) : -1;
+}
+
+void vns_source_stats(struct vns_source *s, struct vns_source_stats *out)
+{
+	if (s->ops->refresh)
+		s->ops->refresh(s);
+	*out = s->stats;
+}
+
+const char *vns_source_sentence(const struct vns_source *s)
+{
+	return s->sentence[0] ? s->sentence : NULL;
+}
+
+void vns_source_close(struct vns_source *s)
+{
+	if (s)
+		s->ops->close(s);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of struct vns_source: what every kind shares, and the kind's operations.
+ * A kind embeds this struct first and hands frames to vns_source_emit().
+ */
+#ifndef VNS_SOURCE_SOURCE_H
+#define VNS_SOURCE_SOURCE_H
+
+#include <vnetscope/source.h>
+
+struct vns_source_ops {
+	int (*next)(struct vns_source *s, struct vns_packet *out, size_t max,
+		    struct vns_err *err);
+	void (*refresh)(struct vns_source *s); /* bring stats up to date; may be NULL */
+	int (*fd)(const struct vns_source *s); /* may be NULL: nothing to poll */
+	void (*close)(struct vns_source *s);
+};
+
+struct vns_source {
+	const struct vns_source_ops *ops;
+	struct vns_source_stats stats;
+	char sentence[512];
+};
+
+/* Decode one frame and count it. @last_ns: time of the last frame at this point. */
+static inline void vns_source_emit(struct vns_source *s, const struct vns_frame *frame,
+				   int64_t *last_ns, struct vns_packet *out)
+{
+	s->stats.verdicts[vns_packet_decode(frame, out)]++;
+	s->stats.frames++;
+	s->stats.bytes += out->wire_len;
+	s->stats.backwards += frame->time_ns < *last_ns;
+	*last_ns = frame->time_ns;
+}
+
+#endif
