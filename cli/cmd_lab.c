@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * vnetscope lab: start, show, enter and remove a lab. Parses and renders; the work is lab/'s.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vnetscope/output.h>
+
+#include "cli/commands.h"
+#include "lab/lab.h"
+
+struct lab_config {
+	const char *name, *backend, *accel, *offloads, *kernel, *modules, *agent;
+	uint64_t guests, vcpus, memory;
+	bool no_tso, json;
+};
+
+#define OPT(let, word, kind, field, argument, text, ...) \
+	{ .letter = let, .name = word, .type = kind, .offset = offsetof(struct lab_config, field), \
+	  .arg = argument, .help = text, __VA_ARGS__ }
+
+static const struct cli_option options[] = {
+	OPT(0, "name", CLI_STRING, name, "LAB",
+	    "which lab (default: lab)"),
+	OPT('n', "guests", CLI_U64, guests, "N",
+	    "up: number of guests (default 3)", .min = 1, .max = VNS_LAB_MAX_GUESTS),
+	OPT(0, "vcpus", CLI_U64, vcpus, "N",
+	    "up: virtual CPUs of each guest (default 1)", .min = 1, .max = 64),
+	OPT(0, "memory", CLI_U64, memory, "MB",
+	    "up: memory of each guest (default 128)", .min = 96, .max = 65536),
+	OPT(0, "backend", CLI_CHOICE, backend, "KIND",
+	    "up: real guests, or namespaces that share the host's clock", .choices = "qemu|netns"),
+	OPT(0, "accel", CLI_CHOICE, accel, "KIND",
+	    "up: auto tries KVM and falls back to emulation", .choices = "auto|kvm|tcg"),
+	OPT(0, "offloads", CLI_STRING, offloads, "LIST",
+	    "up: default, off, or of no-tso, no-csum, no-mrg, no-gro"),
+	OPT(0, "no-tso", CLI_FLAG, no_tso, NULL,
+	    "up: the same as --offloads no-tso"),
+	OPT(0, "kernel", CLI_STRING, kernel, "FILE",
+	    "up: guest kernel (default: Debian's cloud kernel, fetched once)"),
+	OPT(0, "modules", CLI_STRING, modules, "DIR",
+	    "up: its modules, e.g. /lib/modules/6.1.0-41-amd64"),
+	OPT(0, "agent", CLI_STRING, agent, "FILE",
+	    "up: vnetscope-agent to run in the guests"),
+	OPT(0, "json", CLI_FLAG, json, NULL,
+	    "up, status: JSON on standard output"),
+	CLI_END
+};
+
+static void show_progress(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	fprintf(stderr, "%s\n", sentence);
+}
+
+static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node *n, char *why,
+			    size_t len)
+{
+	char line[256];
+	size_t used;
+
+	why[0] = '\0';
+	if (vns_proc_alive(&n->proc))
+		return "running";
+	if (!vns_lab_node_exit(lab, n->name, why, len))
+		snprintf(why, len, "its process %d is gone", (int)n->proc.pid);
+	used = strlen(why);
+	if (vns_lab_serial_tail(lab, n->name, line, sizeof(line)) && used < len)
+		snprintf(why + used, len - used, "; last console line: %s", line);
+	return "exited";
+}
+
+static json_t *node_json(const struct vns_lab *lab, const struct vns_lab_node *n)
+{
+	char why[512];
+	const char *state = state_of(lab, n, why, sizeof(why));
+	json_t *o = json_pack("{s:s s:s s:i s:s s:s s:s s:s s:s s:s s:s}", "name", n->name,
+			      "state", state, "pid", (int)n->proc.pid, "ip", n->ip, "ip6", n->ip6,
+			      "mac", n->mac, "tap", n->tap, "agent_version", n->agent_version,
+			      "clocksource", n->clocksource, "kernel", n->kernel);
+
+	if (o && why[0])
+		json_object_set_new(o, "why", json_string(why));
+	return o;
+}
+
+static json_t *lab_json(const struct vns_lab *lab)
+{
+	bool alive = vns_proc_alive(&lab->holder);
+	json_t *guests = json_array();
+
+	for (unsigned int i = 0; i < lab->n_guest; i++)
+		json_array_append_new(guests, node_json(lab, &lab->guest[i]));
+	return json_pack("{s:s s:s s:s s:s s:s s:b s:i s:s s:f s:i s:i s:s s:s s:o s:o}", "name",
+			 lab->name, "state",
+			 !alive ? "stale" : lab->phase == VNS_LAB_RUNNING ? "running" : "starting",
+			 "backend", lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "accel",
+			 lab->accel, "accel_why", lab->accel_why, "rootless", (int)lab->rootless,
+			 "holder_pid", (int)lab->holder.pid, "folder", lab->dir, "uptime_s",
+			 (double)(vns_now_ns() - lab->started_ns) / 1e9, "vcpus", (int)lab->vcpus,
+			 "memory_mb", (int)lab->memory_mb, "offloads", lab->offloads, "kernel",
+			 lab->kernel, "client", node_json(lab, &lab->client), "guests", guests);
+}
+
+static void node_row(struct vns_table *t, const struct vns_lab *lab, const struct vns_lab_node *n)
+{
+	char why[512];
+
+	vns_table_cell(t, "%s", n->name);
+	vns_table_cell(t, "%s", state_of(lab, n, why, sizeof(why)));
+	vns_table_cell(t, "%d", (int)n->proc.pid);
+	vns_table_cell(t, "%s", n->ip);
+	vns_table_cell(t, "%s", n->tap);
+	vns_table_cell(t, "%s", n->agent_version[0] ? n->agent_version : "-");
+	vns_table_cell(t, "%s", n->clocksource[0] ? n->clocksource : "-");
+}
+
+static void lab_text(const struct vns_lab *lab)
+{
+	static const char *const heads[] = { "name", "state", "pid", "address", "host port",
+					     "agent", "clock source" };
+	double uptime = (double)(vns_now_ns() - lab->started_ns) / 1e9;
+	struct vns_table t;
+	char why[512];
+
+	if (!vns_proc_alive(&lab->holder)) {
+		printf("lab %s: not running; remains are in %s; remove them with: "
+		       "vnetscope lab down --name %s\n", lab->name, lab->dir, lab->name);
+		return;
+	}
+	printf("lab %s: %s, %s%s%s, up %.0f s, held by process %d%s\n", lab->name,
+	       lab->phase == VNS_LAB_RUNNING ? "running" : "starting",
+	       lab->backend == VNS_LAB_NETNS ? "namespaces" : "QEMU guests",
+	       lab->backend == VNS_LAB_NETNS ? "" : ", accelerator ",
+	       lab->backend == VNS_LAB_NETNS ? "" : lab->accel, uptime, (int)lab->holder.pid,
+	       lab->rootless ? ", in a user namespace" : "");
+	if (lab->accel_why[0])
+		printf("%s\n", lab->accel_why);
+	vns_table_init(&t, "<<><<<<", heads);
+	node_row(&t, lab, &lab->client);
+	for (unsigned int i = 0; i < lab->n_guest; i++)
+		node_row(&t, lab, &lab->guest[i]);
+	vns_table_print(&t, stdout);
+	vns_table_fini(&t);
+	for (unsigned int i = 0; i < lab->n_guest; i++)
+		if (strcmp(state_of(lab, &lab->guest[i], why, sizeof(why)), "exited") == 0)
+			printf("%s: %s\n", lab->guest[i].name, why);
+}
+
+static int print_json(const struct cli_command *cmd, json_t *labs)
+{
+	json_t *doc = vns_json_head("vnetscope.lab/1", cli_argc, cli_argv);
+	int rc;
+
+	json_object_set_new(doc, "labs", labs);
+	rc = vns_json_print(doc, stdout);
+	json_decref(doc);
+	return rc ? cli_fail(cmd, VNS_EXIT_SETUP, "cannot write: %s", strerror(-rc)) : VNS_EXIT_OK;
+}
+
+static int fail(const struct cli_command *cmd, int rc, const struct vns_err *err)
+{
+	return cli_fail(cmd, rc == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s", err->text);
+}
+
+static int lab_status(const struct cli_command *cmd, const struct lab_config *cfg)
+{
+	char names[64][VNS_LAB_NAME_LEN];
+	json_t *labs = json_array();
+	struct vns_err err = { 0 };
+	int n = vns_lab_names(names, 64, &err), shown = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct vns_lab lab;
+		int rc;
+
+		if (cfg->name && strcmp(cfg->name, names[i]) != 0)
+			continue;
+		rc = vns_lab_load(&lab, names[i], &err);
+		if (rc < 0)
+			continue; /* removed meanwhile */
+		shown++;
+		if (cfg->json)
+			json_array_append_new(labs, lab_json(&lab));
+		else
+			lab_text(&lab);
+	}
+	if (cfg->json && n >= 0)
+		return print_json(cmd, labs);
+	json_decref(labs);
+	if (n < 0)
+		return fail(cmd, n, &err);
+	if (!shown)
+		printf("no lab%s%s is running\n", cfg->name ? " " : "", cfg->name ? cfg->name : "");
+	return VNS_EXIT_OK;
+}
+
+static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
+{
+	struct vns_lab_opts o = VNS_LAB_OPTS_DEFAULT;
+	struct vns_err err = { 0 };
+	struct vns_lab lab;
+	char offloads[96];
+	int rc;
+
+	o.name = cfg->name ? cfg->name : o.name;
+	o.guests = (unsigned int)cfg->guests;
+	o.vcpus = (unsigned int)cfg->vcpus;
+	o.memory_mb = (unsigned int)cfg->memory;
+	o.backend = strcmp(cfg->backend, "netns") == 0 ? VNS_LAB_NETNS : VNS_LAB_QEMU;
+	o.accel = strcmp(cfg->accel, "kvm") == 0 ? VNS_LAB_ACCEL_KVM :
+		  strcmp(cfg->accel, "tcg") == 0 ? VNS_LAB_ACCEL_TCG : VNS_LAB_ACCEL_AUTO;
+	snprintf(offloads, sizeof(offloads), "%s%s", cfg->offloads, cfg->no_tso ? ",no-tso" : "");
+	o.offloads = offloads;
+	o.kernel = cfg->kernel;
+	o.modules = cfg->modules;
+	o.agent_path = cfg->agent;
+	o.progress = show_progress;
+	o.interrupted = &cli_interrupted;
+	cli_catch_interrupts();
+	rc = vns_lab_up(&o, &lab, &err);
+	if (rc < 0)
+		return fail(cmd, rc, &err);
+	if (cfg->json)
+		return print_json(cmd, json_pack("[o]", lab_json(&lab)));
+	if (rc == 1)
+		printf("lab %s runs already with these options\n", lab.name);
+	lab_text(&lab);
+	return VNS_EXIT_OK;
+}
+
+static int lab_down(const struct cli_command *cmd, const struct lab_config *cfg)
+{
+	const char *name = cfg->name ? cfg->name : "lab";
+	struct vns_lab_removed gone;
+	struct vns_err err = { 0 };
+	int rc = vns_lab_down(name, &gone, &err);
+
+	if (rc < 0)
+		return fail(cmd, rc, &err);
+	if (rc == 1)
+		printf("there is no lab %s; nothing to remove\n", name);
+	else
+		printf("lab %s is gone%s: ended %u processes, removed %u files\n", name,
+		       gone.was_alive ? "" : " (it was not running any more)", gone.processes,
+		       gone.files);
+	return VNS_EXIT_OK;
+}
+
+/* Become the command, inside the node's namespaces. */
+static int exec_here(const struct cli_command *cmd, const struct vns_lab *lab, const char *node,
+		     char **argv)
+{
+	struct vns_err err = { 0 };
+	int rc = vns_lab_enter(lab, node, &err);
+
+	if (rc)
+		return fail(cmd, rc, &err);
+	signal(SIGPIPE, SIG_DFL);
+	execvp(argv[0], argv);
+	return cli_fail(cmd, errno == ENOENT ? 127 : 126, "%s: %s", argv[0], strerror(errno));
+}
+
+static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg, char **argv)
+{
+	struct vns_err err = { 0 };
+	struct vns_lab lab;
+	int rc = vns_lab_load(&lab, cfg->name ? cfg->name : "lab", &err);
+
+	if (rc)
+		return fail(cmd, rc, &err);
+	if (!argv[0] || !argv[1])
+		return cli_fail(cmd, VNS_EXIT_USAGE, "exec needs a node and a command, e.g. "
+				"vnetscope lab exec client -- ping 10.77.0.11");
+	if (!vns_proc_alive(&lab.holder))
+		return cli_fail(cmd, VNS_EXIT_SETUP, "lab '%s' is not running", lab.name);
+	return exec_here(cmd, &lab, argv[0], argv + 1);
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .backend = "qemu",
+				  .accel = "auto", .offloads = "default" };
+	char *rest[256] = { 0 };
+	size_t n_rest;
+	int rc = cli_parse(self, argc, argv, &cfg, rest, 255, &n_rest);
+
+	if (rc)
+		return rc > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
+	if (n_rest == 0) {
+		cli_usage(self, stderr);
+		return VNS_EXIT_USAGE;
+	}
+	if (strcmp(rest[0], "exec") == 0)
+		return lab_exec(self, &cfg, rest + 1);
+	if (n_rest > 1)
+		return cli_fail(self, VNS_EXIT_USAGE, "too many arguments at '%s'", rest[1]);
+	if (strcmp(rest[0], "up") == 0)
+		return lab_up(self, &cfg);
+	if (strcmp(rest[0], "status") == 0)
+		return lab_status(self, &cfg);
+	if (strcmp(rest[0], "down") == 0)
+		return lab_down(self, &cfg);
+	return cli_fail(self, VNS_EXIT_USAGE, "'%s' is none of up, status, exec, down", rest[0]);
+}
+
+const struct cli_command cmd_lab = {
+	.name = "lab",
+	.args = "up|status|exec|down [NODE -- COMMAND...]",
+	.summary = "a lab of guests, bridge and client on this machine, in its own namespaces",
+	.detail = "up      start it, and wait until every guest answers\n"
+		  "status  show what runs, and remains of what does not\n"
+		  "exec    run COMMAND in a guest (vm1...), on the lab's host or its client\n"
+		  "down    end it and remove everything",
+	.verbs = "up|status|exec|down",
+	.options = options,
+	.run = run,
+};

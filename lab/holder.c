@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The holder: one process per lab, plan -> running lab.
+ *
+ * It enters namespaces of its own (a user namespace too when it is not root), builds the network
+ * there and becomes the parent of every guest and keeper. Each child asks the kernel to be killed
+ * with it (PR_SET_PDEATHSIG), and the namespaces have no other reference than these processes:
+ * kill -9 of the holder leaves only files. Until `up` commits, the holder watches its control
+ * socket; when `up` dies first, the holder takes the lab down again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lab/internal.h"
+
+#define CTL_FD 3
+
+static void tell(enum lab_msg_kind kind, int code, const char *text)
+{
+	struct lab_msg m = { .kind = kind, .code = code, .holder = vns_proc_of(getpid()) };
+
+	snprintf(m.text, sizeof(m.text), "%s", text ? text : "");
+	send(CTL_FD, &m, sizeof(m), MSG_NOSIGNAL);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* Become root of a user namespace that maps only our own user and group. */
+static int enter_userns(struct vns_err *err)
+{
+	unsigned int uid = geteuid(), gid = getegid();
+	char map[64];
+	int rc;
+
+	if (unshare(CLONE_NEWUSER))
+		return vns_err_set(err, -errno,
+				   "cannot make a user namespace (%s): run as root, or allow them "
+				   "(sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)",
+				   strerror(errno));
+	write_file("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	rc = write_file("/proc/self/uid_map", map);
+	if (rc == 0) {
+		snprintf(map, sizeof(map), "0 %u 1", gid);
+		rc = write_file("/proc/self/gid_map", map);
+	}
+	return rc ? vns_err_set(err, rc, "cannot map the user into its namespace: %s",
+				strerror(-rc)) : 0;
+}
+
+static int enter_namespaces(const struct vns_lab *lab, struct vns_err *err)
+{
+	int rc = lab->rootless ? enter_userns(err) : 0;
+
+	if (rc == 0 && unshare(CLONE_NEWNET))
+		rc = vns_err_set(err, -errno, "cannot make a network namespace: %s",
+				 strerror(errno));
+	return rc;
+}
+
+static int start_keeper(struct vns_lab *lab, struct vns_lab_node *node,
+			const struct lab_plan *plan, unsigned int offload_bits,
+			struct vns_err *err)
+{
+	pid_t pid = lab_keeper_start(lab, node->name, plan->agent, err);
+
+	if (pid < 0)
+		return pid;
+	node->proc = vns_proc_of(pid);
+	return lab_net_plug(lab, node, offload_bits, err);
+}
+
+/* Return: descriptor on which the host's agent is asked for, or -errno. */
+static int build(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
+{
+	char path[VNS_LAB_PATH_LEN];
+	int rc = enter_namespaces(lab, err);
+
+	if (rc == 0)
+		rc = lab_net_host(lab, err);
+	if (rc == 0)
+		rc = start_keeper(lab, &lab->client, plan, 0, err);
+	for (unsigned int i = 0; i < lab->n_guest && rc == 0; i++)
+		if (lab->backend == VNS_LAB_NETNS)
+			rc = start_keeper(lab, &lab->guest[i], plan, plan->offload_bits, err);
+	if (rc == 0)
+		rc = lab_net_neighbours(lab, err);
+	if (rc == 0)
+		rc = vns_lab_save(lab, err);
+	return rc ? rc : lab_listen(vns_lab_path(lab, "host", "ctl", path), err);
+}
+
+/* A child ended: leave a note for `lab status`. */
+static void note_exit(const struct vns_lab *lab, const struct vns_lab_node *node, int status)
+{
+	char path[VNS_LAB_PATH_LEN];
+	int fd = open(vns_lab_path(lab, node->name, "exit", path),
+		      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return;
+	if (WIFSIGNALED(status))
+		dprintf(fd, "killed by signal %d (%s)", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	else
+		dprintf(fd, "exited with status %d", WEXITSTATUS(status));
+	close(fd);
+}
+
+static void reap(const struct vns_lab *lab)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == lab->client.proc.pid)
+			note_exit(lab, &lab->client, status);
+		for (unsigned int i = 0; i < lab->n_guest; i++)
+			if (pid == lab->guest[i].proc.pid)
+				note_exit(lab, &lab->guest[i], status);
+	}
+}
+
+/*
+ * `up` died or somebody wants us to end. Whoever holds the folder's lock cleans: when that is
+ * not to be had, or the folder belongs to a later lab by now, leaving is enough, since our
+ * children end with us.
+ */
+static void give_up(const struct vns_lab *lab)
+{
+	struct vns_lab_removed gone;
+	struct vns_lab now;
+
+	if (lab_lock(lab, false, NULL) >= 0 && vns_lab_load(&now, lab->name, NULL) == 0 &&
+	    now.holder.pid == lab->holder.pid && now.holder.start == lab->holder.start) {
+		now = *lab;
+		now.holder.pid = 0; /* ourselves: last, by _exit() */
+		lab_remove(&now, &gone, NULL);
+	}
+	_exit(0);
+}
+
+/* Serve until killed; before the commit a closed control socket ends the lab. */
+static void serve(const struct vns_lab *lab, const struct lab_plan *plan, int host_fd, int sig_fd)
+{
+	struct pollfd p[3] = { { .fd = sig_fd, .events = POLLIN },
+			       { .fd = host_fd, .events = POLLIN },
+			       { .fd = CTL_FD, .events = POLLIN } };
+
+	for (;;) {
+		if (poll(p, 3, -1) < 0)
+			continue;
+		if (p[0].revents) {
+			struct signalfd_siginfo si;
+
+			if (read(sig_fd, &si, sizeof(si)) == sizeof(si) &&
+			    si.ssi_signo == SIGTERM)
+				give_up(lab);
+			reap(lab);
+		}
+		if (p[1].revents)
+			lab_serve_one(host_fd, plan->agent);
+		if (p[2].revents) {
+			struct lab_msg m;
+
+			if (recv(CTL_FD, &m, sizeof(m), 0) != sizeof(m) ||
+			    m.kind != LAB_MSG_COMMIT)
+				give_up(lab);
+			close(CTL_FD);
+			p[2].fd = -1;
+		}
+	}
+}
+
+/* Descriptors: 0 and 1 nothing, 2 the log, 3 the control socket. */
+static void detach(const struct vns_lab *lab, int ctl)
+{
+	char path[VNS_LAB_PATH_LEN];
+	int null = open("/dev/null", O_RDWR), log;
+
+	dup2(ctl, CTL_FD);
+	fcntl(CTL_FD, F_SETFD, FD_CLOEXEC);
+	dup2(null, 0);
+	dup2(null, 1);
+	log = open(vns_lab_path(lab, "holder", "log", path), O_WRONLY | O_CREAT | O_APPEND, 0600);
+	dup2(log >= 0 ? log : null, 2);
+	close_range(CTL_FD + 1, ~0u, 0);
+	setsid();
+	umask(077);
+	if (chdir("/"))
+		dprintf(2, "chdir /: %s\n", strerror(errno));
+	prctl(PR_SET_NAME, "vns-holder");
+}
+
+static void holder_main(struct vns_lab *lab, const struct lab_plan *plan, int ctl)
+{
+	struct vns_err err = { 0 };
+	sigset_t set;
+	int host_fd, sig_fd, rc;
+
+	for (int sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	detach(lab, ctl);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	sig_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	lab->holder = vns_proc_of(getpid());
+	rc = vns_lab_save(lab, &err);
+	host_fd = rc ? rc : build(lab, plan, &err);
+	if (host_fd < 0) {
+		tell(LAB_MSG_ERROR, host_fd, err.text);
+		_exit(1); /* `up` holds the lock and cleans */
+	}
+	tell(LAB_MSG_UP, 0, NULL);
+	serve(lab, plan, host_fd, sig_fd);
+}
+
+int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
+{
+	int sv[2], status;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv))
+		return vns_err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+	pid = fork();
+	if (pid == 0) {
+		/* Twice, so that init becomes the holder's parent and reaps it. */
+		pid = fork();
+		if (pid == 0)
+			holder_main(lab, plan, sv[1]);
+		_exit(pid < 0);
+	}
+	close(sv[1]);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0) {
+		close(sv[0]);
+		return vns_err_set(err, -EAGAIN, "cannot fork the holder of lab '%s'", lab->name);
+	}
+	return sv[0];
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/**
+ * DOC: lab/lab.h - start, inspect and remove lab topologies.
+ *
+ *   client (eth0) --- up0  br0 --- tapvm1 --- vm1
+ *   10.77.0.2         10.77.0.1              10.77.0.11
+ *                     host namespace
+ *
+ * One holder process per lab owns the host namespace and is the parent of every guest and of the
+ * client's keeper. When it dies, by whatever signal, the kernel ends its children and with them
+ * the namespaces; what is left then are files, removed by the next up or down.
+ */
+#ifndef VNS_LAB_H
+#define VNS_LAB_H
+
+#include "target/labstate.h"
+
+enum vns_lab_accel { VNS_LAB_ACCEL_AUTO = 0, VNS_LAB_ACCEL_KVM, VNS_LAB_ACCEL_TCG };
+
+/**
+ * struct vns_lab_opts - what `up` builds. Start from VNS_LAB_OPTS_DEFAULT.
+ * @offloads:    "default", "off", or a list of no-tso, no-csum, no-mrg, no-gro (of the virtual
+ *               network card, as the guest sees it)
+ * @kernel, @modules: guest kernel and the folder /lib/modules/VERSION; NULL: Debian's cloud kernel
+ * @agent_path:  vnetscope-agent; NULL: found beside the running program
+ * @progress:    what is being done, one sentence each; may be NULL
+ * @interrupted: `up` gives up and cleans when it becomes non-zero; may be NULL
+ */
+struct vns_lab_opts {
+	const char *name;
+	unsigned int guests, vcpus, memory_mb;
+	enum vns_lab_backend backend;
+	enum vns_lab_accel accel;
+	const char *offloads;
+	const char *kernel, *modules;
+	const char *agent_path;
+	void (*progress)(void *ctx, const char *sentence);
+	void *ctx;
+	const volatile int *interrupted;
+};
+#define VNS_LAB_OPTS_DEFAULT \
+	{ .name = "lab", .guests = 3, .vcpus = 1, .memory_mb = 128, .offloads = "default" }
+
+/**
+ * vns_lab_up() - start the lab; every guest's agent has answered when this returns.
+ * Remains of an earlier lab of that name are removed first.
+ * Return: 0; 1 it runs already with these options; -EBUSY it runs with others; -EINVAL options;
+ * else -errno. After an error nothing is left.
+ */
+int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_err *err);
+
+/** struct vns_lab_removed - what `down` found. */
+struct vns_lab_removed {
+	unsigned int processes, files;
+	bool was_alive;
+};
+/** vns_lab_down() - end and remove lab @name. Return: 0; 1 there was none; -errno. */
+int vns_lab_down(const char *name, struct vns_lab_removed *out, struct vns_err *err);
+
+/**
+ * vns_lab_enter() - move this (single-threaded) process into the namespaces of "host", "client"
+ * or a namespace guest. Return: 0 or -errno.
+ */
+int vns_lab_enter(const struct vns_lab *lab, const char *node, struct vns_err *err);
+
+#endif

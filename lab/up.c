@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * `up`: options -> plan (everything found out before anything is started) -> holder -> every
+ * agent has answered -> commit. This process holds the lock of the lab's folder all the while
+ * and cleans after any failure; when it is killed, the holder does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lab/internal.h"
+#include "target/internal.h"
+
+#define BUILD_TIMEOUT_MS 60000
+
+static const struct {
+	const char *word;
+	unsigned int bits;
+} offload_words[] = {
+	{ "default", 0 },
+	{ "off", LAB_NO_TSO | LAB_NO_CSUM | LAB_NO_MRG | LAB_NO_GRO },
+	{ "no-tso", LAB_NO_TSO },
+	{ "no-csum", LAB_NO_CSUM | LAB_NO_TSO },
+	{ "no-mrg", LAB_NO_MRG },
+	{ "no-gro", LAB_NO_GRO },
+};
+
+int lab_parse_offloads(const char *text, unsigned int *bits, struct vns_err *err)
+{
+	*bits = 0;
+	while (*text) {
+		size_t n = strcspn(text, ","), i;
+
+		for (i = 0; i < sizeof(offload_words) / sizeof(offload_words[0]); i++)
+			if (strlen(offload_words[i].word) == n &&
+			    strncmp(offload_words[i].word, text, n) == 0)
+				break;
+		if (i == sizeof(offload_words) / sizeof(offload_words[0]))
+			return vns_err_set(err, -EINVAL,
+					   "offloads '%.*s' is none of default, off, no-tso, "
+					   "no-csum, no-mrg, no-gro", (int)n, text);
+		*bits |= offload_words[i].bits;
+		text += n + (text[n] == ',');
+	}
+	return 0;
+}
+
+static void say(const struct vns_lab_opts *o, const char *sentence)
+{
+	if (o->progress)
+		o->progress(o->ctx, sentence);
+}
+
+static int check_opts(const struct vns_lab_opts *o, struct vns_err *err)
+{
+	if (o->guests < 1 || o->guests > VNS_LAB_MAX_GUESTS)
+		return vns_err_set(err, -EINVAL, "a lab has 1 to %d guests, not %u",
+				   VNS_LAB_MAX_GUESTS, o->guests);
+	return 0;
+}
+
+static void name_nodes(struct vns_lab *lab)
+{
+	struct vns_lab_node *c = &lab->client;
+
+	snprintf(c->name, sizeof(c->name), "client");
+	snprintf(c->tap, sizeof(c->tap), VNS_LAB_UPLINK);
+	snprintf(c->mac, sizeof(c->mac), LAB_CLIENT_MAC);
+	snprintf(c->ip, sizeof(c->ip), LAB_NET4 "%d", LAB_CLIENT_NUMBER);
+	snprintf(c->ip6, sizeof(c->ip6), LAB_NET6 "%d", LAB_CLIENT_NUMBER);
+	for (unsigned int i = 0; i < lab->n_guest; i++) {
+		struct vns_lab_node *g = &lab->guest[i];
+		unsigned int k = i + 1, number = LAB_GUEST_NUMBER + k;
+
+		snprintf(g->name, sizeof(g->name), "vm%u", k);
+		snprintf(g->tap, sizeof(g->tap), "tapvm%u", k);
+		snprintf(g->mac, sizeof(g->mac), "52:54:00:77:00:%02x", k & 0xff);
+		snprintf(g->ip, sizeof(g->ip), LAB_NET4 "%u", number);
+		snprintf(g->ip6, sizeof(g->ip6), LAB_NET6 "%u", number);
+	}
+}
+
+static int describe(struct vns_lab *lab, const struct vns_lab_opts *o, struct vns_err *err)
+{
+	int rc;
+
+	memset(lab, 0, sizeof(*lab));
+	rc = vns_lab_dir(o->name, lab->dir, sizeof(lab->dir), err);
+	if (rc)
+		return rc;
+	snprintf(lab->name, sizeof(lab->name), "%s", o->name);
+	lab->backend = o->backend;
+	lab->rootless = geteuid() != 0;
+	lab->n_guest = o->guests;
+	lab->vcpus = o->vcpus;
+	lab->memory_mb = o->memory_mb;
+	snprintf(lab->accel, sizeof(lab->accel), "none");
+	snprintf(lab->offloads, sizeof(lab->offloads), "%s", o->offloads);
+	lab->started_ns = vns_now_ns();
+	name_nodes(lab);
+	return 0;
+}
+
+static bool same_options(const struct vns_lab *a, const struct vns_lab *b)
+{
+	return a->backend == b->backend && a->n_guest == b->n_guest &&
+	       strcmp(a->offloads, b->offloads) == 0 &&
+	       (a->backend == VNS_LAB_NETNS ||
+		(a->vcpus == b->vcpus && a->memory_mb == b->memory_mb));
+}
+
+static const struct vns_lab_node *first_dead(const struct vns_lab *lab)
+{
+	for (unsigned int i = 0; i < lab->n_guest; i++)
+		if (!vns_proc_alive(&lab->guest[i].proc))
+			return &lab->guest[i];
+	return vns_proc_alive(&lab->client.proc) ? NULL : &lab->client;
+}
+
+/*
+ * Look at what stands in the folder already. Return: 0 it is empty now; 1 a whole lab with our
+ * options runs, @old describes it; -EBUSY it has other options.
+ */
+static int look_around(const struct vns_lab *want, struct vns_lab *old,
+		       const struct vns_lab_opts *o, struct vns_err *err)
+{
+	struct vns_lab_removed gone;
+	char text[160];
+	int rc = vns_lab_load(old, want->name, err);
+
+	if (rc < 0)
+		return rc;
+	if (rc == 0 && vns_proc_alive(&old->holder) && old->phase == VNS_LAB_RUNNING) {
+		const struct vns_lab_node *dead = first_dead(old);
+
+		if (!dead && same_options(old, want))
+			return 1;
+		if (!dead)
+			return vns_err_set(err, -EBUSY,
+					   "lab '%s' runs with other options (%u guests, %s); "
+					   "end it first: vnetscope lab down --name %s",
+					   old->name, old->n_guest,
+					   old->backend == VNS_LAB_NETNS ? "netns" : "qemu",
+					   old->name);
+		snprintf(text, sizeof(text), "%s of the running lab has ended: starting anew",
+			 dead->name);
+		say(o, text);
+	}
+	rc = lab_remove(old, &gone, err);
+	if (rc == 0 && (gone.processes || gone.files > 1)) {
+		snprintf(text, sizeof(text), "removed remains: %u processes, %u files",
+			 gone.processes, gone.files);
+		say(o, text);
+	}
+	return rc;
+}
+
+/* Wait for the holder's verdict. */
+static int await_holder(struct vns_lab *lab, const struct vns_lab_opts *o, int ctl,
+			struct vns_err *err)
+{
+	int64_t end = vns_monotonic_ns() + BUILD_TIMEOUT_MS * VNS_NSEC_PER_MSEC;
+	struct pollfd p = { .fd = ctl, .events = POLLIN };
+
+	while (vns_monotonic_ns() < end) {
+		struct lab_msg m;
+
+		if (o->interrupted && *o->interrupted)
+			return vns_err_set(err, -EINTR, "interrupted");
+		if (poll(&p, 1, 100) <= 0)
+			continue;
+		if (recv(ctl, &m, sizeof(m), 0) != sizeof(m))
+			return vns_err_set(err, -EPIPE, "the holder of lab '%s' died", lab->name);
+		lab->holder = m.holder;
+		m.text[sizeof(m.text) - 1] = '\0';
+		if (m.kind == LAB_MSG_UP)
+			return 0;
+		if (m.kind == LAB_MSG_ERROR)
+			return vns_err_set(err, m.code, "%s", m.text);
+		say(o, m.text);
+	}
+	return vns_err_set(err, -ETIMEDOUT, "the network of lab '%s' was not ready after %d s",
+			   lab->name, BUILD_TIMEOUT_MS / 1000);
+}
+
+static int commit(const struct vns_lab *lab, int ctl, struct vns_err *err)
+{
+	struct lab_msg m = { .kind = LAB_MSG_COMMIT };
+	int rc = vns_lab_save(lab, err);
+
+	if (rc == 0 && send(ctl, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
+		rc = vns_err_set(err, -EPIPE, "the holder of lab '%s' died", lab->name);
+	return rc;
+}
+
+static int start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
+{
+	struct vns_lab_removed gone;
+	int ctl = lab_holder_start(lab, plan, err), rc;
+
+	if (ctl < 0)
+		return ctl;
+	rc = await_holder(lab, plan->opts, ctl, err);
+	if (rc == 0)
+		rc = vns_lab_load(lab, lab->name, err);
+	if (rc == 0) {
+		lab->phase = VNS_LAB_RUNNING;
+		rc = commit(lab, ctl, err);
+	}
+	if (rc) {
+		struct vns_lab recorded;
+
+		/* What the holder wrote down last knows most of its children. */
+		if (vns_lab_load(&recorded, lab->name, NULL) == 0)
+			*lab = recorded;
+		lab_remove(lab, &gone, NULL);
+	}
+	close(ctl);
+	return rc;
+}
+
+static int make_plan(struct lab_plan *plan, struct vns_lab *lab, struct vns_err *err)
+{
+	int rc = lab_parse_offloads(plan->opts->offloads, &plan->offload_bits, err);
+
+	(void)lab;
+	if (rc == 0)
+		rc = vns_target_find_agent(plan->agent, sizeof(plan->agent),
+					   plan->opts->agent_path, NULL, err);
+	return rc;
+}
+
+int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_err *err)
+{
+	struct lab_plan plan = { .opts = opts };
+	struct vns_lab old;
+	int lock, rc = check_opts(opts, err);
+
+	if (rc == 0)
+		rc = describe(out, opts, err);
+	if (rc)
+		return rc;
+	lock = lab_lock(out, true, err);
+	if (lock < 0)
+		return lock;
+	rc = look_around(out, &old, opts, err);
+	if (rc == 1)
+		*out = old;
+	/* The remains were removed with their folder: lock the new one. */
+	if (rc == 0) {
+		close(lock);
+		lock = lab_lock(out, true, err);
+		rc = lock < 0 ? lock : make_plan(&plan, out, err);
+		if (rc)
+			rmdir(out->dir);
+		else
+			rc = start(out, &plan, err);
+	}
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
