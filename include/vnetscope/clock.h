@@ -67,7 +67,8 @@ struct vns_clock_at {
 	double lower_ns, upper_ns;     /* causality bound */
 	double ci_lower_ns, ci_upper_ns; /* 95 % confidence interval; equals the bound if unknown */
 	double drift_ppm;
-	bool extrapolated;             /* outside the measured span: bound widened by 500 ppm */
+	bool extrapolated;             /* outside the measured span: bound widened by the feasible
+					* range of rates; certain only while the rate stays */
 };
 
 struct vns_clock; /* estimator: feed exchanges, solve, ask */
@@ -77,8 +78,10 @@ void vns_clock_free(struct vns_clock *c);
 enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c);
 
 /**
- * vns_clock_add() - one exchange, in order of t1. Exchanges with t4 < t1 or t3 < t2 are
- * rejected and counted. Return: 0, 1 rejected, -ENOMEM.
+ * vns_clock_add() - one exchange, in order of t1. Exchanges with t4 < t1 or t3 < t2, or that
+ * last longer in the guest than on the host, are rejected and counted. In mode PTP_KVM t1 = t4
+ * is the host time that the guest read and t2, t3 the guest's clock before and after (either
+ * order). Return: 0, 1 rejected, -ENOMEM.
  */
 int vns_clock_add(struct vns_clock *c, const struct vns_exchange *x);
 /** vns_clock_add_bound() - offset(at) <= value (upper) or >= value (lower), from one packet. */
@@ -90,7 +93,10 @@ int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, do
 /** vns_clock_solve() - fit all pieces to what was added so far. May be called repeatedly. */
 int vns_clock_solve(struct vns_clock *c);
 
-/** vns_clock_eval() - the relation at host time @at_ns, after vns_clock_solve(). */
+/**
+ * vns_clock_eval() - the relation at host time @at_ns, after vns_clock_solve().
+ * Return: 0, or -ENODATA when nothing was added.
+ */
 int vns_clock_eval(const struct vns_clock *c, int64_t at_ns, struct vns_clock_at *out);
 /** vns_clock_eval_guest() - the same for an instant given on the GUEST's clock. */
 int vns_clock_eval_guest(const struct vns_clock *c, int64_t guest_ns, struct vns_clock_at *out);
@@ -111,6 +117,42 @@ struct vns_clock_sample {
 	bool used;
 };
 const struct vns_clock_sample *vns_clock_samples(const struct vns_clock *c, size_t *n);
+
+/** struct vns_clock_knot - a vertex of a bound, on the host's clock. */
+struct vns_clock_knot {
+	int64_t at_ns, value_ns;
+};
+
+#define VNS_CLOCK_MAX_KNOTS 64
+
+/**
+ * struct vns_clock_saved - a piece with its bounds, to be written to a file and read again.
+ * @split_ns: best guess of where the next piece begins
+ * @upper: vertices of the upper bound; left of them it goes on with piece.drift_lower_ppm, right
+ *	with piece.drift_upper_ppm (@lower: the other way round). Vertices may be left out: the
+ *	bound then is looser, never wrong. None: not bounded on that side.
+ * @ci_half_ns, @ci_half_ppm: half-width of the 95 % interval at t:
+ *	hypot(ci_half_ns, ci_half_ppm * (t - ci_at_ns) / 1e6)
+ * @weak: no exchange is certain to belong to this piece; bounds take in the neighbours'
+ */
+struct vns_clock_saved {
+	struct vns_clock_piece piece;
+	int64_t split_ns;
+	struct vns_clock_knot *lower, *upper;
+	size_t n_lower, n_upper;
+	int64_t ci_at_ns;
+	double ci_half_ns, ci_half_ppm;
+	bool have_ci, weak;
+};
+/** vns_clock_export() - piece @i as plain data; @out is owned, free with _saved_fini(). */
+int vns_clock_export(const struct vns_clock *c, size_t i, struct vns_clock_saved *out);
+void vns_clock_saved_fini(struct vns_clock_saved *s);
+/**
+ * vns_clock_restore() - a relation from saved pieces (copied), ready for vns_clock_eval().
+ * Return: 0, -EINVAL when the pieces are not in order or not finite, -ENOMEM.
+ */
+int vns_clock_restore(struct vns_clock **out, enum vns_clock_mode mode,
+		      const struct vns_clock_saved *pieces, size_t n);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of the clock engine. Everything here is relative: x = host time - epoch_ns and
+ * y = offset - base_ns, both in ns as doubles. Differences stay far below 2^53, so that an
+ * offset of hours or a time of 1.7e18 ns costs no precision.
+ */
+#ifndef VNS_CLOCK_PRIV_H
+#define VNS_CLOCK_PRIV_H
+
+#include <vnetscope/clock.h>
+
+/* The model: no clock runs faster or slower than this (ntpd and Linux refuse more). */
+#define CLOCK_MAX_RATE 500e-6
+/* Slack of a comparison, ns: far above rounding (1e-4), far below a stamp's resolution. */
+#define CLOCK_TOL_NS 1e-3
+/* A stamp is its clock's value cut to whole ns: each bound is moved outward by this. */
+#define CLOCK_STAMP_NS 1
+
+/* a - b in ns, without overflow and exact up to 2^53. */
+static inline double clock_rel(int64_t a, int64_t b)
+{
+	return (double)((long double)a - (long double)b);
+}
+
+struct clock_point {
+	double x, y;
+};
+
+/*
+ * One constraint on the line: y(x) <= y (upper) or >= y (lower). The event behind it took place
+ * in [lo, hi]; a step in that interval may lie on either side of it.
+ */
+struct clock_con {
+	double x, y, lo, hi;
+	bool upper;
+	size_t sample; /* index of the exchange; SIZE_MAX for a one-sided bound */
+};
+
+struct clock_hull {
+	struct clock_point *v;
+	size_t n, cap;
+};
+
+/* On-line feasibility of one line between data ranges (fit.c). */
+struct clock_fit {
+	struct clock_hull up;  /* lower hull of the upper points */
+	struct clock_hull low; /* upper hull of the lower points */
+	double bmin, bmax;     /* feasible slopes */
+	struct clock_point at_min, at_max; /* a point of the line of least and of largest slope */
+};
+
+void clock_fit_reset(struct clock_fit *f);
+void clock_fit_fini(struct clock_fit *f);
+/* Add a constraint with x >= all before. Return: 0, 1 no line satisfies it, -ENOMEM. */
+int clock_fit_add(struct clock_fit *f, const struct clock_con *c);
+
+/* What stands for a piece when it is asked: two chains, a line, its interval (relation.c). */
+struct clock_seg {
+	double from, to;      /* the piece certainly holds here */
+	double split_after;   /* best guess of where the next piece begins */
+	double bmin, bmax;
+	struct clock_point *up, *low;
+	size_t n_up, n_low;
+	double xc, yc, slope; /* estimate: yc + slope * (x - xc) */
+	double ci_x, ci_half, ci_slope; /* half-width: hypot(ci_half, ci_slope * (x - ci_x)) */
+	bool have_ci;
+	bool weak;            /* no constraint is certain to be its own: take the neighbours in */
+	bool step_after;
+};
+
+struct vns_clock {
+	enum vns_clock_mode mode;
+	int64_t epoch_ns, base_ns;
+	bool have_base;
+	bool fixed, loaded, dirty, unsorted;
+	struct vns_clock_sample *sample;
+	size_t n_sample, cap_sample;
+	struct clock_con *con;
+	size_t n_con, cap_con;
+	uint64_t refused; /* contradictory stamps */
+	double span_lo, span_hi;
+	struct clock_seg *seg;
+	size_t n_seg;
+	struct vns_clock_piece *piece;
+};
+
+/* Where pieces begin: latest and earliest possible first constraint of each (split.c). */
+struct clock_split {
+	size_t *latest, *earliest;
+	size_t n;
+};
+int clock_split_find(const struct clock_con *con, size_t n, struct clock_split *out);
+void clock_split_fini(struct clock_split *s);
+
+/*
+ * Best line through the low-delay exchanges of [first, last) and its 95 % interval into @seg,
+ * whose chains are set (estimate.c). Marks the samples' used. Return: 0 or -ENOMEM.
+ */
+int clock_estimate(struct vns_clock *c, size_t first, size_t last, struct clock_seg *seg);
+
+/* relation.c */
+double clock_seg_upper(const struct clock_seg *s, double x);
+double clock_seg_lower(const struct clock_seg *s, double x);
+double clock_seg_best(const struct clock_seg *s, double x);
+int clock_seg_from_fit(const struct clock_fit *f, struct clock_seg *out);
+void clock_seg_fini(struct clock_seg *s);
+void clock_drop_segs(struct vns_clock *c);
+int clock_publish_pieces(struct vns_clock *c);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * One line between upper and lower points: constraints in order of time -> the range of feasible
+ * slopes and the two hulls that bound the line at every instant.
+ *
+ * Theory: O'Rourke, "An on-line algorithm for fitting straight lines between data ranges",
+ * CACM 24(9), 1981. A line lies below all upper points exactly if it lies below their lower
+ * convex hull, and above all lower points if above their upper hull. Right of all points so far
+ * the highest feasible line is the steepest one; a new upper point below it makes a new steepest
+ * line, through that point and tangent to the lower points' hull. Slopes are limited to
+ * CLOCK_MAX_RATE. Each constraint is O(log n), amortised.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine/clock/clock_priv.h"
+
+void clock_fit_reset(struct clock_fit *f)
+{
+	f->up.n = f->low.n = 0;
+	f->bmin = -CLOCK_MAX_RATE;
+	f->bmax = CLOCK_MAX_RATE;
+	f->at_max = (struct clock_point){ 0, INFINITY };
+	f->at_min = (struct clock_point){ 0, -INFINITY };
+}
+
+void clock_fit_fini(struct clock_fit *f)
+{
+	free(f->up.v);
+	free(f->low.v);
+	*f = (struct clock_fit){ 0 };
+}
+
+/* > 0: a, b, c turn left. Relative to a, so that products stay small. */
+static double turn(struct clock_point a, struct clock_point b, struct clock_point c)
+{
+	return (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
+}
+
+/* Append to a monotone chain; @sign +1 keeps the lower hull, -1 the upper one. */
+static int hull_push(struct clock_hull *h, struct clock_point p, double sign)
+{
+	if (h->n && h->v[h->n - 1].x == p.x) {
+		if (sign * (p.y - h->v[h->n - 1].y) >= 0)
+			return 0;
+		h->n--;
+	}
+	while (h->n >= 2 && sign * turn(h->v[h->n - 2], h->v[h->n - 1], p) <= 0)
+		h->n--;
+	if (h->n == h->cap) {
+		size_t cap = h->cap ? 2 * h->cap : 32;
+		struct clock_point *v = realloc(h->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		h->v = v;
+		h->cap = cap;
+	}
+	h->v[h->n++] = p;
+	return 0;
+}
+
+/* Slope of the line from @q to @p; a point at the same instant limits no slope. */
+static double slope_to(struct clock_point p, struct clock_point q, double sign)
+{
+	return p.x > q.x ? sign * (p.y - q.y) / (p.x - q.x) : INFINITY;
+}
+
+/*
+ * Least of sign * slope over the lines from the chain's points to @p, which is right of them:
+ * along the chain it falls to the tangent point and rises after it.
+ */
+static double tangent_slope(const struct clock_hull *h, struct clock_point p, double sign)
+{
+	size_t lo = 0, hi;
+
+	if (h->n == 0)
+		return sign * INFINITY;
+	hi = h->n - 1;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (slope_to(p, h->v[mid + 1], sign) < slope_to(p, h->v[mid], sign))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return sign * slope_to(p, h->v[lo], sign);
+}
+
+static int add_upper(struct clock_fit *f, struct clock_point p)
+{
+	double highest = f->at_max.y + f->bmax * (p.x - f->at_max.x);
+	double lowest = f->at_min.y + f->bmin * (p.x - f->at_min.x);
+
+	if (p.y < lowest - CLOCK_TOL_NS)
+		return 1;
+	p.y = fmax(p.y, lowest);
+	if (p.y < highest) {
+		f->bmax = fmax(f->bmin, fmin(CLOCK_MAX_RATE, tangent_slope(&f->low, p, 1)));
+		f->at_max = p;
+	}
+	return hull_push(&f->up, p, 1);
+}
+
+static int add_lower(struct clock_fit *f, struct clock_point p)
+{
+	double highest = f->at_max.y + f->bmax * (p.x - f->at_max.x);
+	double lowest = f->at_min.y + f->bmin * (p.x - f->at_min.x);
+
+	if (p.y > highest + CLOCK_TOL_NS)
+		return 1;
+	p.y = fmin(p.y, highest);
+	if (p.y > lowest) {
+		f->bmin = fmin(f->bmax, fmax(-CLOCK_MAX_RATE, tangent_slope(&f->up, p, -1)));
+		f->at_min = p;
+	}
+	return hull_push(&f->low, p, -1);
+}
+
+int clock_fit_add(struct clock_fit *f, const struct clock_con *c)
+{
+	struct clock_point p = { c->x, c->y };
+
+	return c->upper ? add_upper(f, p) : add_lower(f, p);
+}

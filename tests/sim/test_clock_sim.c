@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The clock engine against simulated truth: a guest clock whose offset is known at every instant,
+ * exchanges over links with queueing, loss and asymmetry -> does the bound hold the truth, is it
+ * as tight as a slow reference (every line through two points tried; no code shared), does the
+ * 95 % interval cover in 95 % of runs where delays are symmetric?
+ *
+ * usage: test_clock_sim [SEED [RUN]]   the seed is printed; with RUN only that run is made
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <vnetscope/clock.h>
+
+#define EPOCH       INT64_C(1763764800123456789)
+#define MAX_STEPS   3
+#define MAX_SAMPLES 10000
+#define BOUND_RUNS  1000
+#define EDGE_NS     1.01 /* stamps are cut to whole ns, results too */
+
+static uint64_t rng_state;
+
+static uint64_t rng_next(void) /* splitmix64 (Steele, Lea, Flood 2014) */
+{
+	uint64_t z = (rng_state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+static double uniform(void)
+{
+	return ((double)(rng_next() >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static double between(double lo, double hi)
+{
+	return lo + (hi - lo) * uniform();
+}
+
+static double log_between(double lo, double hi)
+{
+	return lo * pow(hi / lo, uniform());
+}
+
+/* Truth: offset in ns at host time t (ns since EPOCH), piecewise linear. */
+struct truth {
+	int64_t base;
+	size_t n;                     /* pieces */
+	double from[MAX_STEPS + 1];   /* where each piece begins */
+	double at_from[MAX_STEPS + 1];/* offset - base there */
+	double rate[MAX_STEPS + 1];
+};
+
+static double truth_offset(const struct truth *w, double t)
+{
+	size_t i = w->n - 1;
+
+	while (i > 0 && t < w->from[i])
+		i--;
+	return w->at_from[i] + w->rate[i] * (t - w->from[i]);
+}
+
+enum queueing { Q_NONE, Q_EXP, Q_PARETO, Q_BURST, Q_KINDS };
+
+struct link {
+	double base[2];
+	double scale[2];
+	enum queueing kind[2];
+	double proc, loss;
+	int burst_left[2];
+};
+
+static double queue_delay(struct link *l, int dir)
+{
+	double u = uniform();
+
+	switch (l->kind[dir]) {
+	case Q_EXP:
+		return -l->scale[dir] * log(u);
+	case Q_PARETO:
+		return l->scale[dir] * (pow(u, -1 / 1.3) - 1);
+	case Q_BURST:
+		if (l->burst_left[dir] == 0 && uniform() < 0.02)
+			l->burst_left[dir] = (int)between(5, 40);
+		if (l->burst_left[dir] > 0) {
+			l->burst_left[dir]--;
+			return -20 * l->scale[dir] * log(u);
+		}
+		return -l->scale[dir] * log(u);
+	default:
+		return 0;
+	}
+}
+
+/* One exchange begun at host time @t. Return: false when it was lost. */
+static bool make_exchange(const struct truth *w, struct link *l, double t, struct vns_exchange *x)
+{
+	double arrive = t + l->base[0] + queue_delay(l, 0);
+	double leave = arrive + l->proc * between(0.5, 1.5);
+	double back = leave + l->base[1] + queue_delay(l, 1);
+
+	x->t1_ns = EPOCH + (int64_t)floor(t);
+	x->t2_ns = EPOCH + w->base + (int64_t)floor(arrive + truth_offset(w, arrive));
+	x->t3_ns = EPOCH + w->base + (int64_t)floor(leave + truth_offset(w, leave));
+	x->t4_ns = EPOCH + (int64_t)floor(back);
+	return uniform() >= l->loss;
+}
+
+static struct vns_exchange xs[MAX_SAMPLES];
+static size_t n_x;
+
+static void simulate(const struct truth *w, struct link *l, size_t n, double interval)
+{
+	double t = 0;
+
+	n_x = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (make_exchange(w, l, t, &xs[n_x]))
+			n_x++;
+		t += interval * between(0.9, 1.1);
+	}
+}
+
+static void random_link(struct link *l, double interval)
+{
+	memset(l, 0, sizeof(*l));
+	for (int d = 0; d < 2; d++) {
+		l->base[d] = log_between(200, 100e3);
+		l->kind[d] = (enum queueing)(rng_next() % Q_KINDS);
+		l->scale[d] = log_between(50, 200e3);
+	}
+	if (rng_next() % 3 == 0)
+		l->base[1] = l->base[0];
+	if (rng_next() % 3 == 0)
+		l->kind[rng_next() % 2] = Q_NONE;
+	l->proc = log_between(100, 20e3);
+	l->loss = rng_next() % 4 ? 0 : between(0.01, 0.3);
+	/* an exchange ends before the next begins, most of the time */
+	for (int d = 0; d < 2; d++)
+		l->scale[d] = fmin(l->scale[d], interval / 10);
+}
+
+static double random_rate(void)
+{
+	double limit = rng_next() % 4 ? 200e-6 : 499e-6;
+
+	return between(-limit, limit);
+}
+
+/* Steps of at least @least ns, at random places at least a tenth of the span apart. */
+static void random_truth(struct truth *w, double span, size_t steps, double least, double most)
+{
+	double t = 0;
+
+	w->base = (int64_t)between(-7.2e12, 7.2e12);
+	w->n = steps + 1;
+	w->from[0] = 0;
+	w->at_from[0] = 0;
+	w->rate[0] = random_rate();
+	for (size_t i = 1; i <= steps; i++) {
+		double end;
+
+		t += span / (double)(steps + 1) * between(0.6, 1);
+		end = w->at_from[i - 1] + w->rate[i - 1] * (t - w->from[i - 1]);
+		w->from[i] = t;
+		w->at_from[i] = end + (rng_next() % 2 ? 1 : -1) * log_between(least, most);
+		w->rate[i] = rng_next() % 2 ? w->rate[0] : random_rate();
+	}
+}
+
+static struct vns_clock *solve(void)
+{
+	struct vns_clock *c;
+
+	if (vns_clock_new(&c, VNS_CLOCK_EXCHANGE))
+		abort();
+	for (size_t i = 0; i < n_x; i++)
+		if (vns_clock_add(c, &xs[i]) < 0)
+			abort();
+	if (vns_clock_solve(c))
+		abort();
+	return c;
+}
+
+static const char *where;
+
+/* Is the truth inside the bound at host time @t (relative)? */
+static bool holds(const struct vns_clock *c, const struct truth *w, double t, const char *place)
+{
+	struct vns_clock_at at;
+	double o = (double)w->base + truth_offset(w, floor(t));
+
+	where = place;
+	if (vns_clock_eval(c, EPOCH + (int64_t)floor(t), &at))
+		return false;
+	return at.lower_ns <= o + EDGE_NS && at.upper_ns >= o - EDGE_NS &&
+	       at.lower_ns <= at.offset_ns && at.offset_ns <= at.upper_ns &&
+	       at.ci_lower_ns <= at.offset_ns && at.offset_ns <= at.ci_upper_ns &&
+	       at.ci_lower_ns >= at.lower_ns && at.ci_upper_ns <= at.upper_ns;
+}
+
+/* The same for an instant read off the guest's clock at host time @t. */
+static bool guest_holds(const struct vns_clock *c, const struct truth *w, double t)
+{
+	struct vns_clock_at at;
+	double o = truth_offset(w, t);
+
+	where = "guest instant";
+	if (vns_clock_eval_guest(c, EPOCH + w->base + (int64_t)floor(t + o), &at))
+		return false;
+	return at.lower_ns <= (double)w->base + o + 2 * EDGE_NS &&
+	       at.upper_ns >= (double)w->base + o - 2 * EDGE_NS;
+}
+
+static bool all_hold(const struct vns_clock *c, const struct truth *w)
+{
+	double first = (double)(xs[0].t1_ns - EPOCH), last = (double)(xs[n_x - 1].t4_ns - EPOCH);
+	size_t stride = n_x / 500 + 1;
+
+	for (size_t i = 0; i < n_x; i += stride) {
+		double t1 = (double)(xs[i].t1_ns - EPOCH), t4 = (double)(xs[i].t4_ns - EPOCH);
+		double next = i + 1 < n_x ? (double)(xs[i + 1].t1_ns - EPOCH) : t4;
+
+		if (!holds(c, w, t1, "t1") || !holds(c, w, t4, "t4") ||
+		    !holds(c, w, (t1 + t4) / 2, "mid") ||
+		    !holds(c, w, (t4 + next) / 2, "between exchanges") ||
+		    !guest_holds(c, w, (t1 + t4) / 2))
+			return false;
+	}
+	for (size_t i = 1; i < w->n; i++)
+		if (!holds(c, w, w->from[i], "at a step") || !holds(c, w, w->from[i] - 1, "before a step") ||
+		    !guest_holds(c, w, w->from[i]) || !guest_holds(c, w, w->from[i] - 1))
+			return false;
+	return holds(c, w, first - 0.05 * (last - first), "before the span") &&
+	       holds(c, w, last + 0.05 * (last - first), "after the span");
+}
+
+/* Runs of any shape; steps, where there are any, too large to hide. */
+static int check_bound(uint64_t seed, long only)
+{
+	int bad = 0, stepped = 0;
+	uint64_t exchanges = 0;
+
+	for (long run = 0; run < BOUND_RUNS; run++) {
+		struct truth w;
+		struct link l;
+		struct vns_clock *c;
+		double interval;
+		size_t n, steps, pieces;
+
+		if (only >= 0 && run != only)
+			continue;
+		rng_state = seed + (uint64_t)run * 7919;
+		interval = log_between(1e6, 1e9);
+		n = (size_t)log_between(10, run % 50 == 0 ? 10000 : 1000);
+		steps = n >= 60 && run % 3 == 0 ? 1 + rng_next() % MAX_STEPS : 0;
+		random_link(&l, interval);
+		random_truth(&w, (double)n * interval, steps, 30 * interval * 1e-3 + 10e6, 10e9);
+		simulate(&w, &l, n, interval);
+		if (n_x < 2)
+			continue;
+		exchanges += n_x;
+		stepped += steps > 0;
+		c = solve();
+		vns_clock_pieces(c, &pieces);
+		if (!all_hold(c, &w) || (steps > 0 && pieces < 2)) {
+			printf("# run %ld (seed %" PRIu64 "): truth outside the bound, %s; %zu exchanges, "
+			       "%zu steps, %zu pieces found\n", run, seed, where, n_x, steps, pieces);
+			bad++;
+		}
+		vns_clock_free(c);
+	}
+	printf("# bound: %d of %d runs hold the truth at every instant (%d with steps, %" PRIu64
+	       " exchanges)\n", BOUND_RUNS - bad, BOUND_RUNS, stepped, exchanges);
+	return bad;
+}
+
+/* Steps of any size, down to ones that no bound can show: counted, not judged. */
+static void report_hidden(uint64_t seed)
+{
+	int hid = 0, hid_bad = 0, seen = 0, seen_bad = 0;
+
+	for (long run = 0; run < 300; run++) {
+		struct truth w;
+		struct link l;
+		struct vns_clock *c;
+		double interval;
+		size_t pieces;
+		bool ok;
+
+		rng_state = seed + 1000003 + (uint64_t)run * 104729;
+		interval = log_between(1e6, 1e9);
+		random_link(&l, interval);
+		random_truth(&w, 200 * interval, 1, 1e3, 10e6);
+		simulate(&w, &l, 200, interval);
+		c = solve();
+		vns_clock_pieces(c, &pieces);
+		ok = all_hold(c, &w);
+		if (pieces < 2) {
+			hid++;
+			hid_bad += !ok;
+		} else {
+			seen++;
+			seen_bad += !ok;
+		}
+		vns_clock_free(c);
+	}
+	printf("# steps of 1 us to 10 ms: %d found (truth outside at some instant in %d), %d too "
+	       "small to be found (%d)\n", seen, seen_bad, hid, hid_bad);
+}
+
+/* ---- the slow reference: every line through two points, checked against all points ---- */
+
+struct ref_point {
+	long double x, y;
+	int upper;
+};
+
+static bool ref_feasible(const struct ref_point *p, size_t n, long double a, long double b)
+{
+	if (b > 500e-6L + 1e-15L || b < -500e-6L - 1e-15L)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		long double v = a + b * p[i].x - p[i].y;
+
+		if (p[i].upper ? v > 1e-4L : v < -1e-4L)
+			return false;
+	}
+	return true;
+}
+
+/* Largest and smallest value at @t over the feasible lines. */
+static bool ref_bound(const struct ref_point *p, size_t n, long double t, long double *lo,
+		      long double *hi)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < n + 2; j++) {
+			long double b, v;
+
+			if (j < n && p[i].x == p[j].x)
+				continue;
+			b = j == n ? 500e-6L : j == n + 1 ? -500e-6L :
+							    (p[j].y - p[i].y) / (p[j].x - p[i].x);
+			if (!ref_feasible(p, n, p[i].y - b * p[i].x, b))
+				continue;
+			v = p[i].y + b * (t - p[i].x);
+			*lo = any ? fminl(*lo, v) : v;
+			*hi = any ? fmaxl(*hi, v) : v;
+			any = true;
+		}
+	}
+	return any;
+}
+
+static int check_tight(uint64_t seed)
+{
+	static struct ref_point p[2 * MAX_SAMPLES];
+	int bad = 0, compared = 0;
+
+	for (long run = 0; run < 150; run++) {
+		struct truth w;
+		struct link l;
+		struct vns_clock *c;
+		double interval, span;
+
+		rng_state = seed + 77 + (uint64_t)run * 15485863;
+		interval = log_between(1e6, 1e9);
+		random_link(&l, interval);
+		span = 20 * interval;
+		random_truth(&w, span, 0, 1, 1);
+		simulate(&w, &l, (size_t)between(2, 22), interval);
+		if (n_x < 1)
+			continue;
+		for (size_t i = 0; i < n_x; i++) {
+			p[2 * i] = (struct ref_point){ (long double)(xs[i].t1_ns - EPOCH),
+				(long double)(xs[i].t2_ns - xs[i].t1_ns - w.base) + 1, 1 };
+			p[2 * i + 1] = (struct ref_point){ (long double)(xs[i].t4_ns - EPOCH),
+				(long double)(xs[i].t3_ns - xs[i].t4_ns - w.base) - 1, 0 };
+		}
+		c = solve();
+		for (int k = -2; k <= 12; k++) {
+			struct vns_clock_at at;
+			int64_t t = (int64_t)(span * k / 10);
+			long double lo = 0, hi = 0;
+
+			if (!ref_bound(p, 2 * n_x, (long double)t, &lo, &hi))
+				continue;
+			vns_clock_eval(c, EPOCH + t, &at);
+			compared++;
+			if (fabsl((long double)at.lower_ns - (long double)w.base - lo) > 0.01L ||
+			    fabsl((long double)at.upper_ns - (long double)w.base - hi) > 0.01L) {
+				printf("# run %ld: at %" PRId64 " [%.3f %.3f], reference [%.3Lf %.3Lf]\n",
+				       run, t, at.lower_ns - (double)w.base,
+				       at.upper_ns - (double)w.base, lo, hi);
+				bad++;
+			}
+		}
+		vns_clock_free(c);
+	}
+	printf("# tightness: %d of %d bounds equal the reference within 0.01 ns\n", compared - bad,
+	       compared);
+	return bad || compared < 1000;
+}
+
+static const char *const kind_name[] = { "none", "exponential", "pareto", "bursts" };
+
+/* Share of runs whose 95 % interval holds the truth. */
+static double coverage(uint64_t seed, enum queueing kind, size_t n, double asymmetry, int runs,
+		       double *ratio)
+{
+	int covered = 0;
+
+	*ratio = 0;
+	for (int run = 0; run < runs; run++) {
+		struct truth w;
+		struct link l = { .proc = 3000 };
+		struct vns_clock *c;
+		struct vns_clock_at at;
+		double t, o, interval = 10e6;
+
+		rng_state = seed + 31 * n + 5 * kind + (uint64_t)run * 6700417;
+		for (int d = 0; d < 2; d++) {
+			l.base[d] = 20e3 + (d ? asymmetry : 0);
+			l.kind[d] = kind;
+			l.scale[d] = 15e3;
+		}
+		random_truth(&w, (double)n * interval, 0, 1, 1);
+		simulate(&w, &l, n, interval);
+		c = solve();
+		t = run % 2 ? (double)n * interval / 2 : (double)n * interval;
+		vns_clock_eval(c, EPOCH + (int64_t)t, &at);
+		o = (double)w.base + truth_offset(&w, floor(t));
+		covered += o >= at.ci_lower_ns && o <= at.ci_upper_ns;
+		*ratio += (at.ci_upper_ns - at.ci_lower_ns) / (at.upper_ns - at.lower_ns) / runs;
+		vns_clock_free(c);
+	}
+	return (double)covered / runs;
+}
+
+static int check_coverage(uint64_t seed)
+{
+	static const size_t sizes[] = { 10, 30, 100, 1000 };
+	double sum = 0, ratio;
+	int bad = 0, cells = 0;
+
+	for (int kind = Q_EXP; kind < Q_KINDS; kind++) {
+		for (size_t s = 0; s < 4; s++) {
+			double v = coverage(seed, (enum queueing)kind, sizes[s], 0,
+					    sizes[s] > 500 ? 200 : 500, &ratio);
+
+			printf("# 95 %% interval, symmetric %s, %zu exchanges: covers %.1f %%, %.2f of "
+			       "the bound's width\n", kind_name[kind], sizes[s], 100 * v, ratio);
+			sum += v;
+			cells++;
+			bad += v < 0.90;
+		}
+	}
+	printf("# 95 %% interval over all symmetric cases: %.1f %%\n", 100 * sum / cells);
+	printf("# one direction 30 us longer (no interval can know it), 100 exchanges: %.1f %%\n",
+	       100 * coverage(seed, Q_EXP, 100, 30e3, 200, &ratio));
+	return bad || sum / cells < 0.93 || sum / cells > 0.995;
+}
+
+static int check_speed(uint64_t seed)
+{
+	struct truth w;
+	struct link l;
+	struct vns_clock *c;
+	clock_t begin;
+
+	rng_state = seed;
+	random_link(&l, 10e6);
+	l.loss = 0;
+	random_truth(&w, MAX_SAMPLES * 10e6, 2, 50e6, 1e9);
+	simulate(&w, &l, MAX_SAMPLES, 10e6);
+	begin = clock();
+	c = solve();
+	printf("# %zu exchanges added and solved in %.1f ms\n", n_x,
+	       1e3 * (double)(clock() - begin) / CLOCKS_PER_SEC);
+	vns_clock_free(c);
+	return 0;
+}
+
+static int report(int number, const char *what, int failures)
+{
+	printf("%sok %d - %s\n", failures ? "not " : "", number, what);
+	fflush(stdout);
+	return failures != 0;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+	long only = argc > 2 ? strtol(argv[2], NULL, 0) : -1;
+	int bad;
+
+	printf("# seed %" PRIu64 "\n", seed);
+	if (only >= 0)
+		return check_bound(seed, only) != 0;
+	puts("1..4");
+	bad = report(1, "the bound holds the truth", check_bound(seed, -1));
+	bad += report(2, "the bound is as tight as the reference", check_tight(seed));
+	bad += report(3, "the 95 % interval covers symmetric delays", check_coverage(seed));
+	bad += report(4, "speed is printed", check_speed(seed));
+	report_hidden(seed);
+	return bad != 0;
+}

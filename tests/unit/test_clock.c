@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Edges of the clock engine: few, contradictory, unordered and enormous stamps.
+ */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <vnetscope/clock.h>
+
+#define T0  INT64_C(1763764800000000000)
+#define SEC INT64_C(1000000000)
+
+static struct vns_clock *new_clock(enum vns_clock_mode mode)
+{
+	struct vns_clock *c;
+
+	assert_int_equal(vns_clock_new(&c, mode), 0);
+	return c;
+}
+
+/* Host sends at @at; each way takes @there, @back; the guest's clock is @offset ahead. */
+static int add(struct vns_clock *c, int64_t at, int64_t there, int64_t back, int64_t offset)
+{
+	struct vns_exchange x = { at, at + there + offset, at + there + 1000 + offset,
+				  at + there + 1000 + back };
+
+	return vns_clock_add(c, &x);
+}
+
+static struct vns_clock_at at(struct vns_clock *c, int64_t when)
+{
+	struct vns_clock_at a;
+
+	assert_int_equal(vns_clock_solve(c), 0);
+	assert_int_equal(vns_clock_eval(c, when, &a), 0);
+	assert_true(a.lower_ns <= a.ci_lower_ns && a.ci_lower_ns <= a.offset_ns);
+	assert_true(a.offset_ns <= a.ci_upper_ns && a.ci_upper_ns <= a.upper_ns);
+	return a;
+}
+
+static size_t n_pieces(const struct vns_clock *c)
+{
+	size_t n;
+
+	vns_clock_pieces(c, &n);
+	return n;
+}
+
+static void test_none(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock_at a;
+	uint64_t used, rejected;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(vns_clock_eval(c, T0, &a), -ENODATA);
+	assert_int_equal(vns_clock_solve(c), 0);
+	assert_int_equal(vns_clock_eval(c, T0, &a), -ENODATA);
+	assert_int_equal(vns_clock_eval_guest(c, T0, &a), -ENODATA);
+	vns_clock_counts(c, &used, &rejected);
+	assert_int_equal(used + rejected, 0);
+	vns_clock_samples(c, &n);
+	assert_int_equal(n, 0);
+	assert_int_equal(n_pieces(c), 0);
+	vns_clock_free(c);
+	vns_clock_free(NULL);
+}
+
+static void test_one(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock_at a;
+
+	(void)state;
+	assert_int_equal(add(c, T0, 30000, 50000, 777), 0);
+	a = at(c, T0);
+	assert_true(fabs(a.upper_ns - (777 + 30000 + 1)) < 0.01);
+	/* lower point at T4, 81 us later: 500 ppm of that are 40 ns */
+	assert_true(fabs(a.lower_ns - (777 - 50000 - 1 - 81000 * 500e-6)) < 0.01);
+	assert_true(fabs(a.offset_ns - (777 - 10000)) < 50);
+	assert_true(a.ci_lower_ns == a.lower_ns && a.ci_upper_ns == a.upper_ns);
+	assert_false(a.extrapolated);
+	a = at(c, T0 + SEC);
+	assert_true(a.extrapolated);
+	assert_true(a.upper_ns >= 777 + 30000 + 500e3);
+	vns_clock_free(c);
+}
+
+static void test_two_and_drift_range(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_SHM);
+	const struct vns_clock_piece *p;
+	size_t n;
+
+	(void)state;
+	add(c, T0, 100, 100, 0);
+	add(c, T0 + 10 * SEC, 100, 100, 1000000); /* 100 ppm */
+	at(c, T0);
+	p = vns_clock_pieces(c, &n);
+	assert_int_equal(n, 1);
+	assert_true(p->drift_lower_ppm < 100 && p->drift_upper_ppm > 100);
+	assert_true(p->drift_upper_ppm - p->drift_lower_ppm < 0.05);
+	assert_true(fabs(p->drift_ppm - 100) < 0.02);
+	assert_true(fabs(at(c, T0 + 5 * SEC).offset_ns - 500000) < 105);
+	vns_clock_free(c);
+}
+
+static void test_rejected(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_exchange t4_first = { T0 + 10, T0, T0, T0 };
+	struct vns_exchange t3_first = { T0, T0 + 10, T0, T0 + 100 };
+	struct vns_exchange longer_inside = { T0, T0, T0 + 5000, T0 + 1000 };
+	struct vns_exchange overflow = { INT64_MIN, INT64_MAX, INT64_MAX, 0 };
+	uint64_t used, rejected;
+
+	(void)state;
+	assert_int_equal(vns_clock_add(c, &t4_first), 1);
+	assert_int_equal(vns_clock_add(c, &t3_first), 1);
+	assert_int_equal(vns_clock_add(c, &longer_inside), 1);
+	assert_int_equal(vns_clock_add(c, &overflow), 1);
+	add(c, T0, 10000, 10000, 5);
+	at(c, T0);
+	vns_clock_counts(c, &used, &rejected);
+	assert_int_equal(used, 1);
+	assert_int_equal(rejected, 4);
+	vns_clock_free(c);
+}
+
+/* Hours and years of offset keep every nanosecond that a double can show. */
+static void test_huge_offsets(void **state)
+{
+	static const int64_t offsets[] = { 3600 * SEC, -7 * 3600 * SEC, 90 * 86400 * SEC,
+					   -T0 + 12345 };
+
+	(void)state;
+	for (size_t k = 0; k < 4; k++) {
+		struct vns_clock *c = new_clock(VNS_CLOCK_SHM);
+		double ulp = nextafter(fabs((double)offsets[k]), INFINITY) -
+			     fabs((double)offsets[k]);
+		struct vns_clock_at a;
+
+		for (int i = 0; i < 20; i++)
+			add(c, T0 + i * SEC, 300, 300, offsets[k]);
+		a = at(c, T0 + 7 * SEC);
+		assert_true(fabs(a.offset_ns - (double)offsets[k]) <= 1 + ulp);
+		assert_true(a.upper_ns - a.lower_ns < 605 + 2 * ulp);
+		assert_int_equal(vns_clock_eval_guest(c, T0 + 7 * SEC + offsets[k], &a), 0);
+		assert_true(llabs(a.at_ns - (T0 + 7 * SEC)) <= 1);
+		vns_clock_free(c);
+	}
+}
+
+static void test_step_and_kink(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_SHM);
+	const struct vns_clock_piece *p;
+	struct vns_clock_at a;
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		add(c, T0 + i * SEC, 400, 400, i < 20 ? 0 : -5 * SEC);
+	at(c, T0);
+	p = vns_clock_pieces(c, &n);
+	assert_int_equal(n, 2);
+	assert_true(p[0].step_after && !p[1].step_after);
+	/* the step lies after exchange 19 was sent and before exchange 20 came back */
+	assert_true(p[0].to_ns >= T0 + 19 * SEC && p[1].from_ns <= T0 + 20 * SEC + 2000);
+	a = at(c, T0 + 19 * SEC + SEC / 2);
+	assert_true(a.lower_ns < -5e9 && a.upper_ns > 0);
+	assert_true(at(c, T0 + 18 * SEC).lower_ns > -2000);
+	assert_true(at(c, T0 + 21 * SEC).upper_ns < -5e9 + 2000);
+	/* 5 s back: guest times T0+15.5 .. T0+20 occur twice */
+	assert_int_equal(vns_clock_eval_guest(c, T0 + 17 * SEC, &a), 0);
+	assert_true(a.lower_ns < -5e9 + 500 && a.upper_ns > -500);
+	vns_clock_free(c);
+
+	c = new_clock(VNS_CLOCK_SHM);
+	for (int i = 0; i < 60; i++)
+		add(c, T0 + i * SEC, 400, 400, i < 30 ? 0 : (i - 30) * INT64_C(100000));
+	at(c, T0);
+	p = vns_clock_pieces(c, &n);
+	assert_int_equal(n, 2);
+	assert_false(p[0].step_after);
+	assert_true(fabs(p[0].drift_ppm) < 0.1 && fabs(p[1].drift_ppm - 100) < 0.1);
+	assert_true(fabs(at(c, T0 + 30 * SEC).offset_ns) < 1000);
+	vns_clock_free(c);
+}
+
+/* Same times, duplicates, reverse order: no crash, same answer as in order. */
+static void test_order_and_duplicates(void **state)
+{
+	struct vns_clock *fwd = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock *rev = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock *same = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock_at a, b;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		int j = 99 - i;
+
+		add(fwd, T0 + i * SEC / 10, 20000 + i * 37 % 11 * 1000, 20000 + i * 53 % 7 * 900, 42);
+		add(rev, T0 + j * SEC / 10, 20000 + j * 37 % 11 * 1000, 20000 + j * 53 % 7 * 900, 42);
+		add(same, T0, 20000, 20000, 42);
+	}
+	for (int k = -5; k < 15; k++) {
+		a = at(fwd, T0 + k * SEC);
+		b = at(rev, T0 + k * SEC);
+		assert_true(fabs(a.lower_ns - b.lower_ns) < 0.01);
+		assert_true(fabs(a.upper_ns - b.upper_ns) < 0.01);
+		assert_true(fabs(a.offset_ns - b.offset_ns) < 0.01);
+	}
+	assert_true(fabs(at(same, T0).offset_ns - 42) < 30);
+	vns_clock_free(fwd);
+	vns_clock_free(rev);
+	vns_clock_free(same);
+}
+
+/* Every exchange contradicts the one before: as many pieces, and still an answer. */
+static void test_all_contradictory(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_SHM);
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		add(c, T0 + i * SEC, 300, 300, i % 2 ? SEC : -SEC);
+	assert_true(fabs(fabs(at(c, T0 + 50 * SEC + 500).offset_ns) - 1e9) < 1e6);
+	assert_int_equal(n_pieces(c), 100);
+	vns_clock_free(c);
+}
+
+/* Live use: solve after each exchange gives in the end what one solve gives. */
+static void test_incremental(void **state)
+{
+	struct vns_clock *live = new_clock(VNS_CLOCK_CHANNEL);
+	struct vns_clock *once = new_clock(VNS_CLOCK_CHANNEL);
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		int64_t off = i < 150 ? 5 * i : SEC;
+
+		add(live, T0 + i * SEC / 50, 50000 + i * 7919 % 9000, 50000, off);
+		add(once, T0 + i * SEC / 50, 50000 + i * 7919 % 9000, 50000, off);
+		at(live, T0 + i * SEC / 50);
+	}
+	for (int k = 0; k < 6; k++) {
+		struct vns_clock_at a = at(live, T0 + k * SEC), b = at(once, T0 + k * SEC);
+
+		assert_memory_equal(&a, &b, sizeof(a));
+	}
+	vns_clock_free(live);
+	vns_clock_free(once);
+}
+
+static void test_fixed_and_bounds(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_GIVEN);
+	struct vns_clock_at a;
+
+	(void)state;
+	assert_int_equal(vns_clock_set_fixed(c, T0, -1e9, 10, 50), 0);
+	a = at(c, T0 + 100 * SEC);
+	assert_true(fabs(a.offset_ns - (-1e9 + 1e6)) < 0.01);
+	assert_true(fabs(a.upper_ns - a.lower_ns - 100) < 0.01);
+	assert_false(a.extrapolated);
+	vns_clock_free(c);
+
+	c = new_clock(VNS_CLOCK_TRAFFIC);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(vns_clock_add_bound(c, T0 + i * SEC, 1000 + i % 3 * 100, true), 0);
+	a = at(c, T0 + 5 * SEC);
+	assert_true(isinf(a.lower_ns) && a.upper_ns < 1500);
+	assert_true(isfinite(a.offset_ns));
+	for (int i = 0; i < 10; i++)
+		vns_clock_add_bound(c, T0 + i * SEC + SEC / 2, -500 - i % 4 * 100, false);
+	a = at(c, T0 + 5 * SEC);
+	assert_true(a.lower_ns > -600 && a.upper_ns < 1500);
+	vns_clock_free(c);
+}
+
+/* The guest reads host time between two reads of its own. */
+static void test_ptp(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_PTP_KVM);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		int64_t h = T0 + i * SEC;
+		struct vns_exchange x = { h, h + 700 - 40, h + 700 + 60, h };
+
+		assert_int_equal(vns_clock_add(c, &x), 0);
+	}
+	assert_true(at(c, T0 + SEC).lower_ns >= 700 - 41.01);
+	assert_true(at(c, T0 + SEC).upper_ns <= 700 + 61.01);
+	vns_clock_free(c);
+}
+
+static void test_save_and_restore(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_CHANNEL), *d;
+	struct vns_clock_saved s[2];
+	struct vns_clock_at a, b;
+
+	(void)state;
+	for (int i = 0; i < 400; i++)
+		add(c, T0 + i * SEC / 20, 50000 + i * 7919 % 90000, 50000 + i * 104729 % 80000,
+		    3600 * SEC + (i < 200 ? i * 2000 : -SEC));
+	at(c, T0);
+	assert_int_equal(n_pieces(c), 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(vns_clock_export(c, i, &s[i]), 0);
+	assert_int_equal(vns_clock_export(c, 2, &s[0]), -EINVAL);
+	assert_int_equal(vns_clock_restore(&d, VNS_CLOCK_CHANNEL, s, 2), 0);
+	for (int k = -20; k < 420; k++) {
+		a = at(c, T0 + k * SEC / 20);
+		b = at(d, T0 + k * SEC / 20);
+		assert_true(b.lower_ns <= a.lower_ns && b.lower_ns > a.lower_ns - 20);
+		assert_true(b.upper_ns >= a.upper_ns && b.upper_ns < a.upper_ns + 20);
+		assert_true(fabs(a.offset_ns - b.offset_ns) < 3);
+		assert_true(fabs(a.ci_lower_ns - b.ci_lower_ns) < 30);
+		assert_int_equal(a.extrapolated, b.extrapolated);
+	}
+	s[1].piece.from_ns = 0;
+	assert_int_equal(vns_clock_restore(&d, VNS_CLOCK_CHANNEL, s, 2), -EINVAL);
+	assert_int_equal(vns_clock_restore(&d, VNS_CLOCK_CHANNEL, s, 0), -EINVAL);
+	for (size_t i = 0; i < 2; i++)
+		vns_clock_saved_fini(&s[i]);
+	vns_clock_free(c);
+	vns_clock_free(d);
+}
+
+static void test_names(void **state)
+{
+	enum vns_clock_mode m;
+
+	(void)state;
+	for (int i = 0; i < VNS_CLOCK_MODES; i++) {
+		assert_int_equal(vns_clock_mode_parse(vns_clock_mode_name(i), &m), 0);
+		assert_int_equal(m, i);
+	}
+	assert_int_equal(vns_clock_mode_parse("sundial", &m), -EINVAL);
+	assert_true(vns_clock_mode_shares_path(VNS_CLOCK_EXCHANGE));
+	assert_false(vns_clock_mode_shares_path(VNS_CLOCK_SHM));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_one),
+		cmocka_unit_test(test_two_and_drift_range),
+		cmocka_unit_test(test_rejected),
+		cmocka_unit_test(test_huge_offsets),
+		cmocka_unit_test(test_step_and_kink),
+		cmocka_unit_test(test_order_and_duplicates),
+		cmocka_unit_test(test_all_contradictory),
+		cmocka_unit_test(test_incremental),
+		cmocka_unit_test(test_fixed_and_bounds),
+		cmocka_unit_test(test_ptp),
+		cmocka_unit_test(test_save_and_restore),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
