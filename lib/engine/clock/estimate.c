@@ -18,7 +18,7 @@
 
 #include "engine/clock/clock_priv.h"
 
-#define LEAVE_OUT_FACTOR 5.0 /* an exchange this many quartile excesses above the floor is left out */
+#define LEAVE_OUT_FACTOR 5.0 /* left out: this many quartile excesses above the floor */
 #define KEEP_AT_LEAST    8   /* ... unless fewer would remain */
 #define HALF_TICK_NS     0.5 /* delays are not known better than this */
 
