@@ -27,57 +27,90 @@ struct vns_rtt_sample {
 };
 typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
 
-/** struct vns_rtt_flow - one direction of a flow and its distribution (borrowed). */
+/**
+ * struct vns_rtt_flow - one direction of a flow and its distribution (borrowed).
+ * @evicted:  left the live table (idle, closed, pushed out); its figures are final
+ * @first_ns, @last_ns: first and last packet with timestamps of the flow, either direction
+ * @packets:  with timestamps, of this direction; stops at 2^32 - 1
+ */
 struct vns_rtt_flow {
 	const struct vns_flow_key *key;
 	uint8_t dir;
-	bool evicted;     /* aged out of the live table; its figures are final */
+	bool evicted;
 	int64_t first_ns, last_ns;
 	uint64_t packets;
 	const struct vns_dist *rtt;
 };
 typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
 
-/** struct vns_rtt_counts - the accounting: what became of every packet. */
+/**
+ * struct vns_rtt_counts - the accounting: what became of every packet.
+ *
+ * packets = not_tcp + undecodable + no_timestamp + those with timestamps, each of which is one of
+ * tsval_stored, tsval_repeated, tsval_backwards, pure_acks. Of those with ACK each is one
+ * of echo_matched, echo_repeated, echo_unknown. samples = echo_matched - echo_before_tsval.
+ *
+ * @undecodable:  cut or malformed, or its TCP options were cut
+ * @pure_acks:    a new TSval on a segment without data, SYN or FIN: not stored, since its echo waits
+ *                for the peer's next data
+ * @tsval_passed: stored, but a higher one was echoed first (delayed ACKs, losses)
+ * @echo_unknown: of a TSval that was not stored, was given up, or was passed
+ * @echo_before_tsval: stamped before its TSval: the capture is not in order; no sample
+ * @outstanding_dropped: remembered TSvals given up: too many in flight, or one direction only
+ * @flows:        ever opened, including ports used again
+ * @flows_evicted_idle, @flows_evicted_full, @flows_closed, @flows_reused: why flows left the table:
+ *                silent too long; pushed out of a full table; FIN both ways or RST; new SYN on an
+ *                open flow's ports
+ * @flows_one_direction: of the ended ones, and of all after vns_rtt_finish()
+ */
 struct vns_rtt_counts {
-	uint64_t packets;         /* fed */
-	uint64_t not_tcp;         /* other protocol or verdict */
-	uint64_t undecodable;     /* cut or malformed */
-	uint64_t no_timestamp;    /* TCP without the option */
-	uint64_t tsval_stored, tsval_repeated, tsval_backwards;
-	uint64_t pure_acks;       /* not stored: their echo waits for data */
-	uint64_t echo_matched, echo_repeated, echo_unknown;
-	uint64_t outstanding_dropped; /* remembered TSvals given up: flow over its limit */
+	uint64_t packets;
+	uint64_t not_tcp;
+	uint64_t undecodable;
+	uint64_t no_timestamp;
+	uint64_t tsval_stored, tsval_repeated, tsval_backwards, tsval_passed;
+	uint64_t pure_acks;
+	uint64_t echo_matched, echo_repeated, echo_unknown, echo_before_tsval;
+	uint64_t outstanding_dropped;
 	uint64_t samples;
-	uint64_t flows, flows_evicted_idle, flows_evicted_full, flows_closed;
+	uint64_t flows, flows_live;
+	uint64_t flows_evicted_idle, flows_evicted_full, flows_closed, flows_reused;
 	uint64_t flows_one_direction;
 };
 
 /**
  * struct vns_rtt_opts
  * @per_flow:   keep a distribution for each flow and direction
- * @max_flows:  live flows at most; 0 = 1,048,576; over it the longest idle go, counted
- * @idle_ns:    a flow silent that long (packet time) is aged out; 0 = 300 s
+ * @max_flows:  live flows at most; 0 = 1,048,576; over it closed ones go, then the longest idle (to
+ *              1/32 of the idle time), counted
+ * @idle_ns:    a flow silent for longer (packet time) is over; 0 = 300 s
+ * @on_sample:  may be NULL; called before vns_rtt_feed() returns
+ * @on_flow_end: may be NULL; per_flow only: for each direction with samples of a flow that leaves
+ *              the table, its figures are freed afterwards. Not called by finish and free
  */
 struct vns_rtt_opts {
 	bool per_flow;
 	size_t max_flows;
 	int64_t idle_ns;
-	vns_rtt_sample_fn on_sample; /* may be NULL */
-	vns_rtt_flow_fn on_flow_end; /* a flow leaves the table; may be NULL */
+	vns_rtt_sample_fn on_sample;
+	vns_rtt_flow_fn on_flow_end;
 	void *ctx;
 };
 
 struct vns_rtt;
 int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err);
 void vns_rtt_free(struct vns_rtt *r);
-/** vns_rtt_feed() - packets in capture order, in batches (64 to 1024 are fast). */
+/**
+ * vns_rtt_feed() - packets in capture order, in batches (64 to 1024 are fast).
+ * Packets of several capture points must not be mixed: one engine for each. Return: 0 or -ENOMEM.
+ */
 int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n);
+/** vns_rtt_finish() - no more packets: complete the accounting. Once. */
 void vns_rtt_finish(struct vns_rtt *r);
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
 /** vns_rtt_total() - all samples of all flows (borrowed). */
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r);
-/** vns_rtt_each_flow() - every flow direction with at least one sample. */
+/** vns_rtt_each_flow() - every direction with a sample of the flows in the table, oldest first. */
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);
 
 #ifdef __cplusplus

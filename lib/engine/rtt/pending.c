@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Queue of TSvals that wait for their echo; see pending.h.
+ */
+#include <stdlib.h>
+
+#include "engine/rtt/pending.h"
+
+#define FIRST_CAP 4u
+
+struct entry {
+	int64_t at_ns;
+	uint32_t tsval;
+};
+
+struct vns_pending_ring {
+	uint32_t cap; /* a power of two */
+	uint32_t head, n;
+	struct entry entry[];
+};
+
+static size_t ring_bytes(uint32_t cap)
+{
+	return sizeof(struct vns_pending_ring) + cap * sizeof(struct entry);
+}
+
+/* Room for one more behind the oldest. Return: false when a limit or memory forbids it. */
+static bool make_room(struct vns_pending *p, uint32_t limit, uint64_t *bytes)
+{
+	struct vns_pending_ring *old = p->ring, *ring;
+	uint32_t n = old ? old->n : 0;
+	uint32_t cap = old ? 4 * old->cap : FIRST_CAP;
+
+	if (n + 2 > limit)
+		return false;
+	if (old && n < old->cap)
+		return true;
+	if (*bytes + ring_bytes(cap) > VNS_PENDING_BYTES)
+		return false;
+	ring = malloc(ring_bytes(cap));
+	if (!ring)
+		return false;
+	ring->cap = cap;
+	ring->head = 0;
+	ring->n = n;
+	for (uint32_t i = 0; i < n; i++)
+		ring->entry[i] = old->entry[(old->head + i) & (old->cap - 1)];
+	*bytes += ring_bytes(cap) - (old ? ring_bytes(old->cap) : 0);
+	free(old);
+	p->ring = ring;
+	return true;
+}
+
+bool vns_pending_push(struct vns_pending *p, uint32_t tsval, int64_t at_ns, uint32_t limit,
+		      uint64_t *bytes)
+{
+	struct vns_pending_ring *ring;
+	bool given_up = false;
+
+	if (vns_pending_any(p) && !make_room(p, limit, bytes)) {
+		vns_pending_pop(p);
+		given_up = true;
+	}
+	if (!vns_pending_any(p)) {
+		p->oldest_ns = at_ns;
+		p->oldest_tsval = tsval;
+		return given_up;
+	}
+	ring = p->ring;
+	ring->entry[(ring->head + ring->n++) & (ring->cap - 1)] = (struct entry){ at_ns, tsval };
+	return given_up;
+}
+
+void vns_pending_pop(struct vns_pending *p)
+{
+	struct vns_pending_ring *ring = p->ring;
+
+	if (!ring || ring->n == 0) {
+		p->oldest_ns = VNS_PENDING_NONE;
+		return;
+	}
+	p->oldest_ns = ring->entry[ring->head].at_ns;
+	p->oldest_tsval = ring->entry[ring->head].tsval;
+	ring->head = (ring->head + 1) & (ring->cap - 1);
+	ring->n--;
+}
+
+void vns_pending_clear(struct vns_pending *p, uint64_t *bytes)
+{
+	if (p->ring)
+		*bytes -= ring_bytes(p->ring->cap);
+	free(p->ring);
+	*p = (struct vns_pending){ .oldest_ns = VNS_PENDING_NONE };
+}

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Passive TCP round-trip time: decoded packets -> samples and distributions.
+ *
+ * Strowes, "Passively measuring TCP round-trip times", ACM Queue 11(8), 2013, on the timestamps of
+ * RFC 7323. For each direction:
+ *
+ *   remember   the time of the first segment that carries a new TSval, when it is data, SYN or FIN.
+ *              "New": higher, modulo 2^32, than every TSval seen in that direction. A TSval that a
+ *              pure ACK carried first is spent: its echo may have been caused by that ACK, and a
+ *              later data segment of the same tick would give a sample below the truth.
+ *              Nothing is asked of the other direction: a handshake's SYN comes before it.
+ *   match      the first segment of the other direction with ACK whose TSecr equals it. TSecr never
+ *              goes back at a receiver (RFC 7323 section 4.3), so an echo also passes all older
+ *              TSvals: delayed ACKs never echo those, and a lower TSecr after it was overtaken on
+ *              the way. A TSecr above the highest TSval seen echoes what the capture missed.
+ *
+ * The sample is the time between the two: from the capture point to the echoing host and back. It
+ * contains the delay of a delayed ACK; minimum and quantiles tell.
+ *
+ * Memory, so that 100,000 flows stay in a few cache lines each and none is read in vain:
+ *   head[id]   64 bytes, flow table: key, last time, lists    every packet
+ *   track[id]  64 bytes: both directions' TSvals in flight    every packet with timestamps
+ *   cold[id]   128 bytes: distributions, first time, ISNs     samples, SYNs, the flow's end
+ * All grow by use up to the largest number of flows that live at once.
+ *
+ * Speed: a look-up costs three dependent cache misses. vns_rtt_feed() takes packets in chunks and
+ * walks each chunk three times: fetch the index slots of all, fetch heads and tracks of all,
+ * work. Samples are collected and added to the distributions of their flows at the end of a
+ * chunk, for the same reason.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/rtt.h>
+
+#include "engine/rtt/pending.h"
+#include "flow/table.h"
+
+#define DEFAULT_MAX_FLOWS (UINT32_C(1) << 20)
+#define DEFAULT_IDLE_NS   (300 * VNS_NSEC_PER_SEC)
+/* A closed flow stays for its last ACK and repeated FINs. */
+#define CLOSED_NS         (10 * VNS_NSEC_PER_SEC)
+#define TICKS_PER_IDLE    32 /* a flow moves in the age list at most so often per idle time */
+/* Packets under way at once: 32 * 3 lines = 6 KiB of a first-level cache of 32 or more. */
+#define CHUNK             32
+#define LINE              64
+
+/* head.user */
+#define FIN(dir)          (uint8_t)(0x01 << (dir))
+#define HAS_ISN(dir)      (uint8_t)(0x04 << (dir))
+#define HAS_ECHO(dir)     (uint8_t)(0x10 << (dir)) /* the direction's TSvals were echoed */
+#define NOT_ONLY_SYN      (uint8_t)0x40
+
+/* In flight, both directions; index 0 and 1 as in vns_packet.dir: of the sender of the TSvals. */
+struct track {
+	struct vns_pending pending[2];
+	uint32_t tsval_max[2]; /* highest TSval seen on any segment; valid when packets > 0 */
+	uint32_t packets[2];   /* with timestamps; stops at its maximum */
+};
+_Static_assert(sizeof(struct track) == LINE, "a packet should touch one line of it");
+
+struct cold_side {
+	struct vns_dist rtt;
+	int64_t first_ns; /* of the flow in [0]; [1]: not used */
+};
+struct cold {
+	struct cold_side side[2];
+	uint32_t isn[2];
+};
+
+struct sample {
+	int64_t at_ns, rtt_ns;
+	uint32_t id, tsval;
+	uint8_t dir;
+};
+
+struct vns_rtt {
+	struct vns_rtt_opts opts;
+	struct vns_flow_table flows;
+	struct track *track;
+	struct cold *cold;
+	void *track_block;
+	uint64_t pending_bytes;
+	struct vns_dist total;
+	struct vns_rtt_counts counts;
+	struct sample sample[CHUNK]; /* of the chunk at work; a packet gives at most one */
+	size_t n_sample;
+};
+
+/* a is later than b on a 32-bit clock (RFC 7323 section 5.2). */
+static bool after(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) > 0;
+}
+
+int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err)
+{
+	struct vns_rtt *r = calloc(1, sizeof(*r));
+	size_t max = opts->max_flows ? opts->max_flows : DEFAULT_MAX_FLOWS;
+
+	if (max >= VNS_FLOW_NONE / 2 || opts->idle_ns < 0) {
+		free(r);
+		return vns_err_set(err, -EINVAL, "rtt: a table of %zu flows is out of range", max);
+	}
+	if (!r)
+		return vns_err_set(err, -ENOMEM, "rtt: no memory");
+	r->opts = *opts;
+	if (r->opts.idle_ns == 0)
+		r->opts.idle_ns = DEFAULT_IDLE_NS;
+	/* like the table's heads: address space now, pages as ids are first used */
+	r->track_block = calloc(max + 1, sizeof(*r->track));
+	r->cold = calloc(max, sizeof(*r->cold));
+	if (!r->track_block || !r->cold ||
+	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE)) {
+		vns_rtt_free(r);
+		return vns_err_set(err, -ENOMEM, "rtt: no memory for %zu flows", max);
+	}
+	r->track = (struct track *)(((uintptr_t)r->track_block + LINE - 1) & ~(uintptr_t)(LINE - 1));
+	*out = r;
+	return 0;
+}
+
+/* Every id ever used: its ring and histograms, if any are left. */
+void vns_rtt_free(struct vns_rtt *r)
+{
+	if (!r)
+		return;
+	for (uint32_t id = 0; id < r->flows.used; id++) {
+		for (int d = 0; d < 2; d++) {
+			vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
+			vns_dist_fini(&r->cold[id].side[d].rtt);
+		}
+	}
+	vns_flow_table_fini(&r->flows);
+	vns_dist_fini(&r->total);
+	free(r->track_block);
+	free(r->cold);
+	free(r);
+}
+
+/* Give the chunk's samples to the distributions and the sink. */
+static void flush_samples(struct vns_rtt *r)
+{
+	if (r->opts.per_flow) {
+		for (size_t i = 0; i < r->n_sample; i++) {
+			const struct sample *s = &r->sample[i];
+			const char *hist = (const char *)r->cold[s->id].side[s->dir].rtt.hist;
+
+			/* the search starts in the middle of some 200 bytes */
+			for (int line = 0; line < 3; line++)
+				__builtin_prefetch(hist + line * LINE, 1);
+		}
+	}
+	for (size_t i = 0; i < r->n_sample; i++) {
+		const struct sample *s = &r->sample[i];
+
+		vns_dist_add(&r->total, s->rtt_ns);
+		if (r->opts.per_flow)
+			vns_dist_add(&r->cold[s->id].side[s->dir].rtt, s->rtt_ns);
+		if (r->opts.on_sample) {
+			struct vns_rtt_sample out = { .at_ns = s->at_ns, .rtt_ns = s->rtt_ns,
+						      .key = &r->flows.head[s->id].key,
+						      .tsval = s->tsval, .dir = s->dir };
+
+			r->opts.on_sample(r->opts.ctx, &out);
+		}
+	}
+	r->n_sample = 0;
+}
+
+static void add_sample(struct vns_rtt *r, uint32_t id, int dir, uint32_t tsval, int64_t at_ns,
+		       int64_t rtt_ns)
+{
+	r->counts.samples++;
+	if (r->n_sample == CHUNK)
+		flush_samples(r);
+	r->sample[r->n_sample++] = (struct sample){ .at_ns = at_ns, .rtt_ns = rtt_ns, .id = id,
+						    .tsval = tsval, .dir = (uint8_t)dir };
+	if (r->opts.per_flow)
+		__builtin_prefetch(&r->cold[id].side[dir], 1);
+}
+
+static void report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt_flow_fn fn,
+			void *ctx)
+{
+	const struct vns_flow_head *h = &r->flows.head[id];
+	const struct cold *c = &r->cold[id];
+
+	for (int d = 0; d < 2; d++) {
+		struct vns_rtt_flow f = { .key = &h->key, .dir = (uint8_t)d, .evicted = evicted,
+					  .first_ns = c->side[0].first_ns, .last_ns = h->last_ns,
+					  .packets = r->track[id].packets[d],
+					  .rtt = &c->side[d].rtt };
+
+		if (f.rtt->n > 0)
+			fn(ctx, &f);
+	}
+}
+
+static bool one_direction(const struct track *t)
+{
+	return t->packets[0] == 0 || t->packets[1] == 0;
+}
+
+/* The flow leaves the table; @counter says why. */
+static void end_flow(struct vns_rtt *r, uint32_t id, uint64_t *counter)
+{
+	flush_samples(r);
+	++*counter;
+	r->counts.flows_one_direction += one_direction(&r->track[id]);
+	if (r->opts.on_flow_end)
+		report_flow(r, id, true, r->opts.on_flow_end, r->opts.ctx);
+	for (int d = 0; d < 2; d++) {
+		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
+		vns_dist_fini(&r->cold[id].side[d].rtt);
+	}
+	vns_flow_remove(&r->flows, id);
+}
+
+/* Why the flow is over at @now_ns, as the counter to raise; NULL while it is not. */
+static uint64_t *over_by_time(struct vns_rtt *r, uint32_t id, int64_t now_ns)
+{
+	const struct vns_flow_head *h = &r->flows.head[id];
+	int64_t silent = (int64_t)((uint64_t)now_ns - (uint64_t)h->last_ns);
+
+	if (h->list == VNS_FLOW_CLOSED && silent > CLOSED_NS)
+		return &r->counts.flows_closed;
+	return silent > r->opts.idle_ns ? &r->counts.flows_evicted_idle : NULL;
+}
+
+/*
+ * Age out from the back of both lists, at most @work flows of each: called once per chunk with
+ * what the chunk can have added, so the work per packet is constant and the table follows.
+ */
+static void age(struct vns_rtt *r, int64_t now_ns, size_t work)
+{
+	for (int list = 0; list < VNS_FLOW_LISTS; list++) {
+		for (size_t i = 0; i < 2 * work && r->flows.back[list] != VNS_FLOW_NONE; i++) {
+			uint32_t id = r->flows.back[list];
+			uint64_t *why = over_by_time(r, id, now_ns);
+
+			if (!why)
+				break;
+			end_flow(r, id, why);
+		}
+	}
+}
+
+static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
+{
+	uint32_t id = vns_flow_insert(&r->flows, p->flow_hash, &p->key, p->time_ns);
+	struct track *t;
+
+	if (id == VNS_FLOW_NONE) { /* full: closed flows first, then the longest idle */
+		uint32_t closed = r->flows.back[VNS_FLOW_CLOSED];
+
+		if (closed != VNS_FLOW_NONE)
+			end_flow(r, closed, &r->counts.flows_closed);
+		else if (r->flows.back[VNS_FLOW_OPEN] != VNS_FLOW_NONE)
+			end_flow(r, r->flows.back[VNS_FLOW_OPEN], &r->counts.flows_evicted_full);
+		id = vns_flow_insert(&r->flows, p->flow_hash, &p->key, p->time_ns);
+		if (id == VNS_FLOW_NONE)
+			return id;
+	}
+	r->counts.flows++;
+	t = &r->track[id];
+	*t = (struct track){ 0 };
+	t->pending[0].oldest_ns = t->pending[1].oldest_ns = VNS_PENDING_NONE;
+	r->cold[id].side[0].first_ns = p->time_ns;
+	return id;
+}
+
+/*
+ * A SYN on ports that a flow already uses: a repetition has that flow's initial sequence number
+ * (RFC 9293 section 3.4); any other SYN opens a new connection, unless nothing but SYNs
+ * was seen and this is the other side's (simultaneous open).
+ */
+static bool opens_anew(const struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
+{
+	uint8_t user = r->flows.head[id].user;
+
+	if ((p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_ACK)) != VNS_TCP_SYN)
+		return false;
+	if (user & HAS_ISN(p->dir))
+		return r->cold[id].isn[p->dir] != p->seq;
+	return (user & NOT_ONLY_SYN) != 0;
+}
+
+/* The flow of @p, begun anew where the old one is over. */
+static uint32_t flow_of(struct vns_rtt *r, const struct vns_packet *p)
+{
+	uint32_t id = vns_flow_find(&r->flows, p->flow_hash, &p->key);
+	uint64_t *why;
+
+	if (id == VNS_FLOW_NONE)
+		return new_flow(r, p);
+	why = over_by_time(r, id, p->time_ns);
+	if (!why && opens_anew(r, id, p))
+		why = r->flows.head[id].list == VNS_FLOW_CLOSED ? &r->counts.flows_closed :
+								   &r->counts.flows_reused;
+	if (!why)
+		return id;
+	end_flow(r, id, why);
+	return new_flow(r, p);
+}
+
+static void follow_flags(struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
+{
+	struct vns_flow_head *h = &r->flows.head[id];
+
+	if (p->tcp_flags & VNS_TCP_SYN) {
+		h->user |= HAS_ISN(p->dir);
+		r->cold[id].isn[p->dir] = p->seq;
+	} else {
+		h->user |= NOT_ONLY_SYN;
+	}
+	if (p->tcp_flags & VNS_TCP_FIN)
+		h->user |= FIN(p->dir);
+	if (h->list == VNS_FLOW_OPEN && ((p->tcp_flags & VNS_TCP_RST) ||
+					 (h->user & (FIN(0) | FIN(1))) == (FIN(0) | FIN(1))))
+		vns_flow_move(&r->flows, id, VNS_FLOW_CLOSED);
+}
+
+/* TSecr of @p against what the other direction sent. */
+static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
+{
+	int sender = !p->dir;
+	struct track *t = &r->track[id];
+	struct vns_pending *q = &t->pending[sender];
+	uint8_t *user = &r->flows.head[id].user;
+	int64_t sent_ns;
+
+	if ((*user & HAS_ECHO(sender)) && p->tsecr == q->last_echo) {
+		r->counts.echo_repeated++;
+		return;
+	}
+	if (t->packets[sender] == 0 || after(p->tsecr, t->tsval_max[sender])) {
+		r->counts.echo_unknown++;
+		return;
+	}
+	while (vns_pending_any(q) && after(p->tsecr, q->oldest_tsval)) {
+		r->counts.tsval_passed++;
+		vns_pending_pop(q);
+	}
+	if (!vns_pending_any(q) || q->oldest_tsval != p->tsecr) {
+		r->counts.echo_unknown++;
+		return;
+	}
+	sent_ns = q->oldest_ns;
+	vns_pending_pop(q);
+	*user |= HAS_ECHO(sender);
+	q->last_echo = p->tsecr;
+	r->counts.echo_matched++;
+	if (p->time_ns < sent_ns)
+		r->counts.echo_before_tsval++;
+	else
+		add_sample(r, id, sender, p->tsecr, p->time_ns, p->time_ns - sent_ns);
+}
+
+/* TSval of @p: remembered if it is new and stands on a segment that will be answered. */
+static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_packet *p)
+{
+	bool first = t->packets[p->dir] == 0;
+	uint32_t limit = t->packets[!p->dir] ? VNS_PENDING_MAX : VNS_PENDING_ALONE;
+
+	t->packets[p->dir] += t->packets[p->dir] != UINT32_MAX;
+	if (!first && p->tsval == t->tsval_max[p->dir]) {
+		r->counts.tsval_repeated++;
+		return;
+	}
+	if (!first && !after(p->tsval, t->tsval_max[p->dir])) {
+		r->counts.tsval_backwards++;
+		return;
+	}
+	t->tsval_max[p->dir] = p->tsval;
+	if (p->payload_len == 0 && !(p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN))) {
+		r->counts.pure_acks++;
+		return;
+	}
+	r->counts.tsval_stored++;
+	if (vns_pending_push(&t->pending[p->dir], p->tsval, p->time_ns, limit, &r->pending_bytes))
+		r->counts.outstanding_dropped++;
+}
+
+/* A RST without the option still closes its flow. */
+static void without_timestamp(struct vns_rtt *r, const struct vns_packet *p)
+{
+	uint32_t id;
+
+	r->counts.no_timestamp++;
+	if (!(p->tcp_flags & VNS_TCP_RST))
+		return;
+	id = vns_flow_find(&r->flows, p->flow_hash, &p->key);
+	if (id != VNS_FLOW_NONE && r->flows.head[id].list == VNS_FLOW_OPEN)
+		vns_flow_move(&r->flows, id, VNS_FLOW_CLOSED);
+}
+
+static int on_segment(struct vns_rtt *r, const struct vns_packet *p)
+{
+	uint32_t id = flow_of(r, p);
+
+	if (id == VNS_FLOW_NONE)
+		return -ENOMEM;
+	vns_flow_touch(&r->flows, id, p->time_ns);
+	if ((p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN | VNS_TCP_RST)) ||
+	    !(r->flows.head[id].user & NOT_ONLY_SYN))
+		follow_flags(r, id, p);
+	if (p->tcp_flags & VNS_TCP_ACK) /* without it TSecr means nothing (RFC 7323 section 3.2) */
+		match_echo(r, id, p);
+	remember_tsval(r, &r->track[id], p);
+	return 0;
+}
+
+static bool is_segment(const struct vns_packet *p)
+{
+	return p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
+	       (p->flags & VNS_PKT_F_HAS_TS);
+}
+
+static int on_packet(struct vns_rtt *r, const struct vns_packet *p)
+{
+	if (is_segment(p))
+		return on_segment(r, p);
+	if (p->verdict == VNS_PKT_CUT || p->verdict == VNS_PKT_MALFORMED ||
+	    p->verdict == VNS_PKT_BAD_LINKTYPE)
+		r->counts.undecodable++;
+	else if (p->verdict != VNS_PKT_OK || p->proto != VNS_PROTO_TCP)
+		r->counts.not_tcp++;
+	else if (p->flags & VNS_PKT_F_OPTS_CUT)
+		r->counts.undecodable++;
+	else
+		without_timestamp(r, p);
+	return 0;
+}
+
+/* Bring what the chunk will touch into the cache; see the top. */
+static void prefetch_chunk(const struct vns_rtt *r, const struct vns_packet *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		vns_flow_prefetch_slot(&r->flows, p[i].flow_hash);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t id = vns_flow_prefetch_head(&r->flows, p[i].flow_hash);
+
+		if (id != VNS_FLOW_NONE)
+			__builtin_prefetch(&r->track[id], 1);
+	}
+}
+
+int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n)
+{
+	for (size_t done = 0; done < n; done += CHUNK) {
+		const struct vns_packet *p = pkts + done;
+		size_t chunk = n - done < CHUNK ? n - done : CHUNK;
+
+		prefetch_chunk(r, p, chunk);
+		r->counts.packets += chunk;
+		for (size_t i = 0; i < chunk; i++) {
+			int error = on_packet(r, &p[i]);
+
+			if (error)
+				return error;
+		}
+		flush_samples(r);
+		age(r, p[chunk - 1].time_ns, chunk);
+	}
+	return 0;
+}
+
+static void count_one_direction(struct vns_rtt *r, enum vns_flow_list list)
+{
+	for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE; id = r->flows.head[id].prev)
+		r->counts.flows_one_direction += one_direction(&r->track[id]);
+}
+
+void vns_rtt_finish(struct vns_rtt *r)
+{
+	count_one_direction(r, VNS_FLOW_CLOSED);
+	count_one_direction(r, VNS_FLOW_OPEN);
+}
+
+void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
+{
+	*out = r->counts;
+	out->flows_live = r->flows.live;
+}
+
+const struct vns_dist *vns_rtt_total(const struct vns_rtt *r)
+{
+	return &r->total;
+}
+
+void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
+{
+	for (int list = VNS_FLOW_LISTS; list-- > 0;)
+		for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE;
+		     id = r->flows.head[id].prev)
+			report_flow(r, id, false, fn, ctx);
+}

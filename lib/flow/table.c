@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Flow table: keys -> ids, ageing lists; theory of operation in table.h.
+ *
+ * Removal by backward shift: Knuth, The Art of Computer Programming 3, 6.4, algorithm R.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flow/table.h"
+
+#define FIRST_SLOTS 1024u
+#define LINE        64 /* bytes of a cache line */
+
+_Static_assert(sizeof(struct vns_flow_head) == LINE, "a look-up should touch one line");
+
+int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t tick_ns)
+{
+	*t = (struct vns_flow_table){ .max = max_flows, .free = VNS_FLOW_NONE,
+				      .mask = FIRST_SLOTS - 1, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
+	/* calloc() of many megabytes is address space only; pages come as ids are first used */
+	t->head_block = calloc((size_t)max_flows + 1, sizeof(*t->head));
+	t->slot = malloc(FIRST_SLOTS * sizeof(*t->slot));
+	if (!t->head_block || !t->slot) {
+		vns_flow_table_fini(t);
+		return -ENOMEM;
+	}
+	t->head = (struct vns_flow_head *)(((uintptr_t)t->head_block + LINE - 1) &
+					   ~(uintptr_t)(LINE - 1));
+	memset(t->slot, 0xff, FIRST_SLOTS * sizeof(*t->slot));
+	for (int i = 0; i < VNS_FLOW_LISTS; i++)
+		t->front[i] = t->back[i] = VNS_FLOW_NONE;
+	return 0;
+}
+
+void vns_flow_table_fini(struct vns_flow_table *t)
+{
+	free(t->head_block);
+	free(t->slot);
+	*t = (struct vns_flow_table){ 0 };
+}
+
+uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
+		       const struct vns_flow_key *key)
+{
+	uint32_t tag = vns_flow_tag(hash);
+	const struct vns_flow_slot *s;
+
+	for (uint32_t i = tag & t->mask; s = &t->slot[i], s->id != VNS_FLOW_NONE;
+	     i = (i + 1) & t->mask)
+		if (s->tag == tag && memcmp(&t->head[s->id].key, key, sizeof(*key)) == 0)
+			return s->id;
+	return VNS_FLOW_NONE;
+}
+
+static void put_slot(struct vns_flow_slot *slot, uint32_t mask, struct vns_flow_slot s)
+{
+	uint32_t i = s.tag & mask;
+
+	while (slot[i].id != VNS_FLOW_NONE)
+		i = (i + 1) & mask;
+	slot[i] = s;
+}
+
+static int double_slots(struct vns_flow_table *t)
+{
+	size_t n = 2 * ((size_t)t->mask + 1);
+	struct vns_flow_slot *bigger;
+
+	if (n > UINT32_MAX)
+		return -ENOMEM;
+	bigger = malloc(n * sizeof(*bigger));
+	if (!bigger)
+		return -ENOMEM;
+	memset(bigger, 0xff, n * sizeof(*bigger));
+	for (size_t i = 0; i <= t->mask; i++)
+		if (t->slot[i].id != VNS_FLOW_NONE)
+			put_slot(bigger, (uint32_t)(n - 1), t->slot[i]);
+	free(t->slot);
+	t->slot = bigger;
+	t->mask = (uint32_t)(n - 1);
+	return 0;
+}
+
+static void unlink_flow(struct vns_flow_table *t, uint32_t id)
+{
+	struct vns_flow_head *h = &t->head[id];
+
+	if (h->prev == VNS_FLOW_NONE)
+		t->front[h->list] = h->next;
+	else
+		t->head[h->prev].next = h->next;
+	if (h->next == VNS_FLOW_NONE)
+		t->back[h->list] = h->prev;
+	else
+		t->head[h->next].prev = h->prev;
+}
+
+static void link_front(struct vns_flow_table *t, uint32_t id, enum vns_flow_list list)
+{
+	struct vns_flow_head *h = &t->head[id];
+
+	h->list = (uint8_t)list;
+	h->tick = t->tick;
+	h->prev = VNS_FLOW_NONE;
+	h->next = t->front[list];
+	if (h->next == VNS_FLOW_NONE)
+		t->back[list] = id;
+	else
+		t->head[h->next].prev = id;
+	t->front[list] = id;
+}
+
+void vns_flow_move(struct vns_flow_table *t, uint32_t id, enum vns_flow_list list)
+{
+	unlink_flow(t, id);
+	link_front(t, id, list);
+}
+
+void vns_flow_next_tick(struct vns_flow_table *t, int64_t now_ns)
+{
+	int64_t tick = now_ns / t->tick_ns;
+
+	t->tick = (uint16_t)tick;
+	t->tick_from_ns = tick * t->tick_ns;
+}
+
+uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct vns_flow_key *key,
+			 int64_t now_ns)
+{
+	uint32_t id = t->free;
+	struct vns_flow_head *h;
+
+	if (t->live == t->max)
+		return VNS_FLOW_NONE;
+	if (2 * ((uint64_t)t->live + 1) > (uint64_t)t->mask + 1 && double_slots(t))
+		return VNS_FLOW_NONE;
+	if (id == VNS_FLOW_NONE)
+		id = t->used++;
+	else
+		t->free = t->head[id].next;
+	h = &t->head[id];
+	h->key = *key;
+	h->tag = vns_flow_tag(hash);
+	h->user = 0;
+	h->last_ns = now_ns;
+	put_slot(t->slot, t->mask, (struct vns_flow_slot){ h->tag, id });
+	link_front(t, id, VNS_FLOW_OPEN);
+	t->live++;
+	return id;
+}
+
+/* Close the gap at @i: pull back whatever was pushed over it by linear probing. */
+static void remove_slot(struct vns_flow_table *t, uint32_t i)
+{
+	uint32_t gap = i;
+
+	for (;;) {
+		i = (i + 1) & t->mask;
+		if (t->slot[i].id == VNS_FLOW_NONE)
+			break;
+		/* an entry may move into the gap unless its home lies behind the gap */
+		if (((i - t->slot[i].tag) & t->mask) >= ((i - gap) & t->mask)) {
+			t->slot[gap] = t->slot[i];
+			gap = i;
+		}
+	}
+	t->slot[gap].id = VNS_FLOW_NONE;
+}
+
+void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
+{
+	struct vns_flow_head *h = &t->head[id];
+	uint32_t i = h->tag & t->mask;
+
+	while (t->slot[i].id != id)
+		i = (i + 1) & t->mask;
+	remove_slot(t, i);
+	unlink_flow(t, id);
+	h->next = t->free;
+	t->free = id;
+	t->live--;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Flow table: direction-free five-tuple -> small number (id), with ageing and bounded size.
+ *
+ * An engine keeps its own state in arrays indexed by the id. Ids run from 0 to max_flows - 1 and
+ * the lowest free ones are used first, so such arrays are touched only as far as flows exist at
+ * the same time.
+ *
+ * Theory of operation
+ *
+ *   head[id]   64 bytes, one cache line: the key, the time of the last packet, the list links.
+ *   slot[]     open addressing with linear probing, at most half full, 8 bytes per slot: 32 bits of
+ *              the hash and the id. A probe touches one or two cache lines and reads a head
+ *              only when 32 bits agree. Removal shifts the cluster back, so there are no graves
+ *              and a table that has run for weeks probes as fast as a new one. It doubles as
+ *              flows come.
+ *   lists      flows in the order of their last packet, to the precision of a tick: a flow moves to
+ *              the front when the tick of its packet differs from the tick it was moved in,
+ *              since unlinking touches two other flows' lines on every packet otherwise. The back
+ *              is therefore the longest idle flow to within a tick. Two lists: open and closed.
+ *
+ * Look-ups of independent packets need not wait for memory one after another: for a batch, call
+ * vns_flow_prefetch_slot() for all, then vns_flow_prefetch_head() for all, then work.
+ */
+#ifndef VNS_FLOW_TABLE_H
+#define VNS_FLOW_TABLE_H
+
+#include <vnetscope/packet.h>
+
+#define VNS_FLOW_NONE UINT32_MAX
+
+enum vns_flow_list { VNS_FLOW_OPEN, VNS_FLOW_CLOSED, VNS_FLOW_LISTS };
+
+struct vns_flow_head {
+	struct vns_flow_key key;
+	int64_t last_ns;
+	uint32_t prev, next; /* towards the front (recent) and the back */
+	uint32_t tag;
+	uint16_t tick;       /* modulo 65,536: a false "same tick" once only delays a move */
+	uint8_t list;
+	uint8_t user;        /* the engine's own bits; 0 for a new flow */
+};
+
+struct vns_flow_slot {
+	uint32_t tag;
+	uint32_t id; /* VNS_FLOW_NONE: empty */
+};
+
+struct vns_flow_table {
+	struct vns_flow_head *head;
+	struct vns_flow_slot *slot;
+	uint32_t mask;           /* slots - 1 */
+	uint32_t live, max;
+	uint32_t used;           /* ids ever used; the rest of head[] was never touched */
+	uint32_t free;           /* chain of freed ids through next */
+	uint32_t front[VNS_FLOW_LISTS], back[VNS_FLOW_LISTS];
+	int64_t tick_ns;
+	int64_t tick_from_ns;    /* the current tick lasts from here for tick_ns */
+	uint16_t tick;
+	void *head_block;
+};
+
+/* Return: 0 or -ENOMEM. Memory is taken as flows come, whatever @max_flows. */
+int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t tick_ns);
+void vns_flow_table_fini(struct vns_flow_table *t);
+
+/* Return: the id of @key, or VNS_FLOW_NONE. @hash as in struct vns_packet. */
+uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
+		       const struct vns_flow_key *key);
+/*
+ * Add @key, which must not be there, to the front of the open list.
+ * Return: its id, or VNS_FLOW_NONE when the table is full or memory ran out.
+ */
+uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct vns_flow_key *key,
+			 int64_t now_ns);
+void vns_flow_remove(struct vns_flow_table *t, uint32_t id);
+/* Move to the front of @list. */
+void vns_flow_move(struct vns_flow_table *t, uint32_t id, enum vns_flow_list list);
+void vns_flow_next_tick(struct vns_flow_table *t, int64_t now_ns);
+
+/* A packet of the flow at @now_ns. Time may run back in an unsorted file: no harm done. */
+static inline void vns_flow_touch(struct vns_flow_table *t, uint32_t id, int64_t now_ns)
+{
+	struct vns_flow_head *h = &t->head[id];
+
+	if ((uint64_t)now_ns - (uint64_t)t->tick_from_ns >= (uint64_t)t->tick_ns)
+		vns_flow_next_tick(t, now_ns);
+	h->last_ns = now_ns;
+	if (h->tick != t->tick)
+		vns_flow_move(t, id, (enum vns_flow_list)h->list);
+}
+
+/* 32 hash bits that also say where the search starts; multiplied, so that weak hashes do. */
+static inline uint32_t vns_flow_tag(uint64_t hash)
+{
+	return (uint32_t)((hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+static inline void vns_flow_prefetch_slot(const struct vns_flow_table *t, uint64_t hash)
+{
+	__builtin_prefetch(&t->slot[vns_flow_tag(hash) & t->mask]);
+}
+
+/* Return: the id that vns_flow_find() will most likely give, its head being fetched; or none. */
+static inline uint32_t vns_flow_prefetch_head(const struct vns_flow_table *t, uint64_t hash)
+{
+	uint32_t tag = vns_flow_tag(hash);
+	const struct vns_flow_slot *s;
+
+	for (uint32_t i = tag & t->mask; s = &t->slot[i], s->id != VNS_FLOW_NONE;
+	     i = (i + 1) & t->mask) {
+		if (s->tag == tag) {
+			__builtin_prefetch(&t->head[s->id], 1);
+			return s->id;
+		}
+	}
+	return VNS_FLOW_NONE;
+}
+
+#endif

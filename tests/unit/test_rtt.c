@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The passive RTT engine, rule by rule, on packets made by hand. Times are in microseconds here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <vnetscope/rtt.h>
+
+#define SYN VNS_TCP_SYN
+#define FIN VNS_TCP_FIN
+#define RST VNS_TCP_RST
+#define ACK VNS_TCP_ACK
+#define SEC INT64_C(1000000)
+
+struct seen {
+	int64_t rtt_ns;
+	uint32_t tsval;
+	uint8_t dir;
+};
+
+static struct seen seen[20000];
+static size_t n_seen;
+static struct vns_rtt *engine;
+
+static void on_sample(void *ctx, const struct vns_rtt_sample *s)
+{
+	assert_ptr_equal(ctx, seen);
+	assert_true(n_seen < sizeof(seen) / sizeof(seen[0]));
+	seen[n_seen++] = (struct seen){ s->rtt_ns, s->tsval, s->dir };
+}
+
+static void start_with(struct vns_rtt_opts opts)
+{
+	opts.on_sample = on_sample;
+	opts.ctx = seen;
+	n_seen = 0;
+	assert_int_equal(vns_rtt_new(&engine, &opts, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	start_with((struct vns_rtt_opts){ .per_flow = true });
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vns_rtt_free(engine);
+	engine = NULL;
+	return 0;
+}
+
+static struct vns_packet tcp(int64_t at_us, unsigned flow, int dir, uint8_t flags, uint32_t len,
+			     uint32_t tsval, uint32_t tsecr)
+{
+	struct vns_packet p = { .time_ns = at_us * 1000, .verdict = VNS_PKT_OK,
+				.proto = VNS_PROTO_TCP, .flags = VNS_PKT_F_HAS_TS,
+				.dir = (uint8_t)dir, .tcp_flags = flags, .payload_len = len,
+				.tsval = tsval, .tsecr = tsecr };
+
+	p.key.addr[0].b[15] = 1;
+	p.key.addr[1].b[15] = 2;
+	p.key.port[0] = (uint16_t)(flow & 0xffff);
+	p.key.port[1] = 80;
+	p.key.addr[0].b[12] = (uint8_t)(flow >> 16);
+	p.key.ipproto = 6;
+	p.key.family = 6;
+	p.flow_hash = flow * UINT64_C(0x9e3779b97f4a7c15);
+	return p;
+}
+
+/* Flow 7 unless said otherwise. */
+static void feed(int64_t at_us, int dir, uint8_t flags, uint32_t len, uint32_t tsval,
+		 uint32_t tsecr)
+{
+	struct vns_packet p = tcp(at_us, 7, dir, flags, len, tsval, tsecr);
+
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+}
+
+static void feed_seq(int64_t at_us, int dir, uint8_t flags, uint32_t seq, uint32_t tsval,
+		     uint32_t tsecr)
+{
+	struct vns_packet p = tcp(at_us, 7, dir, flags, 0, tsval, tsecr);
+
+	p.seq = seq;
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+}
+
+static struct vns_rtt_counts counts(void)
+{
+	struct vns_rtt_counts c;
+	uint64_t with_ts;
+
+	vns_rtt_get_counts(engine, &c);
+	with_ts = c.tsval_stored + c.tsval_repeated + c.tsval_backwards + c.pure_acks;
+	assert_int_equal(c.packets, c.not_tcp + c.undecodable + c.no_timestamp + with_ts);
+	assert_int_equal(c.samples, c.echo_matched - c.echo_before_tsval);
+	assert_int_equal(c.samples, n_seen);
+	assert_int_equal(c.samples, vns_rtt_total(engine)->n);
+	assert_int_equal(c.flows, c.flows_live + c.flows_evicted_idle + c.flows_evicted_full +
+					  c.flows_closed + c.flows_reused);
+	return c;
+}
+
+static void expect(size_t i, int dir, uint32_t tsval, int64_t rtt_us)
+{
+	assert_true(i < n_seen);
+	assert_int_equal(seen[i].dir, dir);
+	assert_int_equal(seen[i].tsval, tsval);
+	assert_int_equal(seen[i].rtt_ns, rtt_us * 1000);
+}
+
+static void test_handshake(void **state)
+{
+	(void)state;
+	feed(0, 0, SYN, 0, 100, 0);
+	feed(50, 1, SYN | ACK, 0, 900, 100);
+	feed(80, 0, ACK, 0, 101, 900);
+	assert_int_equal(n_seen, 2);
+	expect(0, 0, 100, 50);
+	expect(1, 1, 900, 30);
+	assert_int_equal(counts().pure_acks, 1);
+}
+
+/* TSecr of a segment without ACK is not an echo, whatever stands there. */
+static void test_tsecr_needs_ack(void **state)
+{
+	(void)state;
+	feed(0, 0, SYN, 0, 100, 0);
+	feed(50, 1, SYN, 0, 900, 100);
+	assert_int_equal(n_seen, 0);
+	assert_int_equal(counts().echo_unknown, 0);
+}
+
+static void test_data_both_ways(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(40, 1, ACK, 20, 900, 100);
+	feed(65, 0, ACK, 10, 101, 900);
+	feed(95, 1, ACK, 0, 901, 101);
+	assert_int_equal(n_seen, 3);
+	expect(0, 0, 100, 40);
+	expect(1, 1, 900, 25);
+	expect(2, 0, 101, 30);
+}
+
+/* Segments of one tick: the first counts, and the first echo. */
+static void test_repeated_tsval(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(5, 0, ACK, 10, 100, 0);
+	feed(30, 1, ACK, 0, 900, 100);
+	feed(35, 1, ACK, 0, 900, 100);
+	feed(36, 0, ACK, 10, 100, 900); /* after its echo: still the old TSval */
+	feed(66, 1, ACK, 0, 901, 100);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 100, 30);
+	assert_int_equal(counts().tsval_repeated, 3);
+	assert_int_equal(counts().echo_repeated, 2);
+}
+
+/* A delayed ACK echoes the first of two TSvals; the next echo passes the second. */
+static void test_delayed_ack(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(1000, 0, ACK, 10, 101, 0);
+	feed(1030, 1, ACK, 0, 900, 100);
+	feed(3000, 0, ACK, 10, 103, 0);
+	feed(3030, 1, ACK, 0, 902, 103);
+	feed(3040, 1, ACK, 0, 902, 101); /* overtaken on its way: not a sample */
+	assert_int_equal(n_seen, 2);
+	expect(0, 0, 100, 1030);
+	expect(1, 0, 103, 30);
+	assert_int_equal(counts().tsval_passed, 1);
+	assert_int_equal(counts().echo_unknown, 3 + 1); /* the three data segments echo 0 */
+}
+
+static void test_pure_ack_not_stored(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 0, 100, 0);
+	feed(5000, 1, ACK, 10, 900, 100);
+	assert_int_equal(n_seen, 0);
+	assert_int_equal(counts().pure_acks, 1);
+	assert_int_equal(counts().echo_unknown, 2);
+}
+
+/* Its echo may be the pure ACK's: a sample from the later data would be too low. */
+static void test_pure_ack_spends_tsval(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 0, 100, 0);
+	feed(900, 0, ACK, 10, 100, 0);
+	feed(901, 1, ACK, 10, 900, 100);
+	assert_int_equal(n_seen, 0);
+	assert_int_equal(counts().tsval_repeated, 1);
+}
+
+static void test_fin_stored(void **state)
+{
+	(void)state;
+	feed(0, 0, FIN | ACK, 0, 100, 0);
+	feed(20, 1, ACK, 0, 900, 100);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 100, 20);
+}
+
+static void test_wrap(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 0xffffffff, 0);
+	feed(100, 0, ACK, 10, 0, 0);
+	feed(200, 0, ACK, 10, 1, 0);
+	feed(300, 1, ACK, 0, 0x7fffffff, 0xffffffff);
+	feed(400, 1, ACK, 10, 0x80000000, 1);
+	feed(450, 0, ACK, 0, 2, 0x80000000);
+	assert_int_equal(n_seen, 3);
+	expect(0, 0, 0xffffffff, 300);
+	expect(1, 0, 1, 200);
+	expect(2, 1, 0x80000000, 50);
+	assert_int_equal(counts().tsval_backwards, 0);
+}
+
+/* An old TSval that comes again (late on the way, or sent again) is not stored anew. */
+static void test_backwards(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(30, 1, ACK, 0, 900, 100);
+	feed(1000, 0, ACK, 10, 101, 900);
+	feed(1001, 0, ACK, 10, 100, 900);
+	feed(1010, 1, ACK, 0, 901, 100);
+	feed(1030, 1, ACK, 0, 901, 101);
+	assert_int_equal(n_seen, 2);
+	expect(1, 0, 101, 30);
+	assert_int_equal(counts().tsval_backwards, 1);
+}
+
+/* Sent again 200 ms later with a TSval of its own: two TSvals, the echo says which. */
+static void test_retransmission(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(200000, 0, ACK, 10, 300, 0);
+	feed(200030, 1, ACK, 0, 900, 300);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 300, 30);
+	assert_int_equal(counts().tsval_passed, 1);
+}
+
+/* An echo of what the capture did not see, or of nothing sensible, spoils nothing. */
+static void test_unknown_echo(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(10, 1, ACK, 0, 900, 99);
+	feed(11, 1, ACK, 0, 900, 101);
+	feed(12, 1, ACK, 0, 900, 0x80000000);
+	feed(13, 1, ACK, 0, 900, 100);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 100, 13);
+	assert_int_equal(counts().echo_unknown, 1 + 3);
+}
+
+/* Unsorted capture: never a negative sample. */
+static void test_never_negative(void **state)
+{
+	(void)state;
+	feed(1000, 0, ACK, 10, 100, 0);
+	feed(900, 1, ACK, 0, 900, 100);
+	feed(1100, 0, ACK, 10, 101, 900);
+	feed(1100, 1, ACK, 0, 900, 101);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 101, 0);
+	assert_int_equal(counts().echo_before_tsval, 1);
+}
+
+static void test_flows_apart(void **state)
+{
+	struct vns_packet p[] = { tcp(0, 1, 0, ACK, 10, 100, 0), tcp(1, 2, 0, ACK, 10, 100, 0),
+				  tcp(10, 2, 1, ACK, 0, 5, 100), tcp(20, 1, 1, ACK, 0, 5, 100) };
+
+	(void)state;
+	assert_int_equal(vns_rtt_feed(engine, p, 4), 0);
+	assert_int_equal(n_seen, 2);
+	expect(0, 0, 100, 9);
+	expect(1, 0, 100, 20);
+	assert_int_equal(counts().flows, 2);
+}
+
+/* Same 32 hash bits, same hash: the key decides. */
+static void test_hash_collision(void **state)
+{
+	struct vns_packet p[] = { tcp(0, 1, 0, ACK, 10, 100, 0), tcp(1, 2, 0, ACK, 10, 100, 0),
+				  tcp(20, 1, 1, ACK, 0, 5, 100) };
+
+	(void)state;
+	p[1].flow_hash = p[0].flow_hash;
+	assert_int_equal(vns_rtt_feed(engine, p, 3), 0);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 100, 20);
+	assert_int_equal(counts().flows, 2);
+}
+
+static void test_one_direction(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 100; i++)
+		feed(1000 * i, 0, ACK, 10, 100 + i, 0);
+	assert_int_equal(counts().outstanding_dropped, 95);
+	/* what is left are the latest */
+	feed(100000, 1, ACK, 0, 900, 195);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 195, 5000);
+	vns_rtt_finish(engine);
+	assert_int_equal(counts().flows_one_direction, 0);
+}
+
+static void test_one_direction_counted(void **state)
+{
+	struct vns_packet p = tcp(1000 * SEC, 8, 0, ACK, 10, 1, 0);
+
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0); /* ages the first out */
+	vns_rtt_finish(engine);
+	assert_int_equal(counts().flows_evicted_idle, 1);
+	assert_int_equal(counts().flows_one_direction, 2);
+}
+
+/* Many in flight, up to the limit and over it. */
+static void test_many_outstanding(void **state)
+{
+	(void)state;
+	feed(0, 1, ACK, 0, 900, 0);
+	for (uint32_t i = 0; i < 4096; i++)
+		feed(1000 * i, 0, ACK, 10, i, 900);
+	assert_int_equal(counts().outstanding_dropped, 0);
+	feed(4096000, 0, ACK, 10, 4096, 900);
+	assert_int_equal(counts().outstanding_dropped, 1);
+	for (uint32_t i = 0; i <= 4096; i++)
+		feed(5000000 + i, 1, ACK, 0, 901 + i, i);
+	assert_int_equal(n_seen, 4096);
+	for (uint32_t i = 1; i <= 4096; i++)
+		expect(i - 1, 0, i, 5000000 + (int64_t)i - 1000 * (int64_t)i);
+}
+
+static void test_accounting(void **state)
+{
+	struct vns_packet p[6];
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++)
+		p[i] = tcp(0, 7, 0, ACK, 10, 1, 0);
+	p[0].verdict = VNS_PKT_NOT_IP;
+	p[1].proto = VNS_PROTO_UDP;
+	p[2].verdict = VNS_PKT_CUT;
+	p[3].verdict = VNS_PKT_MALFORMED;
+	p[4].flags = 0;
+	p[5].flags = VNS_PKT_F_OPTS_CUT;
+	assert_int_equal(vns_rtt_feed(engine, p, 6), 0);
+	assert_int_equal(counts().not_tcp, 2);
+	assert_int_equal(counts().undecodable, 3);
+	assert_int_equal(counts().no_timestamp, 1);
+	assert_int_equal(counts().flows, 0);
+}
+
+static int64_t ended[16];
+static size_t n_ended;
+
+static void on_end(void *ctx, const struct vns_rtt_flow *f)
+{
+	(void)ctx;
+	assert_true(f->evicted && f->rtt->n > 0 && n_ended < 16);
+	ended[n_ended++] = f->rtt->min / 1000;
+}
+
+/* Silent for longer than the idle time: over; its TSvals are forgotten, its figures told. */
+static void test_idle(void **state)
+{
+	(void)state;
+	teardown(NULL);
+	n_ended = 0;
+	start_with((struct vns_rtt_opts){ .per_flow = true, .idle_ns = 10 * VNS_NSEC_PER_SEC,
+					  .on_flow_end = on_end });
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(30, 1, ACK, 0, 900, 100);
+	feed(31, 0, ACK, 10, 101, 900);
+	feed(10 * SEC + 31, 1, ACK, 0, 901, 101); /* just within */
+	feed(10 * SEC + 32, 0, ACK, 10, 102, 901);
+	feed(20 * SEC + 33, 1, ACK, 0, 902, 102); /* just over */
+	assert_int_equal(n_seen, 2);
+	assert_int_equal(counts().flows, 2);
+	assert_int_equal(counts().flows_evicted_idle, 1);
+	assert_int_equal(n_ended, 1);
+	assert_int_equal(ended[0], 30);
+}
+
+/* 10,000 flows, one after another: the table holds those of one idle time. */
+static void test_idle_bounds_table(void **state)
+{
+	(void)state;
+	teardown(NULL);
+	start_with((struct vns_rtt_opts){ .idle_ns = VNS_NSEC_PER_SEC });
+	for (unsigned i = 0; i < 10000; i++) {
+		struct vns_packet p = tcp(10000 * (int64_t)i, i, 0, ACK, 10, 100, 0);
+
+		assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+		assert_true(counts().flows_live <= 100 + 100 / 32 + 2);
+	}
+	assert_true(counts().flows_live >= 100);
+}
+
+static void test_closed(void **state)
+{
+	struct vns_packet other;
+
+	(void)state;
+	feed(0, 0, FIN | ACK, 10, 100, 0);
+	feed(10, 1, FIN | ACK, 0, 900, 100);
+	feed(15, 0, ACK, 0, 101, 900); /* the last ACK still counts */
+	assert_int_equal(n_seen, 2);
+	other = tcp(9 * SEC, 8, 0, ACK, 10, 1, 0);
+	assert_int_equal(vns_rtt_feed(engine, &other, 1), 0);
+	assert_int_equal(counts().flows_closed, 0);
+	other = tcp(11 * SEC, 8, 0, ACK, 10, 2, 0);
+	assert_int_equal(vns_rtt_feed(engine, &other, 1), 0);
+	assert_int_equal(counts().flows_closed, 1);
+	assert_int_equal(counts().flows_live, 1);
+}
+
+static void test_reset_without_option(void **state)
+{
+	struct vns_packet rst = tcp(20, 7, 1, RST, 0, 0, 0);
+
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	rst.flags = 0;
+	assert_int_equal(vns_rtt_feed(engine, &rst, 1), 0);
+	feed(11 * SEC, 0, ACK, 10, 101, 0);
+	assert_int_equal(counts().flows_closed, 1);
+	assert_int_equal(counts().no_timestamp, 1);
+}
+
+/* A new SYN on the same ports: TSvals may start lower, old ones must not match. */
+static void test_port_reuse(void **state)
+{
+	(void)state;
+	feed_seq(0, 0, SYN, 5000, 1000, 0);
+	feed_seq(30, 1, SYN | ACK, 7000, 900, 1000);
+	feed(40, 0, ACK, 10, 1001, 900);
+	feed_seq(2 * SEC, 0, SYN, 5001, 500, 0);
+	feed_seq(2 * SEC + 20, 1, SYN | ACK, 7001, 300, 500);
+	feed(2 * SEC + 30, 1, ACK, 0, 301, 1001);
+	assert_int_equal(n_seen, 3);
+	expect(2, 0, 500, 20);
+	assert_int_equal(counts().flows_reused, 1);
+	assert_int_equal(counts().flows, 2);
+}
+
+/* The same SYN again (same ISN): the same flow. So is the other side's SYN before any answer. */
+static void test_syn_again(void **state)
+{
+	(void)state;
+	feed_seq(0, 0, SYN, 5000, 1000, 0);
+	feed_seq(SEC, 0, SYN, 5000, 2000, 0);
+	feed_seq(SEC + 10, 1, SYN, 7000, 900, 0);
+	feed_seq(SEC + 30, 1, SYN | ACK, 7000, 901, 2000);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 2000, 30);
+	assert_int_equal(counts().flows, 1);
+}
+
+/* A flow that was under way when the capture began, then a SYN on its ports. */
+static void test_syn_after_midstream(void **state)
+{
+	(void)state;
+	feed(0, 0, ACK, 10, 1000, 0);
+	feed_seq(SEC, 0, SYN, 5000, 10, 0);
+	feed_seq(SEC + 20, 1, SYN | ACK, 7000, 900, 10);
+	assert_int_equal(n_seen, 1);
+	expect(0, 0, 10, 20);
+	assert_int_equal(counts().flows_reused, 1);
+}
+
+/* Full: closed ones go first, then the longest idle; what is busy stays. */
+static void test_full_table(void **state)
+{
+	struct vns_packet p;
+
+	(void)state;
+	teardown(NULL);
+	start_with((struct vns_rtt_opts){ .max_flows = 4, .idle_ns = 32 * VNS_NSEC_PER_SEC });
+	for (unsigned i = 0; i < 4; i++) {
+		p = tcp((int64_t)i * 2 * SEC, i, 0, ACK, 10, 100, 0);
+		assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	}
+	p = tcp(8 * SEC, 0, 1, ACK, 10, 5, 0); /* flow 0 is busy, flow 1 the longest idle */
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	p = tcp(9 * SEC, 3, 0, RST, 0, 101, 0);
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	p = tcp(10 * SEC, 4, 0, ACK, 10, 1, 0); /* takes the place of 3, closed */
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	assert_int_equal(counts().flows_closed, 1);
+	p = tcp(12 * SEC, 5, 0, ACK, 10, 1, 0); /* takes the place of 1 */
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	assert_int_equal(counts().flows_evicted_full, 1);
+	p = tcp(13 * SEC, 0, 1, ACK, 0, 6, 100);
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	p = tcp(13 * SEC, 2, 1, ACK, 0, 6, 100);
+	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	assert_int_equal(n_seen, 2); /* flows 0 and 2 kept what they had */
+	assert_int_equal(counts().flows_live, 4);
+}
+
+/* Many flows come and go in random order: every look-up finds its own, whatever was removed. */
+static void test_churn(void **state)
+{
+	enum { FLOWS = 3000, ROUNDS = 60000 };
+	static int64_t sent_us[FLOWS], quiet_until_us[FLOWS];
+	static uint32_t ts[FLOWS];
+	uint32_t random = 12345;
+
+	(void)state;
+	for (int64_t t = 1000; t <= ROUNDS * 1000; t += 1000) {
+		unsigned f;
+		struct vns_packet p;
+
+		random = random * 1664525 + 1013904223;
+		f = (random >> 8) % FLOWS;
+		if (t < quiet_until_us[f])
+			continue;
+		if (sent_us[f]) {
+			size_t before = n_seen = n_seen > 19000 ? 0 : n_seen;
+			bool reset = random >> 28 == 0; /* over; a new flow after a while */
+
+			p = tcp(t, f, 1, reset ? ACK | RST : ACK, 0, 1, ts[f]);
+			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+			assert_int_equal(n_seen, before + 1);
+			assert_int_equal(seen[before].rtt_ns, (t - sent_us[f]) * 1000);
+			sent_us[f] = 0;
+			quiet_until_us[f] = reset ? t + 11 * SEC : 0;
+			ts[f] = reset ? random : ts[f];
+		} else {
+			p = tcp(t, f, 0, ACK, 1, ++ts[f], 1);
+			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+			sent_us[f] = t;
+		}
+	}
+	n_seen = vns_rtt_total(engine)->n;
+	assert_true(counts().flows_closed > 500);
+}
+
+struct listed {
+	size_t n;
+	uint64_t samples;
+};
+
+static void on_flow(void *ctx, const struct vns_rtt_flow *f)
+{
+	struct listed *l = ctx;
+
+	assert_false(f->evicted);
+	assert_true(f->first_ns <= f->last_ns);
+	l->n++;
+	l->samples += f->rtt->n;
+	if (f->dir == 0) {
+		assert_int_equal(f->packets, 2);
+		assert_int_equal(f->rtt->min, 30000);
+		assert_int_equal(f->rtt->max, 40000);
+	}
+}
+
+static void test_per_flow(void **state)
+{
+	struct listed l = { 0 };
+
+	(void)state;
+	feed(0, 0, ACK, 10, 100, 0);
+	feed(30, 1, ACK, 0, 900, 100);
+	feed(1000, 0, ACK, 10, 101, 900);
+	feed(1040, 1, ACK, 10, 901, 101);
+	vns_rtt_each_flow(engine, on_flow, &l);
+	assert_int_equal(l.n, 1);
+	assert_int_equal(l.samples, counts().samples);
+}
+
+/* The answer does not depend on how packets are cut into batches. */
+static void test_batches(void **state)
+{
+	enum { N = 1000 };
+	static struct vns_packet p[N];
+	static struct seen one[N];
+	size_t n_one;
+
+	(void)state;
+	for (uint32_t i = 0; i < N; i++)
+		p[i] = tcp(100 * i, i / 2 % 37, (int)(i & 1), ACK, 10, 1000 + i, 1000 + i - 1);
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(vns_rtt_feed(engine, &p[i], 1), 0);
+	n_one = n_seen;
+	memcpy(one, seen, n_one * sizeof(one[0]));
+	assert_true(n_one >= N / 2);
+	teardown(NULL);
+	setup(NULL);
+	for (size_t i = 0; i < N; i += 250)
+		assert_int_equal(vns_rtt_feed(engine, &p[i], 250), 0);
+	assert_int_equal(n_seen, n_one);
+	for (size_t i = 0; i < n_one; i++)
+		assert_true(one[i].rtt_ns == seen[i].rtt_ns && one[i].tsval == seen[i].tsval &&
+			    one[i].dir == seen[i].dir);
+	counts();
+}
+
+static void test_bad_options(void **state)
+{
+	struct vns_rtt_opts opts = { .max_flows = UINT32_MAX };
+	struct vns_err err = { "" };
+	struct vns_rtt *r = NULL;
+
+	(void)state;
+	assert_true(vns_rtt_new(&r, &opts, &err) < 0);
+	assert_true(err.text[0] && !r);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_handshake),       T(test_tsecr_needs_ack),     T(test_data_both_ways),
+		T(test_repeated_tsval),  T(test_delayed_ack),         T(test_pure_ack_not_stored),
+		T(test_pure_ack_spends_tsval), T(test_fin_stored),    T(test_wrap),
+		T(test_backwards),       T(test_retransmission),      T(test_unknown_echo),
+		T(test_never_negative),  T(test_flows_apart),         T(test_hash_collision),
+		T(test_one_direction),   T(test_one_direction_counted), T(test_many_outstanding),
+		T(test_accounting),      T(test_idle),                T(test_idle_bounds_table),
+		T(test_closed),          T(test_reset_without_option), T(test_port_reuse),
+		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table),
+		T(test_churn),           T(test_per_flow),            T(test_batches),
+		T(test_bad_options),
+	};
+
+	return cmocka_run_group_tests_name("rtt", tests, NULL, NULL);
+}
