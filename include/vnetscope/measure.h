@@ -154,6 +154,52 @@ struct vns_vo_offline_opts {
 int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
 			   struct vns_err *err);
 
+/** struct vns_vo_live_target - how one target stands, for lines while the run goes on. */
+struct vns_vo_live_target {
+	const char *name;
+	uint64_t matched;            /* upstream packets found downstream, since the start */
+	struct vns_dist recent[VNS_DIRECTIONS]; /* first byte, since the last call; preliminary clock */
+	double offset_ns, bound_ns;  /* relation so far: offset and half the width of its bound */
+	bool ended;
+};
+struct vns_vo_live_progress {
+	const struct vns_vo_live_target *target;
+	size_t n_target;
+	int64_t elapsed_ns, duration_ns;
+};
+
+/**
+ * struct vns_vo_live_opts - options of the live measurement.
+ * @duration_ns: of the traffic captured, after the clock exchanges that come first
+ * @filter:      pcap expression for both ends, or NULL
+ * @mode:        clock mode; VNS_CLOCK_NONE takes the best each subject offers
+ * @snaplen:     bytes of each frame looked at; 0 = 128
+ * @stop:        the run ends gracefully once this is not 0; may be NULL
+ * @progress:    called about once a second; may be NULL
+ */
+struct vns_vo_live_opts {
+	int64_t duration_ns;
+	const char *filter;
+	enum vns_clock_mode mode;
+	uint32_t snaplen;
+	const volatile int *stop;
+	void (*progress)(void *ctx, const struct vns_vo_live_progress *p);
+	void *ctx;
+};
+
+/**
+ * vns_measure_vo_live() - measure all @subjects at once (at most VNS_VO_MAX_SUBJECTS).
+ *
+ * Clock exchanges before, during and after; captures at every host point and in every guest for
+ * the duration; pairing while it runs. A guest that dies ends its own part only: its figures
+ * up to then are in @out and its ended_early says so. Return: 0, or -errno with @err when nothing
+ * could be measured at all.
+ */
+#define VNS_VO_MAX_SUBJECTS 32
+int vns_measure_vo_live(const struct vns_subject *subjects, size_t n,
+			const struct vns_vo_live_opts *opts, struct vns_vo_result *out,
+			struct vns_err *err);
+
 #ifdef __cplusplus
 }
 #endif

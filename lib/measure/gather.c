@@ -262,26 +262,44 @@ static void complete(struct vns_gather *g, struct pending *slot)
 	vns_clock_add(g->clock, x);
 }
 
-bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct vns_packet *p)
+/* What @p is of our echo: 0 nothing, 1 request, 2 reply. */
+static int probe_part(const struct vns_gather *g, const struct vns_packet *p)
 {
-	struct pending *slot;
-	bool request, reply;
+	const struct vns_addr *end;
 
 	if (g->mode != VNS_CLOCK_EXCHANGE || p->proto != VNS_PROTO_ICMP || p->icmp_id != g->id)
-		return false;
-	request = p->icmp_type == (g->v6 ? V6_REQUEST : V4_REQUEST);
-	reply = p->icmp_type == (g->v6 ? V6_REPLY : V4_REPLY);
-	if ((!request && !reply) || !vns_addr_equal(request ? vns_packet_dst(p) : vns_packet_src(p),
-						     &g->peer))
+		return 0;
+	if (p->icmp_type == (g->v6 ? V6_REQUEST : V4_REQUEST))
+		end = vns_packet_dst(p);
+	else if (p->icmp_type == (g->v6 ? V6_REPLY : V4_REPLY))
+		end = vns_packet_src(p);
+	else
+		return 0;
+	if (!vns_addr_equal(end, &g->peer))
+		return 0;
+	return end == vns_packet_dst(p) ? 1 : 2;
+}
+
+bool vns_gather_is_probe(const struct vns_gather *g, const struct vns_packet *p)
+{
+	return probe_part(g, p) != 0;
+}
+
+bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct vns_packet *p)
+{
+	int part = probe_part(g, p);
+	struct pending *slot;
+
+	if (!part)
 		return false;
 	slot = &g->ring[p->icmp_seq % RING];
 	if (!slot->used || slot->seq != p->icmp_seq)
-		return true;
-	if (point == VNS_POINT_A && request)
+		return true; /* answered too late: its slot serves a newer one */
+	if (point == VNS_POINT_A && part == 1)
 		slot->x.t1_ns = p->time_ns;
 	else if (point == VNS_POINT_A)
 		slot->x.t4_ns = p->time_ns;
-	else if (request)
+	else if (part == 1)
 		slot->x.t2_ns = p->time_ns;
 	else
 		slot->x.t3_ns = p->time_ns;

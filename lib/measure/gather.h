@@ -37,6 +37,9 @@ int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err);
  */
 bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct vns_packet *p);
 
+/* True when @p is a probe of ours, without taking its stamp: for the outer capture points. */
+bool vns_gather_is_probe(const struct vns_gather *g, const struct vns_packet *p);
+
 /* Probes sent whose exchange is not complete yet (mode exchange). */
 size_t vns_gather_outstanding(const struct vns_gather *g);
 

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The live VO measurement: subjects -> clock exchanges, captures at both ends, twins,
+ * passive RTT -> a vns_vo_result.
+ *
+ * One thread, one loop: whatever a host interface or an agent has is read, told apart by
+ * guest address and fed to the engines; four times a second each clock gets some
+ * exchanges. Every host point is paired with the guest, and each outer point with the
+ * tap, so that after the run the outermost point that the traffic really crossed gives
+ * the figures and the others the hops (forwarded packets never pass the bridge's own device,
+ * local ones never pass the uplink).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "measure/vo_run.h"
+
+#define BEFORE_BURSTS  12
+#define BEFORE_GAP_NS  (15 * VNS_NSEC_PER_MSEC)
+#define DURING_GAP_NS  (250 * VNS_NSEC_PER_MSEC)
+#define PROBE_GAP_NS   (20 * VNS_NSEC_PER_MSEC) /* mode exchange: one echo request each */
+#define EXCHANGES      8    /* per burst */
+#define BATCH          256
+#define POLL_MS        10
+#define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
+#define REPORT_NS      VNS_NSEC_PER_SEC
+#define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
+
+static void subject_fail(struct vo_subject *v, const char *sentence)
+{
+	if (v->dead)
+		return;
+	v->dead = true;
+	snprintf(v->why, sizeof(v->why), "%s ended early: %s", v->s->name, sentence);
+}
+
+/* Packets of one point of a subject: probes go to the clock, the rest to twins and RTT. */
+static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *pkts, size_t n)
+{
+	for (size_t i = 0; i < v->n_pair; i++) {
+		if (v->pair[i].a == k)
+			vns_twin_feed(v->pair[i].twin, VNS_POINT_A, pkts, n);
+		else if (v->pair[i].b == k)
+			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
+	}
+	if (v->rtt[k])
+		vns_rtt_feed(v->rtt[k], pkts, n);
+}
+
+static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
+{
+	for (size_t i = 0; i < v->n_pair; i++)
+		if (v->pair[i].b == VO_GUEST)
+			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
+}
+
+static bool is_guest(const struct vns_subject *s, const struct vns_addr *a)
+{
+	for (size_t i = 0; i < s->n_guest; i++)
+		if (vns_addr_equal(a, &s->guest[i]))
+			return true;
+	return false;
+}
+
+/* Take the subject's own packets out of a batch of a shared point. */
+static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
+		     const struct vns_packet *pkts, size_t n)
+{
+	struct vns_packet own[BATCH];
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct vns_packet *p = &pkts[i];
+
+		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1]))
+			continue;
+		if (v->gather) {
+			/* the innermost point stamps the probes; the others only leave them out */
+			bool inner = k == v->s->n_point - 1;
+
+			if (inner ? vns_gather_packet(v->gather, VNS_POINT_A, p) :
+				    vns_gather_is_probe(v->gather, p))
+				continue;
+		}
+		own[m++] = *p;
+	}
+	if (run->feeding && m)
+		feed_host(v, k, own, m);
+}
+
+static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
+		       uint64_t dropped, int64_t now_ns)
+{
+	struct vo_subject *v = ctx;
+	struct vns_packet own[BATCH];
+
+	(void)capture_id;
+	v->guest_lost += dropped;
+	for (size_t at = 0; at < n;) {
+		size_t m = 0;
+
+		for (; at < n && m < BATCH; at++)
+			if (!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at]))
+				own[m++] = pkts[at];
+		if (*v->feeding && m)
+			feed_guest(v, own, m);
+	}
+	for (size_t i = 0; *v->feeding && i < v->n_pair; i++)
+		if (v->pair[i].b == VO_GUEST)
+			vns_twin_advance(v->pair[i].twin, VNS_POINT_B, now_ns);
+}
+
+static void agent_note(void *ctx, const char *sentence)
+{
+	struct vo_subject *v = ctx;
+
+	snprintf(v->note, sizeof(v->note), "%s", sentence);
+}
+
+/* Read one host interface until it has nothing more now. */
+static void drain_point(struct vo_run *run, size_t at)
+{
+	struct vns_vo_point *p = &run->points.point[at];
+	struct vns_packet pkts[BATCH];
+	int n;
+
+	while (!p->ended && (n = vns_source_next(p->source, pkts, BATCH, &p->why)) != 0) {
+		if (n < 0) {
+			p->ended = true;
+			break;
+		}
+		for (size_t i = 0; i < run->n; i++)
+			for (size_t k = 0; k < run->subject[i].s->n_point; k++)
+				if (run->points.index[i][k] == at)
+					sort_out(run, &run->subject[i], k, pkts, (size_t)n);
+	}
+}
+
+static void advance_host(struct vo_run *run, int64_t now_ns)
+{
+	for (size_t i = 0; run->feeding && i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+
+		for (size_t j = 0; j < v->n_pair; j++) {
+			vns_twin_advance(v->pair[j].twin, VNS_POINT_A, now_ns - HOST_LAG_NS);
+			if (v->pair[j].b != VO_GUEST)
+				vns_twin_advance(v->pair[j].twin, VNS_POINT_B, now_ns - HOST_LAG_NS);
+		}
+	}
+}
+
+/* Wait a little for anything, then read everything that is there. */
+static void pump(struct vo_run *run, int wait_ms)
+{
+	struct pollfd fds[VNS_VO_MAX_POINTS + VNS_VO_MAX_SUBJECTS];
+	nfds_t n = 0;
+	int64_t now_ns;
+
+	for (size_t i = 0; i < run->points.n; i++)
+		if (!run->points.point[i].ended)
+			fds[n++] = (struct pollfd){ .fd = vns_source_fd(run->points.point[i].source),
+						    .events = POLLIN };
+	for (size_t i = 0; i < run->n; i++)
+		if (!run->subject[i].dead)
+			fds[n++] = (struct pollfd){ .fd = vns_agent_fd(run->subject[i].s->agent),
+						    .events = POLLIN };
+	poll(fds, n, wait_ms);
+	now_ns = vns_now_ns();
+	for (size_t i = 0; i < run->points.n; i++)
+		drain_point(run, i);
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		struct vns_err err = { "" };
+		int got = 1;
+
+		while (!v->dead && got > 0)
+			got = vns_agent_poll(v->s->agent, 0, &err);
+		if (got < 0)
+			subject_fail(v, err.text);
+	}
+	advance_host(run, now_ns);
+}
+
+static void exchange_all(struct vo_run *run)
+{
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		struct vns_err err = { "" };
+
+		if (!v->dead && v->gather && vns_gather_burst(v->gather, EXCHANGES, &err))
+			subject_fail(v, err.text);
+	}
+}
+
+static bool stopped(const struct vo_run *run)
+{
+	return run->opts->stop && *run->opts->stop;
+}
+
+/* Exchanges outside the captured time: the relation's two ends. */
+static void exchange_phase(struct vo_run *run)
+{
+	for (int i = 0; i < BEFORE_BURSTS; i++) {
+		int64_t until = vns_monotonic_ns() + BEFORE_GAP_NS;
+
+		exchange_all(run);
+		do
+			pump(run, 1);
+		while (vns_monotonic_ns() < until);
+	}
+}
+
+static bool probes_network(const struct vo_run *run)
+{
+	for (size_t i = 0; i < run->n; i++)
+		if (run->subject[i].mode == VNS_CLOCK_EXCHANGE)
+			return true;
+	return false;
+}
+
+static bool any_alive(const struct vo_run *run)
+{
+	for (size_t i = 0; i < run->n; i++)
+		if (!run->subject[i].dead)
+			return true;
+	return false;
+}
+
+static void traffic_phase(struct vo_run *run)
+{
+	int64_t begin = vns_monotonic_ns(), end = begin + run->opts->duration_ns;
+	int64_t gap = probes_network(run) ? PROBE_GAP_NS : DURING_GAP_NS;
+	int64_t next_exchange = begin + gap, next_report = begin + REPORT_NS, now;
+
+	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
+		pump(run, POLL_MS);
+		if (now >= next_exchange) {
+			exchange_all(run);
+			next_exchange = now + gap;
+		}
+		if (run->opts->progress && now >= next_report) {
+			vo_run_report(run, now - begin);
+			next_report += REPORT_NS;
+		}
+	}
+	run->elapsed_ns = vns_monotonic_ns() - begin;
+	run->interrupted = stopped(run);
+}
+
+/* Let what is under way arrive, then end the guests' captures (their rest comes with it). */
+static void stop_captures(struct vo_run *run)
+{
+	int64_t until = vns_monotonic_ns() + SETTLE_NS;
+
+	do
+		pump(run, 5);
+	while (vns_monotonic_ns() < until);
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		struct vns_err err = { "" };
+
+		if (!v->dead && v->capturing && vns_agent_capture_stop(v->s->agent, 1, &err))
+			subject_fail(v, err.text);
+		v->capturing = false;
+	}
+	vns_vo_points_count(&run->points);
+}
+
+static int start_guest_captures(struct vo_run *run, struct vns_err *err)
+{
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		const struct vns_agent_sink sink = { from_agent, agent_note, v };
+		struct vns_bpf_insn *insns = NULL;
+		char expr[4096];
+		int code = vns_vo_filter(&v->s, 1, run->opts->filter, expr, sizeof(expr), err), n;
+
+		if (code)
+			return code;
+		n = vns_filter_compile(expr, VNS_LINK_ETHERNET, 256, &insns, err);
+		if (n < 0)
+			return n;
+		vns_agent_set_sink(v->s->agent, &sink);
+		code = vns_agent_capture_start(v->s->agent, 1, v->s->guest_ifname, insns, (size_t)n,
+					       run->opts->snaplen, err);
+		free(insns);
+		if (code)
+			return code;
+		v->capturing = true;
+	}
+	return 0;
+}
+
+static int64_t own_cpu_ns(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return ((int64_t)u.ru_utime.tv_sec + u.ru_stime.tv_sec) * VNS_NSEC_PER_SEC +
+	       ((int64_t)u.ru_utime.tv_usec + u.ru_stime.tv_usec) * VNS_NSEC_PER_USEC;
+}
+
+static void note_usage(struct vo_run *run, bool begin)
+{
+	run->cpu_ns = own_cpu_ns() - (begin ? 0 : run->cpu_ns);
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		struct vns_agent_usage *u = begin ? &v->usage_begin : &v->usage_end;
+		uint64_t rx = 0, tx = 0;
+
+		vns_agent_traffic(v->s->agent, &rx, &tx);
+		v->agent_bytes = rx + tx - (begin ? 0 : v->agent_bytes);
+		if (v->dead || vns_agent_usage(v->s->agent, u, NULL))
+			u->at_ns = 0;
+	}
+}
+
+static int measure(struct vo_run *run, struct vns_err *err)
+{
+	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts->filter,
+				      run->opts->snaplen, err);
+
+	if (!code)
+		code = start_guest_captures(run, err);
+	if (code)
+		return code;
+	exchange_phase(run);
+	code = vo_run_open_twins(run, err);
+	if (code)
+		return code;
+	note_usage(run, true);
+	run->from_ns = vns_now_ns();
+	run->feeding = true;
+	traffic_phase(run);
+	run->to_ns = vns_now_ns();
+	note_usage(run, false);
+	stop_captures(run);
+	run->feeding = false;
+	if (probes_network(run))
+		return 0; /* its exchanges went on to the end; captures are closed now */
+	exchange_phase(run);
+	return 0;
+}
+
+int vns_measure_vo_live(const struct vns_subject *subjects, size_t n,
+			const struct vns_vo_live_opts *opts, struct vns_vo_result *out,
+			struct vns_err *err)
+{
+	struct vo_run *run;
+	int code;
+
+	*out = (struct vns_vo_result){ 0 };
+	if (n == 0 || n > VNS_VO_MAX_SUBJECTS)
+		return vns_err_set(err, -E2BIG, "%zu targets: 1 to %d can be measured at once", n,
+				   VNS_VO_MAX_SUBJECTS);
+	run = calloc(1, sizeof(*run));
+	if (!run)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	code = vo_run_init(run, subjects, n, opts, err);
+	if (!code)
+		code = measure(run, err);
+	if (!code)
+		code = vo_run_result(run, out, err);
+	vo_run_fini(run);
+	free(run);
+	return code;
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Subjects -> the host interfaces to capture on, each opened once, with a filter that
+ * leaves everything but the subjects' own IP packets to the kernel.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "measure/vo_points.h"
+
+/* Append to a bounded string. Return: false when it does not fit. */
+static bool append(char *to, size_t size, const char *text)
+{
+	size_t have = strlen(to), more = strlen(text);
+
+	if (have + more >= size)
+		return false;
+	memcpy(to + have, text, more + 1);
+	return true;
+}
+
+static bool append_hosts(const struct vns_subject *s, bool *first, char *to, size_t size)
+{
+	char text[VNS_ADDR_STRLEN];
+	bool fits = true;
+
+	for (size_t i = 0; i < s->n_guest && fits; i++) {
+		bool v4 = vns_addr_is_v4(&s->guest[i]);
+
+		fits = append(to, size, *first ? "" : " or ") &&
+		       append(to, size, v4 ? "ip host " : "ip6 host ") &&
+		       append(to, size, vns_addr_format(&s->guest[i], text));
+		*first = false;
+	}
+	return fits;
+}
+
+int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const char *user, char *to,
+		  size_t size, struct vns_err *err)
+{
+	bool first = true, fits;
+
+	to[0] = '\0';
+	fits = append(to, size, "(");
+	for (size_t i = 0; i < n && fits; i++)
+		fits = append_hosts(subjects[i], &first, to, size);
+	if (first)
+		return vns_err_set(err, -EADDRNOTAVAIL, "%s has no IP address to capture by",
+				   subjects[0]->name);
+	fits = fits && append(to, size, ")");
+	if (user && *user)
+		fits = fits && append(to, size, " and (") && append(to, size, user) &&
+		       append(to, size, ")");
+	for (size_t i = 0; i < n && fits; i++) {
+		const char *ex = subjects[i]->exclude_filter;
+
+		if (ex && *ex)
+			fits = append(to, size, " and not (") && append(to, size, ex) &&
+			       append(to, size, ")");
+	}
+	return fits ? 0 : vns_err_set(err, -E2BIG, "the capture filter for these targets is too long");
+}
+
+static ino_t namespace_of(int fd)
+{
+	struct stat st;
+
+	if (fd > 0)
+		return fstat(fd, &st) ? 0 : st.st_ino;
+	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
+}
+
+static size_t find_point(struct vns_vo_points *p, const char *ifname, ino_t ns)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->point[i].netns_ino == ns && strcmp(p->point[i].ifname, ifname) == 0)
+			return i;
+	return p->n;
+}
+
+/* List each interface once. */
+static int collect(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
+		   struct vns_err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		ino_t ns = namespace_of(subjects[i].host_netns_fd);
+
+		for (size_t k = 0; k < subjects[i].n_point; k++) {
+			const char *ifname = subjects[i].point[k].ifname;
+			size_t at = find_point(p, ifname, ns);
+
+			if (at == VNS_VO_MAX_POINTS)
+				return vns_err_set(err, -E2BIG, "more than %d interfaces to capture on",
+						   VNS_VO_MAX_POINTS);
+			if (at == p->n) {
+				snprintf(p->point[at].ifname, sizeof(p->point[at].ifname), "%s", ifname);
+				p->point[at].netns_fd = subjects[i].host_netns_fd;
+				p->point[at].netns_ino = ns;
+				p->n++;
+			}
+			p->index[i][k] = at;
+		}
+	}
+	return 0;
+}
+
+/* The subjects whose packets pass point @at. */
+static size_t users_of(const struct vns_vo_points *p, size_t at, const struct vns_subject *subjects,
+		       size_t n, const struct vns_subject **out)
+{
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < subjects[i].n_point; k++) {
+			if (p->index[i][k] == at) {
+				out[m++] = &subjects[i];
+				break;
+			}
+		}
+	}
+	return m;
+}
+
+int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
+		       const char *filter, uint32_t snaplen, struct vns_err *err)
+{
+	const struct vns_subject *users[VNS_VO_MAX_SUBJECTS];
+	char expr[4096];
+	int code;
+
+	memset(p, 0, sizeof(*p));
+	code = collect(p, subjects, n, err);
+	for (size_t at = 0; at < p->n && !code; at++) {
+		struct vns_source_opts opts = { .snaplen = snaplen, .timeout_ms = 1, .filter = expr,
+						.netns_fd = p->point[at].netns_fd };
+
+		code = vns_vo_filter(users, users_of(p, at, subjects, n, users), filter, expr,
+				     sizeof(expr), err);
+		if (!code)
+			code = vns_source_open_live(&p->point[at].source, p->point[at].ifname, &opts,
+						    err);
+	}
+	if (code)
+		vns_vo_points_close(p);
+	return code;
+}
+
+void vns_vo_points_close(struct vns_vo_points *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->point[i].source)
+			vns_source_close(p->point[i].source);
+	p->n = 0;
+}
+
+void vns_vo_points_count(struct vns_vo_points *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		struct vns_source_stats st;
+
+		if (!p->point[i].source)
+			continue;
+		vns_source_stats(p->point[i].source, &st);
+		p->point[i].lost = st.dropped;
+	}
+}

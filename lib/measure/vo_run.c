@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * A live run's parts made, reported on and put together: engines per subject, progress
+ * lines, and the choice of the point whose figures are the main ones.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/vo_run.h"
+
+static int out_of_memory(struct vns_err *err)
+{
+	return vns_err_set(err, -ENOMEM, "out of memory");
+}
+
+static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct vns_err *err)
+{
+	const char *why;
+
+	v->mode = wanted != VNS_CLOCK_NONE ? wanted : vns_gather_best_mode(v->s);
+	why = vns_gather_refusal(v->s, v->mode);
+	if (why)
+		return vns_err_set(err, -EOPNOTSUPP, "%s: clock mode %s cannot be used: %s", v->s->name,
+				   vns_clock_mode_name(v->mode), why);
+	if (vns_clock_new(&v->clock, v->mode))
+		return out_of_memory(err);
+	if (v->mode == VNS_CLOCK_SAME)
+		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
+	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, err);
+}
+
+static int init_subject(struct vo_run *run, struct vo_subject *v, const struct vns_subject *s,
+			struct vns_err *err)
+{
+	const struct vns_agent_info *info = vns_agent_info(s->agent);
+
+	v->s = s;
+	v->feeding = &run->feeding;
+	if (s->n_point == 0)
+		return vns_err_set(err, -ENODEV, "%s: no interface of this host is known to carry its "
+				   "packets; nothing to compare the guest's capture with", s->name);
+	if (s->n_point > VO_POINTS)
+		return vns_err_set(err, -E2BIG, "%s: more than %d capture points", s->name, VO_POINTS);
+	if (!(info->caps & VNS_CAP_CAPTURE))
+		return vns_err_set(err, -EPERM, "%s: its agent cannot capture: %s", s->name,
+				   info->capture_why);
+	return init_clock(v, run->opts->mode, err);
+}
+
+int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,
+		const struct vns_vo_live_opts *opts, struct vns_err *err)
+{
+	run->first = subjects;
+	run->opts = opts;
+	for (size_t i = 0; i < n; i++) {
+		int code = init_subject(run, &run->subject[i], &subjects[i], err);
+
+		run->n++; /* also after a failure: vo_run_fini frees what is there */
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
+{
+	const struct vo_rtt_at *at = ctx;
+	const struct vns_addr *dst = &s->key->addr[!s->dir];
+	struct vns_vo_rtt *halves = &at->subject->halves[at->point];
+	const struct vns_subject *subject = at->subject->s;
+
+	for (size_t i = 0; i < subject->n_guest; i++) {
+		if (vns_addr_equal(dst, &subject->guest[i])) {
+			vns_dist_add(&halves->guest_side, s->rtt_ns);
+			return;
+		}
+	}
+	vns_dist_add(&halves->client_side, s->rtt_ns);
+}
+
+static int add_pair(struct vo_subject *v, size_t a, size_t b, int64_t coarse_ns, struct vns_err *err)
+{
+	struct vo_pair *p = &v->pair[v->n_pair];
+	const struct vns_twin_opts opts = {
+		.coarse_offset_ns = b == VO_GUEST ? coarse_ns : 0,
+		.guest = v->s->guest,
+		.n_guest = v->s->n_guest,
+	};
+
+	p->a = a;
+	p->b = b;
+	v->n_pair++;
+	return vns_twin_new(&p->twin, &opts, vns_vo_samples_add, &p->samples, err);
+}
+
+/* Every point with the guest, then every outer point with the innermost one. */
+static int open_pairs(struct vo_subject *v, int64_t coarse_ns, struct vns_err *err)
+{
+	size_t inner = v->s->n_point - 1;
+	int code = 0;
+
+	for (size_t k = 0; k <= inner && !code; k++)
+		code = add_pair(v, k, VO_GUEST, coarse_ns, err);
+	for (size_t k = 0; k < inner && !code; k++)
+		code = add_pair(v, k, inner, 0, err);
+	for (size_t k = 0; k <= inner && !code; k++) {
+		const struct vns_rtt_opts opts = { .on_sample = rtt_sample, .ctx = &v->rtt_at[k] };
+
+		v->rtt_at[k] = (struct vo_rtt_at){ v, k };
+		code = vns_rtt_new(&v->rtt[k], &opts, err);
+	}
+	return code;
+}
+
+int vo_run_open_twins(struct vo_run *run, struct vns_err *err)
+{
+	int64_t now_ns = vns_now_ns();
+
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		struct vns_clock_at at;
+		int code = vns_clock_solve(v->clock);
+
+		if (!code)
+			code = vns_clock_eval(v->clock, now_ns, &at);
+		if (code && v->dead)
+			return vns_err_set(err, -EPIPE, "%s", v->why);
+		if (code)
+			return vns_err_set(err, -ENODATA, "%s: no clock exchange (mode %s) came back, so "
+					   "its clock is unknown", v->s->name, vns_clock_mode_name(v->mode));
+		code = open_pairs(v, (int64_t)at.offset_ns, err);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+/* The pair with the guest whose samples stand for the subject: see choose_main(). */
+static size_t main_pair(const struct vo_subject *v)
+{
+	uint64_t most = 0, matched[VO_POINTS] = { 0 };
+
+	for (size_t k = 0; k < v->s->n_point; k++) {
+		struct vns_twin_counts c;
+
+		vns_twin_get_counts(v->pair[k].twin, VNS_POINT_B, &c);
+		matched[k] = c.class[VNS_TWIN_MATCHED];
+		most = matched[k] > most ? matched[k] : most;
+	}
+	/* outermost first: the first point that most of the traffic crosses */
+	for (size_t k = 0; k < v->s->n_point; k++)
+		if (most && matched[k] * 2 >= most)
+			return k;
+	return v->s->n_point - 1;
+}
+
+static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
+{
+	size_t k = main_pair(v);
+	const struct vns_vo_samples *s = &v->pair[k].samples;
+	struct vns_clock_at at = { 0 };
+
+	vns_clock_solve(v->clock);
+	vns_clock_eval(v->clock, vns_now_ns(), &at);
+	t->name = v->s->name;
+	t->matched = s->n;
+	t->ended = v->dead;
+	t->offset_ns = at.offset_ns;
+	t->bound_ns = (at.upper_ns - at.lower_ns) / 2;
+	for (size_t i = v->reported[k]; i < s->n; i++) {
+		int64_t d = s->at[i].raw_ns - (int64_t)at.offset_ns;
+		int dir = s->at[i].direction;
+
+		vns_dist_add(&t->recent[dir], dir == VNS_HOST_TO_GUEST ? d : -d);
+	}
+	v->reported[k] = s->n;
+}
+
+void vo_run_report(struct vo_run *run, int64_t elapsed_ns)
+{
+	struct vns_vo_live_target *t = calloc(run->n, sizeof(*t));
+	struct vns_vo_live_progress p = { t, run->n, elapsed_ns, run->opts->duration_ns };
+
+	if (!t)
+		return;
+	for (size_t i = 0; i < run->n; i++)
+		report_subject(&run->subject[i], &t[i]);
+	run->opts->progress(run->opts->ctx, &p);
+	for (size_t i = 0; i < run->n; i++)
+		for (int d = 0; d < VNS_DIRECTIONS; d++)
+			vns_dist_fini(&t[i].recent[d]);
+	free(t);
+}
+
+static const char *point_name(const struct vo_subject *v, size_t k)
+{
+	return k == VO_GUEST ? "guest" : vns_point_kind_name(v->s->point[k].kind);
+}
+
+/* The hops: every outer point to the innermost, the innermost to the guest; if crossed at all. */
+static int fill_hops(struct vo_subject *v, const struct vns_clock *same, struct vns_vo_target *t)
+{
+	size_t inner = v->s->n_point - 1;
+	int code = 0;
+
+	for (size_t i = 0; i < v->n_pair && !code && t->n_hop < VNS_VO_MAX_HOPS; i++) {
+		struct vo_pair *p = &v->pair[i];
+		struct vns_vo_hop *h = &t->hop[t->n_hop];
+		bool to_guest = p->b == VO_GUEST;
+
+		if ((to_guest && p->a != inner) || p->samples.n == 0)
+			continue;
+		snprintf(h->from, sizeof(h->from), "%s", point_name(v, p->a));
+		snprintf(h->to, sizeof(h->to), "%s", point_name(v, p->b));
+		h->clock_free = !to_guest || v->s->same_clock;
+		vns_twin_get_counts(p->twin, VNS_POINT_A, &h->counts[VNS_POINT_A]);
+		vns_twin_get_counts(p->twin, VNS_POINT_B, &h->counts[VNS_POINT_B]);
+		code = vns_vo_figures(&p->samples, to_guest ? v->clock : same, h->fig, NULL);
+		t->n_hop++;
+	}
+	return code;
+}
+
+static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
+			  struct vns_vo_target *t)
+{
+	int64_t span = v->usage_end.at_ns - v->usage_begin.at_ns;
+
+	t->host_cpu = run->elapsed_ns > 0 ? (double)run->cpu_ns / (double)run->elapsed_ns : -1;
+	t->agent_cpu = v->usage_begin.at_ns && v->usage_end.at_ns && span > 0 ?
+			       (double)(v->usage_end.agent_cpu_ns - v->usage_begin.agent_cpu_ns) /
+				       (double)span :
+			       -1;
+	t->agent_bytes = v->agent_bytes;
+}
+
+static void add_note(struct vns_vo_target *t, const char *sentence)
+{
+	size_t have = strlen(t->note);
+
+	snprintf(t->note + have, sizeof(t->note) - have, "%s%s", have ? " " : "", sentence);
+}
+
+static void fill_notes(const struct vo_run *run, const struct vo_subject *v, size_t k,
+		       struct vns_vo_target *t)
+{
+	size_t i = (size_t)(v - run->subject);
+	char text[256];
+
+	if (vns_clock_mode_shares_path(v->mode))
+		add_note(t, "The clock was related over the measured path itself, so the split between the "
+			    "directions is only as good as the clock interval; their sum is exact.");
+	if (v->note[0])
+		add_note(t, v->note);
+	for (size_t j = 0; j < v->s->n_point; j++) {
+		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
+
+		if (p->ended)
+			add_note(t, p->why.text);
+	}
+	if (k < v->s->n_point - 1 && v->pair[v->s->n_point - 1].samples.n > v->pair[k].samples.n) {
+		snprintf(text, sizeof(text), "%zu matched packets crossed the %s but not the %s: traffic "
+			 "within this host; the hops show it.",
+			 v->pair[v->s->n_point - 1].samples.n - v->pair[k].samples.n,
+			 point_name(v, v->s->n_point - 1), point_name(v, k));
+		add_note(t, text);
+	}
+	if (v->pair[k].samples.lost)
+		add_note(t, "Out of memory: some samples are counted but not in the figures.");
+}
+
+static void move_halves(struct vns_vo_rtt *to, struct vns_vo_rtt *from)
+{
+	*to = *from;
+	vns_dist_init(&from->client_side);
+	vns_dist_init(&from->guest_side);
+}
+
+static int fill_target(struct vo_run *run, struct vo_subject *v, const struct vns_clock *same,
+		       struct vns_vo_target *t)
+{
+	size_t k = main_pair(v), i = (size_t)(v - run->subject);
+	struct vo_pair *p = &v->pair[k];
+	int code = vns_clock_solve(v->clock);
+
+	snprintf(t->name, sizeof(t->name), "%s", v->s->name);
+	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
+	t->tcg = v->s->tcg;
+	t->clock_mode = v->mode;
+	if (!code)
+		code = vns_clock_eval(v->clock, run->from_ns + (run->to_ns - run->from_ns) / 2,
+				      &t->clock);
+	if (!code)
+		code = vns_vo_figures(&p->samples, v->clock, t->fig, t->sum);
+	if (!code)
+		code = fill_hops(v, same, t);
+	vns_twin_get_counts(p->twin, VNS_POINT_A, &t->counts[VNS_POINT_A]);
+	vns_twin_get_counts(p->twin, VNS_POINT_B, &t->counts[VNS_POINT_B]);
+	t->evicted = vns_twin_evicted(p->twin);
+	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
+	t->capture_lost[VNS_POINT_B] = v->guest_lost;
+	move_halves(&t->rtt, &v->halves[k]);
+	fill_overhead(run, v, t);
+	fill_notes(run, v, k, t);
+	if (v->dead)
+		snprintf(t->ended_early, sizeof(t->ended_early), "%s", v->why);
+	return code;
+}
+
+int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err)
+{
+	struct vns_clock *same = NULL;
+	int code = vns_clock_new(&same, VNS_CLOCK_SAME);
+
+	if (!code)
+		code = vns_clock_set_fixed(same, run->from_ns, 0, 0, 0);
+	if (!code)
+		code = vns_clock_solve(same);
+	out->target = calloc(run->n, sizeof(*out->target));
+	if (!out->target)
+		code = -ENOMEM;
+	for (size_t i = 0; i < run->n && !code; i++) {
+		struct vo_subject *v = &run->subject[i];
+
+		for (size_t j = 0; j < v->n_pair; j++)
+			vns_twin_finish(v->pair[j].twin);
+		for (size_t k = 0; k < v->s->n_point; k++)
+			vns_rtt_finish(v->rtt[k]);
+		code = fill_target(run, v, same, &out->target[i]);
+		out->n_target++;
+	}
+	out->from_ns = run->from_ns;
+	out->to_ns = run->to_ns;
+	out->interrupted = run->interrupted;
+	vns_clock_free(same);
+	if (code) {
+		vns_vo_result_free(out);
+		return vns_err_set(err, code, "the figures could not be put together: %s",
+				   strerror(-code));
+	}
+	return 0;
+}
+
+void vo_run_fini(struct vo_run *run)
+{
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+
+		if (!v->s)
+			continue;
+		vns_agent_set_sink(v->s->agent, NULL);
+		for (size_t j = 0; j < v->n_pair; j++) {
+			vns_twin_free(v->pair[j].twin);
+			vns_vo_samples_free(&v->pair[j].samples);
+		}
+		for (size_t k = 0; k < VO_POINTS; k++) {
+			vns_rtt_free(v->rtt[k]);
+			vns_dist_fini(&v->halves[k].client_side);
+			vns_dist_fini(&v->halves[k].guest_side);
+		}
+		vns_gather_close(v->gather);
+		vns_clock_free(v->clock);
+	}
+	vns_vo_points_close(&run->points);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * State of one live VO run, shared by the loop (vo_live.c) and the assembly of its
+ * results (vo_run.c).
+ */
+#ifndef VNS_MEASURE_VO_RUN_H
+#define VNS_MEASURE_VO_RUN_H
+
+#include <vnetscope/rtt.h>
+
+#include "measure/gather.h"
+#include "measure/vo_figures.h"
+#include "measure/vo_points.h"
+
+#define VO_GUEST    SIZE_MAX /* "the guest" as the inner end of a pair */
+#define VO_POINTS   8
+#define VO_PAIRS    (2 * VO_POINTS)
+
+/* Two points between which packets are paired: indices into the subject's points. */
+struct vo_pair {
+	size_t a, b;
+	struct vns_twin *twin;
+	struct vns_vo_samples samples;
+};
+
+struct vo_subject;
+
+/* Context of one passive RTT engine: samples go to the halves of its point. */
+struct vo_rtt_at {
+	struct vo_subject *subject;
+	size_t point;
+};
+
+struct vo_subject {
+	const struct vns_subject *s;
+	enum vns_clock_mode mode;
+	struct vns_clock *clock;
+	struct vns_gather *gather; /* NULL in mode same */
+	struct vo_pair pair[VO_PAIRS];
+	size_t n_pair;
+	struct vns_rtt *rtt[VO_POINTS];
+	struct vo_rtt_at rtt_at[VO_POINTS];
+	struct vns_vo_rtt halves[VO_POINTS];
+	struct vns_agent_usage usage_begin, usage_end;
+	uint64_t agent_bytes, guest_lost;
+	size_t reported[VO_PAIRS]; /* samples already in a progress report */
+	const bool *feeding;
+	bool capturing, dead;
+	char why[256], note[256];
+};
+
+struct vo_run {
+	const struct vns_subject *first;
+	const struct vns_vo_live_opts *opts;
+	struct vo_subject subject[VNS_VO_MAX_SUBJECTS];
+	size_t n;
+	struct vns_vo_points points;
+	bool feeding;              /* captured packets count (not before the first clock relation) */
+	bool interrupted;
+	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
+};
+
+int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,
+		const struct vns_vo_live_opts *opts, struct vns_err *err);
+/* After the first exchanges: solve, then pair with the offset they gave. */
+int vo_run_open_twins(struct vo_run *run, struct vns_err *err);
+void vo_run_report(struct vo_run *run, int64_t elapsed_ns);
+int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err);
+void vo_run_fini(struct vo_run *run);
+
+#endif
