@@ -138,6 +138,35 @@ struct vns_drift_result {
 };
 void vns_drift_result_free(struct vns_drift_result *r);
 
+#define VNS_DRIFT_MAX_MODES 4
+
+/**
+ * struct vns_drift_opts - options of a clock measurement.
+ * @mode, @n_mode: modes to measure in the same time span, in turns; n_mode 0 takes the best
+ * @count:       exchanges per mode
+ * @interval_ns: between rounds; 0 = 20 ms
+ * @duration_ns: go on for so long whatever @count says; 0: until @count
+ * @stop:        ends the measurement gracefully once it is not 0; may be NULL
+ * @progress:    exchanges made of those wanted; may be NULL
+ */
+struct vns_drift_opts {
+	enum vns_clock_mode mode[VNS_DRIFT_MAX_MODES];
+	size_t n_mode;
+	size_t count;
+	int64_t interval_ns, duration_ns;
+	const volatile int *stop;
+	void (*progress)(void *ctx, size_t done, size_t wanted);
+	void *ctx;
+};
+
+/**
+ * vns_measure_drift() - measure @s's clock; @out gets one result per mode (one when n_mode is 0),
+ * all evaluated at the same instant, the last one inside every mode's span.
+ * Return: 0, -ENODATA when a mode gave no exchange at all, or another -errno with @err.
+ */
+int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *opts,
+		      struct vns_drift_result *out, struct vns_err *err);
+
 /** struct vns_vo_offline_opts - `vo --host A --guest B`. */
 struct vns_vo_offline_opts {
 	const char *host_file, *guest_file;

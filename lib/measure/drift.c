@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Drift Analyser: clock exchanges of one subject by one or several modes in the same time
+ * span -> solved clock relations (thesis 3.4.1).
+ *
+ * Mode exchange stamps ICMP echo at the host point nearest to the guest and in the guest;
+ * both captures are open only if that mode is asked for. Modes take turns in every round, so
+ * that their relations can be compared at one instant.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <stdio.h>
+
+#include "measure/gather.h"
+
+#define INTERVAL_NS (20 * VNS_NSEC_PER_MSEC)
+#define LAST_WAIT_NS VNS_NSEC_PER_SEC /* for replies to the last echo requests */
+#define CAPTURE_ID  2
+#define SNAPLEN     128
+#define BATCH       64
+#define FAST_BURST  4 /* exchanges a round in modes that take microseconds */
+
+struct drift_run {
+	const struct vns_subject *s;
+	const struct vns_drift_opts *opts;
+	struct vns_gather *gather[VNS_DRIFT_MAX_MODES];
+	struct vns_drift_result *out;
+	size_t n;
+	struct vns_gather *echo;    /* the one of mode exchange, or NULL */
+	struct vns_source *host;    /* captures for it */
+	bool guest_capture;
+};
+
+static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
+		       uint64_t dropped, int64_t now_ns)
+{
+	struct drift_run *r = ctx;
+
+	(void)capture_id;
+	(void)dropped; /* a lost stamp is an exchange that never completes */
+	(void)now_ns;
+	for (size_t i = 0; i < n; i++)
+		vns_gather_packet(r->echo, VNS_POINT_B, &pkts[i]);
+}
+
+static int open_captures(struct drift_run *r, struct vns_err *err)
+{
+	const struct vns_subject *s = r->s;
+	const struct vns_agent_sink sink = { .packets = from_agent, .ctx = r };
+	struct vns_bpf_insn *insns = NULL;
+	char expr[128];
+	struct vns_source_opts o = { .filter = expr, .snaplen = SNAPLEN, .timeout_ms = 1,
+				     .netns_fd = s->host_netns_fd };
+	int code, n;
+
+	vns_gather_filter(s, expr, sizeof(expr));
+	code = vns_source_open_live(&r->host, s->point[s->n_point - 1].ifname, &o, err);
+	if (code)
+		return code;
+	n = vns_filter_compile(expr, VNS_LINK_ETHERNET, SNAPLEN, &insns, err);
+	if (n < 0)
+		return n;
+	vns_agent_set_sink(s->agent, &sink);
+	code = vns_agent_capture_start(s->agent, CAPTURE_ID, s->guest_ifname, insns, (size_t)n, SNAPLEN,
+				       err);
+	free(insns);
+	r->guest_capture = !code;
+	return code;
+}
+
+static void close_captures(struct drift_run *r)
+{
+	if (r->guest_capture)
+		vns_agent_capture_stop(r->s->agent, CAPTURE_ID, NULL);
+	vns_agent_set_sink(r->s->agent, NULL);
+	if (r->host)
+		vns_source_close(r->host);
+}
+
+static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_err *err)
+{
+	struct vns_drift_result *d = &r->out[r->n];
+	int code;
+
+	*d = (struct vns_drift_result){ .mode = mode, .tcg = r->s->tcg };
+	snprintf(d->target, sizeof(d->target), "%s", r->s->name);
+	code = vns_clock_new(&d->clock, mode);
+	if (code)
+		return vns_err_set(err, code, "out of memory");
+	r->n++;
+	if (mode == VNS_CLOCK_SAME && r->s->same_clock)
+		return vns_clock_set_fixed(d->clock, vns_now_ns(), 0, 0, 0);
+	code = vns_gather_open(&r->gather[r->n - 1], r->s, mode, d->clock, err);
+	if (!code && mode == VNS_CLOCK_EXCHANGE)
+		r->echo = r->gather[r->n - 1];
+	return code;
+}
+
+static int open_all(struct drift_run *r, struct vns_err *err)
+{
+	int code = 0;
+
+	if (r->opts->n_mode == 0)
+		code = open_mode(r, vns_gather_best_mode(r->s), err);
+	for (size_t i = 0; i < r->opts->n_mode && !code; i++)
+		code = open_mode(r, r->opts->mode[i], err);
+	if (!code && r->echo)
+		code = open_captures(r, err);
+	return code;
+}
+
+/* Read what both ends' captures have, for up to @wait_ns. */
+static int pump(struct drift_run *r, int64_t wait_ns, struct vns_err *err)
+{
+	int64_t until = vns_monotonic_ns() + wait_ns;
+	struct vns_packet pkts[BATCH];
+	int n;
+
+	if (!r->echo) {
+		vns_sleep_ns(wait_ns);
+		return 0;
+	}
+	do {
+		n = vns_agent_poll(r->s->agent, 1, err);
+		if (n < 0)
+			return n;
+		while ((n = vns_source_next(r->host, pkts, BATCH, err)) > 0)
+			for (int i = 0; i < n; i++)
+				vns_gather_packet(r->echo, VNS_POINT_A, &pkts[i]);
+		if (n < 0)
+			return n;
+	} while (vns_monotonic_ns() < until);
+	return 0;
+}
+
+static uint64_t exchanges(const struct vns_drift_result *d)
+{
+	size_t n = 0;
+
+	vns_clock_samples(d->clock, &n);
+	return n;
+}
+
+/* One round: some exchanges of every mode. */
+static int round_of(struct drift_run *r, struct vns_err *err)
+{
+	int code = 0;
+
+	for (size_t i = 0; i < r->n && !code; i++) {
+		bool fast = r->out[i].mode == VNS_CLOCK_SHM || r->out[i].mode == VNS_CLOCK_PTP_KVM;
+
+		if (r->gather[i])
+			code = vns_gather_burst(r->gather[i], fast ? FAST_BURST : 1, err);
+	}
+	return code;
+}
+
+static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_ns)
+{
+	if (r->opts->stop && *r->opts->stop)
+		return false;
+	if (r->opts->duration_ns)
+		return vns_monotonic_ns() - begin_ns < r->opts->duration_ns;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->gather[i] && exchanges(&r->out[i]) < r->opts->count)
+			return rounds < 2 * r->opts->count; /* lost probes do not keep it for ever */
+	return false;
+}
+
+static int exchange_rounds(struct drift_run *r, struct vns_err *err)
+{
+	int64_t gap = r->opts->interval_ns > 0 ? r->opts->interval_ns : INTERVAL_NS;
+	int64_t begin = vns_monotonic_ns();
+	size_t rounds = 0;
+	int code = 0;
+
+	while (!code && wanted_more(r, rounds, begin)) {
+		code = round_of(r, err);
+		if (!code)
+			code = pump(r, gap, err);
+		rounds++;
+		if (r->opts->progress)
+			r->opts->progress(r->opts->ctx, exchanges(&r->out[0]), r->opts->count);
+	}
+	for (int64_t t = vns_monotonic_ns();
+	     !code && r->echo && vns_gather_outstanding(r->echo) && vns_monotonic_ns() - t < LAST_WAIT_NS;)
+		code = pump(r, gap, err);
+	return code;
+}
+
+/* The last instant that lies inside every mode's span. */
+static int64_t common_instant(const struct drift_run *r)
+{
+	int64_t at = vns_now_ns();
+
+	for (size_t i = 0; i < r->n; i++) {
+		size_t n = 0;
+		const struct vns_clock_sample *s = vns_clock_samples(r->out[i].clock, &n);
+
+		if (n && s[n - 1].at_ns < at)
+			at = s[n - 1].at_ns;
+	}
+	return at;
+}
+
+static int solve_all(struct drift_run *r, struct vns_err *err)
+{
+	int64_t at = common_instant(r);
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct vns_drift_result *d = &r->out[i];
+		int code = vns_clock_solve(d->clock);
+
+		if (!code)
+			code = vns_clock_eval(d->clock, at, &d->at);
+		if (code || (r->gather[i] && exchanges(d) == 0))
+			return vns_err_set(err, -ENODATA, "%s: no clock exchange of mode %s came back",
+					   d->target, vns_clock_mode_name(d->mode));
+		d->interrupted = r->opts->stop && *r->opts->stop;
+		if (vns_clock_mode_shares_path(d->mode))
+			snprintf(d->note, sizeof(d->note), "The exchanges cross the path that vo measures: "
+				 "an asymmetry of that path moves the offset anywhere within the bound.");
+	}
+	return 0;
+}
+
+int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *opts,
+		      struct vns_drift_result *out, struct vns_err *err)
+{
+	struct drift_run r = { .s = s, .opts = opts, .out = out };
+	int code, lost;
+
+	code = open_all(&r, err);
+	lost = code ? 0 : exchange_rounds(&r, err); /* what came before a failure still counts */
+	if (!code) {
+		struct vns_err solve_err = { "" };
+
+		code = solve_all(&r, &solve_err);
+		if (code && !lost && err)
+			*err = solve_err;
+		else if (code)
+			code = lost ? lost : code;
+	}
+	if (!code && lost && err)
+		for (size_t i = 0; i < r.n; i++)
+			snprintf(out[i].note, sizeof(out[i].note), "Ended early: %s", err->text);
+	close_captures(&r);
+	for (size_t i = 0; i < r.n; i++)
+		vns_gather_close(r.gather[i]);
+	for (size_t i = 0; code && i < r.n; i++)
+		vns_drift_result_free(&out[i]);
+	return code;
+}
