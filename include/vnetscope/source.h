@@ -17,7 +17,7 @@ extern "C" {
 struct vns_source;
 
 /** Conditions vns_source_next() returns beside a count (>= 1) and -errno. */
-#define VNS_SOURCE_NONE 0 /* live: nothing arrived within the time-out */
+#define VNS_SOURCE_NONE 0 /* live: nothing arrived within the time-out; pipe: a signal came */
 #define VNS_SOURCE_EOF  (-0x10000) /* file read to its end, or source closed for good */
 
 /**
@@ -42,10 +42,11 @@ struct vns_source_opts {
  * struct vns_source_stats - what was read and what was lost.
  * @frames:    frames handed out (after the filter)
  * @filtered:  frames that did not match the filter (files only)
- * @dropped:   live: lost by the kernel since the ring was full
+ * @dropped:   live: lost by the kernel since the ring was full; pcapng: as its statistics say
  * @bytes:     wire bytes of @frames
  * @truncated: 1 when a file ends in the middle of a record
- * @bad_records: records skipped since their lengths contradict the file
+ * @bad_records: records whose lengths or times contradict the file: skipped, or, when the next
+ *             record cannot be found any more, the end (vns_source_sentence() says so)
  * @backwards: frames with a time stamp lower than their predecessor's at the same point
  * @verdicts:  frames by enum vns_verdict
  */
@@ -56,9 +57,11 @@ struct vns_source_stats {
 };
 
 /**
- * vns_source_open_file() - map a pcap or pcapng file ("-" reads standard input).
+ * vns_source_open_file() - read a pcap or pcapng file ("-" reads standard input).
  * Micro- and nanosecond magic, either byte order, pcapng with several sections,
- * interfaces and per-interface resolution. Return: 0 or -errno with @err set.
+ * interfaces and per-interface resolution; pipes and FIFOs too. The filter is compiled for each
+ * interface's link type; packets of foreign link types pass it and get their verdict.
+ * Return: 0 or -errno with @err set (not a capture, empty, a directory, wrong filter ...).
  */
 int vns_source_open_file(struct vns_source **out, const char *path,
 			 const struct vns_source_opts *opts, struct vns_err *err);

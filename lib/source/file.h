@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of capture file reading: file.c opens and tells the format, file_pcap.c and
+ * file_pcapng.c walk the records.
+ */
+#ifndef VNS_SOURCE_FILE_H
+#define VNS_SOURCE_FILE_H
+
+#include <string.h>
+
+#include "source/feed.h"
+#include "source/filter.h"
+#include "source/source.h"
+
+/* Bytes of one packet that are believed; the largest superframe (BIG TCP) has 512 KiB. */
+#define VNS_FILE_MAX_PACKET (1u << 20)
+
+/* Interfaces of a section that are told apart (struct vns_packet.point has 16 bits). */
+#define VNS_FILE_MAX_IFACES 65536u
+
+/*
+ * One interface of the file. Time in ns = ticks * mul / div >> shift + offset_ns.
+ * @usable: link type and time resolution make sense
+ * @filter: borrowed; NULL: all frames are wanted
+ */
+struct vns_file_iface {
+	uint32_t linktype, snaplen;
+	uint64_t mul, div;
+	unsigned int shift;
+	bool usable;
+	int64_t offset_ns, last_ns;
+	uint64_t lost; /* the interface's latest count of drops */
+	const struct vns_bpf_insn *filter;
+};
+
+/* Filters are compiled once for each link type; this many we know. */
+#define VNS_FILE_MAX_FILTERS 12
+
+struct vns_file {
+	struct vns_source base;
+	struct vns_feed feed;
+	char *name;         /* for messages */
+	char *expr;         /* filter expression, NULL: none */
+	struct {
+		uint32_t linktype;
+		struct vns_bpf_insn *code;
+	} filter[VNS_FILE_MAX_FILTERS];
+	size_t n_filter;
+	struct vns_file_iface *iface;
+	size_t n_iface, max_iface;
+	int (*walk)(struct vns_file *f, struct vns_packet *out, size_t max, struct vns_err *err);
+	uint64_t record;     /* records or blocks read so far */
+	bool swapped;        /* the file's byte order is not ours */
+	bool ended;
+	uint16_t minor;      /* pcap: minor version */
+	uint32_t record_header; /* pcap: bytes before each packet */
+};
+
+static inline uint32_t vns_file_u32(const struct vns_file *f, const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return f->swapped ? __builtin_bswap32(v) : v;
+}
+
+static inline uint16_t vns_file_u16(const struct vns_file *f, const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return f->swapped ? __builtin_bswap16(v) : v;
+}
+
+/* Filter, decode and count. Return: packets written, 0 or 1. */
+static inline size_t vns_file_emit(struct vns_file *f, struct vns_file_iface *iface,
+				   const struct vns_frame *frame, struct vns_packet *out)
+{
+	if (iface->filter && !vns_filter_match(iface->filter, frame)) {
+		f->base.stats.filtered++;
+		return 0;
+	}
+	vns_source_emit(&f->base, frame, &iface->last_ns, out);
+	return 1;
+}
+
+/* Add an interface; compiles the filter for its link type. Return: 0 or -errno with @err. */
+int vns_file_add_iface(struct vns_file *f, const struct vns_file_iface *iface,
+		       struct vns_err *err);
+
+/*
+ * What a walker does when vns_feed_more() or _skip() gave @rc != 0 in the middle of what it calls
+ * @what ("record", "block") or between two (@what NULL).
+ * Return: what vns_source_next() shall.
+ */
+int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err *err);
+
+/* No more can be read from here on; the formatted text becomes the source's sentence. */
+int vns_file_stop(struct vns_file *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The feed stands at the start of the file, at least 4 bytes are there. Return: 0 or -errno. */
+int vns_file_open_pcap(struct vns_file *f, struct vns_err *err);
+int vns_file_open_pcapng(struct vns_file *f, struct vns_err *err);
+
+#define VNS_PCAPNG_MAGIC 0x0a0d0d0au /* the same in both byte orders */
+
+#endif

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * pcap file -> packets (draft-ietf-opsawg-pcap): a header of 24 bytes, then records of a header
+ * of 16 bytes (time, captured length, wire length) and the packet. Either byte order, micro- and
+ * nanoseconds, the modified format of Kuznetzov (record headers of 24 bytes), and the
+ * length order of versions before 2.4.
+ */
+#include <errno.h>
+
+#include "source/file.h"
+
+enum { FILE_HEADER = 24, RECORD_HEADER = 16, RECORD_HEADER_MODIFIED = 24 };
+
+#define MAGIC_US       0xa1b2c3d4u
+#define MAGIC_NS       0xa1b23c4du
+#define MAGIC_MODIFIED 0xa1b2cd34u
+
+enum peek { WHOLE, SHORT, IMPOSSIBLE };
+
+/*
+ * The record at the feed's position into @frame, its length or what is known of it into @need.
+ * Before 2.3 the wire length came first; files of 2.3 are found in either order.
+ */
+static inline enum peek peek_record(const struct vns_file *f, struct vns_frame *frame,
+				    size_t *need)
+{
+	const uint8_t *h = f->feed.p;
+	uint32_t cap, wire;
+
+	*need = f->record_header;
+	if (vns_feed_left(&f->feed) < *need)
+		return SHORT;
+	cap = vns_file_u32(f, h + 8);
+	wire = vns_file_u32(f, h + 12);
+	if (f->minor < 4 && (f->minor < 3 || cap > wire)) {
+		cap = wire;
+		wire = vns_file_u32(f, h + 8);
+	}
+	if (cap > VNS_FILE_MAX_PACKET)
+		return IMPOSSIBLE;
+	*need += cap;
+	frame->time_ns = vns_file_u32(f, h) * VNS_NSEC_PER_SEC +
+			 (int64_t)(vns_file_u32(f, h + 4) * f->iface[0].mul);
+	frame->data = h + f->record_header;
+	frame->cap_len = cap;
+	frame->wire_len = wire;
+	return vns_feed_left(&f->feed) < *need ? SHORT : WHOLE;
+}
+
+static int impossible(struct vns_file *f)
+{
+	return vns_file_stop(f, "%s: record %llu at byte %llu claims to be longer than %u bytes; "
+			     "nothing behind it can be read", f->name,
+			     (unsigned long long)f->record + 1,
+			     (unsigned long long)vns_feed_at(&f->feed), VNS_FILE_MAX_PACKET);
+}
+
+static int walk_pcap(struct vns_file *f, struct vns_packet *out, size_t max,
+		     struct vns_err *err)
+{
+	struct vns_file_iface *iface = &f->iface[0];
+	struct vns_frame frame = { .linktype = iface->linktype };
+	size_t n = 0, need;
+
+	while (n < max) {
+		enum peek seen = peek_record(f, &frame, &need);
+		int rc;
+
+		if (__builtin_expect(seen == WHOLE, 1)) {
+			n += vns_file_emit(f, iface, &frame, &out[n]);
+			f->feed.p += need;
+			f->record++;
+			continue;
+		}
+		if (n) /* what we have first: reading on may wait */
+			break;
+		if (seen == IMPOSSIBLE)
+			return impossible(f);
+		rc = vns_feed_more(&f->feed, need);
+		if (rc)
+			return vns_file_short(f, rc, vns_feed_left(&f->feed) ? "record" : NULL,
+					      err);
+	}
+	return (int)n;
+}
+
+/* Return: false when @magic is no pcap magic in this byte order. */
+static bool take_magic(struct vns_file *f, uint32_t magic, struct vns_file_iface *iface)
+{
+	iface->mul = magic == MAGIC_NS ? 1 : 1000;
+	f->record_header = magic == MAGIC_MODIFIED ? RECORD_HEADER_MODIFIED : RECORD_HEADER;
+	return magic == MAGIC_US || magic == MAGIC_NS || magic == MAGIC_MODIFIED;
+}
+
+int vns_file_open_pcap(struct vns_file *f, struct vns_err *err)
+{
+	struct vns_file_iface iface = { .usable = true };
+	uint32_t magic;
+	const uint8_t *h;
+	int rc;
+
+	memcpy(&magic, f->feed.p, sizeof(magic));
+	if (!take_magic(f, magic, &iface)) {
+		f->swapped = true;
+		if (!take_magic(f, __builtin_bswap32(magic), &iface))
+			return 1;
+	}
+	rc = vns_feed_more(&f->feed, FILE_HEADER);
+	if (rc)
+		return vns_err_set(err, rc < 0 ? rc : -EINVAL, "%s is cut inside its header",
+				   f->name);
+	h = f->feed.p;
+	if (vns_file_u16(f, h + 4) != 2)
+		return vns_err_set(err, -EINVAL, "%s is a pcap file of version %u.%u; "
+				   "2.x can be read", f->name, vns_file_u16(f, h + 4),
+				   vns_file_u16(f, h + 6));
+	f->minor = vns_file_u16(f, h + 6);
+	/* the upper bits say whether frames end in a checksum, which decoding cuts anyway */
+	iface.linktype = vns_file_u32(f, h + 20) & 0xffff;
+	f->feed.p += FILE_HEADER;
+	f->walk = walk_pcap;
+	return vns_file_add_iface(f, &iface, err);
+}

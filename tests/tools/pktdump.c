@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Test tool: one tab-separated line for each packet of a capture file or interface, for
+ * comparison with other dissectors. Columns: see columns[]. Statistics go to stderr.
+ *
+ * pktdump [-f FILTER] [-q] FILE
+ * pktdump -i IFACE [-N NETNS_FILE] [-f FILTER] [-s SNAPLEN] [-B RING_BYTES] [-t SECONDS]
+ *         [-d DELAY_MS] [-q]
+ * -q: statistics only; -d: sleep before the first read (fills the ring)
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vnetscope/source.h>
+
+static volatile sig_atomic_t stop;
+
+static const char columns[] =
+	"time_ns\tpoint\tverdict\tproto\tsrc\tsport\tdst\tdport\tseq\tack\ttcp_flags\twindow\t"
+	"tsval\ttsecr\tpayload_len\tip_id\tfrag_off\ticmp_type\ticmp_code\ticmp_id\ticmp_seq\t"
+	"ttl\tvlan\ttunnel_depth\tflags\twire_len\tcap_len\tdigest\tflow_hash";
+
+struct args {
+	const char *iface, *file;
+	struct vns_source_opts opts;
+	int64_t run_ns, delay_ns;
+	bool quiet;
+};
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop = 1;
+}
+
+static void dump(const struct vns_packet *p)
+{
+	char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
+
+	printf("%" PRId64 "\t%u\t%s\t%s\t%s\t%u\t%s\t%u\t%u\t%u\t%u\t%u\t", p->time_ns, p->point,
+	       vns_verdict_name(p->verdict), vns_proto_name(p->proto),
+	       p->key.family ? vns_addr_format(vns_packet_src(p), src) : "",
+	       vns_packet_sport(p),
+	       p->key.family ? vns_addr_format(vns_packet_dst(p), dst) : "",
+	       vns_packet_dport(p), p->seq, p->ack, p->tcp_flags, p->window);
+	printf("%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t", p->tsval, p->tsecr,
+	       p->payload_len, p->ip_id, p->frag_off, p->icmp_type, p->icmp_code, p->icmp_id,
+	       p->icmp_seq, p->ttl, p->vlan, p->tunnel_depth);
+	printf("0x%04x\t%u\t%u\t%016" PRIx64 "\t%016" PRIx64 "\n", p->flags, p->wire_len,
+	       p->cap_len, p->digest, p->flow_hash);
+}
+
+static void print_stats(struct vns_source *s)
+{
+	struct vns_source_stats st;
+
+	vns_source_stats(s, &st);
+	fprintf(stderr, "frames %" PRIu64 " filtered %" PRIu64 " dropped %" PRIu64
+		" bytes %" PRIu64 " truncated %" PRIu64 " bad_records %" PRIu64
+		" backwards %" PRIu64, st.frames, st.filtered, st.dropped, st.bytes,
+		st.truncated, st.bad_records, st.backwards);
+	for (unsigned int v = 0; v < VNS_PKT_VERDICTS; v++)
+		fprintf(stderr, " %s %" PRIu64, vns_verdict_name(v), st.verdicts[v]);
+	fprintf(stderr, "\n");
+	if (vns_source_sentence(s))
+		fprintf(stderr, "%s\n", vns_source_sentence(s));
+}
+
+static int run(struct vns_source *s, const struct args *a)
+{
+	static struct vns_packet pkts[256];
+	struct vns_err err = { "" };
+	int64_t end = a->run_ns ? vns_monotonic_ns() + a->run_ns : INT64_MAX;
+	int n = 0;
+
+	if (a->delay_ns)
+		vns_sleep_ns(a->delay_ns);
+	while (!stop && vns_monotonic_ns() < end) {
+		n = vns_source_next(s, pkts, 256, &err);
+		if (n < 0)
+			break;
+		for (int i = 0; i < n && !a->quiet; i++)
+			dump(&pkts[i]);
+		if (a->iface)
+			fflush(stdout);
+	}
+	print_stats(s);
+	if (n < 0 && n != VNS_SOURCE_EOF) {
+		fprintf(stderr, "pktdump: %s\n", err.text);
+		return 3;
+	}
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct args *a)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:q")) != -1) {
+		switch (c) {
+		case 'i':
+			a->iface = optarg;
+			break;
+		case 'f':
+			a->opts.filter = optarg;
+			break;
+		case 'N':
+			a->opts.netns_fd = open(optarg, O_RDONLY | O_CLOEXEC);
+			break;
+		case 's':
+			a->opts.snaplen = (uint32_t)atol(optarg);
+			break;
+		case 'B':
+			a->opts.ring_bytes = (uint32_t)atol(optarg);
+			break;
+		case 't':
+			a->run_ns = (int64_t)(atof(optarg) * 1e9);
+			break;
+		case 'd':
+			a->delay_ns = atol(optarg) * VNS_NSEC_PER_MSEC;
+			break;
+		case 'q':
+			a->quiet = true;
+			break;
+		default:
+			return 2;
+		}
+	}
+	a->file = argv[optind];
+	return (a->iface != NULL) + (a->file != NULL) == 1 ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct args a = { 0 };
+	struct vns_source *s;
+	struct vns_err err;
+	int rc;
+
+	if (parse(argc, argv, &a)) {
+		fputs("usage: pktdump [options] FILE | -i IFACE\n", stderr);
+		return 2;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	rc = a.iface ? vns_source_open_live(&s, a.iface, &a.opts, &err) :
+		       vns_source_open_file(&s, a.file, &a.opts, &err);
+	if (rc) {
+		fprintf(stderr, "pktdump: %s\n", err.text);
+		return 3;
+	}
+	if (!a.quiet)
+		puts(columns);
+	fflush(stdout);
+	rc = run(s, &a);
+	vns_source_close(s);
+	return rc;
+}
