@@ -58,14 +58,20 @@ struct vns_twin_counts {
 /**
  * struct vns_twin_opts
  * @window_ns:        longest latency that is still looked for; 0 = 5 s. Bounds memory.
+ *   A packet whose twin was found waits window/10 for rivals before it is counted.
  * @coarse_offset_ns: t_B - t_A to expect, right to well within @window_ns
- * @guest, @n_guest:  the guest's addresses: tell the direction. Empty: learnt from B's packets
+ * @slack_ns:         how far @coarse_offset_ns may be wrong when time is to tell copies of the same
+ *   packet apart; 0 = 20 ms. The smaller, the fewer packets are ambiguous. Latencies
+ *   that are negative by more are still found where only one twin is possible.
+ * @guest, @n_guest:  the guest's addresses (64 at most): tell the direction. Empty: learnt from
+ *   the first batch of B, which must then be fed before A
  * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
  *                    are classed as missing and counted in vns_twin_evicted()
  */
 struct vns_twin_opts {
 	int64_t window_ns;
 	int64_t coarse_offset_ns;
+	int64_t slack_ns;
 	const struct vns_addr *guest;
 	size_t n_guest;
 	size_t max_pending;
@@ -81,17 +87,21 @@ void vns_twin_free(struct vns_twin *t);
  * one is ahead must be remembered.
  */
 int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n);
-/** vns_twin_advance() - live: point @p has been read up to @now_ns (its clock) though silent. */
+/**
+ * vns_twin_advance() - live: point @p has been read up to @now_ns (its clock) though silent; before
+ * its first packet: the capture began then. INT64_MAX: the point ended with its last packet.
+ */
 void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns);
-/** vns_twin_lost() - the capture at @p lost @n packets (for the report, not for the classes). */
-void vns_twin_lost(struct vns_twin *t, enum vns_point p, uint64_t n);
-/** vns_twin_finish() - no more packets: everything still pending gets its class. */
+/**
+ * vns_twin_finish() - no more packets: everything still pending gets its class. Only then do the
+ * classes add up to `read`; before, what is missing in the sum still waits.
+ */
 void vns_twin_finish(struct vns_twin *t);
 void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out);
 uint64_t vns_twin_evicted(const struct vns_twin *t);
 
 /**
- * struct vns_twin_probe - coarse offset between two captures whose clocks may differ by hours:
+ * vns_twin_coarse_offset() - coarse offset between two captures whose clocks may differ by hours:
  * feed the start of both, ask for the offset on which unique packets agree.
  * Return of vns_twin_coarse_offset(): 0 with *@offset_ns = the median of t_B - t_A over packets
  * whose identity is unique at both points, @support = their number; 1 when there are none.
@@ -101,6 +111,13 @@ int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct 
 /** vns_twin_learn_guest() - addresses that B's packets show to be the guest's own. */
 size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_addr *out,
 			    size_t max);
+/**
+ * vns_twin_learn_guest_pairs() - the same from both points, where B alone cannot tell (one peer
+ * only): t_B - t_A is larger towards the guest than from it, whatever the clock offset is.
+ */
+size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
+				  const struct vns_packet *b, size_t n_b, struct vns_addr *out,
+				  size_t max);
 
 #ifdef __cplusplus
 }

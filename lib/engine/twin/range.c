@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Twins of TCP segments that take sequence space (data, SYN, FIN), by byte ranges.
+ *
+ * Segmentation and receive offload cut and join segments between the points: one 64 KB frame on
+ * one side may be 45 segments on the other, or one set of superframes another set that is cut at
+ * other bytes. What stays is the byte stream. So the twin of an upstream packet's first byte is
+ * the downstream packet that covers the byte; likewise for its last byte.
+ *
+ * Copies of a byte (retransmissions) are told apart by TSval first: offloads join only segments
+ * with equal timestamps. Segments of one side that overlap with equal TSval are "contested", and so
+ * is everything on the other side that they may be the twin of. What is not contested is
+ * matched as soon as the other side's packet is there; contested packets wait until all copies have
+ * had their time to show, then copies.c decides.
+ *
+ * Each side is a list sorted by sequence number (modulo 2^32; the window is far below 2^31 bytes
+ * for a list in use). Segments come nearly in order, so a walk from the tail, or from where the
+ * last search ended, is a step or two. Hostile input could make every walk as long as the list:
+ * each packet brings WALK_PER_PACKET steps of credit, and without credit a packet is ambiguous.
+ */
+#include <errno.h>
+
+#include "engine/twin/twin_int.h"
+
+#define WALK_PER_PACKET 64
+#define WALK_BANK       (INT64_C(16) << 20)
+
+/* Sequence numbers compare modulo 2^32 (RFC 9293 3.4). */
+static bool before(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
+static bool covers(const struct twin_entry *e, uint32_t byte)
+{
+	return byte - e->seq < e->len;
+}
+
+static bool overlap(const struct twin_entry *a, const struct twin_entry *b)
+{
+	return b->seq - a->seq < a->len || a->seq - b->seq < b->len;
+}
+
+static bool same_tsval(const struct twin_entry *a, const struct twin_entry *b)
+{
+	if ((a->flags | b->flags) & E_TS_CUT)
+		return true;
+	return (a->flags & E_TS) == (b->flags & E_TS) && a->tsval == b->tsval;
+}
+
+static bool in_window(const struct vns_twin *t, const struct twin_entry *a,
+		      const struct twin_entry *b)
+{
+	return a->time - b->time <= t->window && b->time - a->time <= t->window;
+}
+
+static unsigned int side_of(const struct twin_entry *e)
+{
+	return e->flags & E_DOWN ? TWIN_DOWN : TWIN_UP;
+}
+
+/* The last entry of @s that starts at or before @seq; 0: none. Leaves the finger there. */
+static uint32_t find(struct vns_twin *t, struct twin_side *s, uint32_t seq)
+{
+	struct twin_entry *entry = t->m.entry;
+	uint32_t at = s->finger ? s->finger : s->tail;
+
+	while (at && before(seq, entry[at].seq)) {
+		at = entry[at].prev;
+		t->credit--;
+	}
+	if (!at) {
+		s->finger = s->head;
+		return 0;
+	}
+	while (entry[at].next && !before(seq, entry[entry[at].next].seq)) {
+		at = entry[at].next;
+		t->credit--;
+	}
+	s->finger = at;
+	return at;
+}
+
+/*
+ * The first entry of @s that can overlap what starts at @seq. Without overlaps on the side that
+ * is the entry found; with them any of the last max_len bytes may reach over.
+ */
+static uint32_t first_candidate(struct vns_twin *t, const struct twin_node *node,
+				struct twin_side *s, uint32_t seq)
+{
+	struct twin_entry *entry = t->m.entry;
+	uint32_t at = find(t, s, seq);
+
+	if (!at)
+		return s->head;
+	if (!(node->overlaps & 1u << (s - node->side)))
+		return at;
+	while (entry[at].prev && seq - entry[entry[at].prev].seq < s->max_len) {
+		at = entry[at].prev;
+		t->credit--;
+	}
+	return at;
+}
+
+static void contest(struct vns_twin *t, uint32_t a, uint32_t b)
+{
+	t->m.entry[a].flags |= E_CONTESTED;
+	t->m.entry[b].flags |= E_CONTESTED;
+}
+
+/* Insert @e after @after (0: as the head). */
+static void link_in(struct vns_twin *t, struct twin_side *s, uint32_t e, uint32_t after)
+{
+	struct twin_entry *entry = t->m.entry;
+	uint32_t next = after ? entry[after].next : s->head;
+
+	entry[e].prev = after;
+	entry[e].next = next;
+	if (after)
+		entry[after].next = e;
+	else
+		s->head = e;
+	if (next)
+		entry[next].prev = e;
+	else
+		s->tail = e;
+	s->n++;
+}
+
+/* Put @e into its own side, and see whether it overlaps what is there. */
+static void insert_own(struct vns_twin *t, struct twin_node *node, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_side *s = &node->side[side_of(x)];
+	uint32_t end = x->seq + x->len, after;
+
+	if (!s->tail) {
+		s->max_end = end;
+		s->max_len = x->len;
+		node->overlaps &= (uint8_t)~(1u << side_of(x));
+		link_in(t, s, e, 0);
+		return;
+	}
+	if (x->len > s->max_len)
+		s->max_len = x->len;
+	if (!before(x->seq, s->max_end)) { /* new data: the usual case */
+		s->max_end = end;
+		link_in(t, s, e, s->tail);
+		return;
+	}
+	if (before(s->max_end, end))
+		s->max_end = end;
+	after = find(t, s, x->seq);
+	for (uint32_t i = first_candidate(t, node, s, x->seq);
+	     i && before(entry[i].seq, end); i = entry[i].next) {
+		t->credit--;
+		if (!overlap(&entry[i], x))
+			continue;
+		node->overlaps |= (uint8_t)(1u << side_of(x));
+		if (same_tsval(&entry[i], x) && in_window(t, &entry[i], x))
+			contest(t, i, e);
+	}
+	link_in(t, s, e, after);
+}
+
+static void count_found(uint8_t *n, int64_t *when, int64_t time)
+{
+	if (*n == 0)
+		*when = time;
+	if (*n < 2)
+		(*n)++;
+}
+
+static void link_pair(struct vns_twin *t, uint32_t a, uint32_t b)
+{
+	struct twin_entry *x = &t->m.entry[a], *y = &t->m.entry[b];
+	struct twin_entry *u = x->flags & E_DOWN ? y : x, *d = x->flags & E_DOWN ? x : y;
+
+	d->flags |= E_SEEN;
+	if (covers(d, u->seq))
+		count_found(&u->n_first, &u->first, d->time);
+	if (covers(d, u->seq + u->len - 1))
+		count_found(&u->n_last, &u->last, d->time);
+	if ((u->flags | d->flags) & E_CONTESTED)
+		contest(t, a, b);
+}
+
+/* Tie @e to all packets of the other side that hold some of its bytes. */
+static void link_across(struct vns_twin *t, struct twin_node *node, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_side *s = &node->side[!side_of(x)];
+	uint32_t end = x->seq + x->len;
+
+	for (uint32_t i = first_candidate(t, node, s, x->seq);
+	     i && before(entry[i].seq, end); i = entry[i].next) {
+		t->credit--;
+		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
+		    in_window(t, &entry[i], x))
+			link_pair(t, i, e);
+	}
+}
+
+int twin_range_insert(struct vns_twin *t, uint32_t e)
+{
+	struct twin_node *node = &t->m.node[t->m.entry[e].node];
+
+	t->credit += WALK_PER_PACKET;
+	if (t->credit > WALK_BANK)
+		t->credit = WALK_BANK;
+	if (t->credit < 0)
+		return -E2BIG;
+	insert_own(t, node, e);
+	if (node->side[!side_of(&t->m.entry[e])].head)
+		link_across(t, node, e);
+	return 0;
+}
+
+void twin_range_remove(struct vns_twin *t, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_side *s = &t->m.node[x->node].side[side_of(x)];
+
+	if (s->finger == e)
+		s->finger = x->prev ? x->prev : x->next;
+	if (x->prev)
+		entry[x->prev].next = x->next;
+	else
+		s->head = x->next;
+	if (x->next)
+		entry[x->next].prev = x->prev;
+	else
+		s->tail = x->prev;
+	s->n--;
+}
+
+/* All copies of @byte on one side that may be told from @x only by more than TSval. */
+static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
+		  const struct twin_entry *x, uint32_t byte, struct twin_copies *out)
+{
+	struct twin_entry *entry = t->m.entry;
+	struct twin_side *s = &node->side[side];
+
+	out->n = 0;
+	for (uint32_t i = first_candidate(t, node, s, byte);
+	     i && !before(byte, entry[i].seq); i = entry[i].next) {
+		if (t->credit-- < 0)
+			return -E2BIG;
+		if (!covers(&entry[i], byte) || !same_tsval(&entry[i], x) ||
+		    !in_window(t, &entry[i], x))
+			continue;
+		if (twin_copies_add(out, &entry[i], i))
+			return -ENOMEM;
+	}
+	/* By sequence number so far; copies.c wants order of arrival. Few: insertion sort. */
+	for (size_t i = 1; i < out->n; i++) {
+		struct twin_copy c = out->c[i];
+		size_t j = i;
+
+		for (; j > 0 && out->c[j - 1].time > c.time; j--)
+			out->c[j] = out->c[j - 1];
+		out->c[j] = c;
+	}
+	return 0;
+}
+
+/* Which downstream packet holds upstream @e's copy of @byte? Return: entry or COPY_*. */
+static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
+{
+	struct twin_entry *entry = t->m.entry;
+	struct twin_node *node = &t->m.node[entry[e].node];
+	int32_t pair = COPY_NONE;
+
+	if (gather(t, node, TWIN_UP, &entry[e], byte, &t->up) ||
+	    gather(t, node, TWIN_DOWN, &entry[e], byte, &t->down))
+		return COPY_AMBIGUOUS;
+	twin_match_copies(&t->up, &t->down, t->slack);
+	for (size_t i = 0; i < t->up.n; i++)
+		if (t->up.c[i].entry == e)
+			pair = t->up.c[i].pair;
+	for (size_t i = 0; i < t->down.n; i++)
+		if (t->down.c[i].pair == COPY_NONE)
+			entry[t->down.c[i].entry].flags |= E_LEFTOVER;
+	return pair < 0 ? pair : (int64_t)t->down.c[pair].entry;
+}
+
+/* When @e is ambiguous, so is what may hold its bytes. */
+static void spread_doubt(struct vns_twin *t, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_node *node = &t->m.node[x->node];
+	uint32_t end = x->seq + x->len;
+
+	for (uint32_t i = first_candidate(t, node, &node->side[TWIN_DOWN], x->seq);
+	     i && before(entry[i].seq, end); i = entry[i].next)
+		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
+		    in_window(t, &entry[i], x))
+			entry[i].flags |= E_AMBIGUOUS;
+}
+
+static void resolve_one(struct vns_twin *t, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	int64_t first = twin_of_byte(t, e, x->seq), last;
+
+	x->flags |= E_DONE;
+	x->n_last = 0;
+	if (first == COPY_AMBIGUOUS) {
+		x->flags |= E_AMBIGUOUS;
+		spread_doubt(t, e);
+	}
+	if (first < 0)
+		return;
+	x->flags |= E_MATCHED;
+	x->first = entry[first].time;
+	entry[first].flags |= E_ASSIGNED;
+	last = twin_of_byte(t, e, x->seq + x->len - 1);
+	if (last >= 0) {
+		x->last = entry[last].time;
+		x->n_last = 1;
+		entry[last].flags |= E_ASSIGNED;
+	}
+}
+
+/*
+ * Decide contested upstream @e, and with it all copies it overlaps: once @e is gone, their count
+ * would be wrong. Copies that are too young to have reached the other point wait for their own turn.
+ */
+void twin_range_resolve(struct vns_twin *t, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_node *node = &t->m.node[x->node];
+	uint32_t end = x->seq + x->len;
+
+	resolve_one(t, e);
+	for (uint32_t i = first_candidate(t, node, &node->side[TWIN_UP], x->seq);
+	     i && before(entry[i].seq, end); i = entry[i].next)
+		if (i != e && (entry[i].flags & (E_CONTESTED | E_DONE)) == E_CONTESTED &&
+		    overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
+		    (t->finishing || entry[i].time <= x->time + t->window - t->settle))
+			resolve_one(t, i);
+}

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Twins: the same packet at two capture points.
+ *
+ * In: decoded packets of points A (host side) and B (guest side). Out: one sample for each
+ * upstream packet that was found downstream, and one class for every packet read.
+ *
+ * Theory of operation. A packet gets its direction from the guest's addresses, hence its side:
+ * upstream (A for host_to_guest, B for guest_to_host) or downstream. It becomes an entry of the
+ * node of its flow direction (TCP with sequence space: range.c) or of its identity (all else:
+ * unit.c), and an entry of a queue in order of time. Both points have then been read up to some
+ * "horizon"; an entry is looked at when the horizon is
+ *   settle   past it (upstream; twice that downstream, so that upstream decides first): a twin
+ *            that nobody contests is final. A rival would have shown by now.
+ *   window   past it: the rest is decided with all that was seen, or is missing.
+ * So memory holds `settle` worth of ordinary traffic and `window` worth of lost packets.
+ *
+ * A TCP packet upstream is matched when its first byte was found downstream. A downstream
+ * packet is matched when any of its bytes came from a packet seen upstream (not ambiguous), also
+ * when that packet's first byte is lost: it was not missing at the other point.
+ *
+ * All times inside are on A's clock; B's are shifted by the coarse offset, and samples give
+ * the raw difference back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/twin/twin_int.h"
+
+#define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
+#define DEFAULT_SLACK_NS  (20 * VNS_NSEC_PER_MSEC)
+#define DEFAULT_PENDING   ((size_t)4 << 20)
+#define MAX_PENDING       ((size_t)1 << 30)
+#define UNSET             INT64_MIN
+#define CHUNK             32 /* packets whose nodes are fetched ahead together */
+
+static enum vns_point point_of(const struct vns_twin *t, const struct twin_entry *e)
+{
+	bool down = e->flags & E_DOWN;
+	bool from_guest = t->m.node[e->node].direction == VNS_GUEST_TO_HOST;
+
+	return down != from_guest ? VNS_POINT_B : VNS_POINT_A;
+}
+
+int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_twin_sample_fn fn,
+		 void *ctx, struct vns_err *err)
+{
+	struct vns_twin *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return vns_err_set(err, -ENOMEM, "no memory for the twin engine");
+	t->window = opts->window_ns > 0 ? opts->window_ns : DEFAULT_WINDOW_NS;
+	t->settle = t->window / 10;
+	t->slack = opts->slack_ns > 0 ? opts->slack_ns : DEFAULT_SLACK_NS;
+	if (t->slack > t->settle)
+		t->slack = t->settle;
+	t->coarse = opts->coarse_offset_ns;
+	t->max_pending = opts->max_pending ? opts->max_pending : DEFAULT_PENDING;
+	if (t->max_pending > MAX_PENDING)
+		t->max_pending = MAX_PENDING;
+	t->fn = fn;
+	t->ctx = ctx;
+	for (int p = 0; p < 2; p++)
+		t->now[p] = t->first[p] = t->last[p] = UNSET;
+	t->n_guest = opts->n_guest;
+	if (t->n_guest > sizeof(t->guest) / sizeof(t->guest[0])) {
+		free(t);
+		return vns_err_set(err, -EINVAL, "more than 64 guest addresses");
+	}
+	if (t->n_guest)
+		memcpy(t->guest, opts->guest, t->n_guest * sizeof(t->guest[0]));
+	/* One more at each point: the limit is enforced after the insertion. */
+	if (twin_memory_init(&t->m, 2 * (t->max_pending + 1))) {
+		free(t);
+		return vns_err_set(err, -ENOMEM, "no memory for %zu pending packets",
+				   opts->max_pending);
+	}
+	*out = t;
+	return 0;
+}
+
+void vns_twin_free(struct vns_twin *t)
+{
+	if (!t)
+		return;
+	for (int p = 0; p < 2; p++)
+		for (int d = 0; d < VNS_DIRECTIONS; d++)
+			for (int s = 0; s < STAGES; s++)
+				free(t->queue[p][d][s].slot);
+	free(t->up.c);
+	free(t->down.c);
+	twin_memory_fini(&t->m);
+	free(t);
+}
+
+/* Missing at the other point, or was the other point not captured when it should have been there? */
+static enum vns_twin_class unmatched(const struct vns_twin *t, const struct twin_entry *e,
+				     enum vns_point p)
+{
+	unsigned int dir = t->m.node[e->node].direction;
+	int64_t from = t->first[!p], to = t->last[!p];
+	int64_t lo = t->shortest[dir], hi = t->longest[dir];
+
+	if (from == UNSET)
+		return VNS_TWIN_OUTSIDE_WINDOW;
+	if (e->flags & E_DOWN)
+		return e->time - hi < from || e->time - lo > to ? VNS_TWIN_OUTSIDE_WINDOW
+								: VNS_TWIN_MISSING;
+	return e->time + lo < from || e->time + hi > to ? VNS_TWIN_OUTSIDE_WINDOW
+							: VNS_TWIN_MISSING;
+}
+
+static enum vns_twin_class class_of(const struct vns_twin *t, const struct twin_entry *e,
+				    enum vns_point p)
+{
+	bool range = t->m.node[e->node].kind == TWIN_RANGE;
+	bool matched;
+
+	if (range && (e->flags & E_DOWN)) {
+		if (e->flags & E_ASSIGNED)
+			return VNS_TWIN_MATCHED;
+		matched = (e->flags & (E_SEEN | E_LEFTOVER)) == E_SEEN;
+	} else if (range && !(e->flags & E_CONTESTED)) {
+		matched = e->n_first == 1;
+	} else {
+		matched = e->flags & E_MATCHED;
+	}
+	if (e->flags & E_AMBIGUOUS)
+		return VNS_TWIN_AMBIGUOUS;
+	return matched ? VNS_TWIN_MATCHED : unmatched(t, e, p);
+}
+
+static void emit(struct vns_twin *t, const struct twin_entry *e)
+{
+	const struct twin_node *node = &t->m.node[e->node];
+	unsigned int dir = node->direction;
+	uint32_t ctrl = !!(e->flags & E_CTRL_SYN) + !!(e->flags & E_CTRL_FIN);
+	int64_t lag = e->first - e->time, last_lag = e->last - e->time;
+	struct vns_twin_sample s = {
+		.flow_hash = e->flow_hash,
+		.payload_len = e->len - ctrl,
+		.proto = node->proto,
+		.direction = (uint8_t)dir,
+		.has_last = e->n_last == 1,
+	};
+
+	if (!t->found[dir] || lag < t->shortest[dir])
+		t->shortest[dir] = lag;
+	if (!t->found[dir] || lag > t->longest[dir])
+		t->longest[dir] = lag;
+	t->found[dir] = true;
+	if (dir == VNS_HOST_TO_GUEST) {
+		s.host_ns = s.last_host_ns = e->time;
+		s.first_raw_ns = t->coarse + lag;
+		s.last_raw_ns = t->coarse + last_lag;
+	} else {
+		s.host_ns = e->first;
+		s.first_raw_ns = t->coarse - lag;
+		s.last_host_ns = e->last;
+		s.last_raw_ns = t->coarse - last_lag;
+	}
+	if (!s.has_last)
+		s.last_host_ns = s.last_raw_ns = 0;
+	if (t->fn)
+		t->fn(t->ctx, &s);
+}
+
+/* Count @e's class and forget it. */
+static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
+{
+	struct twin_entry *e = &t->m.entry[index];
+	struct twin_node *node = &t->m.node[e->node];
+	enum vns_point p = point_of(t, e);
+	enum vns_twin_class c = class_of(t, e, p);
+
+	t->counts[p].class[c]++;
+	if (c == VNS_TWIN_MISSING)
+		t->counts[p].missing_by_proto[node->proto]++;
+	if (c == VNS_TWIN_MATCHED && !(e->flags & E_DOWN))
+		emit(t, e);
+	t->pending[p]--;
+	if (node->kind == TWIN_RANGE)
+		twin_range_remove(t, index);
+	else if (!(e->flags & E_DONE))
+		twin_unit_remove(t, index);
+	if (--node->refs == 0)
+		twin_node_free(&t->m, e->node);
+	twin_entry_free(&t->m, index);
+	return c;
+}
+
+/* First look. Return: true when @e's class is known. */
+static bool settled(struct vns_twin *t, uint32_t index)
+{
+	const struct twin_entry *e = &t->m.entry[index];
+
+	if (t->m.node[e->node].kind == TWIN_UNIT)
+		return e->flags & E_DOWN ? e->flags & E_DONE : twin_unit_settle(t, index);
+	if (e->flags & E_CONTESTED)
+		return false;
+	return e->flags & E_DOWN ? e->flags & E_SEEN : e->n_first == 1 && e->n_last == 1;
+}
+
+/* Last look: decide what is not decided. */
+static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
+{
+	struct twin_entry *e = &t->m.entry[index];
+
+	if (e->flags & E_DONE)
+		return retire(t, index);
+	if (t->m.node[e->node].kind == TWIN_UNIT) {
+		int64_t until = t->finishing ? INT64_MAX : e->time + t->window - t->settle;
+
+		if (!twin_unit_settle(t, index))
+			twin_unit_resolve(t, index, until);
+	} else if ((e->flags & (E_CONTESTED | E_DOWN)) == E_CONTESTED) {
+		twin_range_resolve(t, index);
+	}
+	return retire(t, index);
+}
+
+/* Look at all entries of point @p and direction @dir whose time has come. */
+static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, int64_t settle_at,
+		       int64_t expire_at)
+{
+	struct twin_queue *q = &t->queue[p][dir][STAGE_SETTLE];
+	struct twin_queue *x = &t->queue[p][dir][STAGE_EXPIRE];
+	uint32_t e;
+
+	while ((e = twin_queue_head(q)) && t->m.entry[e].time < settle_at) {
+		twin_queue_pop(q);
+		if (settled(t, e))
+			retire(t, e);
+		else if (twin_queue_push(x, e))
+			return -ENOMEM;
+	}
+	while ((e = twin_queue_head(x)) && t->m.entry[e].time < expire_at) {
+		twin_queue_pop(x);
+		expire(t, e);
+	}
+	return 0;
+}
+
+static int drain(struct vns_twin *t)
+{
+	int64_t horizon = t->now[0] < t->now[1] ? t->now[0] : t->now[1];
+	int64_t wait = t->settle, window = t->window;
+	int ret = 0;
+
+	if (horizon == UNSET)
+		return 0;
+	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
+		enum vns_point up = d == VNS_HOST_TO_GUEST ? VNS_POINT_A : VNS_POINT_B;
+
+		ret = drain_queue(t, up, d, horizon - wait, horizon - window);
+		if (!ret)
+			ret = drain_queue(t, !up, d, horizon - 2 * wait, horizon - window - wait);
+	}
+	return ret;
+}
+
+/* Over the limit: the oldest entry of point @p gets its class now. */
+static void evict(struct vns_twin *t, enum vns_point p)
+{
+	struct twin_queue *oldest = NULL;
+	int64_t time = INT64_MAX;
+	uint32_t e;
+
+	for (unsigned int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int s = 0; s < STAGES; s++) {
+			e = twin_queue_head(&t->queue[p][d][s]);
+			if (e && t->m.entry[e].time <= time) {
+				oldest = &t->queue[p][d][s];
+				time = t->m.entry[e].time;
+			}
+		}
+	}
+	if (!oldest)
+		return;
+	e = twin_queue_head(oldest);
+	twin_queue_pop(oldest);
+	t->evicted += expire(t, e) == VNS_TWIN_MISSING;
+}
+
+static bool is_guest(const struct vns_twin *t, const struct vns_addr *a)
+{
+	for (size_t i = 0; i < t->n_guest; i++)
+		if (memcmp(a, &t->guest[i], sizeof(*a)) == 0)
+			return true;
+	return false;
+}
+
+static bool is_unspecified(const struct vns_addr *a)
+{
+	static const struct vns_addr v6, v4 = { { [10] = 0xff, [11] = 0xff } };
+
+	return memcmp(a, &v6, sizeof(*a)) == 0 || memcmp(a, &v4, sizeof(*a)) == 0;
+}
+
+/* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
+static int direction_of(const struct vns_twin *t, const struct vns_packet *p)
+{
+	if (is_guest(t, vns_packet_src(p)))
+		return VNS_GUEST_TO_HOST;
+	if (is_guest(t, vns_packet_dst(p)))
+		return VNS_HOST_TO_GUEST;
+	/* Flooded to the guest too; a sender without an address could be the guest itself. */
+	if ((p->flags & VNS_PKT_F_MULTICAST) && !is_unspecified(vns_packet_src(p)))
+		return VNS_HOST_TO_GUEST;
+	return -1;
+}
+
+/* What a packet is to the engine, before it is remembered. */
+struct intake {
+	uint64_t key;
+	int dir; /* enum vns_direction; -1: undecodable */
+	bool range;
+};
+
+static struct intake classify(const struct vns_twin *t, const struct vns_packet *p)
+{
+	struct intake in = { .dir = -1 };
+	uint64_t id;
+
+	if (p->verdict != VNS_PKT_OK && p->verdict != VNS_PKT_FRAGMENT)
+		return in;
+	in.dir = direction_of(t, p);
+	in.range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
+		   !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
+		   (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
+	id = in.range ? p->flow_hash + p->dir : twin_identity(p);
+	/* Spread into the upper half, which the table uses (multiplier: golden ratio * 2^64). */
+	id *= UINT64_C(0x9e3779b97f4a7c15);
+	in.key = (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + in.range;
+	return in;
+}
+
+static void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
+		 int64_t time, bool down, uint32_t node)
+{
+	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = !!(p->tcp_flags & VNS_TCP_FIN);
+
+	*e = (struct twin_entry){
+		.time = time,
+		.flow_hash = p->flow_hash,
+		.len = p->payload_len,
+		.ip_id = p->ip_id,
+		.node = node,
+		.flags = down ? E_DOWN : 0,
+	};
+	if (!in->range)
+		return;
+	e->seq = p->seq;
+	e->len += syn + fin;
+	e->tsval = p->tsval;
+	e->flags |= (uint16_t)((syn ? E_CTRL_SYN : 0) | (fin ? E_CTRL_FIN : 0) |
+			       (p->flags & VNS_PKT_F_HAS_TS ? E_TS : 0) |
+			       (p->flags & VNS_PKT_F_OPTS_CUT ? E_TS_CUT : 0));
+}
+
+static uint8_t proto_of(const struct vns_packet *p)
+{
+	if (p->proto != VNS_PROTO_NONE)
+		return p->proto;
+	switch (p->key.ipproto) { /* later fragments */
+	case 6:
+		return VNS_PROTO_TCP;
+	case 17:
+		return VNS_PROTO_UDP;
+	case 1:
+	case 58:
+		return VNS_PROTO_ICMP;
+	}
+	return VNS_PROTO_NONE;
+}
+
+static int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
+		    const struct intake *in, int64_t time)
+{
+	bool down = (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
+	uint32_t e = twin_entry_new(&t->m), n = e ? twin_node_get(&t->m, in->key) : 0;
+	struct twin_node *node = &t->m.node[n];
+
+	if (!n)
+		return -ENOMEM;
+	if (node->refs == 0) {
+		node->kind = in->range ? TWIN_RANGE : TWIN_UNIT;
+		node->direction = (uint8_t)in->dir;
+		node->proto = proto_of(pkt);
+	}
+	node->refs++;
+	fill(&t->m.entry[e], pkt, in, time, down, n);
+	if (!in->range) {
+		twin_unit_insert(t, e);
+	} else if (twin_range_insert(t, e)) {
+		/* Too disordered to be searched in bounded time. */
+		t->counts[p].class[VNS_TWIN_AMBIGUOUS]++;
+		if (--node->refs == 0)
+			twin_node_free(&t->m, n);
+		twin_entry_free(&t->m, e);
+		return 0;
+	}
+	t->pending[p]++;
+	if (twin_queue_push(&t->queue[p][in->dir][STAGE_SETTLE], e))
+		return -ENOMEM;
+	while (t->pending[p] > t->max_pending)
+		evict(t, p);
+	return 0;
+}
+
+static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
+{
+	if (t->first[p] == UNSET || time < t->first[p])
+		t->first[p] = time;
+	if (t->last[p] == UNSET || time > t->last[p])
+		t->last[p] = time;
+	if (t->now[p] == UNSET || time > t->now[p])
+		t->now[p] = time;
+}
+
+static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
+		      size_t n)
+{
+	int64_t shift = p == VNS_POINT_B ? t->coarse : 0;
+	struct intake in[CHUNK];
+
+	/*
+	 * Three passes, since the table is larger than the cache: ask for the slots, then for the
+	 * nodes they name, and work when both have arrived.
+	 */
+	for (size_t i = 0; i < n; i++) {
+		in[i] = classify(t, &pkts[i]);
+		twin_prefetch_slot(&t->m, in[i].key);
+	}
+	for (size_t i = 0; i < n; i++)
+		twin_prefetch_node(&t->m, in[i].key);
+	for (size_t i = 0; i < n; i++) {
+		int64_t time = pkts[i].time_ns - shift;
+		int ret;
+
+		t->counts[p].read++;
+		see_time(t, p, time);
+		if (in[i].dir < 0) {
+			t->counts[p].class[VNS_TWIN_UNDECODABLE]++;
+			continue;
+		}
+		ret = remember(t, p, &pkts[i], &in[i], time);
+		if (ret)
+			return ret;
+	}
+	return drain(t);
+}
+
+int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n)
+{
+	if (p == VNS_POINT_B && t->n_guest == 0)
+		t->n_guest = vns_twin_learn_guest(pkts, n, t->guest,
+						  sizeof(t->guest) / sizeof(t->guest[0]));
+	for (size_t at = 0; at < n; at += CHUNK) {
+		int ret = feed_chunk(t, p, pkts + at, n - at < CHUNK ? n - at : CHUNK);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
+{
+	if (now_ns == INT64_MAX)
+		t->now[p] = INT64_MAX;
+	else
+		see_time(t, p, p == VNS_POINT_B ? now_ns - t->coarse : now_ns);
+	drain(t);
+}
+
+void vns_twin_finish(struct vns_twin *t)
+{
+	t->finishing = true;
+	t->now[VNS_POINT_A] = t->now[VNS_POINT_B] = INT64_MAX;
+	drain(t);
+}
+
+void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out)
+{
+	*out = t->counts[p];
+}
+
+uint64_t vns_twin_evicted(const struct vns_twin *t)
+{
+	return t->evicted;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside the twin engine: what is remembered of a packet, and where.
+ *
+ * An entry is one packet that waits for its class. A node ties entries together that may be
+ * twins: the data of one TCP flow direction (kind RANGE, entries sorted by sequence number), or
+ * all packets of one identity (kind UNIT, entries in order of arrival). A node has two sides,
+ * upstream and downstream. Both live in flat arrays and refer to each other by 32-bit
+ * index (0: none), which keeps either at one cache line.
+ *
+ * Who writes what: memory.c owns allocation, the hash table and the queues; range.c and unit.c
+ * link entries and set flags; only twin.c decides when an entry's time has come, counts its class
+ * and frees it.
+ */
+#ifndef VNS_ENGINE_TWIN_INT_H
+#define VNS_ENGINE_TWIN_INT_H
+
+#include <vnetscope/twin.h>
+
+#define TWIN_UP   0 /* sides of a node: where the packet is seen first ... */
+#define TWIN_DOWN 1 /* ... and next */
+
+enum twin_kind { TWIN_RANGE, TWIN_UNIT };
+
+/* struct twin_entry.flags */
+#define E_DOWN      0x0001 /* seen downstream */
+#define E_CTRL_SYN  0x0002 /* len counts a SYN */
+#define E_CTRL_FIN  0x0004 /* len counts a FIN */
+#define E_TS        0x0008 /* tsval is valid */
+#define E_TS_CUT    0x0010 /* whether there was a TSval is unknown: fits any */
+#define E_SEEN      0x0020 /* down: some of its bytes were seen upstream */
+#define E_CONTESTED 0x0040 /* another copy of some of its bytes exists at one of the points */
+#define E_ASSIGNED  0x0080 /* down: decided to be somebody's twin */
+#define E_LEFTOVER  0x0100 /* down: a copy that was nobody's twin when its group was decided */
+#define E_AMBIGUOUS 0x0200
+#define E_DONE      0x0400 /* decided; only waits for its turn to be counted */
+#define E_MATCHED   0x0800 /* with E_DONE: has a twin */
+
+/*
+ * @time:  on point A's clock (B's shifted by the coarse offset), ns
+ * @first: up: time of the downstream packet with the first byte; @last: with the last byte
+ * @n_first, @n_last: downstream packets found with that byte, saturating at 2
+ * @seq, @len: sequence space covered, SYN and FIN included (RANGE); payload bytes (UNIT)
+ */
+struct twin_entry {
+	int64_t time;
+	uint64_t flow_hash;
+	int64_t first, last;
+	uint32_t seq, len;
+	uint32_t tsval;
+	uint32_t ip_id;
+	uint32_t prev, next;
+	uint32_t node;
+	uint16_t flags;
+	uint8_t n_first, n_last;
+};
+
+/*
+ * @finger:  entry last looked at from the other side (RANGE)
+ * @max_end: highest sequence number that ever ended an entry of the present list (RANGE)
+ * @max_len: longest entry of the present list (RANGE)
+ */
+struct twin_side {
+	uint32_t head, tail;
+	uint32_t finger;
+	uint32_t n;
+	uint32_t max_end;
+	uint32_t max_len;
+};
+
+struct twin_node {
+	uint64_t key;
+	struct twin_side side[2];
+	uint32_t refs;     /* entries that name this node; a free node: the next free one */
+	uint8_t kind;      /* enum twin_kind */
+	uint8_t direction; /* enum vns_direction */
+	uint8_t proto;     /* enum vns_proto */
+	uint8_t overlaps;  /* bit per side: entries of it overlap (RANGE) */
+};
+
+_Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64,
+	       "an entry and a node are one cache line each");
+
+/* First in, first out, of entry indices; grows. */
+struct twin_queue {
+	uint32_t *slot;
+	uint32_t mask;
+	uint32_t head, n;
+};
+
+/* Slots of the hash table: @tag is the upper half of the key, @node its index. */
+struct twin_slot {
+	uint32_t tag, node;
+};
+
+struct twin_memory {
+	struct twin_entry *entry;
+	struct twin_node *node;
+	uint32_t max_entries;
+	uint32_t entry_top, entry_free;
+	uint32_t node_top, node_free;
+	struct twin_slot *slot;
+	uint32_t slot_mask;
+	uint32_t n_nodes;
+};
+
+/* One of several copies of the same bytes or datagram; see copies.c. */
+#define COPY_OPEN      (-3)
+#define COPY_AMBIGUOUS (-2)
+#define COPY_NONE      (-1)
+struct twin_copy {
+	int64_t time;
+	uint32_t ip_id;
+	uint32_t seq;
+	uint32_t entry;
+	int32_t pair; /* index into the other side's copies, or COPY_* */
+};
+
+struct twin_copies {
+	struct twin_copy *c;
+	size_t n, cap;
+};
+
+/* Stages at which an entry is looked at, one queue each. */
+enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
+
+struct vns_twin {
+	struct twin_memory m;
+	struct twin_queue queue[2][VNS_DIRECTIONS][STAGES]; /* by point, direction, stage */
+	int64_t window, settle, slack, coarse;
+	size_t max_pending;
+	size_t pending[2];
+	int64_t now[2];          /* each point has been read up to here (A's clock) */
+	int64_t first[2], last[2]; /* what each point covers (A's clock) */
+	int64_t shortest[VNS_DIRECTIONS], longest[VNS_DIRECTIONS]; /* latencies found so far */
+	bool found[VNS_DIRECTIONS];
+	struct vns_twin_counts counts[2];
+	uint64_t evicted;
+	int64_t credit;          /* list steps that may still be taken; see range.c */
+	struct vns_addr guest[64];
+	size_t n_guest;
+	bool finishing;
+	vns_twin_sample_fn fn;
+	void *ctx;
+	struct twin_copies up, down; /* scratch of range.c and unit.c */
+};
+
+/* memory.c */
+int twin_memory_init(struct twin_memory *m, size_t max_entries);
+void twin_memory_fini(struct twin_memory *m);
+uint32_t twin_entry_new(struct twin_memory *m);
+void twin_entry_free(struct twin_memory *m, uint32_t e);
+/* The node of @key, made when there is none. Return: index, or 0 when memory ran out. */
+uint32_t twin_node_get(struct twin_memory *m, uint64_t key);
+void twin_node_free(struct twin_memory *m, uint32_t node);
+int twin_queue_push(struct twin_queue *q, uint32_t e);
+static inline uint32_t twin_queue_head(const struct twin_queue *q)
+{
+	return q->n ? q->slot[q->head & q->mask] : 0;
+}
+static inline void twin_queue_pop(struct twin_queue *q)
+{
+	q->head++;
+	q->n--;
+}
+/* Bring what twin_node_get(@key) will touch into the cache: its slot, then its node. */
+static inline void twin_prefetch_slot(const struct twin_memory *m, uint64_t key)
+{
+	__builtin_prefetch(&m->slot[(uint32_t)(key >> 32) & m->slot_mask]);
+}
+static inline void twin_prefetch_node(const struct twin_memory *m, uint64_t key)
+{
+	const struct twin_slot *s = &m->slot[(uint32_t)(key >> 32) & m->slot_mask];
+
+	if (s->node)
+		__builtin_prefetch(&m->node[s->node]);
+}
+
+/* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
+uint64_t twin_identity(const struct vns_packet *p);
+
+/* copies.c */
+int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index);
+void twin_match_copies(struct twin_copies *up, struct twin_copies *down, int64_t slack);
+
+/* range.c: TCP segments that take sequence space */
+int twin_range_insert(struct vns_twin *t, uint32_t e);
+void twin_range_resolve(struct vns_twin *t, uint32_t e);
+void twin_range_remove(struct vns_twin *t, uint32_t e);
+
+/* unit.c: everything else */
+void twin_unit_insert(struct vns_twin *t, uint32_t e);
+/* Try to find the twin of upstream entry @e early. Return: true when decided (E_DONE). */
+bool twin_unit_settle(struct vns_twin *t, uint32_t e);
+/* Decide @e's whole group as far as it is known up to @until. @e is decided after it. */
+void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until);
+void twin_unit_remove(struct vns_twin *t, uint32_t e);
+
+#endif

@@ -1,0 +1,791 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Twins, rule by rule. Packets are made by hand here (no decoder, no capture file), so that the
+ * truth of every case is what the case itself wrote down.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <vnetscope/twin.h>
+
+#define US VNS_NSEC_PER_USEC
+#define MS VNS_NSEC_PER_MSEC
+#define SEC VNS_NSEC_PER_SEC
+#define T0 (1700000000 * SEC)
+#define MSS 1448u
+
+static const uint8_t guest_v4[4] = { 10, 0, 0, 2 };
+static const uint8_t peer_v4[4] = { 10, 0, 0, 9 };
+
+struct bench {
+	struct vns_twin *t;
+	struct vns_twin_sample s[4096];
+	size_t n;
+	struct vns_twin_counts c[2];
+	struct vns_packet last_a, last_b;
+};
+
+static void on_sample(void *ctx, const struct vns_twin_sample *s)
+{
+	struct bench *b = ctx;
+
+	assert_true(b->n < sizeof(b->s) / sizeof(b->s[0]));
+	b->s[b->n++] = *s;
+}
+
+static struct bench *open_with(struct vns_twin_opts *o)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	struct vns_addr guest = vns_addr_from_v4(guest_v4);
+
+	assert_non_null(b);
+	o->guest = &guest;
+	o->n_guest = 1;
+	assert_int_equal(vns_twin_new(&b->t, o, on_sample, b, NULL), 0);
+	return b;
+}
+
+static struct bench *open_default(void)
+{
+	struct vns_twin_opts o = { 0 };
+
+	return open_with(&o);
+}
+
+static void feed(struct bench *b, enum vns_point p, struct vns_packet pkt)
+{
+	assert_int_equal(vns_twin_feed(b->t, p, &pkt, 1), 0);
+}
+
+static uint64_t class_sum(const struct vns_twin_counts *c)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < VNS_TWIN_CLASSES; i++)
+		n += c->class[i];
+	return n;
+}
+
+/* End the run; whatever the case, every packet has one class. */
+static void done(struct bench *b)
+{
+	uint64_t up = 0;
+
+	vns_twin_finish(b->t);
+	for (int p = 0; p < 2; p++) {
+		vns_twin_get_counts(b->t, p, &b->c[p]);
+		assert_int_equal(class_sum(&b->c[p]), b->c[p].read);
+	}
+	up = b->c[0].class[VNS_TWIN_MATCHED] + b->c[1].class[VNS_TWIN_MATCHED];
+	assert_true(b->n <= up);
+}
+
+static void drop(struct bench *b)
+{
+	vns_twin_free(b->t);
+	free(b);
+}
+
+static void expect(struct bench *b, enum vns_point p, uint64_t matched, uint64_t missing,
+		   uint64_t ambiguous, uint64_t outside)
+{
+	assert_int_equal(b->c[p].class[VNS_TWIN_MATCHED], matched);
+	assert_int_equal(b->c[p].class[VNS_TWIN_MISSING], missing);
+	assert_int_equal(b->c[p].class[VNS_TWIN_AMBIGUOUS], ambiguous);
+	assert_int_equal(b->c[p].class[VNS_TWIN_OUTSIDE_WINDOW], outside);
+}
+
+/* A packet between peer and guest; @to_guest gives the direction. */
+static struct vns_packet base(int64_t at, bool to_guest, uint8_t proto, uint16_t port)
+{
+	struct vns_packet p = { .time_ns = T0 + at, .proto = proto, .verdict = VNS_PKT_OK };
+	struct vns_addr guest = vns_addr_from_v4(guest_v4), peer = vns_addr_from_v4(peer_v4);
+
+	p.key.addr[0] = guest; /* 10.0.0.2 is the lower one */
+	p.key.addr[1] = peer;
+	p.key.port[0] = 5001;
+	p.key.port[1] = port;
+	p.key.ipproto = proto == VNS_PROTO_TCP ? 6 : proto == VNS_PROTO_UDP ? 17 : 1;
+	p.key.family = 4;
+	p.dir = to_guest;
+	p.flow_hash = 0x1234567890abcdefu + port * UINT64_C(0x9e3779b97f4a7c15) + proto;
+	return p;
+}
+
+static struct vns_packet udp(int64_t at, bool to_guest, uint64_t digest, uint32_t id)
+{
+	struct vns_packet p = base(at, to_guest, VNS_PROTO_UDP, 7000);
+
+	p.digest = digest * UINT64_C(0xff51afd7ed558ccd);
+	p.ip_id = id;
+	p.payload_len = 100;
+	return p;
+}
+
+static struct vns_packet tcp(int64_t at, bool to_guest, uint32_t seq, uint32_t len, uint32_t tsval)
+{
+	struct vns_packet p = base(at, to_guest, VNS_PROTO_TCP, 8000);
+
+	p.seq = seq;
+	p.payload_len = len;
+	p.tcp_flags = VNS_TCP_ACK;
+	p.ack = 77;
+	p.tsval = tsval;
+	p.flags = tsval ? VNS_PKT_F_HAS_TS : 0;
+	p.window = 500;
+	/* As the decoder does: seq, ack, flags, timestamps enter the digest. */
+	p.digest = (seq * UINT64_C(31) + len) * UINT64_C(0xc4ceb9fe1a85ec53) ^
+		   tsval * UINT64_C(0x2545f4914f6cdd1d);
+	return p;
+}
+
+static struct vns_packet tcp_id(struct vns_packet p, uint32_t id)
+{
+	p.ip_id = id;
+	return p;
+}
+
+/*
+ * Something else before and after, so that the points cover the case's whole time: a ping there
+ * (A to B) and one back.
+ */
+static void frame_case(struct bench *b, int64_t at)
+{
+	for (int to_guest = 0; to_guest < 2; to_guest++) {
+		struct vns_packet p = base(at, to_guest, VNS_PROTO_ICMP, 0);
+
+		p.digest = (uint64_t)at * 2 + (uint64_t)to_guest + 99;
+		if (!to_guest)
+			p.time_ns += 10 * MS;
+		feed(b, to_guest ? VNS_POINT_A : VNS_POINT_B, p);
+		p.time_ns += 5 * MS;
+		feed(b, to_guest ? VNS_POINT_B : VNS_POINT_A, p);
+	}
+}
+
+/* The samples of one protocol, in the order they came. */
+static size_t samples_of(struct bench *b, uint8_t proto, struct vns_twin_sample *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (b->s[i].proto == proto && n < max)
+			out[n++] = b->s[i];
+	return n;
+}
+
+static void test_signs(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	/* Towards the guest: seen at A first. t_B - t_A = +30 us. From it: seen at B first. */
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	feed(b, VNS_POINT_B, udp(30 * US, true, 1, 0));
+	feed(b, VNS_POINT_B, udp(100 * US, false, 2, 0));
+	feed(b, VNS_POINT_A, udp(112 * US, false, 2, 0));
+	done(b);
+	assert_int_equal(b->n, 2);
+	assert_int_equal(b->s[0].direction, VNS_HOST_TO_GUEST);
+	assert_int_equal(b->s[0].first_raw_ns, 30 * US);
+	assert_int_equal(b->s[0].host_ns, T0);
+	assert_int_equal(b->s[0].payload_len, 100);
+	assert_int_equal(b->s[0].proto, VNS_PROTO_UDP);
+	assert_true(b->s[0].has_last);
+	assert_int_equal(b->s[0].last_raw_ns, 30 * US);
+	assert_int_equal(b->s[1].direction, VNS_GUEST_TO_HOST);
+	assert_int_equal(b->s[1].first_raw_ns, -12 * US);
+	assert_int_equal(b->s[1].host_ns, T0 + 112 * US);
+	expect(b, VNS_POINT_A, 2, 0, 0, 0);
+	expect(b, VNS_POINT_B, 2, 0, 0, 0);
+	drop(b);
+}
+
+static void test_coarse_offset_is_given_back(void **state)
+{
+	int64_t hours = 3 * 3600 * SEC + 17;
+	struct vns_twin_opts o = { .coarse_offset_ns = hours + 2 * MS };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	feed(b, VNS_POINT_B, udp(hours + 30 * US, true, 1, 0));
+	feed(b, VNS_POINT_B, udp(hours + 100 * US, false, 2, 0));
+	feed(b, VNS_POINT_A, udp(112 * US, false, 2, 0));
+	done(b);
+	assert_int_equal(b->n, 2);
+	assert_int_equal(b->s[0].first_raw_ns, hours + 30 * US);
+	assert_int_equal(b->s[0].host_ns, T0);
+	assert_int_equal(b->s[1].first_raw_ns, hours - 12 * US);
+	assert_int_equal(b->s[1].host_ns, T0 + 112 * US);
+	drop(b);
+}
+
+static void test_superframe_to_segments(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, tcp(0, true, 1000, 45 * MSS, 5));
+	for (uint32_t i = 0; i < 45; i++)
+		feed(b, VNS_POINT_B, tcp(50 * US + i * US, true, 1000 + i * MSS, MSS, 5));
+	done(b);
+	assert_int_equal(b->n, 1);
+	assert_int_equal(b->s[0].first_raw_ns, 50 * US);
+	assert_true(b->s[0].has_last);
+	assert_int_equal(b->s[0].last_raw_ns, 94 * US);
+	assert_int_equal(b->s[0].last_host_ns, T0);
+	assert_int_equal(b->s[0].payload_len, 45 * MSS);
+	expect(b, VNS_POINT_A, 1, 0, 0, 0);
+	expect(b, VNS_POINT_B, 45, 0, 0, 0);
+	drop(b);
+}
+
+static void test_segments_to_gro_frame(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (uint32_t i = 0; i < 45; i++)
+		feed(b, VNS_POINT_B, tcp(i * US, false, 1000 + i * MSS, MSS, 5));
+	feed(b, VNS_POINT_A, tcp(100 * US, false, 1000, 45 * MSS, 5));
+	done(b);
+	assert_int_equal(b->n, 45);
+	for (uint32_t i = 0; i < 45; i++) {
+		assert_int_equal(b->s[i].first_raw_ns, (int64_t)i * US - 100 * US);
+		assert_int_equal(b->s[i].last_raw_ns, (int64_t)i * US - 100 * US);
+		assert_int_equal(b->s[i].host_ns, T0 + 100 * US);
+	}
+	expect(b, VNS_POINT_A, 1, 0, 0, 0);
+	expect(b, VNS_POINT_B, 45, 0, 0, 0);
+	drop(b);
+}
+
+/* 1,429 superframes of 41 segments against 1,849 frames of up to 32: cuts do not nest. */
+static void test_other_superframes(void **state)
+{
+	struct bench *b = open_default();
+	uint32_t bytes = 1429 * 41 * MSS, start = 0xfff00000u; /* wraps on the way */
+	size_t frames = 0;
+
+	(void)state;
+	for (uint32_t at = 0, d = 0; at < bytes; at += 41 * MSS) {
+		feed(b, VNS_POINT_A, tcp(at, true, start + at, 41 * MSS, 5 + at / 1000000));
+		/* B gets what is complete, 10 us later by the time of its first byte. */
+		for (; d + 32 * MSS <= at + 41 * MSS; d += 32 * MSS, frames++)
+			feed(b, VNS_POINT_B, tcp(d + 10 * US + 41 * MSS, true, start + d, 32 * MSS,
+						 5 + d / 1000000));
+	}
+	done(b);
+	/* TSval changes about 85 times; a frame that crosses such a change is left out below. */
+	assert_true(b->c[0].class[VNS_TWIN_MATCHED] > 1300);
+	for (size_t i = 0; i < b->n; i++) {
+		uint32_t at = (uint32_t)(b->s[i].host_ns - T0), d = at / (32 * MSS) * (32 * MSS);
+
+		assert_int_equal(b->s[i].first_raw_ns, (int64_t)d + 10 * US + 41 * MSS - at);
+	}
+	drop(b);
+}
+
+static void test_syn_and_fin_take_a_number(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet syn = tcp(0, true, 0xffffffffu, 0, 1), fin = tcp(2 * US, true, 10, 0, 2);
+	struct vns_packet data = tcp(US, true, 0, 10, 2);
+
+	(void)state;
+	syn.tcp_flags = VNS_TCP_SYN;
+	fin.tcp_flags = VNS_TCP_FIN | VNS_TCP_ACK;
+	feed(b, VNS_POINT_A, syn);
+	feed(b, VNS_POINT_A, data);
+	feed(b, VNS_POINT_A, fin);
+	syn.time_ns += 20 * US;
+	feed(b, VNS_POINT_B, syn);
+	/* Data and FIN arrive joined. */
+	data.tcp_flags |= VNS_TCP_FIN;
+	data.time_ns += 30 * US;
+	feed(b, VNS_POINT_B, data);
+	done(b);
+	assert_int_equal(b->n, 3);
+	assert_int_equal(b->s[0].first_raw_ns, 20 * US);
+	assert_int_equal(b->s[0].payload_len, 0);
+	assert_int_equal(b->s[1].first_raw_ns, 30 * US);
+	assert_int_equal(b->s[1].payload_len, 10);
+	assert_int_equal(b->s[2].first_raw_ns, 29 * US);
+	assert_int_equal(b->s[2].payload_len, 0);
+	expect(b, VNS_POINT_B, 2, 0, 0, 0);
+	drop(b);
+}
+
+static void test_pure_acks(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet one = tcp(0, true, 10, 0, 7), other = one;
+
+	(void)state;
+	other.window = 600; /* a window update: all else is equal */
+	other.time_ns += US;
+	feed(b, VNS_POINT_A, one);
+	feed(b, VNS_POINT_A, other);
+	other.time_ns += 20 * US;
+	one.time_ns += 40 * US;
+	feed(b, VNS_POINT_B, other); /* overtakes */
+	feed(b, VNS_POINT_B, one);
+	done(b);
+	assert_int_equal(b->n, 2);
+	assert_int_equal(b->s[0].first_raw_ns, 40 * US);
+	assert_int_equal(b->s[1].first_raw_ns, 20 * US);
+	drop(b);
+}
+
+static void test_retransmission_told_by_tsval(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 5)); /* lost */
+	feed(b, VNS_POINT_A, tcp(300 * MS, true, 10, 100, 305));
+	feed(b, VNS_POINT_B, tcp(300 * MS + 40 * US, true, 10, 100, 305));
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, 40 * US);
+	assert_int_equal(b->c[0].missing_by_proto[VNS_PROTO_TCP], 1);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	expect(b, VNS_POINT_B, 5, 0, 0, 0);
+	drop(b);
+}
+
+static void test_retransmission_told_by_ip_id(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp_id(tcp(0, true, 10, 100, 5), 41)); /* lost */
+	feed(b, VNS_POINT_A, tcp_id(tcp(300 * US, true, 10, 100, 5), 42));
+	feed(b, VNS_POINT_B, tcp_id(tcp(340 * US, true, 10, 100, 5), 42));
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, 40 * US);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	expect(b, VNS_POINT_B, 5, 0, 0, 0);
+	drop(b);
+}
+
+static void test_retransmission_in_order(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 5));
+	feed(b, VNS_POINT_A, tcp(300 * US, true, 10, 100, 5));
+	feed(b, VNS_POINT_B, tcp(340 * US, true, 10, 100, 5));
+	feed(b, VNS_POINT_B, tcp(350 * US, true, 10, 100, 5));
+	done(b);
+	assert_int_equal(b->n, 2);
+	assert_int_equal(b->s[0].first_raw_ns, 340 * US);
+	assert_int_equal(b->s[1].first_raw_ns, 50 * US);
+	drop(b);
+}
+
+static void test_retransmission_ambiguous(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 5));
+	feed(b, VNS_POINT_A, tcp(300 * US, true, 10, 100, 5));
+	feed(b, VNS_POINT_B, tcp(340 * US, true, 10, 100, 5));
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 0);
+	expect(b, VNS_POINT_A, 4, 0, 2, 0);
+	expect(b, VNS_POINT_B, 4, 0, 1, 0);
+	drop(b);
+}
+
+/* Same TSval, other cuts: the superframe's copy is lost, its first segment was sent again. */
+static void test_resegmented_retransmission(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp_id(tcp(0, true, 0, 3 * MSS, 5), 100));
+	feed(b, VNS_POINT_B, tcp_id(tcp(30 * US, true, MSS, MSS, 5), 101));
+	feed(b, VNS_POINT_B, tcp_id(tcp(31 * US, true, 2 * MSS, MSS, 5), 102));
+	feed(b, VNS_POINT_A, tcp_id(tcp(300 * US, true, 0, MSS, 5), 103));
+	feed(b, VNS_POINT_B, tcp_id(tcp(340 * US, true, 0, MSS, 5), 103));
+	frame_case(b, SEC);
+	done(b);
+	/* The retransmission has its twin; the superframe's first byte never came. */
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	expect(b, VNS_POINT_B, 7, 0, 0, 0);
+	drop(b);
+}
+
+/* An old retransmission is told apart by time alone: it had arrived before the next was sent. */
+static void test_copies_told_by_time(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	feed(b, VNS_POINT_B, udp(40 * US, true, 1, 0));
+	feed(b, VNS_POINT_A, udp(300 * MS, true, 1, 0)); /* lost */
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, 40 * US);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	drop(b);
+}
+
+static void test_identical_datagrams(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[64];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	for (int i = 0; i < 10; i++)
+		feed(b, VNS_POINT_A, udp(i * MS, true, 1, 0));
+	for (int i = 0; i < 10; i++)
+		feed(b, VNS_POINT_B, udp(i * MS + 5 * MS, true, 1, 0));
+	/* Another group, one lost: nothing tells which. */
+	for (int i = 0; i < 10; i++)
+		feed(b, VNS_POINT_A, udp(500 * MS + i * MS, true, 2, 0));
+	for (int i = 0; i < 9; i++)
+		feed(b, VNS_POINT_B, udp(500 * MS + i * MS + 5 * MS, true, 2, 0));
+	/* The same with IP IDs: they tell. */
+	for (uint32_t i = 0; i < 10; i++)
+		feed(b, VNS_POINT_A, udp(600 * MS + i * MS, true, 3, 100 + i));
+	for (uint32_t i = 0; i < 10; i++)
+		if (i != 4)
+			feed(b, VNS_POINT_B, udp(600 * MS + i * MS + 5 * MS, true, 3, 100 + i));
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 64), 19);
+	for (int i = 0; i < 19; i++)
+		assert_int_equal(s[i].first_raw_ns, 5 * MS);
+	expect(b, VNS_POINT_A, 4 + 19, 1, 10, 0);
+	expect(b, VNS_POINT_B, 4 + 19, 0, 9, 0);
+	drop(b);
+}
+
+/* IP IDs only break ties: a hop that rewrites them changes nothing where no tie is. */
+static void test_rewritten_ip_id(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 5));
+	feed(b, VNS_POINT_B, udp(40 * US, true, 1, 9));
+	feed(b, VNS_POINT_A, tcp_id(tcp(0, true, 1, 1, 1), 5));
+	feed(b, VNS_POINT_B, tcp_id(tcp(40 * US, true, 1, 1, 1), 9));
+	done(b);
+	assert_int_equal(b->n, 2);
+	drop(b);
+}
+
+static void test_duplicate_downstream(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, udp(0, true, 1, 5));
+	feed(b, VNS_POINT_B, udp(40 * US, true, 1, 5));
+	feed(b, VNS_POINT_B, udp(41 * US, true, 1, 5));
+	feed(b, VNS_POINT_A, tcp(0, true, 1, 100, 5));
+	feed(b, VNS_POINT_B, tcp(40 * US, true, 1, 100, 5));
+	feed(b, VNS_POINT_B, tcp(41 * US, true, 1, 100, 5));
+	frame_case(b, SEC);
+	done(b);
+	expect(b, VNS_POINT_A, 4, 0, 2, 0);
+	expect(b, VNS_POINT_B, 4, 0, 4, 0);
+	drop(b);
+}
+
+static void test_reordering(void **state)
+{
+	struct bench *b = open_default();
+	static const int order[] = { 3, 0, 5, 1, 2, 4, 7, 6 };
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		feed(b, VNS_POINT_A, tcp(i * US, true, (uint32_t)i * 100, 100, 5));
+		feed(b, VNS_POINT_A, udp(i * US, true, (uint64_t)i, 0));
+	}
+	for (int i = 0; i < 8; i++) {
+		feed(b, VNS_POINT_B, tcp(50 * US + i * US, true, (uint32_t)order[i] * 100, 100, 5));
+		feed(b, VNS_POINT_B, udp(50 * US + i * US, true, (uint64_t)order[i], 0));
+	}
+	done(b);
+	assert_int_equal(b->n, 16);
+	for (size_t k = 0; k < b->n; k++) {
+		int sent = (int)((b->s[k].host_ns - T0) / US), i = 0;
+
+		while (order[i] != sent)
+			i++;
+		assert_int_equal(b->s[k].first_raw_ns, 50 * US + i * US - sent * US);
+	}
+	drop(b);
+}
+
+static void test_fragments(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet f[4];
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) { /* two datagrams, two later fragments each */
+		f[i] = base(i * US, true, VNS_PROTO_NONE, 0);
+		f[i].key.ipproto = 17;
+		f[i].verdict = VNS_PKT_FRAGMENT;
+		f[i].flags = VNS_PKT_F_LATER_FRAG;
+		f[i].ip_id = 700 + i / 2;
+		f[i].frag_off = (uint16_t)(1480 * (1 + i % 2));
+		feed(b, VNS_POINT_A, f[i]);
+	}
+	for (uint32_t i = 4; i-- > 0;) {
+		f[i].time_ns += 50 * US;
+		feed(b, VNS_POINT_B, f[i]);
+	}
+	done(b);
+	assert_int_equal(b->n, 4);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(b->s[i].first_raw_ns, 50 * US);
+		assert_int_equal(b->s[i].proto, VNS_PROTO_UDP);
+	}
+	drop(b);
+}
+
+static void test_classes(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet other = udp(0, true, 50, 0), arp = other, multi = other, own = other;
+	struct vns_addr x = vns_addr_from_v4((const uint8_t[]){ 10, 0, 0, 7 });
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	arp.verdict = VNS_PKT_NOT_IP;
+	feed(b, VNS_POINT_A, arp);
+	other.key.addr[0] = x; /* neither end is the guest */
+	feed(b, VNS_POINT_A, other);
+	multi.key.addr[0] = x; /* flooded to the guest */
+	multi.flags = VNS_PKT_F_MULTICAST;
+	multi.time_ns += 30 * MS;
+	feed(b, VNS_POINT_A, multi);
+	multi.time_ns += 30 * US;
+	feed(b, VNS_POINT_B, multi);
+	own.flags = VNS_PKT_F_MULTICAST; /* the guest's own */
+	own.digest = 51;
+	own.dir = 0;
+	own.time_ns += 40 * MS;
+	feed(b, VNS_POINT_B, own);
+	own.time_ns += 10 * US;
+	feed(b, VNS_POINT_A, own);
+	/* Before B's first packet (A started earlier) and after A's last. */
+	feed(b, VNS_POINT_A, udp(10 * MS, true, 60, 0));
+	feed(b, VNS_POINT_A, udp(50 * MS, true, 61, 0)); /* lost */
+	frame_case(b, 100 * MS);
+	feed(b, VNS_POINT_B, udp(200 * MS, true, 62, 0));
+	done(b);
+	assert_int_equal(b->c[0].class[VNS_TWIN_UNDECODABLE], 2);
+	expect(b, VNS_POINT_A, 4, 1, 0, 1);
+	expect(b, VNS_POINT_B, 4, 0, 0, 1);
+	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 8), 2);
+	assert_int_equal(s[0].direction, VNS_HOST_TO_GUEST);
+	assert_int_equal(s[1].direction, VNS_GUEST_TO_HOST);
+	drop(b);
+}
+
+static void test_one_point_silent(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	feed(b, VNS_POINT_A, tcp(0, true, 1, 1, 1));
+	done(b);
+	expect(b, VNS_POINT_A, 0, 0, 0, 2);
+	drop(b);
+}
+
+/* Streaming: what is settled leaves at once, what is lost after the window. */
+static void test_memory_is_bounded(void **state)
+{
+	struct vns_twin_opts o = { .max_pending = 100 };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++) {
+		feed(b, VNS_POINT_A, tcp(i * US, true, i * 10, 10, 1 + i));
+		feed(b, VNS_POINT_A, udp(i * US, true, i, 0));
+	}
+	feed(b, VNS_POINT_B, tcp(1001 * US, true, 9990, 10, 1000));
+	assert_int_equal(vns_twin_evicted(b->t), 0); /* B was silent: outside its window */
+	done(b);
+	/* The last datagram would have been there with the segment. */
+	expect(b, VNS_POINT_A, 1, 1, 0, 1998);
+	expect(b, VNS_POINT_B, 1, 0, 0, 0);
+	drop(b);
+
+	b = open_with(&o);
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_B, udp(100 * SEC, false, 5, 0));
+	for (uint32_t i = 0; i < 1000; i++)
+		feed(b, VNS_POINT_A, udp(i * US, true, i, 0));
+	assert_int_equal(vns_twin_evicted(b->t), 900);
+	done(b);
+	expect(b, VNS_POINT_A, 2, 1000, 0, 0);
+	drop(b);
+}
+
+/* A long run gives its samples while it runs, and a late twin within the window is found. */
+static void test_streams(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		feed(b, VNS_POINT_A, udp(i * 100 * MS, true, (uint64_t)i, 0));
+		if (i == 100)
+			continue;
+		feed(b, VNS_POINT_B, udp(i * 100 * MS + 40 * US, true, (uint64_t)i, 0));
+		if (i == 140)
+			feed(b, VNS_POINT_B, udp(14000 * MS, true, 100, 0)); /* 4 s late */
+	}
+	assert_true(b->n > 190);
+	done(b);
+	assert_int_equal(b->n, 200);
+	expect(b, VNS_POINT_A, 200, 0, 0, 0);
+	drop(b);
+}
+
+static void test_advance(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	vns_twin_advance(b->t, VNS_POINT_B, T0 - SEC); /* the capture began before */
+	vns_twin_advance(b->t, VNS_POINT_A, T0 + 20 * SEC);
+	vns_twin_advance(b->t, VNS_POINT_B, T0 + 20 * SEC);
+	vns_twin_get_counts(b->t, VNS_POINT_A, &b->c[0]);
+	expect(b, VNS_POINT_A, 0, 1, 0, 0);
+	drop(b);
+}
+
+/*
+ * Hostile: all segments overlap, in falling order of sequence numbers. Bounded work, and
+ * every packet still has a class.
+ */
+static void test_hostile_overlaps(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (uint32_t i = 0; i < 60000; i++) {
+		struct vns_packet p = tcp(i, true, 0x7fffffffu - i * 3, 60000, 5);
+
+		feed(b, VNS_POINT_A, p);
+		p.time_ns += US;
+		feed(b, VNS_POINT_B, p);
+		if (b->n > 4000)
+			b->n = 0;
+	}
+	b->n = 0;
+	vns_twin_finish(b->t);
+	vns_twin_get_counts(b->t, VNS_POINT_A, &b->c[0]);
+	assert_int_equal(class_sum(&b->c[0]), 60000);
+	drop(b);
+}
+
+static void test_coarse_offset(void **state)
+{
+	struct vns_packet a[40], b[40];
+	int64_t hours = -5 * 3600 * SEC, found = 0;
+	size_t support = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 40; i++) {
+		a[i] = udp(i * MS, i % 2, i < 30 ? i : 1000, 0);
+		b[i] = a[i];
+		b[i].time_ns += hours + (i % 2 ? 40 * US : -40 * US);
+	}
+	assert_int_equal(vns_twin_coarse_offset(a, 40, b, 40, &found, &support), 0);
+	assert_true(llabs(found - hours) <= 40 * US);
+	assert_int_equal(support, 30);
+	assert_int_equal(vns_twin_coarse_offset(a, 10, b + 20, 10, &found, &support), 1);
+}
+
+static void test_learn_guest(void **state)
+{
+	struct vns_packet a[20], b[20];
+	struct vns_addr guest = vns_addr_from_v4(guest_v4), out[4];
+
+	(void)state;
+	for (uint32_t i = 0; i < 20; i++) {
+		a[i] = udp(i * MS, i % 2, i, 0);
+		b[i] = a[i];
+		b[i].time_ns += SEC + (i % 2 ? 40 * US : -40 * US);
+	}
+	/* One peer only: B alone cannot tell, both points can. */
+	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 0);
+	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 4), 1);
+	assert_true(vns_addr_equal(&out[0], &guest));
+	/* A second peer: the guest is what all packets share. */
+	b[3].key.addr[1].b[15] = 77;
+	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 1);
+	assert_true(vns_addr_equal(&out[0], &guest));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_signs),
+		cmocka_unit_test(test_coarse_offset_is_given_back),
+		cmocka_unit_test(test_superframe_to_segments),
+		cmocka_unit_test(test_segments_to_gro_frame),
+		cmocka_unit_test(test_other_superframes),
+		cmocka_unit_test(test_syn_and_fin_take_a_number),
+		cmocka_unit_test(test_pure_acks),
+		cmocka_unit_test(test_retransmission_told_by_tsval),
+		cmocka_unit_test(test_retransmission_told_by_ip_id),
+		cmocka_unit_test(test_retransmission_in_order),
+		cmocka_unit_test(test_retransmission_ambiguous),
+		cmocka_unit_test(test_resegmented_retransmission),
+		cmocka_unit_test(test_copies_told_by_time),
+		cmocka_unit_test(test_identical_datagrams),
+		cmocka_unit_test(test_rewritten_ip_id),
+		cmocka_unit_test(test_duplicate_downstream),
+		cmocka_unit_test(test_reordering),
+		cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_one_point_silent),
+		cmocka_unit_test(test_memory_is_bounded),
+		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_advance),
+		cmocka_unit_test(test_hostile_overlaps),
+		cmocka_unit_test(test_coarse_offset),
+		cmocka_unit_test(test_learn_guest),
+	};
+
+	return cmocka_run_group_tests_name("twin", tests, NULL, NULL);
+}
