@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is installed is complete and works: programs, library, headers, man pages, completion; and
+a small C program builds against the installed headers by pkg-config and runs.
+
+usage: test_install.py BUILD SOURCE
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+PROGRAM = r"""
+#include <stdio.h>
+#include <vnetscope/base.h>
+#include <vnetscope/clock.h>
+%s
+int main(void)
+{
+	struct vns_addr a;
+	char text[VNS_ADDR_STRLEN];
+
+	if (vns_now_ns() <= 0 || vns_addr_parse("192.0.2.7", &a))
+		return 1;
+	printf("%%s %%s\n", vns_addr_format(&a, text), vns_clock_mode_name(VNS_CLOCK_SAME));
+	return 0;
+}
+"""
+
+
+def run(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **more)
+    if done.returncode:
+        print(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        sys.exit(1)
+    return done.stdout
+
+
+def main(argv):
+    build, source = (os.path.abspath(p) for p in argv[1:3])
+    options = {o["name"]: o["value"] for o in
+               json.loads(run(["meson", "introspect", "--buildoptions", build]))}
+    prefix = options["prefix"].lstrip("/")
+    with tempfile.TemporaryDirectory() as root:
+        run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", root])
+        base = os.path.join(root, prefix)
+        lib = os.path.join(base, options["libdir"])
+        headers = sorted(os.listdir(os.path.join(source, "include", "vnetscope")))
+        pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n.endswith(".1"))
+        wanted = ["bin/vnetscope", "share/bash-completion/completions/vnetscope",
+                  os.path.join(options["libexecdir"], "vnetscope", "vnetscope-agent"),
+                  os.path.join(options["libdir"], "libvnetscope.so"),
+                  os.path.join(options["libdir"], "libvnetscope.a"),
+                  os.path.join(options["libdir"], "pkgconfig", "vnetscope.pc")]
+        wanted += [f"include/vnetscope/{h}" for h in headers if h.endswith(".h")]
+        wanted += [f"share/man/man1/{p}" for p in pages]
+        missing = [w for w in wanted if not os.path.exists(os.path.join(base, w))]
+        for name in missing:
+            print(f"not installed: {name}")
+        if missing:
+            return 1
+
+        environment = {**os.environ, "PKG_CONFIG_PATH": os.path.join(lib, "pkgconfig"),
+                       "PKG_CONFIG_SYSROOT_DIR": root, "LD_LIBRARY_PATH": lib,
+                       # a sanitised library wants its run time loaded first
+                       "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        flags = run(["pkg-config", "--cflags", "--libs", "vnetscope"], env=environment).split()
+        program = os.path.join(root, "small.c")
+        every = "\n".join(f"#include <vnetscope/{h}>" for h in headers
+                          if h.endswith(".h") and h != "output.h")  # that one needs jansson.h
+        with open(program, "w", encoding="utf-8") as f:
+            f.write(PROGRAM % every)
+        exe = os.path.join(root, "small")
+        run(["cc", "-Wall", "-Wextra", "-Werror", "-o", exe, program, *flags], env=environment)
+        said = run([exe], env=environment)
+        if said != "192.0.2.7 same\n":
+            print(f"the small program said {said!r}")
+            return 1
+        said = run([os.path.join(base, "bin/vnetscope"), "--version"], env=environment)
+        if not said.startswith("vnetscope "):
+            print(f"the installed program said {said!r}")
+            return 1
+    print(f"{len(wanted)} files in place; a program built against them runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
