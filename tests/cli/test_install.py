@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+# Serve the programs of the suite only and are not installed.
+OWN_HEADERS = {"output.h"}
 PROGRAM = r"""
 #include <stdio.h>
 #include <vnetscope/base.h>
@@ -46,14 +48,15 @@ def main(argv):
         run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", root])
         base = os.path.join(root, prefix)
         lib = os.path.join(base, options["libdir"])
-        headers = sorted(os.listdir(os.path.join(source, "include", "vnetscope")))
+        headers = sorted(h for h in os.listdir(os.path.join(source, "include", "vnetscope"))
+                         if h.endswith(".h") and h not in OWN_HEADERS)
         pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n.endswith(".1"))
         wanted = ["bin/vnetscope", "share/bash-completion/completions/vnetscope",
                   os.path.join(options["libexecdir"], "vnetscope", "vnetscope-agent"),
                   os.path.join(options["libdir"], "libvnetscope.so"),
                   os.path.join(options["libdir"], "libvnetscope.a"),
                   os.path.join(options["libdir"], "pkgconfig", "vnetscope.pc")]
-        wanted += [f"include/vnetscope/{h}" for h in headers if h.endswith(".h")]
+        wanted += [f"include/vnetscope/{h}" for h in headers]
         wanted += [f"share/man/man1/{p}" for p in pages]
         missing = [w for w in wanted if not os.path.exists(os.path.join(base, w))]
         for name in missing:
@@ -67,8 +70,7 @@ def main(argv):
                        "ASAN_OPTIONS": "verify_asan_link_order=0"}
         flags = run(["pkg-config", "--cflags", "--libs", "vnetscope"], env=environment).split()
         program = os.path.join(root, "small.c")
-        every = "\n".join(f"#include <vnetscope/{h}>" for h in headers
-                          if h.endswith(".h") and h != "output.h")  # that one needs jansson.h
+        every = "\n".join(f"#include <vnetscope/{h}>" for h in headers)
         with open(program, "w", encoding="utf-8") as f:
             f.write(PROGRAM % every)
         exe = os.path.join(root, "small")
