@@ -134,6 +134,7 @@ struct vns_drift_result {
 	struct vns_clock *clock;     /* owned; solved; samples and pieces are in it */
 	struct vns_clock_at at;      /* at the end of the measurement */
 	bool interrupted;
+	uint64_t lost;               /* probes sent that came to no exchange */
 	char note[512];
 };
 void vns_drift_result_free(struct vns_drift_result *r);
@@ -166,6 +167,19 @@ struct vns_drift_opts {
  */
 int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *opts,
 		      struct vns_drift_result *out, struct vns_err *err);
+
+/**
+ * vns_drift_agree() - results evaluated at one instant: do all causality bounds have a common
+ * point? Bounds that are certain contain one truth, so they must.
+ */
+bool vns_drift_agree(const struct vns_drift_result *r, size_t n);
+
+/**
+ * vns_drift_file_read() - the clock relation from what `drift --json` wrote; "-" reads standard
+ * input. Of a document with several modes the first counts. Pieces without their own bounds get
+ * the document's. Return: 0 with an owned @out, ready for vns_clock_eval(), or -errno with @err.
+ */
+int vns_drift_file_read(const char *path, struct vns_clock **out, struct vns_err *err);
 
 /** struct vns_vo_offline_opts - `vo --host A --guest B`. */
 struct vns_vo_offline_opts {

@@ -101,4 +101,20 @@ void vns_table_dist(struct vns_table *t, const struct vns_dist *d);
 size_t vns_table_print(const struct vns_table *t, FILE *to);
 void vns_table_fini(struct vns_table *t);
 
+/* --- drift: one result per clock mode, all evaluated at one instant --- */
+
+struct vns_drift_result;
+
+/* One mode's object: "target", "mode", "at_ns", "offset_ns", ..., "pieces", "samples". */
+json_t *vns_drift_json(const struct vns_drift_result *r);
+/* The document: one mode's members at the top; of several modes "modes" and "agree". */
+json_t *vns_drift_document(const struct vns_drift_result *r, size_t n, int argc, char *const *argv);
+/* One line per exchange, with a head line. */
+void vns_drift_csv(const struct vns_drift_result *r, size_t n, FILE *to);
+/* For people; @plot_columns 0 leaves the plot out. */
+void vns_drift_text(const struct vns_drift_result *r, size_t n, unsigned int plot_columns, FILE *to);
+/* The offset of every exchange over time (thesis, fig 3.2), as @columns x @rows characters. */
+void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsigned int rows,
+		    FILE *to);
+
 #endif

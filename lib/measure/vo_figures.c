@@ -248,9 +248,3 @@ void vns_vo_result_free(struct vns_vo_result *r)
 	free(r->target);
 	*r = (struct vns_vo_result){ 0 };
 }
-
-void vns_drift_result_free(struct vns_drift_result *r)
-{
-	vns_clock_free(r->clock);
-	r->clock = NULL;
-}

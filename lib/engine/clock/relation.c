@@ -413,6 +413,18 @@ static bool saved_is_sane(const struct vns_clock_saved *p, size_t i)
 	       isfinite(p[i].ci_half_ppm);
 }
 
+/* Do the bounds of a piece leave room at every vertex? */
+static bool seg_has_room(const struct clock_seg *s)
+{
+	for (size_t i = 0; i < s->n_up; i++)
+		if (s->up[i].y < clock_seg_lower(s, s->up[i].x) - CLOCK_TOL_NS)
+			return false;
+	for (size_t i = 0; i < s->n_low; i++)
+		if (s->low[i].y > clock_seg_upper(s, s->low[i].x) + CLOCK_TOL_NS)
+			return false;
+	return true;
+}
+
 int vns_clock_restore(struct vns_clock **out, enum vns_clock_mode mode,
 		      const struct vns_clock_saved *p, size_t n)
 {
@@ -438,6 +450,8 @@ int vns_clock_restore(struct vns_clock **out, enum vns_clock_mode mode,
 	for (size_t i = 0; ret == 0 && i < n; i++) {
 		c->n_seg = i + 1;
 		ret = import_seg(c, &p[i], &c->seg[i]);
+		if (ret == 0 && !seg_has_room(&c->seg[i]))
+			ret = -EINVAL;
 	}
 	if (ret == 0)
 		ret = clock_publish_pieces(c);

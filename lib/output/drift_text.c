@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Clock relations for people: struct vns_drift_result -> sentences, and each exchange's offset
+ * over time as characters (thesis, fig 3.2).
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/measure.h>
+#include <vnetscope/output.h>
+
+#define PLOT_ROWS      12
+#define MAX_PIECES     20 /* printed; the JSON has all */
+#define PLOT_MIN_NS    10 /* least height of the plot */
+#define PLOT_MAX_CELLS 20000
+
+/* With every ns: "+1.234 us", "-3600.000012345 s". */
+static const char *exact_ns(char buf[VNS_TEXT_LEN], double ns)
+{
+	double a = fabs(ns);
+
+	if (!isfinite(ns))
+		snprintf(buf, VNS_TEXT_LEN, "%cunbounded", ns < 0 ? '-' : '+');
+	else if (a < 1e6)
+		snprintf(buf, VNS_TEXT_LEN, "%+.3f us", ns / 1e3);
+	else if (a < 1e9)
+		snprintf(buf, VNS_TEXT_LEN, "%+.6f ms", ns / 1e6);
+	else
+		snprintf(buf, VNS_TEXT_LEN, "%+" PRId64 ".%09" PRId64 " s", (int64_t)(ns / 1e9),
+			 (int64_t)fabs(fmod(ns, 1e9)));
+	return buf;
+}
+
+/* "-120 ns +95 ns" around the estimate. */
+static const char *around(char buf[3 * VNS_TEXT_LEN], double lower, double v, double upper)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (!isfinite(lower))
+		snprintf(a, sizeof(a), "-unbounded");
+	else
+		vns_text_ns(a, v > lower ? lower - v : 0);
+	if (!isfinite(upper))
+		snprintf(b, sizeof(b), "unbounded");
+	else
+		vns_text_ns(b, upper > v ? upper - v : 0);
+	snprintf(buf, 3 * VNS_TEXT_LEN, "%s +%s", a, b);
+	return buf;
+}
+
+static const char *path_words(enum vns_clock_mode m)
+{
+	if (m == VNS_CLOCK_SAME)
+		return "one kernel, one clock: zero by construction";
+	if (m == VNS_CLOCK_GIVEN)
+		return "given by the user";
+	return vns_clock_mode_shares_path(m) ?
+		       "its probes cross the path that vo measures: the split of the directions' "
+		       "floors cannot be known from it" :
+		       "its probes do not cross the path that vo measures";
+}
+
+static void print_pieces(const struct vns_drift_result *r, FILE *to)
+{
+	size_t n;
+	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
+
+	if (n < 2)
+		return;
+	fprintf(to, "  %zu pieces: the clock stepped or changed its rate\n", n);
+	for (size_t i = 0; i < n && i < MAX_PIECES; i++) {
+		char off[VNS_TEXT_LEN];
+
+		fprintf(to, "    from %+10.3f s to %+10.3f s: %s, %+.3f ppm%s\n",
+			(double)(p[i].from_ns - p[0].from_ns) / 1e9,
+			(double)(p[i].to_ns - p[0].from_ns) / 1e9,
+			exact_ns(off, p[i].offset_ns), p[i].drift_ppm,
+			p[i].step_after ? ", then a step" : i + 1 < n ? ", then another rate" : "");
+	}
+	if (n > MAX_PIECES)
+		fprintf(to, "    ... and %zu more\n", n - MAX_PIECES);
+}
+
+static void print_exchanges(const struct vns_drift_result *r, FILE *to)
+{
+	uint64_t used, rejected;
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(r->clock, &n);
+	int64_t best = INT64_MAX;
+	char a[VNS_TEXT_LEN];
+
+	vns_clock_counts(r->clock, &used, &rejected);
+	if (used + rejected == 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (s[i].rtt_ns - s[i].processing_ns < best)
+			best = s[i].rtt_ns - s[i].processing_ns;
+	fprintf(to, "  exchanges  %" PRIu64 " used, %" PRIu64 " rejected", used, rejected);
+	if (r->lost)
+		fprintf(to, ", %" PRIu64 " lost", r->lost);
+	if (n)
+		fprintf(to, "; the best one alone bounds the error by %s",
+			vns_text_ns(a, (double)best / 2));
+	fputs(rejected ? " (far slower than the fastest: they still bound)\n" : "\n", to);
+}
+
+static void print_result(const struct vns_drift_result *r, FILE *to)
+{
+	char a[VNS_TEXT_LEN], b[3 * VNS_TEXT_LEN];
+	size_t n;
+	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
+
+	fprintf(to, "%s, clock mode %s: %s\n", r->target, vns_clock_mode_name(r->mode),
+		path_words(r->mode));
+	fprintf(to, "  offset     %s (%s)\n", exact_ns(a, r->at.offset_ns),
+		r->at.offset_ns > 0 ? "the guest is ahead" :
+		r->at.offset_ns < 0 ? "the guest is behind" :
+				      "no difference");
+	fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 ppm\n",
+		around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
+	if (r->at.ci_lower_ns > r->at.lower_ns || r->at.ci_upper_ns < r->at.upper_ns)
+		fprintf(to, "  95 %%       %s: holds when both directions' delays are alike\n",
+			around(b, r->at.ci_lower_ns, r->at.offset_ns, r->at.ci_upper_ns));
+	if (n > 0 && p[n - 1].from_ns < p[n - 1].to_ns)
+		fprintf(to, "  drift      %+.3f ppm (%+.3f to %+.3f feasible)\n", r->at.drift_ppm,
+			p[n - 1].drift_lower_ppm, p[n - 1].drift_upper_ppm);
+	print_exchanges(r, to);
+	print_pieces(r, to);
+	if (r->note[0])
+		fprintf(to, "  note: %s\n", r->note);
+	if (r->interrupted)
+		fputs("  interrupted: figures are of what was measured until then\n", to);
+}
+
+/* What the plot spans. */
+struct frame {
+	int64_t from, to;
+	double low, high;
+	unsigned int columns, rows;
+};
+
+static bool find_frame(const struct vns_clock_sample *s, size_t n, struct frame *f)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!s[i].used)
+			continue;
+		f->low = any ? fmin(f->low, s[i].offset_ns) : s[i].offset_ns;
+		f->high = any ? fmax(f->high, s[i].offset_ns) : s[i].offset_ns;
+		any = true;
+	}
+	if (!any)
+		return false;
+	f->from = s[0].at_ns;
+	f->to = s[n - 1].at_ns > s[0].at_ns ? s[n - 1].at_ns : s[0].at_ns + 1;
+	if (f->high - f->low < PLOT_MIN_NS) {
+		double mid = (f->high + f->low) / 2;
+
+		f->low = mid - PLOT_MIN_NS / 2.0;
+		f->high = mid + PLOT_MIN_NS / 2.0;
+	}
+	return true;
+}
+
+static void put_sample(char *cell, const struct frame *f, const struct vns_clock_sample *s)
+{
+	double x = (double)(s->at_ns - f->from) / (double)(f->to - f->from);
+	double y = (f->high - s->offset_ns) / (f->high - f->low);
+	unsigned int col = (unsigned int)(fmax(0, fmin(1, x)) * (f->columns - 1) + 0.5);
+	unsigned int row = (unsigned int)(fmax(0, fmin(1, y)) * (f->rows - 1) + 0.5);
+	char *c = &cell[row * f->columns + col];
+
+	if (y < 0 || y > 1)
+		*c = *c == ' ' ? (y < 0 ? '^' : 'v') : *c;
+	else if (s->used)
+		*c = 'o';
+	else if (*c == ' ')
+		*c = '.';
+}
+
+void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsigned int rows,
+		    FILE *to)
+{
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(r->clock, &n);
+	struct frame f = { .columns = columns, .rows = rows };
+	char a[VNS_TEXT_LEN];
+	char *cell;
+
+	if (columns < 2 || rows < 2 || columns * rows > PLOT_MAX_CELLS || !find_frame(s, n, &f))
+		return;
+	cell = malloc(columns * rows);
+	if (!cell)
+		return;
+	memset(cell, ' ', columns * rows);
+	for (size_t i = 0; i < n; i++)
+		put_sample(cell, &f, &s[i]);
+	fprintf(to, "  offset of each exchange; the top is %s", exact_ns(a, f.high));
+	fprintf(to, ", the bottom %s below it\n", vns_text_ns(a, f.high - f.low));
+	for (unsigned int row = 0; row < rows; row++) {
+		unsigned int width = columns;
+
+		while (width > 0 && cell[row * columns + width - 1] == ' ')
+			width--;
+		fprintf(to, "  |%.*s\n", (int)width, &cell[row * columns]);
+	}
+	fputs("  +", to);
+	for (unsigned int i = 0; i < columns; i++)
+		fputc('-', to);
+	fprintf(to, "\n   %.3f s   o used   . slower, left out of the estimate   ^ v beyond the plot\n",
+		(double)(f.to - f.from) / 1e9);
+	free(cell);
+}
+
+static void print_agreement(const struct vns_drift_result *r, size_t n, FILE *to)
+{
+	struct vns_table t;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN];
+	double base = r[0].at.offset_ns;
+
+	fprintf(to, "\nAll modes at one instant, relative to the first one's offset:\n");
+	vns_table_init(&t, "<>>>", (const char *[]){ "mode", "lower", "offset", "upper" });
+	for (size_t i = 0; i < n; i++) {
+		const struct vns_clock_at *at = &r[i].at;
+
+		vns_table_cell(&t, "%s", vns_clock_mode_name(r[i].mode));
+		vns_table_cell(&t, "%s", vns_text_signed_ns(a, at->lower_ns - base));
+		vns_table_cell(&t, "%s", vns_text_signed_ns(b, at->offset_ns - base));
+		vns_table_cell(&t, "%s", vns_text_signed_ns(c, at->upper_ns - base));
+	}
+	vns_table_print(&t, to);
+	vns_table_fini(&t);
+	fputs(vns_drift_agree(r, n) ? "The bounds of all modes intersect, as they must.\n" :
+			   "THE BOUNDS DO NOT INTERSECT: a mode's stamps are wrong, or a step hid.\n",
+	      to);
+}
+
+void vns_drift_text(const struct vns_drift_result *r, size_t n, unsigned int plot_columns, FILE *to)
+{
+	if (n > 0 && r[0].tcg)
+		fputs("The guest runs under TCG emulation, not KVM: its delays are the emulator's.\n", to);
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			fputc('\n', to);
+		print_result(&r[i], to);
+		if (plot_columns)
+			vns_drift_plot(&r[i], plot_columns, PLOT_ROWS, to);
+	}
+	if (n > 1)
+		print_agreement(r, n, to);
+}
