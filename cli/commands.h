@@ -6,5 +6,6 @@
 #include "cli/cli.h"
 
 extern const struct cli_command cmd_lab;
+extern const struct cli_command cmd_rtt;
 
 #endif

@@ -11,6 +11,8 @@
 #include <vnetscope/agent.h>
 #include <vnetscope/clock.h>
 #include <vnetscope/packet.h>
+#include <vnetscope/rtt.h>
+#include <vnetscope/source.h>
 #include <vnetscope/stat.h>
 #include <vnetscope/twin.h>
 
@@ -242,6 +244,107 @@ struct vns_vo_live_opts {
 int vns_measure_vo_live(const struct vns_subject *subjects, size_t n,
 			const struct vns_vo_live_opts *opts, struct vns_vo_result *out,
 			struct vns_err *err);
+
+/**
+ * struct vns_rtt_entry - figures of one direction of a flow, all RTTs in ns.
+ * @dir:   data of key.addr[dir] -> key.addr[!dir] and its echo: capture point to the latter and back
+ * @ended: the flow left the table before the run ended (idle, closed, pushed out)
+ */
+struct vns_rtt_entry {
+	struct vns_flow_key key;
+	int64_t first_ns, last_ns;
+	uint64_t packets, samples;
+	int64_t min, p50, p95, p99, max;
+	double mean, stddev;
+	uint16_t point;
+	uint8_t dir;
+	bool ended;
+};
+
+/** struct vns_rtt_point - what one capture point saw; the same packet at two points is not mixed. */
+struct vns_rtt_point {
+	uint16_t point;
+	struct vns_rtt_counts counts;
+	struct vns_dist rtt;
+};
+
+/**
+ * struct vns_rtt_result - passive RTT of a file or a live capture.
+ * @flow:         with per_flow: every direction with at least min_samples
+ * @flows_hidden: directions left out: fewer samples, or no memory to list them
+ * @counts, @total: of all points together
+ * @other_point:  packets of points that were not asked for
+ * @source:       what was read and what the kernel dropped
+ * @from_ns, @to_ns: time of the first and the last packet
+ * @sentence:     about the end of the file (cut in mid-record), or empty
+ * @ended_early:  why the capture broke off, or empty; the figures until then stand
+ * @interrupted:  the stop flag was raised
+ */
+struct vns_rtt_result {
+	struct vns_rtt_entry *flow;
+	size_t n_flow;
+	uint64_t flows_hidden;
+	struct vns_rtt_counts counts;
+	struct vns_dist total;
+	struct vns_rtt_point *point;
+	size_t n_point;
+	uint64_t other_point;
+	struct vns_source_stats source;
+	int64_t from_ns, to_ns;
+	char sentence[512];
+	char ended_early[512];
+	bool interrupted;
+};
+
+/**
+ * struct vns_rtt_run - options of a run; zero means default.
+ * @file, @ifname: one of them; file "-" is standard input
+ * @source:      filter, snap length, network namespace ...
+ * @duration_ns: live: end after so long. File: only so much of its time. 0: all
+ * @max_samples: end with so many samples; 0: no limit
+ * @per_flow:    fill the result's flows
+ * @min_samples: list a direction only with so many
+ * @one_point, @point: only that capture point of a file
+ * @stop:        raised from outside (signal handler, thread): end with what there is; may be NULL
+ * @on_sample:   each sample, @point beside it; may be NULL
+ * @on_tick:     about every @tick_ns of wall time with the figures so far (borrowed); NULL: never
+ */
+struct vns_rtt_run {
+	const char *file, *ifname;
+	struct vns_source_opts source;
+	int64_t duration_ns;
+	uint64_t max_samples;
+	size_t max_flows;
+	int64_t idle_ns;
+	bool per_flow;
+	uint64_t min_samples;
+	bool one_point;
+	uint16_t point;
+	const volatile int *stop;
+	void (*on_sample)(void *ctx, uint16_t point, const struct vns_rtt_sample *s);
+	void (*on_tick)(void *ctx, const struct vns_rtt_result *so_far);
+	int64_t tick_ns;
+	void *ctx;
+};
+
+/**
+ * vns_measure_rtt() - run to the end of the file, the duration, the count or the stop flag.
+ * Return: 0 with @out filled (also when the capture broke off: see ended_early), or -errno with @err
+ * when it could not begin.
+ */
+int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
+		    struct vns_err *err);
+void vns_rtt_result_free(struct vns_rtt_result *r); /* frees the contents, not @r */
+
+enum vns_rtt_order {
+	VNS_RTT_BY_SAMPLES, /* most first, as all but the last two */
+	VNS_RTT_BY_MIN, VNS_RTT_BY_MEAN, VNS_RTT_BY_P50, VNS_RTT_BY_P95, VNS_RTT_BY_P99,
+	VNS_RTT_BY_MAX, VNS_RTT_BY_STDDEV,
+	VNS_RTT_BY_FIRST,   /* earliest first */
+	VNS_RTT_BY_ADDRESS, /* lowest first */
+};
+/** vns_rtt_sort() - order @r->flow; ties by address, so that the same run prints the same. */
+void vns_rtt_sort(struct vns_rtt_result *r, enum vns_rtt_order order);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include <vnetscope/measure.h>
 #include <vnetscope/stat.h>
 
 /* --- JSON: the document's head, a distribution, printing --- */
@@ -116,5 +117,17 @@ void vns_drift_text(const struct vns_drift_result *r, size_t n, unsigned int plo
 /* The offset of every exchange over time (thesis, fig 3.2), as @columns x @rows characters. */
 void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsigned int rows,
 		    FILE *to);
+
+/* --- Passive RTT (struct vns_rtt_result) --- */
+
+/* The document of `rtt --json`; its "flows" when @flows. @head as of vns_json_head(), taken. */
+int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, json_t *head, FILE *to);
+/* One line per direction of each flow, a line of names above. Return: 0 or -errno. */
+int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to);
+/* Tables for people: at most @max_flows directions when @flows (0: all), totals, accounting. */
+int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_flows, FILE *to);
+/* "totals" and "accounting" of the document, for lines of JSON. */
+json_t *vns_rtt_json_totals(const struct vns_rtt_result *r);
+json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r);
 
 #endif

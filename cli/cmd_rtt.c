@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * vnetscope rtt (TRoTTEr): round-trip time of TCP traffic that is there anyway, from a file or live.
+ * Parses and renders; the measurement is vns_measure_rtt(), the renderings lib/output/rtt.c.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vnetscope/output.h>
+
+#include "cli/commands.h"
+
+#define TOP_FLOWS 15 /* of the rolling table: fits a terminal of 24 lines with the totals */
+
+struct rtt_config {
+	const char *ifname, *file, *sort;
+	bool flows, json, csv, samples, promisc;
+	int64_t duration_ns, idle_ns;
+	uint64_t count, min_samples, max_flows, point, snaplen;
+};
+#define NO_POINT UINT64_MAX
+
+#define OPT(let, word, kind, field, argument, text, ...) \
+	{ .letter = let, .name = word, .type = kind, .offset = offsetof(struct rtt_config, field), \
+	  .arg = argument, .help = text, __VA_ARGS__ }
+
+static const struct cli_option options[] = {
+	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),
+	OPT('r', "read", CLI_STRING, file, "FILE", "read a pcap or pcapng file; - is standard input"),
+	OPT('f', "flows", CLI_FLAG, flows, NULL, "figures of each flow and direction"),
+	OPT('j', "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/1)"),
+	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per flow and direction, or per sample"),
+	OPT('s', "samples", CLI_FLAG, samples, NULL,
+	    "one line per sample as it comes; with --json JSON lines"),
+	OPT('d', "duration", CLI_DURATION, duration_ns, "TIME",
+	    "end after TIME; of a file: only its first TIME"),
+	OPT('c', "count", CLI_U64, count, "N", "end with N samples"),
+	OPT(0, "min-samples", CLI_U64, min_samples, "N", "list only directions with N samples"),
+	OPT(0, "sort", CLI_CHOICE, sort, "FIGURE", "order of the flows",
+	    .choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
+	OPT(0, "max-flows", CLI_U64, max_flows, "N",
+	    "flows kept at once (default 1048576); over it the longest idle go", .min = 1,
+	    .max = 1e9),
+	OPT(0, "idle", CLI_DURATION, idle_ns, "TIME", "a flow silent for longer is over (default 300)",
+	    .min = 0.001, .max = 1e9),
+	OPT(0, "point", CLI_U64, point, "N", "only capture point N (interface of a pcapng file)",
+	    .min = 0, .max = 65535),
+	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES", "live: bytes kept of each packet (default 128)",
+	    .min = 64, .max = 262144),
+	OPT('p', "promiscuous", CLI_FLAG, promisc, NULL, "live: also packets for other hosts"),
+	CLI_END
+};
+
+struct view {
+	const struct rtt_config *config;
+	enum vns_rtt_order order;
+	struct vns_dist interval; /* samples since the last line */
+	int64_t started;
+	size_t lines;             /* of the rolling table on the screen */
+	bool progress;            /* a progress line stands on stderr */
+	bool write_failed;
+};
+
+static int run_rtt(const struct cli_command *self, int argc, char **argv);
+
+const struct cli_command cmd_rtt = {
+	.name = "rtt",
+	.args = "-i IFACE | -r FILE [FILTER...]",
+	.summary = "Round-trip time of real TCP traffic, passively, from TCP timestamps.",
+	.detail = "A line FROM -> TO is the time from a segment of FROM passing the capture point to its\n"
+		  "echo by TO coming back there: the path between the capture point and TO. FILTER is a\n"
+		  "pcap filter (pcap-filter(7)). Ctrl-C ends with the results so far.\n"
+		  "Exit: 0 done (a file cut at its end too: said on stderr), 2 usage or filter, 3 file,\n"
+		  "interface or privilege, 4 nothing to measure (no packet, no TCP timestamps, one direction).",
+	.options = options,
+	.run = run_rtt,
+};
+
+static enum vns_rtt_order order_of(const char *word)
+{
+	static const char *const names[] = {
+		[VNS_RTT_BY_SAMPLES] = "samples", [VNS_RTT_BY_MIN] = "min",
+		[VNS_RTT_BY_MEAN] = "mean",       [VNS_RTT_BY_P50] = "p50",
+		[VNS_RTT_BY_P95] = "p95",         [VNS_RTT_BY_P99] = "p99",
+		[VNS_RTT_BY_MAX] = "max",         [VNS_RTT_BY_STDDEV] = "stddev",
+		[VNS_RTT_BY_FIRST] = "first",     [VNS_RTT_BY_ADDRESS] = "address",
+	};
+
+	for (size_t i = 0; word && i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(word, names[i]) == 0)
+			return (enum vns_rtt_order)i;
+	return VNS_RTT_BY_SAMPLES;
+}
+
+static json_t *sample_json(uint16_t point, const struct vns_rtt_sample *s, const char *src,
+			   const char *dst)
+{
+	return json_pack("{s:I,s:s,s:i,s:s,s:i,s:I,s:I,s:i}", "at_ns", (json_int_t)s->at_ns, "src",
+			 src, "sport", (int)s->key->port[s->dir], "dst", dst, "dport",
+			 (int)s->key->port[!s->dir], "rtt_ns", (json_int_t)s->rtt_ns, "tsval",
+			 (json_int_t)s->tsval, "point", (int)point);
+}
+
+static void print_sample(struct view *v, uint16_t point, const struct vns_rtt_sample *s)
+{
+	char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN], rtt[VNS_TEXT_LEN];
+	unsigned sport = s->key->port[s->dir], dport = s->key->port[!s->dir];
+	int failed;
+
+	vns_addr_format(&s->key->addr[s->dir], src);
+	vns_addr_format(&s->key->addr[!s->dir], dst);
+	if (v->config->json)
+		failed = vns_json_print_line(sample_json(point, s, src, dst), stdout);
+	else if (v->config->csv)
+		failed = printf("%" PRId64 ",%s,%u,%s,%u,%" PRId64 ",%" PRIu32 ",%u\n", s->at_ns,
+				src, sport, dst, dport, s->rtt_ns, s->tsval, (unsigned)point) < 0;
+	else
+		failed = printf("%" PRId64 ".%09" PRId64 " %s %u > %s %u  %s\n",
+				s->at_ns / VNS_NSEC_PER_SEC, s->at_ns % VNS_NSEC_PER_SEC, src, sport,
+				dst, dport, vns_text_ns(rtt, (double)s->rtt_ns)) < 0;
+	v->write_failed |= failed != 0;
+}
+
+static void on_sample(void *ctx, uint16_t point, const struct vns_rtt_sample *s)
+{
+	struct view *v = ctx;
+
+	if (v->config->samples)
+		print_sample(v, point, s);
+	else
+		vns_dist_add(&v->interval, s->rtt_ns);
+}
+
+/* Live on a terminal: the table is drawn over its predecessor. */
+static void roll_table(struct view *v, const struct vns_rtt_result *so_far)
+{
+	/* the rendering sorts: a borrowed shallow copy may be sorted in place */
+	struct vns_rtt_result r = *so_far;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return;
+	vns_rtt_sort(&r, v->order);
+	vns_rtt_print_text(&r, true, TOP_FLOWS, f);
+	fclose(f);
+	if (v->lines)
+		printf("\033[%zuA\033[J", v->lines);
+	v->lines = 0;
+	for (const char *p = text; *p; p++)
+		v->lines += *p == '\n';
+	fputs(text, stdout);
+	fflush(stdout);
+	free(text);
+}
+
+/* Live, not on a terminal: one line per second about that second. */
+static void roll_line(struct view *v, const struct vns_rtt_result *so_far)
+{
+	static const char *const names[] = { "min", "p50", "p99", "max" };
+	static const double q[] = { 0, 0.5, 0.99, 1 };
+	char b[VNS_TEXT_LEN];
+
+	printf("%4.0f s  packets %" PRIu64 "  flows %" PRIu64 "  samples %" PRIu64,
+	       (double)(vns_monotonic_ns() - v->started) / 1e9, so_far->counts.packets,
+	       so_far->counts.flows_live, v->interval.n);
+	for (size_t i = 0; v->interval.n && i < sizeof(q) / sizeof(q[0]); i++)
+		printf("  %s %s", names[i],
+		       vns_text_ns(b, (double)vns_dist_quantile(&v->interval, q[i])));
+	v->write_failed |= putchar('\n') == EOF || fflush(stdout);
+	vns_dist_fini(&v->interval);
+}
+
+static void on_tick(void *ctx, const struct vns_rtt_result *so_far)
+{
+	struct view *v = ctx;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (v->config->samples) {
+		fflush(stdout);
+	} else if (v->config->ifname && !v->config->json && !v->config->csv) {
+		if (isatty(STDOUT_FILENO))
+			roll_table(v, so_far);
+		else
+			roll_line(v, so_far);
+	} else if (isatty(STDERR_FILENO)) {
+		fprintf(stderr, "\r%s packets, %s samples ", vns_text_count(a, so_far->counts.packets),
+			vns_text_count(b, so_far->counts.samples));
+		v->progress = true;
+	}
+	if (v->write_failed)
+		cli_interrupted = 1; /* nobody reads any more: end, and say so */
+}
+
+/* What the figures do not say by themselves. Return: the exit code. */
+static int verdict(const struct cli_command *self, const struct rtt_config *c,
+		   const struct vns_rtt_result *r)
+{
+	const char *what = c->file ? c->file : c->ifname;
+	const struct vns_rtt_counts *n = &r->counts;
+
+	if (r->sentence[0])
+		cli_fail(self, 0, "%s", r->sentence);
+	if (r->n_point > 1)
+		cli_fail(self, 0, "%s has %zu capture points; each is measured by itself, the totals hold "
+			 "all; --point N chooses one", what, r->n_point);
+	if (r->source.dropped)
+		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
+	if (r->ended_early[0])
+		return cli_fail(self, VNS_EXIT_SETUP, "%s (figures until then)", r->ended_early);
+	if (n->samples)
+		return VNS_EXIT_OK;
+	if (n->packets == 0 && r->source.filtered)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+				"none of the %" PRIu64 " packets of %s matches the filter",
+				r->source.filtered, what);
+	if (n->packets == 0 && r->other_point)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "%s has no capture point %" PRIu64,
+				what, c->point);
+	if (n->packets == 0)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "no packets %s %s",
+				c->file ? "in" : "seen on", what);
+	if (n->packets == n->undecodable + n->not_tcp)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+				"none of the %" PRIu64 " packets of %s is TCP that can be read "
+				"(%" PRIu64 " cut, malformed or of an unknown link type)",
+				n->packets, what, n->undecodable);
+	if (n->flows == 0)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+				"no TCP timestamps in %s: the RTT cannot be read from it", what);
+	if (n->flows_one_direction == n->flows)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+				"%s shows one direction only of every flow: the echoes are missing "
+				"(capture where both directions pass)", what);
+	return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+			"no timestamp of a data, SYN or FIN segment was echoed in %s", what);
+}
+
+static int render(const struct rtt_config *c, struct view *v, struct vns_rtt_result *r)
+{
+	json_t *last;
+
+	if (v->lines)
+		printf("\033[%zuA\033[J", v->lines);
+	if (c->samples && c->json) {
+		last = json_pack("{s:o,s:o}", "totals", vns_rtt_json_totals(r), "accounting",
+				 vns_rtt_json_accounting(r));
+		return vns_json_print_line(last, stdout);
+	}
+	if (c->samples) { /* samples only on stdout */
+		vns_rtt_print_text(r, false, 0, stderr);
+		return 0;
+	}
+	vns_rtt_sort(r, v->order);
+	if (c->json)
+		return vns_rtt_print_json(r, c->flows, vns_json_head("vnetscope.rtt/1", cli_argc,
+								    cli_argv), stdout);
+	if (c->csv)
+		return vns_rtt_print_csv(r, stdout);
+	return vns_rtt_print_text(r, c->flows, 0, stdout);
+}
+
+/* All words of the filter as one expression; the caller frees it. */
+static char *join(char **words, size_t n)
+{
+	size_t len = 1;
+	char *text;
+
+	for (size_t i = 0; i < n; i++)
+		len += strlen(words[i]) + 1;
+	text = calloc(1, len);
+	for (size_t i = 0; text && i < n; i++) {
+		if (i)
+			strcat(text, " ");
+		strcat(text, words[i]);
+	}
+	return text;
+}
+
+static void print_sample_head(const struct rtt_config *c)
+{
+	if (c->json)
+		vns_json_print_line(vns_json_head("vnetscope.rtt.samples/1", cli_argc, cli_argv),
+				    stdout);
+	else if (c->csv)
+		puts("at_ns,src,sport,dst,dport,rtt_ns,tsval,point");
+}
+
+/* -EINVAL of an open is the filter's; of the file itself the library says something else. */
+static int failed_to_begin(const struct cli_command *self, int error, const char *filter,
+			   const struct vns_err *err)
+{
+	struct vns_bpf_insn *insn = NULL;
+	int n = filter ? vns_filter_compile(filter, VNS_LINK_ETHERNET, 262144, &insn, NULL) : 0;
+
+	free(insn);
+	return cli_fail(self, error == -EINVAL && n < 0 ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s",
+			err->text);
+}
+
+static int measure(const struct cli_command *self, const struct rtt_config *c, const char *filter)
+{
+	struct view v = { .config = c, .order = order_of(c->sort), .started = vns_monotonic_ns() };
+	bool rolling = c->ifname && !c->json && !c->csv && !c->samples;
+	bool per_flow = c->flows || (c->csv && !c->samples);
+	struct vns_rtt_run run = {
+		.file = c->file, .ifname = c->ifname,
+		.source = { .filter = filter, .promisc = c->promisc,
+			    .snaplen = (uint32_t)c->snaplen },
+		.duration_ns = c->duration_ns, .max_samples = c->count,
+		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
+		.min_samples = c->min_samples, .one_point = c->point != NO_POINT,
+		.point = (uint16_t)c->point,
+		.per_flow = per_flow || (rolling && isatty(STDOUT_FILENO)),
+		.stop = &cli_interrupted, .on_tick = on_tick, .ctx = &v,
+		.on_sample = c->samples || rolling ? on_sample : NULL,
+	};
+	struct vns_rtt_result result;
+	struct vns_err err;
+	int error, code;
+
+	if (c->samples)
+		print_sample_head(c);
+	error = vns_measure_rtt(&run, &result, &err);
+	if (error)
+		return failed_to_begin(self, error, filter, &err);
+	if (v.progress)
+		fputs("\r\033[K", stderr);
+	error = render(c, &v, &result);
+	if (!error && (fflush(stdout) || ferror(stdout)))
+		error = errno ? -errno : -EIO;
+	code = verdict(self, c, &result);
+	if (error || v.write_failed)
+		code = cli_fail(self, VNS_EXIT_SETUP, "cannot write the results: %s",
+				strerror(error ? -error : EPIPE));
+	vns_dist_fini(&v.interval);
+	vns_rtt_result_free(&result);
+	return code;
+}
+
+static int run_rtt(const struct cli_command *self, int argc, char **argv)
+{
+	struct rtt_config c = { .point = NO_POINT };
+	char *words[256], *filter = NULL;
+	size_t n_words;
+	int code = cli_parse(self, argc, argv, &c, words, sizeof(words) / sizeof(words[0]), &n_words);
+
+	if (code)
+		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
+	if (!c.ifname == !c.file)
+		return cli_fail(self, VNS_EXIT_USAGE, "give either -i IFACE or -r FILE");
+	if (c.json && c.csv)
+		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
+	if (n_words) {
+		filter = join(words, n_words);
+		if (!filter)
+			return cli_fail(self, VNS_EXIT_SETUP, "no memory");
+	}
+	cli_catch_interrupts();
+	code = measure(self, &c, filter);
+	free(filter);
+	return code;
+}

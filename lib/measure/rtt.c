@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Passive RTT as one measurement: a source, one engine per capture point -> struct vns_rtt_result.
+ *
+ * A capture of a bridge and a tap holds each packet twice; engines of their own keep the points
+ * apart, and each point's RTT is that point's.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/measure.h>
+
+#define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
+#define MAX_POINTS 64  /* a file with more interfaces must name one */
+
+struct point {
+	uint16_t number;
+	struct vns_rtt *engine;
+	struct state *state;
+	struct vns_packet *mixed; /* of a batch that holds several points */
+	size_t n_mixed;
+};
+
+struct state {
+	const struct vns_rtt_run *run;
+	struct vns_source *source;
+	struct point point[MAX_POINTS];
+	size_t n_point;
+	struct vns_rtt_result *out;
+	size_t cap_flow;
+	uint64_t samples;
+	bool any;
+	bool done;
+};
+
+static void on_sample(void *ctx, const struct vns_rtt_sample *s)
+{
+	struct point *p = ctx;
+
+	p->state->samples++;
+	if (p->state->run->on_sample)
+		p->state->run->on_sample(p->state->run->ctx, p->number, s);
+}
+
+/* One direction's figures into the result's list. */
+static void list_flow(void *ctx, const struct vns_rtt_flow *f)
+{
+	const struct point *p = ctx;
+	struct state *st = p->state;
+	struct vns_rtt_result *out = st->out;
+	const struct vns_dist *d = f->rtt;
+
+	if (d->n < st->run->min_samples) {
+		out->flows_hidden++;
+		return;
+	}
+	if (out->n_flow == st->cap_flow) {
+		size_t cap = st->cap_flow ? st->cap_flow + st->cap_flow / 2 : 256;
+		struct vns_rtt_entry *bigger = realloc(out->flow, cap * sizeof(*bigger));
+
+		if (!bigger) {
+			out->flows_hidden++;
+			return;
+		}
+		out->flow = bigger;
+		st->cap_flow = cap;
+	}
+	out->flow[out->n_flow++] = (struct vns_rtt_entry){
+		.key = *f->key, .first_ns = f->first_ns, .last_ns = f->last_ns,
+		.packets = f->packets, .samples = d->n, .min = d->min,
+		.p50 = vns_dist_quantile(d, 0.50), .p95 = vns_dist_quantile(d, 0.95),
+		.p99 = vns_dist_quantile(d, 0.99), .max = d->max, .mean = d->mean,
+		.stddev = vns_dist_stddev(d), .point = p->number, .dir = f->dir,
+		.ended = f->evicted,
+	};
+}
+
+/* The engine of capture point @number, made at its first packet. Return: NULL with @err set. */
+static struct point *point_of(struct state *st, uint16_t number, struct vns_err *err)
+{
+	struct vns_rtt_opts opts = { .per_flow = st->run->per_flow,
+				     .max_flows = st->run->max_flows,
+				     .idle_ns = st->run->idle_ns,
+				     .on_flow_end = st->run->per_flow ? list_flow : NULL };
+	struct point *p;
+
+	for (size_t i = 0; i < st->n_point; i++)
+		if (st->point[i].number == number)
+			return &st->point[i];
+	if (st->n_point == MAX_POINTS) {
+		vns_err_set(err, -E2BIG, "more than %d capture points in one file; choose one",
+			    MAX_POINTS);
+		return NULL;
+	}
+	p = &st->point[st->n_point];
+	*p = (struct point){ .number = number, .state = st };
+	if (st->run->on_sample || st->run->max_samples)
+		opts.on_sample = on_sample;
+	opts.ctx = p;
+	if (vns_rtt_new(&p->engine, &opts, err))
+		return NULL;
+	st->n_point++;
+	return p;
+}
+
+static int feed_point(struct state *st, struct point *p, const struct vns_packet *pkts, size_t n,
+		      struct vns_err *err)
+{
+	uint64_t limit = st->run->max_samples;
+	/* with a limit packet by packet, so that it ends with exactly that many */
+	size_t step = limit ? 1 : n;
+
+	for (size_t i = 0; i < n && !st->done; i += step) {
+		if (vns_rtt_feed(p->engine, pkts + i, step))
+			return vns_err_set(err, -ENOMEM, "no memory for the flow table");
+		st->done = limit && st->samples >= limit;
+	}
+	return 0;
+}
+
+/* A batch with packets of several points: sorted out into one batch for each. */
+static int feed_mixed(struct state *st, const struct vns_packet *pkts, size_t n,
+		      struct vns_err *err)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < n && !error; i++) {
+		struct point *p = point_of(st, pkts[i].point, err);
+
+		if (!p)
+			return -E2BIG;
+		if (!p->mixed)
+			p->mixed = aligned_alloc(64, BATCH * sizeof(*p->mixed));
+		if (!p->mixed)
+			return vns_err_set(err, -ENOMEM, "no memory for capture point %u",
+					   (unsigned)p->number);
+		p->mixed[p->n_mixed++] = pkts[i];
+	}
+	for (size_t i = 0; i < st->n_point && !error; i++) {
+		struct point *p = &st->point[i];
+
+		error = feed_point(st, p, p->mixed, p->n_mixed, err);
+		p->n_mixed = 0;
+	}
+	return error;
+}
+
+/* Leave out what was not asked for: other points, time behind the duration. Return: packets left. */
+static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n)
+{
+	const struct vns_rtt_run *run = st->run;
+	size_t kept = n;
+
+	if (n && !st->any) {
+		st->out->from_ns = pkts[0].time_ns;
+		st->any = true;
+	}
+	if (run->file && run->duration_ns) {
+		for (kept = 0; kept < n && !st->done; kept++)
+			st->done = pkts[kept].time_ns - st->out->from_ns >= run->duration_ns;
+		kept -= st->done;
+	}
+	if (kept)
+		st->out->to_ns = pkts[kept - 1].time_ns;
+	if (run->one_point) {
+		size_t all = kept;
+
+		kept = 0;
+		for (size_t i = 0; i < all; i++)
+			if (pkts[i].point == run->point)
+				pkts[kept++] = pkts[i];
+		st->out->other_point += all - kept;
+	}
+	return kept;
+}
+
+static int feed(struct state *st, struct vns_packet *pkts, size_t n, struct vns_err *err)
+{
+	bool ends = (n = select_packets(st, pkts, n), st->done);
+	size_t same = 1;
+	struct point *p;
+	int error;
+
+	if (n == 0)
+		return 0;
+	st->done = false;
+	while (same < n && pkts[same].point == pkts[0].point)
+		same++;
+	if (same < n) {
+		error = feed_mixed(st, pkts, n, err);
+	} else {
+		p = point_of(st, pkts[0].point, err);
+		error = p ? feed_point(st, p, pkts, n, err) : -E2BIG;
+	}
+	st->done |= ends;
+	return error;
+}
+
+static void add_counts(struct vns_rtt_counts *to, const struct vns_rtt_counts *from)
+{
+	/* nothing but uint64_t: summed as an array */
+	_Static_assert(sizeof(*to) % sizeof(uint64_t) == 0, "counts are 64-bit");
+	uint64_t *a = (uint64_t *)to;
+	const uint64_t *b = (const uint64_t *)from;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(uint64_t); i++)
+		a[i] += b[i];
+}
+
+/* Totals, flows still in the tables and source counters: the state so far. */
+static void collect(struct state *st)
+{
+	struct vns_rtt_result *out = st->out;
+
+	for (size_t i = 0; i < st->n_point; i++) {
+		struct vns_rtt_counts c;
+
+		vns_rtt_get_counts(st->point[i].engine, &c);
+		add_counts(&out->counts, &c);
+		vns_dist_merge(&out->total, vns_rtt_total(st->point[i].engine));
+		if (st->run->per_flow)
+			vns_rtt_each_flow(st->point[i].engine, list_flow, &st->point[i]);
+	}
+	vns_source_stats(st->source, &out->source);
+}
+
+/* Show the figures so far, then take back what belongs to this moment only. */
+static void tick(struct state *st)
+{
+	struct vns_rtt_result *out = st->out;
+	size_t ended = out->n_flow;
+	uint64_t hidden = out->flows_hidden;
+
+	collect(st);
+	st->run->on_tick(st->run->ctx, out);
+	out->n_flow = ended;
+	out->flows_hidden = hidden;
+	out->counts = (struct vns_rtt_counts){ 0 };
+	vns_dist_fini(&out->total);
+}
+
+static void read_all(struct state *st)
+{
+	static const int64_t default_tick = VNS_NSEC_PER_SEC;
+	const struct vns_rtt_run *run = st->run;
+	int64_t started = vns_monotonic_ns(), ticked = started, now = started;
+	int64_t every = run->tick_ns ? run->tick_ns : default_tick;
+	struct vns_packet *pkts = aligned_alloc(64, BATCH * sizeof(*pkts));
+	struct vns_err err = { "no memory for packets" };
+	int n = pkts ? 0 : -ENOMEM;
+	unsigned turn = 0;
+
+	while (n >= 0 && !st->done) {
+		if (run->stop && *run->stop) {
+			st->out->interrupted = true;
+			break;
+		}
+		/* a file's batch takes microseconds: look at the clock now and then */
+		if (run->ifname || (run->on_tick && ++turn % 256 == 0))
+			now = vns_monotonic_ns();
+		if (run->ifname && run->duration_ns && now - started >= run->duration_ns)
+			break;
+		if (run->on_tick && now - ticked >= every) {
+			tick(st);
+			ticked = now;
+		}
+		n = vns_source_next(st->source, pkts, BATCH, &err);
+		if (n > 0) {
+			int error = feed(st, pkts, (size_t)n, &err);
+
+			n = error ? error : n;
+		}
+	}
+	if (n < 0 && n != VNS_SOURCE_EOF)
+		strcpy(st->out->ended_early, err.text);
+	free(pkts);
+}
+
+/* What each point saw, for results with more than one. */
+static void keep_points(struct state *st)
+{
+	struct vns_rtt_result *out = st->out;
+
+	out->point = calloc(st->n_point ? st->n_point : 1, sizeof(*out->point));
+	for (size_t i = 0; out->point && i < st->n_point; i++) {
+		struct vns_rtt_point *p = &out->point[out->n_point++];
+
+		p->point = st->point[i].number;
+		vns_rtt_get_counts(st->point[i].engine, &p->counts);
+		vns_dist_merge(&p->rtt, vns_rtt_total(st->point[i].engine));
+	}
+}
+
+int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
+		    struct vns_err *err)
+{
+	struct state st = { .run = run, .out = out };
+	const char *sentence;
+	int error;
+
+	*out = (struct vns_rtt_result){ 0 };
+	if (!run->file == !run->ifname)
+		return vns_err_set(err, -EINVAL, "either a file or an interface");
+	error = run->file ? vns_source_open_file(&st.source, run->file, &run->source, err) :
+			    vns_source_open_live(&st.source, run->ifname, &run->source, err);
+	if (error)
+		return error;
+	read_all(&st);
+	for (size_t i = 0; i < st.n_point; i++)
+		vns_rtt_finish(st.point[i].engine);
+	collect(&st);
+	keep_points(&st);
+	sentence = vns_source_sentence(st.source);
+	if (sentence)
+		strncat(out->sentence, sentence, sizeof(out->sentence) - 1);
+	for (size_t i = 0; i < st.n_point; i++) {
+		vns_rtt_free(st.point[i].engine);
+		free(st.point[i].mixed);
+	}
+	vns_source_close(st.source);
+	return 0;
+}
+
+void vns_rtt_result_free(struct vns_rtt_result *r)
+{
+	for (size_t i = 0; i < r->n_point; i++)
+		vns_dist_fini(&r->point[i].rtt);
+	free(r->point);
+	free(r->flow);
+	vns_dist_fini(&r->total);
+	*r = (struct vns_rtt_result){ 0 };
+}
+
+static int by_address(const struct vns_rtt_entry *a, const struct vns_rtt_entry *b)
+{
+	const int8_t da = (int8_t)a->dir, db = (int8_t)b->dir;
+	int c = memcmp(&a->key.addr[da], &b->key.addr[db], sizeof(a->key.addr[0]));
+
+	c = c ? c : memcmp(&a->key.addr[!da], &b->key.addr[!db], sizeof(a->key.addr[0]));
+	c = c ? c : a->key.port[da] - b->key.port[db];
+	c = c ? c : a->key.port[!da] - b->key.port[!db];
+	c = c ? c : a->point - b->point;
+	return c ? c : (a->first_ns > b->first_ns) - (a->first_ns < b->first_ns);
+}
+
+static double order_value(const struct vns_rtt_entry *e, enum vns_rtt_order order)
+{
+	switch (order) {
+	case VNS_RTT_BY_SAMPLES:
+		return (double)e->samples;
+	case VNS_RTT_BY_MIN:
+		return (double)e->min;
+	case VNS_RTT_BY_MEAN:
+		return e->mean;
+	case VNS_RTT_BY_P50:
+		return (double)e->p50;
+	case VNS_RTT_BY_P95:
+		return (double)e->p95;
+	case VNS_RTT_BY_P99:
+		return (double)e->p99;
+	case VNS_RTT_BY_MAX:
+		return (double)e->max;
+	case VNS_RTT_BY_STDDEV:
+		return e->stddev;
+	case VNS_RTT_BY_FIRST:
+		return -(double)e->first_ns;
+	case VNS_RTT_BY_ADDRESS:
+		break;
+	}
+	return 0;
+}
+
+static int compare_entries(const void *pa, const void *pb, void *order)
+{
+	const struct vns_rtt_entry *a = pa, *b = pb;
+	double va = order_value(a, *(enum vns_rtt_order *)order);
+	double vb = order_value(b, *(enum vns_rtt_order *)order);
+
+	return va != vb ? (va < vb) - (va > vb) : by_address(a, b);
+}
+
+void vns_rtt_sort(struct vns_rtt_result *r, enum vns_rtt_order order)
+{
+	if (r->n_flow)
+		qsort_r(r->flow, r->n_flow, sizeof(*r->flow), compare_entries, &order);
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Passive RTT for people and programs: struct vns_rtt_result -> text, JSON, CSV.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include <vnetscope/output.h>
+
+static json_t *integer(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+/* The members of a distribution as vns_json_dist() has them, from stored figures. */
+static json_t *entry_figures(const struct vns_rtt_entry *e)
+{
+	json_t *o = json_object();
+
+	json_object_set_new_nocheck(o, "min", json_integer(e->min));
+	json_object_set_new_nocheck(o, "mean", vns_json_real(e->mean, 3));
+	json_object_set_new_nocheck(o, "p50", json_integer(e->p50));
+	json_object_set_new_nocheck(o, "p95", json_integer(e->p95));
+	json_object_set_new_nocheck(o, "p99", json_integer(e->p99));
+	json_object_set_new_nocheck(o, "max", json_integer(e->max));
+	json_object_set_new_nocheck(o, "stddev", vns_json_real(e->stddev, 3));
+	return o;
+}
+
+static json_t *json_entry(const struct vns_rtt_entry *e, bool points)
+{
+	char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
+	json_t *o = json_object();
+	unsigned d = e->dir;
+
+	vns_addr_format(&e->key.addr[d], src);
+	vns_addr_format(&e->key.addr[!d], dst);
+	json_object_set_new_nocheck(o, "src", json_string_nocheck(src));
+	json_object_set_new_nocheck(o, "sport", json_integer(e->key.port[d]));
+	json_object_set_new_nocheck(o, "dst", json_string_nocheck(dst));
+	json_object_set_new_nocheck(o, "dport", json_integer(e->key.port[!d]));
+	json_object_set_new_nocheck(o, "method", json_string_nocheck("ts"));
+	json_object_set_new_nocheck(o, "samples", integer(e->samples));
+	json_object_set_new_nocheck(o, "rtt_ns", entry_figures(e));
+	json_object_set_new_nocheck(o, "packets", integer(e->packets));
+	json_object_set_new_nocheck(o, "first_ns", json_integer(e->first_ns));
+	json_object_set_new_nocheck(o, "last_ns", json_integer(e->last_ns));
+	json_object_set_new_nocheck(o, "ended", json_boolean(e->ended));
+	if (points)
+		json_object_set_new_nocheck(o, "point", json_integer(e->point));
+	return o;
+}
+
+static json_t *distribution(const struct vns_dist *d)
+{
+	json_t *o = vns_json_dist(d);
+
+	json_object_del(o, "n"); /* stands beside it as "samples" */
+	return o;
+}
+
+static json_t *json_flow_counts(const struct vns_rtt_counts *c)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "opened", integer(c->flows));
+	json_object_set_new(o, "live", integer(c->flows_live));
+	json_object_set_new(o, "closed", integer(c->flows_closed));
+	json_object_set_new(o, "evicted_idle", integer(c->flows_evicted_idle));
+	json_object_set_new(o, "evicted_full", integer(c->flows_evicted_full));
+	json_object_set_new(o, "ports_reused", integer(c->flows_reused));
+	json_object_set_new(o, "one_direction", integer(c->flows_one_direction));
+	return o;
+}
+
+json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
+{
+	json_t *o = json_object(), *points;
+
+	json_object_set_new(o, "method", json_string("ts"));
+	json_object_set_new(o, "samples", integer(r->counts.samples));
+	json_object_set_new(o, "rtt_ns", distribution(&r->total));
+	json_object_set_new(o, "from_ns", json_integer(r->from_ns));
+	json_object_set_new(o, "to_ns", json_integer(r->to_ns));
+	json_object_set_new(o, "flows", json_flow_counts(&r->counts));
+	json_object_set_new(o, "interrupted", json_boolean(r->interrupted));
+	if (r->n_point < 2)
+		return o;
+	points = json_array();
+	for (size_t i = 0; i < r->n_point; i++) {
+		json_t *p = json_object();
+
+		json_object_set_new(p, "point", json_integer(r->point[i].point));
+		json_object_set_new(p, "samples", integer(r->point[i].counts.samples));
+		json_object_set_new(p, "rtt_ns", distribution(&r->point[i].rtt));
+		json_array_append_new(points, p);
+	}
+	json_object_set_new(o, "points", points);
+	return o;
+}
+
+static uint64_t with_timestamp(const struct vns_rtt_counts *c)
+{
+	return c->tsval_stored + c->tsval_repeated + c->tsval_backwards + c->pure_acks;
+}
+
+json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
+{
+	const struct vns_rtt_counts *c = &r->counts;
+	json_t *o = json_object();
+
+	json_object_set_new(o, "read", integer(c->packets + r->other_point));
+	json_object_set_new(o, "other_point", integer(r->other_point));
+	json_object_set_new(o, "not_tcp", integer(c->not_tcp));
+	json_object_set_new(o, "undecodable", integer(c->undecodable));
+	json_object_set_new(o, "no_timestamp", integer(c->no_timestamp));
+	json_object_set_new(o, "with_timestamp", integer(with_timestamp(c)));
+	json_object_set_new(o, "tsval_stored", integer(c->tsval_stored));
+	json_object_set_new(o, "tsval_repeated", integer(c->tsval_repeated));
+	json_object_set_new(o, "tsval_backwards", integer(c->tsval_backwards));
+	json_object_set_new(o, "pure_acks", integer(c->pure_acks));
+	json_object_set_new(o, "tsval_passed", integer(c->tsval_passed));
+	json_object_set_new(o, "outstanding_dropped", integer(c->outstanding_dropped));
+	json_object_set_new(o, "echo_matched", integer(c->echo_matched));
+	json_object_set_new(o, "echo_repeated", integer(c->echo_repeated));
+	json_object_set_new(o, "echo_unknown", integer(c->echo_unknown));
+	json_object_set_new(o, "echo_before_tsval", integer(c->echo_before_tsval));
+	json_object_set_new(o, "filtered", integer(r->source.filtered));
+	json_object_set_new(o, "capture_lost", integer(r->source.dropped));
+	json_object_set_new(o, "bad_records", integer(r->source.bad_records));
+	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
+	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
+	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
+	return o;
+}
+
+int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, json_t *head, FILE *to)
+{
+	struct vns_json_stream s;
+
+	vns_json_set_percentile_error(head);
+	vns_json_stream_begin(&s, to, head);
+	if (flows) {
+		vns_json_stream_array(&s, "flows");
+		for (size_t i = 0; i < r->n_flow && !s.error; i++)
+			vns_json_stream_item(&s, json_entry(&r->flow[i], r->n_point > 1));
+		vns_json_stream_array_end(&s);
+	}
+	vns_json_stream_member(&s, "totals", vns_rtt_json_totals(r));
+	vns_json_stream_member(&s, "accounting", vns_rtt_json_accounting(r));
+	return vns_json_stream_end(&s);
+}
+
+static int flushed(FILE *to)
+{
+	errno = 0;
+	return fflush(to) || ferror(to) ? (errno ? -errno : -EIO) : 0;
+}
+
+int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
+{
+	fputs("src,sport,dst,dport,method,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
+	      "stddev_ns,packets,first_ns,last_ns,ended,point\n", to);
+	for (size_t i = 0; i < r->n_flow; i++) {
+		const struct vns_rtt_entry *e = &r->flow[i];
+		char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
+
+		fprintf(to, "%s,%u,%s,%u,ts,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
+			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u\n",
+			vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
+			vns_addr_format(&e->key.addr[!e->dir], dst),
+			(unsigned)e->key.port[!e->dir], e->samples, e->min, e->mean, e->p50, e->p95,
+			e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
+			(unsigned)e->point);
+	}
+	return flushed(to);
+}
+
+/* "10.0.0.1:80", "[fd00::1]:80". */
+static const char *endpoint(const struct vns_rtt_entry *e, unsigned end, char buf[64])
+{
+	char addr[VNS_ADDR_STRLEN];
+	bool v4 = vns_addr_is_v4(&e->key.addr[end]);
+
+	snprintf(buf, 64, "%s%s%s:%u", v4 ? "" : "[", vns_addr_format(&e->key.addr[end], addr),
+		 v4 ? "" : "]", (unsigned)e->key.port[end]);
+	return buf;
+}
+
+static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
+{
+	static const char *const heads[] = { "from", "to (and back)", "samples", "min", "mean",
+					     "p50", "p95", "p99", "max", "stddev" };
+	size_t n = max && r->n_flow > max ? max : r->n_flow;
+	char a[64], b[VNS_TEXT_LEN];
+	struct vns_table t;
+
+	vns_table_init(&t, "<<>>>>>>>>", heads);
+	for (size_t i = 0; i < n; i++) {
+		const struct vns_rtt_entry *e = &r->flow[i];
+		const double v[] = { (double)e->min, e->mean, (double)e->p50, (double)e->p95,
+				     (double)e->p99, (double)e->max, e->stddev };
+
+		vns_table_cell(&t, "%s", endpoint(e, e->dir, a));
+		vns_table_cell(&t, "%s", endpoint(e, !e->dir, a));
+		vns_table_cell(&t, "%s", vns_text_count(b, e->samples));
+		for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++)
+			vns_table_cell(&t, "%s", vns_text_ns(b, v[k]));
+	}
+	vns_table_print(&t, to);
+	vns_table_fini(&t);
+	if (n < r->n_flow)
+		fprintf(to, "... and %s more\n", vns_text_count(b, r->n_flow - n));
+	fputc('\n', to);
+}
+
+static void total_row(struct vns_table *t, const char *name, uint64_t samples,
+		      const struct vns_dist *d)
+{
+	char b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", name);
+	vns_table_cell(t, "%s", vns_text_count(b, samples));
+	vns_table_dist(t, d);
+	vns_table_cell(t, "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
+}
+
+static void print_totals(const struct vns_rtt_result *r, FILE *to)
+{
+	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
+					     "p95", "p99", "max", "stddev" };
+	struct vns_table t;
+	char name[32];
+
+	vns_table_init(&t, "<>>>>>>>>", heads);
+	for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
+		snprintf(name, sizeof(name), "point %u", (unsigned)r->point[i].point);
+		total_row(&t, name, r->point[i].counts.samples, &r->point[i].rtt);
+	}
+	total_row(&t, r->n_point > 1 ? "all points" : "all flows", r->counts.samples, &r->total);
+	vns_table_print(&t, to);
+	vns_table_fini(&t);
+}
+
+/* ", N what" unless N is 0. */
+static void also(FILE *to, uint64_t n, const char *what)
+{
+	char b[VNS_TEXT_LEN];
+
+	if (n)
+		fprintf(to, ", %s %s", vns_text_count(b, n), what);
+}
+
+static void print_accounting(const struct vns_rtt_result *r, FILE *to)
+{
+	const struct vns_rtt_counts *c = &r->counts;
+	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
+
+	fprintf(to, "\npackets  %s read over %s: ", vns_text_count(b, c->packets + r->other_point),
+		vns_text_ns(t, (double)(r->to_ns - r->from_ns)));
+	fprintf(to, "%s with timestamps", vns_text_count(b, with_timestamp(c)));
+	also(to, c->no_timestamp, "TCP without");
+	also(to, c->not_tcp, "not TCP");
+	also(to, c->undecodable, "cut or malformed");
+	also(to, r->other_point, "of other points");
+	also(to, r->source.bad_records, "bad records skipped");
+	also(to, r->source.dropped, "LOST BY THE CAPTURE");
+	also(to, r->source.backwards, "with time running back");
+	fprintf(to, "\nTSvals   %s remembered: %s echoed", vns_text_count(b, c->tsval_stored),
+		vns_text_count(t, c->echo_matched));
+	also(to, c->tsval_passed, "passed by a later echo (delayed ACKs)");
+	also(to, c->outstanding_dropped, "given up");
+	fprintf(to, "\nflows    %s", vns_text_count(b, c->flows));
+	also(to, c->flows_one_direction, "seen in one direction only");
+	also(to, c->flows_closed, "closed");
+	also(to, c->flows_evicted_idle, "aged out");
+	also(to, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE");
+	also(to, c->flows_reused, "with ports used again");
+	also(to, r->flows_hidden, "directions not listed");
+	fputc('\n', to);
+}
+
+int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_flows, FILE *to)
+{
+	if (flows && r->n_flow)
+		print_flows(r, max_flows, to);
+	print_totals(r, to);
+	print_accounting(r, to);
+	return flushed(to);
+}
