@@ -45,7 +45,7 @@ static void start_with(struct vns_rtt_opts opts)
 static int setup(void **state)
 {
 	(void)state;
-	start_with((struct vns_rtt_opts){ .per_flow = true });
+	start_with((struct vns_rtt_opts){ .per_flow = true, .max_flows = 1 << 16 });
 	return 0;
 }
 
@@ -392,7 +392,7 @@ static void test_idle(void **state)
 	(void)state;
 	teardown(NULL);
 	n_ended = 0;
-	start_with((struct vns_rtt_opts){ .per_flow = true, .idle_ns = 10 * VNS_NSEC_PER_SEC,
+	start_with((struct vns_rtt_opts){ .per_flow = true, .max_flows = 64, .idle_ns = 10 * VNS_NSEC_PER_SEC,
 					  .on_flow_end = on_end });
 	feed(0, 0, ACK, 10, 100, 0);
 	feed(30, 1, ACK, 0, 900, 100);
@@ -412,7 +412,7 @@ static void test_idle_bounds_table(void **state)
 {
 	(void)state;
 	teardown(NULL);
-	start_with((struct vns_rtt_opts){ .idle_ns = VNS_NSEC_PER_SEC });
+	start_with((struct vns_rtt_opts){ .max_flows = 1024, .idle_ns = VNS_NSEC_PER_SEC });
 	for (unsigned i = 0; i < 10000; i++) {
 		struct vns_packet p = tcp(10000 * (int64_t)i, i, 0, ACK, 10, 100, 0);
 
