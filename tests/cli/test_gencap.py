@@ -12,6 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import pcapread  # noqa: E402
+import twin_ref  # noqa: E402
 
 GENCAP = None
 
@@ -21,6 +22,11 @@ def gencap(*args, ok=True):
     if ok and r.returncode:
         raise AssertionError('%s: exit %d: %s' % (args, r.returncode, r.stderr))
     return r
+
+
+def content(path):
+    with open(path, 'rb') as f:
+        return f.read()
 
 
 def strowes(packets):
@@ -116,17 +122,100 @@ class Rtt(unittest.TestCase):
 
     def test_same_seed_same_bytes(self):
         self.make('--seed', '5', '--packets', '2000')
-        first = open(self.cap, 'rb').read(), open(self.csv, 'rb').read()
+        first = content(self.cap), content(self.csv)
         self.make('--seed', '5', '--packets', '2000')
-        self.assertEqual(first, (open(self.cap, 'rb').read(), open(self.csv, 'rb').read()))
+        self.assertEqual(first, (content(self.cap), content(self.csv)))
         self.make('--seed', '6', '--packets', '2000')
-        self.assertNotEqual(first[0], open(self.cap, 'rb').read())
+        self.assertNotEqual(first[0], content(self.cap))
 
     def test_snap_cuts_frames(self):
         whole = self.make('--packets', '2000')
         cut = self.make('--packets', '2000', '--snap', '60')
         self.assertEqual([p.data[:60] for p in whole], [p.data for p in cut])
         self.assertEqual([p.wire_len for p in whole], [p.wire_len for p in cut])
+
+
+def twin_truth(path):
+    """[rows of A, rows of B], {(dir, proto, t_a, t_b): row of the first byte's sample}."""
+    rows, samples = ([], []), {}
+    with open(path) as f:
+        for line in f:
+            c = line.rstrip('\n').split(',')
+            if c[0] != 'P':
+                continue
+            rows['AB'.index(c[1])].append(c)
+            if c[9]:
+                proto = {'6': 'tcp', '17': 'udp'}.get(c[5], 'icmp')
+                samples[c[4], proto, int(c[9]), int(c[10])] = c
+    return rows, samples
+
+
+class Twin(unittest.TestCase):
+    GUEST = {'100.0.0.11', 'fd00:0:0:8::b'}
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.a, self.b, self.csv = (os.path.join(tmp.name, n) for n in ('a', 'b', 'truth'))
+
+    def make(self, *args):
+        gencap('twin', '--host', self.a, '--guest', self.b, '--truth', self.csv,
+               '--packets', '2500', '--duration', '3', '--flows', '25', *args)
+        return pcapread.read(self.a), pcapread.read(self.b)
+
+    def agree(self, args, offset=0):
+        a, b = self.make('--offset-ns', str(offset), *args)
+        for p in a + b:
+            self.assertNotEqual(p.kind, 'bad')
+            if p.kind != 'not_ip':
+                self.assertTrue(pcapread.checksums_right(p), (args, p.index))
+        class_a, class_b, found = twin_ref.match(a, b, self.GUEST, offset)
+        rows, known = twin_truth(self.csv)
+        for point, classes in enumerate((class_a, class_b)):
+            self.assertEqual(len(classes), len(rows[point]))
+            for got, row in zip(classes, rows[point]):
+                self.assertIn(got, [row[7]] + row[8].split('|'), (args, row))
+        self.assertGreater(len(found), 800)
+        self.assertFalse(found - set(known), args)
+        sure = {k for k, row in known.items() if row[8] == '-'}
+        self.assertFalse(sure - found, args)
+        for key, row in known.items():
+            sign = 1 if row[4] == 'h2g' else -1
+            if '--drift-ppm' not in args:
+                self.assertEqual(sign * (key[3] - key[2] - offset), int(row[11]))
+            self.assertGreaterEqual(int(row[11]), 15000)
+        return rows
+
+    def test_quiet_path_matches_everything(self):
+        rows = self.agree(['--loss', '0', '--retrans', '0', '--foreign', '0'])
+        self.assertEqual({r[7] for r in rows[0] + rows[1]}, {'matched'})
+
+    def test_loss_and_clock(self):
+        self.agree(['--loss', '2'])
+        self.agree(['--loss', '2'], offset=-3600 * 10**9)
+        self.agree(['--loss', '2', '--drift-ppm', '50'], offset=12345)
+
+    def test_duplicates_and_order(self):
+        self.agree(['--loss', '1', '--dup', '2'])
+        self.agree(['--reorder', '5'])
+
+    def test_segmentation(self):
+        for kind in ('same', 'split', 'gro', 'regroup'):
+            self.agree(['--offload', kind, '--seed', '9', '--retrans', '10'])
+
+    def test_no_identification(self):
+        self.agree(['--id-zero', '--loss', '2', '--retrans', '10', '--identical', '50'])
+
+    def test_cut_ends(self):
+        rows = self.agree(['--cut', '0.5', '--vlan', '50', '--pcapng'])
+        self.assertGreater(sum(r[7] == 'outside_window' for r in rows[0]), 300)
+
+    def test_superframes_and_strangers_are_there(self):
+        a, b = self.make('--vlan', '50')
+        self.assertTrue(any(p.wire_len > 9000 for p in a) and any(p.wire_len > 9000 for p in b))
+        self.assertTrue(any(p.vlan for p in a))
+        self.assertFalse(any(p.vlan for p in b))
+        self.assertTrue(any(p.kind == 'not_ip' for p in a))
 
 
 class Errors(unittest.TestCase):
@@ -143,6 +232,15 @@ class Errors(unittest.TestCase):
         self.one_sentence(gencap('--out', '/dev/null', '--loss', '99', ok=False), 2, '--loss')
         self.one_sentence(gencap('--out', '/dev/null', '--flows', '1x', ok=False), 2, '1x')
         self.one_sentence(gencap('--out', '/dev/null', '--rtt-left', '9:1', ok=False), 2, '9:1')
+
+    def test_twin_usage(self):
+        self.one_sentence(gencap('twin', '--host', 'x', ok=False), 2, '--guest')
+        pair = ('twin', '--host', '/dev/null', '--guest', '/dev/null')
+        self.one_sentence(gencap(*pair, '--offload', 'x', ok=False), 2, '--offload')
+        self.one_sentence(gencap(*pair, '--cut', '5', ok=False), 2, '--cut')
+        self.one_sentence(gencap(*pair, '--out', 'x', ok=False), 2, '--out')
+        self.one_sentence(gencap('twin', '--host', '/dev/full', '--guest', '/dev/null',
+                                 ok=False), 3, '/dev/full')
 
     def test_help_names_every_option(self):
         text = gencap('--help').stdout

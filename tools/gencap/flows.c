@@ -3,7 +3,6 @@
  * rtt mode: --flows, --packets, --duration -> flows that start, talk and end, played through the
  * event queue until nothing is left or the packets are written. Memory follows the flows alive.
  */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,21 +19,13 @@ double gc_log_uniform(struct gc_rng *r, double lo, double hi)
 	return lo >= hi ? lo : lo * exp(gc_unit(r) * log(hi / lo));
 }
 
-static void *grow(void *p, size_t n, size_t size)
-{
-	p = reallocarray(p, n, size);
-	if (!p)
-		gc_die(GC_EXIT_ENV, "no memory for %zu flows", n);
-	return p;
-}
-
 static uint32_t take_slot(struct sim *s)
 {
 	if (!s->n_free) {
 		uint32_t to = s->flow_size ? s->flow_size * 2 : 1024;
 
-		s->flow = grow(s->flow, to, sizeof(*s->flow));
-		s->free_flow = grow(s->free_flow, to, sizeof(*s->free_flow));
+		s->flow = gc_grow(s->flow, to, sizeof(*s->flow));
+		s->free_flow = gc_grow(s->free_flow, to, sizeof(*s->free_flow));
 		for (uint32_t i = to; i-- > s->flow_size;)
 			s->free_flow[s->n_free++] = i;
 		s->flow_size = to;

@@ -165,6 +165,21 @@ void gc_csv_text(struct gc_out *o, const char *text);
 void gc_csv_i64(struct gc_out *o, int64_t v, char end);
 void gc_csv_addr(struct gc_out *o, const struct gc_path *p, int who);
 
+/* ---- heap of ids by time; ties by order ---- */
+struct gc_heap_entry {
+	int64_t t;
+	uint32_t order, id;
+};
+struct gc_heap {
+	struct gc_heap_entry *entry;
+	size_t n, size;
+};
+void gc_heap_push(struct gc_heap *h, int64_t t, uint32_t order, uint32_t id);
+uint32_t gc_heap_pop(struct gc_heap *h); /* of a heap that is not empty */
+
+/* reallocarray() that ends the program when there is no memory. */
+void *gc_grow(void *p, size_t n, size_t size);
+
 /* ---- event queue: a timing wheel, with a heap for the slot being played ---- */
 struct gc_event {
 	int64_t t;

@@ -15,12 +15,6 @@
 #define SLOTS (1U << 16)
 #define NONE  UINT32_MAX
 
-/* Key by value: comparing must not touch the events. */
-struct entry {
-	int64_t t;
-	uint32_t order, id;
-};
-
 struct gc_wheel {
 	struct gc_event *pool;
 	uint32_t pool_size, free_list, order;
@@ -28,23 +22,14 @@ struct gc_wheel {
 	int64_t width;
 	int64_t now_slot;   /* absolute number of the slot being played */
 	uint64_t in_slots, in_far;
-	struct entry *heap;
-	size_t heap_n, heap_size;
+	struct gc_heap heap;   /* the slot being played */
 	const char *flows;  /* array that events point into: fetched ahead of their turn */
 	size_t flow_size;
 };
 
-static void *grow(void *p, size_t bytes)
-{
-	p = realloc(p, bytes);
-	if (!p)
-		gc_die(GC_EXIT_ENV, "no memory for %zu bytes of events", bytes);
-	return p;
-}
-
 struct gc_wheel *gc_wheel_new(int64_t slot_ns)
 {
-	struct gc_wheel *w = grow(NULL, sizeof(*w));
+	struct gc_wheel *w = gc_grow(NULL, 1, sizeof(*w));
 
 	memset(w, 0, sizeof(*w));
 	memset(w->slot, 0xff, sizeof(w->slot));
@@ -56,7 +41,7 @@ struct gc_wheel *gc_wheel_new(int64_t slot_ns)
 void gc_wheel_free(struct gc_wheel *w)
 {
 	free(w->pool);
-	free(w->heap);
+	free(w->heap.entry);
 	free(w);
 }
 
@@ -64,7 +49,7 @@ static void add_to_pool(struct gc_wheel *w)
 {
 	uint32_t from = w->pool_size, to = from ? from * 2 : 4096;
 
-	w->pool = grow(w->pool, (size_t)to * sizeof(*w->pool));
+	w->pool = gc_grow(w->pool, to, sizeof(*w->pool));
 	for (uint32_t i = to; i-- > from;) {
 		w->pool[i].next = w->free_list;
 		w->free_list = i;
@@ -95,43 +80,6 @@ void gc_wheel_release(struct gc_wheel *w, uint32_t id)
 	w->free_list = id;
 }
 
-static bool earlier(const struct entry *x, const struct entry *y)
-{
-	return x->t != y->t ? x->t < y->t : (int32_t)(x->order - y->order) < 0;
-}
-
-static void heap_push(struct gc_wheel *w, uint32_t id)
-{
-	struct entry new = { w->pool[id].t, w->pool[id].order, id };
-	size_t i = w->heap_n++;
-
-	if (w->heap_n > w->heap_size) {
-		w->heap_size = w->heap_size ? w->heap_size * 2 : 256;
-		w->heap = grow(w->heap, w->heap_size * sizeof(*w->heap));
-	}
-	for (; i && earlier(&new, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-		w->heap[i] = w->heap[(i - 1) / 2];
-	w->heap[i] = new;
-}
-
-static uint32_t heap_pop(struct gc_wheel *w)
-{
-	uint32_t top = w->heap[0].id;
-	struct entry last = w->heap[--w->heap_n];
-	size_t i = 0;
-
-	for (size_t k = 1; k < w->heap_n; k = 2 * i + 1) {
-		if (k + 1 < w->heap_n && earlier(&w->heap[k + 1], &w->heap[k]))
-			k++;
-		if (!earlier(&w->heap[k], &last))
-			break;
-		w->heap[i] = w->heap[k];
-		i = k;
-	}
-	w->heap[i] = last;
-	return top;
-}
-
 void gc_wheel_fetch_ahead(struct gc_wheel *w, const void *flows, size_t size)
 {
 	w->flows = flows;
@@ -152,7 +100,7 @@ static void place(struct gc_wheel *w, uint32_t id)
 	int64_t s = e->t / w->width;
 
 	if (s <= w->now_slot) {
-		heap_push(w, id);
+		gc_heap_push(&w->heap, w->pool[id].t, w->pool[id].order, id);
 	} else if (s < w->now_slot + SLOTS) {
 		e->next = w->slot[s % SLOTS];
 		w->slot[s % SLOTS] = id;
@@ -186,7 +134,7 @@ static void replace_far(struct gc_wheel *w)
 
 uint32_t gc_wheel_pop(struct gc_wheel *w)
 {
-	while (!w->heap_n) {
+	while (!w->heap.n) {
 		uint32_t id;
 
 		if (!w->in_slots && !w->in_far)
@@ -198,11 +146,11 @@ uint32_t gc_wheel_pop(struct gc_wheel *w)
 		while (id != NONE) {
 			uint32_t next = w->pool[id].next;
 
-			heap_push(w, id);
+			gc_heap_push(&w->heap, w->pool[id].t, w->pool[id].order, id);
 			fetch(w, w->pool[id].flow);
 			w->in_slots--;
 			id = next;
 		}
 	}
-	return heap_pop(w);
+	return gc_heap_pop(&w->heap);
 }
