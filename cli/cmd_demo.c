@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * vnetscope demo: run the demonstration, print its table and reading, write the same as
+ * JSON and as one HTML file.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/output.h>
+
+#include "cli/commands.h"
+#include "cli/live.h"
+#include "experiment/demo.h"
+#include "report/report.h"
+
+struct demo_config {
+	int64_t duration_ns;
+	uint64_t exchanges;
+	const char *html, *json, *backend, *accel, *kernel, *modules, *agent, *name;
+	bool keep;
+};
+
+static const struct cli_option options[] = {
+	{ 't', "duration", CLI_DURATION, offsetof(struct demo_config, duration_ns), "TIME",
+	  "how long traffic is measured (default 15s)", .min = 1, .max = 3600 },
+	{ 0, "exchanges", CLI_U64, offsetof(struct demo_config, exchanges), "N",
+	  "clock exchanges per VM beforehand (default 100)", .min = 2, .max = 100000 },
+	{ 0, "html", CLI_STRING, offsetof(struct demo_config, html), "FILE",
+	  "report to write (default vnetscope-demo.html)" },
+	{ 0, "json", CLI_STRING, offsetof(struct demo_config, json), "FILE",
+	  "results to write (default vnetscope-demo.json)" },
+	{ 0, "backend", CLI_CHOICE, offsetof(struct demo_config, backend), "KIND",
+	  "real guests or namespaces", .choices = "qemu|netns" },
+	{ 0, "accel", CLI_CHOICE, offsetof(struct demo_config, accel), "KIND", "accelerator of the guests",
+	  .choices = "auto|kvm|tcg" },
+	{ 0, "kernel", CLI_STRING, offsetof(struct demo_config, kernel), "FILE",
+	  "guest kernel (default: Debian's cloud kernel, fetched once)" },
+	{ 0, "modules", CLI_STRING, offsetof(struct demo_config, modules), "DIR",
+	  "its modules (/lib/modules/VERSION)" },
+	{ 0, "agent", CLI_STRING, offsetof(struct demo_config, agent), "FILE",
+	  "vnetscope-agent to use" },
+	{ 0, "name", CLI_STRING, offsetof(struct demo_config, name), "LAB",
+	  "name of the lab it makes (default demo)" },
+	{ 0, "keep", CLI_FLAG, offsetof(struct demo_config, keep), NULL,
+	  "leave the lab running afterwards" },
+	CLI_END,
+};
+
+static void print_line(void *ctx, const char *sentence)
+{
+	fprintf(ctx, "  - %s\n", sentence);
+}
+
+static void command_line(char *to, size_t size)
+{
+	size_t have = 0;
+
+	to[0] = '\0';
+	for (int i = 0; i < cli_argc && have < size; i++) {
+		const char *word = i ? cli_argv[i] : "vnetscope";
+
+		have += (size_t)snprintf(to + have, size - have, "%s%s", i ? " " : "", word);
+	}
+}
+
+/* Open @path for writing by @write; every byte must have reached the file. */
+static int write_file(const struct cli_command *self, const char *path,
+		      int (*write)(FILE *to, const void *what), const void *what)
+{
+	FILE *f = fopen(path, "w");
+	int code;
+
+	if (!f)
+		return cli_fail(self, VNS_EXIT_SETUP, "cannot write %s: %s", path, strerror(errno));
+	code = write(f, what);
+	if (ferror(f) && !code)
+		code = -EIO;
+	if (fclose(f) && !code)
+		code = -errno;
+	if (code)
+		return cli_fail(self, VNS_EXIT_SETUP, "%s is incomplete: %s", path, strerror(-code));
+	return VNS_EXIT_OK;
+}
+
+static int write_html(FILE *to, const void *what)
+{
+	errno = 0;
+	vns_report_html(what, to);
+	return fflush(to) ? -errno : 0;
+}
+
+static json_t *demo_json(const struct vns_demo_result *r)
+{
+	json_t *doc = vns_json_head("vnetscope.demo/1", cli_argc, cli_argv);
+	json_t *drift = json_array(), *roles = json_object();
+
+	json_object_set_new(doc, "host", json_string(r->host));
+	json_object_set_new(doc, "lab", json_string(r->lab));
+	json_object_set_new(doc, "tcg", json_boolean(r->tcg));
+	for (int i = 0; i < VNS_DEMO_VMS; i++) {
+		json_object_set_new(roles, r->name[i], json_string(r->role[i]));
+		if (r->drift[i].clock)
+			json_array_append_new(drift, vns_drift_json(&r->drift[i]));
+	}
+	json_object_set_new(doc, "workloads", roles);
+	json_object_set_new(doc, "drift", drift);
+	json_object_set_new(doc, "vo", vns_vo_json(&r->vo));
+	return doc;
+}
+
+static int write_json(FILE *to, const void *what)
+{
+	return vns_json_print(what, to);
+}
+
+static void as_report(const struct vns_demo_result *r, const char *command,
+		      struct vns_report_vm vm[VNS_DEMO_VMS], struct vns_report *out)
+{
+	for (int i = 0; i < VNS_DEMO_VMS; i++)
+		vm[i] = (struct vns_report_vm){ r->name[i], r->role[i],
+						r->drift[i].clock ? &r->drift[i] : NULL,
+						(size_t)i < r->vo.n_target ? &r->vo.target[i] : NULL };
+	*out = (struct vns_report){
+		.title = "vnetscope demo: what virtualisation adds to three VMs",
+		.host = r->host,
+		.lab = r->lab,
+		.command = command,
+		.at_ns = r->at_ns,
+		.duration_ns = r->vo.to_ns - r->vo.from_ns,
+		.tcg = r->tcg,
+		.vm = vm,
+		.n_vm = VNS_DEMO_VMS,
+	};
+}
+
+static int render(const struct cli_command *self, const struct demo_config *c,
+		  const struct vns_demo_result *r)
+{
+	struct vns_report_vm vm[VNS_DEMO_VMS];
+	struct vns_report report;
+	char command[512];
+	json_t *doc = demo_json(r);
+	int html, json;
+
+	command_line(command, sizeof(command));
+	as_report(r, command, vm, &report);
+	printf("%s\n%s\n", r->host, r->lab);
+	vns_report_table(&report, stdout);
+	printf("\nReading\n");
+	vns_report_reading(&report, print_line, stdout);
+	if (r->load_note[0])
+		printf("  - %s\n", r->load_note);
+	html = write_file(self, c->html, write_html, &report);
+	json = write_file(self, c->json, write_json, doc);
+	json_decref(doc);
+	if (!html && !json)
+		printf("\nReport: %s   Results: %s\n", c->html, c->json);
+	if (fflush(stdout))
+		return cli_fail(self, VNS_EXIT_SETUP, "standard output: %s", strerror(errno));
+	return html ? html : json;
+}
+
+/* The options as the experiment takes them. */
+static struct vns_demo_opts demo_opts(const struct demo_config *c)
+{
+	return (struct vns_demo_opts){
+		.lab_name = c->name,
+		.backend = strcmp(c->backend, "netns") ? VNS_LAB_QEMU : VNS_LAB_NETNS,
+		.accel = !strcmp(c->accel, "kvm") ? VNS_LAB_ACCEL_KVM :
+			 !strcmp(c->accel, "tcg") ? VNS_LAB_ACCEL_TCG :
+						    VNS_LAB_ACCEL_AUTO,
+		.kernel = c->kernel,
+		.modules = c->modules,
+		.agent_path = c->agent,
+		.duration_ns = c->duration_ns,
+		.exchanges = c->exchanges,
+		.keep_lab = c->keep,
+		.stop = &cli_interrupted,
+		.say = cli_say,
+		.live = cli_live_vo,
+	};
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+	struct demo_config c = { .duration_ns = 15 * VNS_NSEC_PER_SEC, .exchanges = 100,
+				 .html = "vnetscope-demo.html", .json = "vnetscope-demo.json",
+				 .backend = "qemu", .accel = "auto", .name = "demo" };
+	struct vns_demo_opts opts;
+	struct vns_demo_result r;
+	struct vns_err err = { "" };
+	char *rest[1];
+	size_t n_rest;
+	int code = cli_parse(self, argc, argv, &c, rest, 1, &n_rest);
+
+	if (code)
+		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
+	if (n_rest)
+		return cli_fail(self, VNS_EXIT_USAGE, "unexpected argument '%s'", rest[0]);
+	cli_catch_interrupts();
+	opts = demo_opts(&c);
+	code = vns_demo_run(&opts, &r, &err);
+	if (code)
+		return cli_fail(self, code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s", err.text);
+	code = render(self, &c, &r);
+	vns_demo_result_free(&r);
+	return code;
+}
+
+const struct cli_command cmd_demo = {
+	.name = "demo",
+	.args = "",
+	.summary = "boot three guests, measure clocks, latency and RTT, write a report",
+	.detail = "Boots a test VM, a hashing VM and a streaming VM in namespaces of their own, sends\n"
+		  "traffic, measures, prints one table with its reading and removes everything.",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Progress of live measurements -> stderr.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include <vnetscope/output.h>
+
+#include "cli/live.h"
+
+static size_t lines_up; /* lines of the last report still on the screen */
+
+static void print_direction(const char *label, const struct vns_dist *d)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (d->n)
+		fprintf(stderr, "  %s p50 %9s p99 %9s", label,
+			vns_text_ns(a, (double)vns_dist_quantile(d, 0.5)),
+			vns_text_ns(b, (double)vns_dist_quantile(d, 0.99)));
+	else
+		fprintf(stderr, "  %s %27s", label, "no packets");
+}
+
+void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
+{
+	(void)ctx;
+	if (!isatty(STDERR_FILENO))
+		return;
+	if (lines_up)
+		fprintf(stderr, "\033[%zuA\033[J", lines_up);
+	fprintf(stderr, "%.0f of %.0f s\n", (double)p->elapsed_ns / 1e9, (double)p->duration_ns / 1e9);
+	for (size_t i = 0; i < p->n_target; i++) {
+		const struct vns_vo_live_target *t = &p->target[i];
+		char count[VNS_TEXT_LEN], bound[VNS_TEXT_LEN];
+
+		fprintf(stderr, "  %-12s %10s matched", t->name, vns_text_count(count, t->matched));
+		print_direction("to VM", &t->recent[VNS_HOST_TO_GUEST]);
+		print_direction("from VM", &t->recent[VNS_GUEST_TO_HOST]);
+		fprintf(stderr, "  clock +-%s%s\n", vns_text_ns(bound, t->bound_ns),
+			t->ended ? "  ENDED" : "");
+	}
+	lines_up = p->n_target + 1;
+}
+
+void cli_say(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	lines_up = 0;
+	fprintf(stderr, "%s\n", sentence);
+}
