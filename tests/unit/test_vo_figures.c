@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * vo_figures: raw samples with known latencies under a known clock -> figures that show
+ * those latencies; signs, intervals, steps, the clock-free sum.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "measure/vo_figures.h"
+
+#define T0 INT64_C(1700000000000000000)
+
+/* A truth the samples are made by: the guest is ahead by offset + ppm * elapsed. */
+struct truth {
+	int64_t offset_ns;
+	double ppm;
+};
+
+static int64_t guest_time(const struct truth *tr, int64_t host_ns)
+{
+	return host_ns + tr->offset_ns + llround((double)(host_ns - T0) * tr->ppm * 1e-6);
+}
+
+/* A packet that leaves upstream at @sent (host clock) and takes @latency. */
+static void packet(struct vns_vo_samples *s, const struct truth *tr, int direction, int64_t sent,
+		   int64_t latency, int64_t last_extra, uint64_t flow)
+{
+	int64_t host = direction == VNS_HOST_TO_GUEST ? sent : sent + latency;
+	int64_t guest = guest_time(tr, direction == VNS_HOST_TO_GUEST ? sent + latency : sent);
+	int64_t host_last = host + (direction == VNS_GUEST_TO_HOST ? last_extra : 0);
+	int64_t guest_last = guest + (direction == VNS_HOST_TO_GUEST ? last_extra : 0);
+	const struct vns_twin_sample x = {
+		.host_ns = host, .first_raw_ns = guest - host, .last_host_ns = host_last,
+		.last_raw_ns = guest_last - host_last, .flow_hash = flow, .proto = VNS_PROTO_TCP,
+		.direction = (uint8_t)direction, .has_last = true,
+	};
+
+	vns_vo_samples_add(s, &x);
+}
+
+/* A relation from exchanges with 1 us of delay either way. */
+static struct vns_clock *related(const struct truth *tr, int64_t span_ns)
+{
+	struct vns_clock *c = NULL;
+
+	assert_int_equal(vns_clock_new(&c, VNS_CLOCK_SHM), 0);
+	for (int64_t t = T0; t <= T0 + span_ns; t += 10 * VNS_NSEC_PER_MSEC) {
+		const struct vns_exchange x = { t, guest_time(tr, t + 1000), guest_time(tr, t + 1100),
+						t + 2100 };
+
+		assert_true(vns_clock_add(c, &x) >= 0);
+	}
+	assert_int_equal(vns_clock_solve(c), 0);
+	return c;
+}
+
+struct made {
+	struct vns_vo_samples samples;
+	struct vns_clock *clock;
+	struct vns_vo_target t;
+};
+
+static void make(struct made *m, const struct truth *tr, int64_t in_ns, int64_t out_ns)
+{
+	memset(m, 0, sizeof(*m));
+	m->clock = related(tr, 2 * VNS_NSEC_PER_SEC);
+	for (int i = 0; i < 200; i++) {
+		int64_t t = T0 + i * 9 * VNS_NSEC_PER_MSEC;
+
+		packet(&m->samples, tr, VNS_HOST_TO_GUEST, t, in_ns, 700, 42);
+		packet(&m->samples, tr, VNS_GUEST_TO_HOST, t + 300000, out_ns, 900, 42);
+	}
+	assert_int_equal(vns_vo_figures(&m->samples, m->clock, m->t.fig, m->t.sum), 0);
+}
+
+static void drop(struct made *m)
+{
+	vns_vo_target_fini(&m->t);
+	vns_vo_samples_free(&m->samples);
+	vns_clock_free(m->clock);
+}
+
+static void check_truth(const struct vns_vo_figure *f, int64_t truth, int64_t last)
+{
+	assert_int_equal(f->first.n, 200);
+	assert_true((double)f->first.min - f->err_minus_ns <= (double)truth);
+	assert_true((double)f->first.max + f->err_plus_ns >= (double)truth);
+	assert_true(fabs(f->first.mean - (double)truth) <= 50);
+	assert_true(f->err_minus_ns + f->err_plus_ns <= 2200);
+	assert_true(f->mean_err_minus_ns <= f->err_minus_ns + 1e-6);
+	assert_true(fabs(f->last.mean - (double)last) <= 50);
+}
+
+static void signs_and_drift(void **state)
+{
+	static const struct truth truths[] = {
+		{ 0, 0 }, { 5000000, 0 }, { -7200 * VNS_NSEC_PER_SEC, 100 }, { 123456789, -200 },
+	};
+	struct made m;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(truths) / sizeof(truths[0]); i++) {
+		make(&m, &truths[i], 80000, 25000);
+		check_truth(&m.t.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP], 80000, 80700);
+		check_truth(&m.t.fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP], 25000, 25900);
+		drop(&m);
+	}
+}
+
+static void sum_needs_no_clock(void **state)
+{
+	const struct truth tr = { 5000000, 150 };
+	struct vns_clock *wrong = NULL;
+	struct vns_vo_target t = { 0 };
+	struct made m;
+
+	(void)state;
+	make(&m, &tr, 80000, 25000);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].paired.n, 200);
+	/* 300 us between the halves at 150 ppm are 45 ns */
+	assert_true(fabs(m.t.sum[VNS_PROTO_TCP].paired.mean - 105000) <= 60);
+	assert_true(m.t.sum[VNS_PROTO_TCP].agrees);
+
+	/* a clock that is a millisecond off moves the directions, not the sum */
+	assert_int_equal(vns_clock_new(&wrong, VNS_CLOCK_GIVEN), 0);
+	assert_int_equal(vns_clock_set_fixed(wrong, T0, 6000000, 150, 0), 0);
+	assert_int_equal(vns_clock_solve(wrong), 0);
+	assert_int_equal(vns_vo_figures(&m.samples, wrong, t.fig, t.sum), 0);
+	assert_true(t.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.max < 0);
+	assert_true(fabs(t.sum[VNS_PROTO_TCP].from_directions_ns - 105000) <= 60);
+	assert_true(t.sum[VNS_PROTO_TCP].agrees);
+	vns_vo_target_fini(&t);
+	vns_clock_free(wrong);
+	drop(&m);
+}
+
+static void disagreement_is_seen(void **state)
+{
+	/* The relation claims a rate far beyond the model: the sum must not add up. */
+	struct vns_clock *mad = NULL;
+	const struct truth tr = { 0, 0 };
+	struct vns_vo_target t = { 0 };
+	struct made m;
+
+	(void)state;
+	make(&m, &tr, 80000, 25000);
+	assert_int_equal(vns_clock_new(&mad, VNS_CLOCK_GIVEN), 0);
+	assert_int_equal(vns_clock_set_fixed(mad, T0, 0, 50000, 0), 0);
+	assert_int_equal(vns_clock_solve(mad), 0);
+	assert_int_equal(vns_vo_figures(&m.samples, mad, t.fig, t.sum), 0);
+	assert_false(t.sum[VNS_PROTO_TCP].agrees);
+	vns_vo_target_fini(&t);
+	vns_clock_free(mad);
+	drop(&m);
+}
+
+static void unsorted_samples_are_sorted(void **state)
+{
+	const struct truth tr = { 0, 0 };
+	struct vns_vo_samples s = { 0 };
+	struct vns_vo_target t = { 0 };
+	struct vns_clock *same = NULL;
+
+	(void)state;
+	packet(&s, &tr, VNS_GUEST_TO_HOST, T0 + 500000, 20000, 0, 7);
+	packet(&s, &tr, VNS_HOST_TO_GUEST, T0, 30000, 0, 7);
+	assert_true(s.unsorted);
+	assert_int_equal(vns_clock_new(&same, VNS_CLOCK_SAME), 0);
+	assert_int_equal(vns_clock_set_fixed(same, T0, 0, 0, 0), 0);
+	assert_int_equal(vns_clock_solve(same), 0);
+	assert_int_equal(vns_vo_figures(&s, same, t.fig, t.sum), 0);
+	assert_int_equal(t.sum[VNS_PROTO_TCP].paired.n, 1);
+	assert_int_equal(t.sum[VNS_PROTO_TCP].paired.min, 50000);
+	assert_true(t.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].err_plus_ns == 0);
+	vns_vo_target_fini(&t);
+	vns_vo_samples_free(&s);
+	vns_clock_free(same);
+}
+
+static void far_last_byte_is_counted(void **state)
+{
+	struct vns_vo_samples s = { 0 };
+	const struct vns_twin_sample x = { .host_ns = T0, .last_host_ns = T0 + 3 * VNS_NSEC_PER_SEC,
+					   .has_last = true, .proto = VNS_PROTO_TCP };
+
+	(void)state;
+	vns_vo_samples_add(&s, &x);
+	assert_int_equal(s.last_lost, 1);
+	assert_false(s.at[0].has_last);
+	vns_vo_samples_free(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(signs_and_drift),
+		cmocka_unit_test(sum_needs_no_clock),
+		cmocka_unit_test(disagreement_is_seen),
+		cmocka_unit_test(unsorted_samples_are_sorted),
+		cmocka_unit_test(far_last_byte_is_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
