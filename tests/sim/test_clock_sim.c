@@ -244,7 +244,7 @@ static bool all_hold(const struct vns_clock *c, const struct truth *w)
 /* Runs of any shape; steps, where there are any, too large to hide. */
 static int check_bound(uint64_t seed, long only)
 {
-	int bad = 0, stepped = 0;
+	int bad = 0, stepped = 0, needless = 0;
 	uint64_t exchanges = 0;
 
 	for (long run = 0; run < BOUND_RUNS; run++) {
@@ -269,6 +269,7 @@ static int check_bound(uint64_t seed, long only)
 		stepped += steps > 0;
 		c = solve();
 		vns_clock_pieces(c, &pieces);
+		needless += steps == 0 && pieces > 1;
 		if (!all_hold(c, &w) || (steps > 0 && pieces < 2)) {
 			printf("# run %ld (seed %" PRIu64 "): truth outside the bound, %s; %zu exchanges, "
 			       "%zu steps, %zu pieces found\n", run, seed, where, n_x, steps, pieces);
@@ -277,7 +278,8 @@ static int check_bound(uint64_t seed, long only)
 		vns_clock_free(c);
 	}
 	printf("# bound: %d of %d runs hold the truth at every instant (%d with steps, %" PRIu64
-	       " exchanges)\n", BOUND_RUNS - bad, BOUND_RUNS, stepped, exchanges);
+	       " exchanges); cut without need: %d\n", BOUND_RUNS - bad, BOUND_RUNS, stepped, exchanges,
+	       needless);
 	return bad;
 }
 
@@ -460,7 +462,7 @@ static int check_coverage(uint64_t seed)
 			       "the bound's width\n", kind_name[kind], sizes[s], 100 * v, ratio);
 			sum += v;
 			cells++;
-			bad += v < 0.90;
+			bad += v < 0.86; /* 200 runs: four standard errors below 93 % */
 		}
 	}
 	printf("# 95 %% interval over all symmetric cases: %.1f %%\n", 100 * sum / cells);

@@ -349,8 +349,12 @@ int vns_clock_solve(struct vns_clock *c)
 	c->unsorted = false;
 	clock_drop_segs(c);
 	ret = clock_split_find(c->con, c->n_con, &sp);
-	if (ret)
+	if (ret == 0)
+		ret = clock_split_refine(c, &sp);
+	if (ret) {
+		clock_split_fini(&sp);
 		return ret;
+	}
 	c->seg = calloc(sp.n, sizeof(*c->seg));
 	start = calloc(sp.n + 1, sizeof(*start));
 	ret = c->seg && start ? solve_pieces(c, &sp, &fit, start) : -ENOMEM;

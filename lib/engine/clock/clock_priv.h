@@ -92,6 +92,20 @@ struct clock_split {
 int clock_split_find(const struct clock_con *con, size_t n, struct clock_split *out);
 void clock_split_fini(struct clock_split *s);
 
+/* Pieces are cut further where the estimates show a change that no bound shows (change.c). */
+int clock_split_refine(const struct vns_clock *c, struct clock_split *s);
+
+/* A low-delay exchange: @x, @y midpoint, @excess delay above the floor, @w weight, @r residual. */
+struct clock_obs {
+	double x, y, excess, w, r;
+	size_t sample, con; /* indices; @con of its lower point */
+};
+/* The low-delay exchanges whose points are all in [first, last), weighted. @out: free(). */
+int clock_observe(const struct vns_clock *c, size_t first, size_t last, struct clock_obs **out,
+		  size_t *n);
+/* How much residuals that go together enlarge a variance; at least 1. */
+double clock_autocorrelation(const struct clock_obs *o, size_t n);
+
 /*
  * Best line through the low-delay exchanges of [first, last) and its 95 % interval into @seg,
  * whose chains are set (estimate.c). Marks the samples' used. Return: 0 or -ENOMEM.

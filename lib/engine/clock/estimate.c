@@ -22,11 +22,6 @@
 #define KEEP_AT_LEAST    8   /* ... unless fewer would remain */
 #define HALF_TICK_NS     0.5 /* delays are not known better than this */
 
-struct obs {
-	double x, y, excess, w, r;
-	size_t sample;
-};
-
 static int by_value(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -54,7 +49,7 @@ static double student_975(double df)
 }
 
 /* Exchanges that lie in [first, last) with both constraints. Return: their number. */
-static size_t collect(const struct vns_clock *c, size_t first, size_t last, struct obs *o)
+static size_t collect(const struct vns_clock *c, size_t first, size_t last, struct clock_obs *o)
 {
 	size_t n = 0;
 
@@ -65,18 +60,19 @@ static size_t collect(const struct vns_clock *c, size_t first, size_t last, stru
 		if (k->upper || k->sample == SIZE_MAX || k->lo < c->con[first].x)
 			continue;
 		s = &c->sample[k->sample];
-		o[n++] = (struct obs){
+		o[n++] = (struct clock_obs){
 			.x = clock_rel(s->at_ns, c->epoch_ns),
 			.y = s->offset_ns - (double)c->base_ns,
 			.excess = (double)(s->rtt_ns - s->processing_ns),
 			.sample = k->sample,
+			.con = i,
 		};
 	}
 	return n;
 }
 
 /* Delays to excesses above the floor, weights; the far ones are dropped. Return: kept. */
-static size_t weigh(struct obs *o, size_t n, double *sorted)
+static size_t weigh(struct clock_obs *o, size_t n, double *sorted)
 {
 	double floor_ns, limit, scale;
 	size_t kept = 0;
@@ -106,7 +102,7 @@ struct sums {
 };
 
 /* Weighted means into @seg, moments about them. */
-static struct sums centre(const struct obs *o, size_t n, struct clock_seg *seg)
+static struct sums centre(const struct clock_obs *o, size_t n, struct clock_seg *seg)
 {
 	struct sums s = { 0 };
 	double mx = 0, my = 0;
@@ -127,7 +123,7 @@ static struct sums centre(const struct obs *o, size_t n, struct clock_seg *seg)
 }
 
 /* How much residuals that go together enlarge a variance (Bartlett's weights); at least 1. */
-static double autocorrelation_factor(const struct obs *o, size_t n)
+double clock_autocorrelation(const struct clock_obs *o, size_t n)
 {
 	size_t lags = (size_t)ceil(4 * pow((double)n / 100, 2.0 / 9));
 	double zero = 0, sum = 0;
@@ -144,7 +140,7 @@ static double autocorrelation_factor(const struct obs *o, size_t n)
 	return zero > 0 ? fmax(1, 1 + sum / zero) : 1;
 }
 
-static void interval(struct obs *o, size_t n, const struct sums *s, struct clock_seg *seg)
+static void interval(struct clock_obs *o, size_t n, const struct sums *s, struct clock_seg *seg)
 {
 	double v00 = 0, v01 = 0, v11 = 0, df, t, factor;
 
@@ -160,7 +156,7 @@ static void interval(struct obs *o, size_t n, const struct sums *s, struct clock
 			v11 += g * g * x * x / (s->xx * s->xx);
 		}
 	}
-	factor = autocorrelation_factor(o, n);
+	factor = clock_autocorrelation(o, n);
 	df = s->w * s->w / s->ww - 2;
 	t = student_975(df) * sqrt(factor);
 	seg->ci_x = v11 > 0 ? seg->xc - v01 / v11 : seg->xc;
@@ -184,34 +180,49 @@ static void middle_of_bound(struct clock_seg *seg)
 	seg->have_ci = false;
 }
 
-int clock_estimate(struct vns_clock *c, size_t first, size_t last, struct clock_seg *seg)
+int clock_observe(const struct vns_clock *c, size_t first, size_t last, struct clock_obs **out,
+		  size_t *n)
 {
-	struct obs *o = malloc((last - first + 1) * sizeof(*o));
+	struct clock_obs *o = malloc((last - first + 1) * sizeof(*o));
 	double *sorted = malloc((last - first + 1) * sizeof(*sorted));
-	size_t n = 0;
 
+	*out = o;
+	*n = 0;
 	if (!o || !sorted) {
 		free(o);
 		free(sorted);
+		*out = NULL;
 		return -ENOMEM;
 	}
-	n = collect(c, first, last, o);
+	*n = collect(c, first, last, o);
+	if (*n > 0)
+		*n = weigh(o, *n, sorted);
+	free(sorted);
+	return 0;
+}
+
+int clock_estimate(struct vns_clock *c, size_t first, size_t last, struct clock_seg *seg)
+{
+	struct clock_obs *o;
+	struct sums s;
+	size_t n;
+	int ret = clock_observe(c, first, last, &o, &n);
+
+	if (ret)
+		return ret;
 	if (n == 0) {
 		middle_of_bound(seg);
-	} else {
-		struct sums s;
-
-		n = weigh(o, n, sorted);
-		s = centre(o, n, seg);
-		seg->slope = s.xx > 0 ? s.xy / s.xx : 0;
-		seg->slope = fmax(seg->bmin, fmin(seg->bmax, seg->slope));
-		seg->have_ci = false;
-		if (n >= 3)
-			interval(o, n, &s, seg);
-		for (size_t i = 0; i < n; i++)
-			c->sample[o[i].sample].used = true;
+		free(o);
+		return 0;
 	}
+	s = centre(o, n, seg);
+	seg->slope = s.xx > 0 ? s.xy / s.xx : 0;
+	seg->slope = fmax(seg->bmin, fmin(seg->bmax, seg->slope));
+	seg->have_ci = false;
+	if (n >= 3)
+		interval(o, n, &s, seg);
+	for (size_t i = 0; i < n; i++)
+		c->sample[o[i].sample].used = true;
 	free(o);
-	free(sorted);
 	return 0;
 }

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Steps and changes of rate that are too small to contradict a bound: low-delay midpoints of a
+ * piece -> further boundaries.
+ *
+ * Theory: one line against two, the boundary being the place where two fit best (Quandt 1960); the
+ * gain in likelihood, n ln(RSS1/RSS2), is weakened where neighbouring residuals go together. To
+ * cut where nothing happened only loosens the bound, as fewer points make it; not to cut where
+ * something did makes it wrong. All places that fit nearly as well stay between the pieces.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock/clock_priv.h"
+
+#define LEAST_SIDE  6    /* exchanges on either side of a boundary */
+#define LEAST_GAIN  30.0 /* of 2 ln(likelihood); 3 parameters more and n places to choose from */
+#define NEARLY_GAIN 20.0 /* places this much worse than the best may still be the true one */
+#define TICK_VAR    (1.0 / 12) /* of a midpoint of whole ns, ns^2 */
+
+struct moments {
+	double w, x, y, xx, xy, yy;
+};
+
+static void moments_add(struct moments *m, const struct clock_obs *o, double x)
+{
+	m->w += o->w;
+	m->x += o->w * x;
+	m->y += o->w * o->r;
+	m->xx += o->w * x * x;
+	m->xy += o->w * x * o->r;
+	m->yy += o->w * o->r * o->r;
+}
+
+/* Weighted sum of squares that the best line leaves. */
+static double rest(const struct moments *m)
+{
+	double xx = m->xx - m->x * m->x / m->w, xy = m->xy - m->x * m->y / m->w;
+	double yy = m->yy - m->y * m->y / m->w;
+
+	return fmax(0, yy - (xx > 1e-12 * m->xx ? xy * xy / xx : 0));
+}
+
+static struct moments moments_less(const struct moments *a, const struct moments *b)
+{
+	return (struct moments){ a->w - b->w,	a->x - b->x,   a->y - b->y,
+				 a->xx - b->xx, a->xy - b->xy, a->yy - b->yy };
+}
+
+/* Times in [-1, 1] and residuals of one line, so that sums of squares do not cancel. */
+static double scale_of(const struct clock_obs *o, size_t n)
+{
+	return fmax(1, (o[n - 1].x - o[0].x) / 2);
+}
+
+static double unit_time(const struct clock_obs *o, size_t n, size_t i)
+{
+	return (o[i].x - o[0].x) / scale_of(o, n) - 1;
+}
+
+static void one_line(struct clock_obs *o, size_t n)
+{
+	struct moments m = { 0 };
+	double xx, slope, mean_x, mean_y;
+
+	for (size_t i = 0; i < n; i++) {
+		o[i].r = o[i].y - o[0].y;
+		moments_add(&m, &o[i], unit_time(o, n, i));
+	}
+	mean_x = m.x / m.w;
+	mean_y = m.y / m.w;
+	xx = m.xx - m.w * mean_x * mean_x;
+	slope = xx > 0 ? (m.xy - m.w * mean_x * mean_y) / xx : 0;
+	for (size_t i = 0; i < n; i++)
+		o[i].r -= mean_y + slope * (unit_time(o, n, i) - mean_x);
+}
+
+/* Gain of a boundary before each exchange into @gain. Return: index of the best, 0 none. */
+static size_t best_boundary(struct clock_obs *o, size_t n, double *gain)
+{
+	struct moments all = { 0 }, left = { 0 };
+	double one, factor, noise, most = 0;
+	size_t best = 0;
+
+	one_line(o, n);
+	for (size_t i = 0; i < n; i++)
+		moments_add(&all, &o[i], unit_time(o, n, i));
+	noise = all.w * TICK_VAR;
+	one = rest(&all) + noise;
+	for (size_t k = 0; k < n; k++) {
+		gain[k] = 0;
+		if (k >= LEAST_SIDE && n - k >= LEAST_SIDE) {
+			struct moments right = moments_less(&all, &left);
+
+			gain[k] = (double)n * log(one / (rest(&left) + rest(&right) + noise));
+			if (gain[k] > most) {
+				most = gain[k];
+				best = k;
+			}
+		}
+		moments_add(&left, &o[k], unit_time(o, n, k));
+	}
+	if (best == 0)
+		return 0;
+	/* The residuals of one line go together if there is a step: judge them from its sides. */
+	one_line(o, best);
+	one_line(o + best, n - best);
+	factor = clock_autocorrelation(o, n);
+	for (size_t k = 0; k < n; k++)
+		gain[k] /= factor;
+	return gain[best] >= LEAST_GAIN ? best : 0;
+}
+
+/* First constraint of the exchange whose lower point is @con. */
+static size_t first_con(const struct vns_clock *c, size_t con)
+{
+	size_t i = con;
+
+	while (i > 0 && !(c->con[i].upper && c->con[i].sample == c->con[con].sample))
+		i--;
+	return i;
+}
+
+/* One boundary in [first, last). Return: 1 found, 0 none, -ENOMEM. */
+static int find_change(const struct vns_clock *c, size_t first, size_t last, size_t *earliest,
+		       size_t *latest)
+{
+	struct clock_obs *o;
+	double *gain;
+	size_t n, best = 0, lo, hi;
+	int ret = clock_observe(c, first, last, &o, &n);
+
+	if (ret)
+		return ret;
+	gain = malloc((n + 1) * sizeof(*gain));
+	if (gain && n >= 2 * LEAST_SIDE)
+		best = best_boundary(o, n, gain);
+	if (best > 0) {
+		for (lo = best; lo > 1 && gain[lo - 1] >= gain[best] - NEARLY_GAIN; lo--)
+			;
+		for (hi = best; hi + 1 < n && gain[hi + 1] >= gain[best] - NEARLY_GAIN; hi++)
+			;
+		*earliest = o[lo - 1].con + 1;
+		*latest = first_con(c, o[hi].con);
+		if (*latest < *earliest)
+			*latest = *earliest;
+	}
+	ret = gain ? best > 0 : -ENOMEM;
+	free(gain);
+	free(o);
+	return ret;
+}
+
+struct growing {
+	struct clock_split split;
+	size_t cap;
+};
+
+static int append(struct growing *g, size_t earliest, size_t latest)
+{
+	if (g->split.n == g->cap) {
+		size_t cap = g->cap ? 2 * g->cap : 16;
+		size_t *e = realloc(g->split.earliest, cap * sizeof(*e)), *l;
+
+		if (!e)
+			return -ENOMEM;
+		g->split.earliest = e;
+		l = realloc(g->split.latest, cap * sizeof(*l));
+		if (!l)
+			return -ENOMEM;
+		g->split.latest = l;
+		g->cap = cap;
+	}
+	g->split.earliest[g->split.n] = earliest;
+	g->split.latest[g->split.n++] = latest;
+	return 0;
+}
+
+/* Boundaries inside of [first, last), in order of time. */
+static int cut(const struct vns_clock *c, size_t first, size_t last, struct growing *g)
+{
+	size_t earliest = first, latest = first;
+	int ret = first < last ? find_change(c, first, last, &earliest, &latest) : 0;
+
+	if (ret <= 0)
+		return ret;
+	ret = cut(c, first, earliest, g);
+	if (ret == 0)
+		ret = append(g, earliest, latest);
+	return ret ? ret : cut(c, latest, last, g);
+}
+
+int clock_split_refine(const struct vns_clock *c, struct clock_split *s)
+{
+	struct growing g = { 0 };
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < s->n; i++) {
+		size_t last = i + 1 < s->n ? s->earliest[i + 1] : c->n_con;
+
+		ret = append(&g, s->earliest[i], s->latest[i]);
+		if (ret == 0)
+			ret = cut(c, s->latest[i], last, &g);
+	}
+	if (ret) {
+		clock_split_fini(&g.split);
+		return ret;
+	}
+	clock_split_fini(s);
+	*s = g.split;
+	return 0;
+}
