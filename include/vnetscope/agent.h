@@ -55,7 +55,7 @@ struct vns_agent_info {
 /** What an agent streams. Callbacks run inside vns_agent_* calls; data is borrowed. */
 struct vns_agent_sink {
 	/* @dropped: lost by the guest's kernel since the last call; @now_ns: guest clock, capture
-	 * is complete up to it */
+	 * is complete up to it. @n is 0 in the signs of life of a silent capture. */
 	void (*packets)(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
 			uint64_t dropped, int64_t now_ns);
 	void (*note)(void *ctx, const char *sentence); /* e.g. "interface eth0 went down" */
@@ -110,7 +110,7 @@ enum vns_load_kind {
 	VNS_LOAD_UDP_RR,
 	VNS_LOAD_PING,     /* ICMP echo to @peer, @rate_hz, @size payload bytes */
 	VNS_LOAD_TCP_STREAM, /* bulk to @peer:@port; @rate_bps 0 = max */
-	VNS_LOAD_UDP_SINK, /* receive and count on @port */
+	VNS_LOAD_UDP_SINK, /* receive and count on @port: UDP, and TCP as the end of a stream */
 };
 struct vns_load_spec {
 	uint32_t kind;
@@ -122,6 +122,7 @@ struct vns_load_spec {
 	double rate_hz;
 	uint64_t rate_bps;
 	int64_t duration_ns; /* 0: until stopped */
+	bool persist;        /* runs on when this session ends; else stopped with it */
 };
 /** What a load did so far; RR kinds: rtt as the application saw it. */
 struct vns_load_stats {
@@ -154,6 +155,12 @@ int vns_agent_usage(struct vns_agent *a, struct vns_agent_usage *out, struct vns
 int vns_agent_exec(struct vns_agent *a, char *const argv[],
 		   void (*output)(void *ctx, int fd, const void *data, size_t n), void *ctx,
 		   int timeout_ms, int *status, struct vns_err *err);
+
+/**
+ * vns_agent_shutdown() - an agent that is a lab guest's init powers the guest off, any other
+ * ends. Return: 0 as soon as the agent has agreed.
+ */
+int vns_agent_shutdown(struct vns_agent *a, struct vns_err *err);
 
 #ifdef __cplusplus
 }
