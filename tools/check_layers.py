@@ -39,8 +39,8 @@ LIB_ALLOW = {
     "engine/twin": ENGINE,
     "source": SERVICE,
     "wire": SERVICE | {"source", "public:engine/clock"},  # an exchange is four stamps: plain data
-    "probe": SERVICE,
-    "load": SERVICE | {"public:wire", "stat"},            # what a load is stands in agent.h
+    "probe": SERVICE | {"public:wire"},                   # what a load is stands in agent.h
+    "load": SERVICE | {"public:wire", "stat", "probe"},   # a client is a load too
     "counters": SERVICE | {"public:wire"},
     "control": SERVICE,
     "measure": LIB_ALL,

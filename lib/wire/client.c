@@ -379,13 +379,18 @@ static int find_hello(struct vns_agent *a, struct garbage *g, struct vns_err *er
 	}
 }
 
-static int hello_failed(struct vns_agent *a, int code, const struct garbage *g,
-			struct vns_err *err)
+static int hello_failed(struct vns_agent *a, int code, struct garbage *g, struct vns_err *err)
 {
 	struct vns_err why = { "" };
+	uint8_t last[256];
+	ssize_t n;
 
 	if (code != -ETIMEDOUT && err)
 		why = *err;
+	/* what waits in the buffer, and what was written before the end */
+	keep_garbage(g, a->in.data + a->in.start, a->in.end - a->in.start);
+	n = read(a->rfd, last, sizeof(last));
+	keep_garbage(g, last, n > 0 ? (size_t)n : 0);
 	if (g->n)
 		return vns_err_set(err, code, "%.200s%s; it said \"%.150s\"",
 				   *why.text ? why.text : a->name,
