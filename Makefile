@@ -59,7 +59,7 @@ fuzz: $(FUZZ_BUILD)/build.ninja
 
 # A build folder remembers its prefix; it is told anew only when another one is asked for.
 install: all
-	@meson configure $(BUILD) --prefix=$(PREFIX)
+	@meson configure $(BUILD) --prefix=$(PREFIX) >/dev/null
 	@$(NINJA) -C $(BUILD)
 	@meson install -C $(BUILD) --no-rebuild --quiet $(if $(DESTDIR),--destdir=$(abspath $(DESTDIR)))
 

@@ -11,6 +11,17 @@
 
 #define HELLO_TIMEOUT_MS 10000
 
+/* The first word without its folder. */
+static void name_of(const char *command, char *to, size_t size)
+{
+	size_t len = strcspn(command, " \t");
+	const char *end = command + len, *start = end;
+
+	while (start > command && start[-1] != '/')
+		start--;
+	snprintf(to, size, "pipe:%.*s", (int)(end - start), start);
+}
+
 int vns_target_open_pipe(struct vns_target *t, const char *command, struct vns_err *err)
 {
 	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
@@ -25,7 +36,7 @@ int vns_target_open_pipe(struct vns_target *t, const char *command, struct vns_e
 	ret = vns_child_spawn(&child, argv, -1, err);
 	if (ret)
 		return ret;
-	snprintf(t->name, sizeof(t->name), "pipe:%.*s", (int)strcspn(command, " "), command);
+	name_of(command, t->name, sizeof(t->name));
 	ret = vns_agent_attach(&agent, t->name, child.rfd, child.wfd, child.pid, HELLO_TIMEOUT_MS,
 			       &why);
 	child.rfd = child.wfd = -1;
