@@ -6,12 +6,16 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
 #include "lab/lab.h"
+#include "target/target.h"
+
+#define EXEC_TIMEOUT_MS (24 * 3600 * 1000)
 
 struct lab_config {
 	const char *name, *backend, *accel, *offloads, *kernel, *modules, *agent;
@@ -265,7 +269,45 @@ static int exec_here(const struct cli_command *cmd, const struct vns_lab *lab, c
 	return cli_fail(cmd, errno == ENOENT ? 127 : 126, "%s: %s", argv[0], strerror(errno));
 }
 
-static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg, char **argv)
+static void pass_output(void *ctx, int fd, const void *data, size_t n)
+{
+	const char *p = data;
+
+	(void)ctx;
+	while (n > 0) {
+		ssize_t k = write(fd == 2 ? 2 : 1, p, n);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return; /* nobody reads any more; the command goes on */
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+/* A guest has its own kernel: its agent runs the command. */
+static int exec_there(const struct cli_command *cmd, const struct vns_lab *lab, const char *node,
+		      char **argv)
+{
+	struct vns_target *t;
+	struct vns_err err = { 0 };
+	char spec[64];
+	int rc, status = 0;
+
+	snprintf(spec, sizeof(spec), "lab:%s/%s", lab->name, node);
+	rc = vns_target_open(&t, spec, NULL, &err);
+	if (rc)
+		return fail(cmd, rc, &err);
+	rc = vns_agent_exec(t->agent, argv, pass_output, NULL, EXEC_TIMEOUT_MS, &status, &err);
+	vns_target_close(t);
+	if (rc)
+		return fail(cmd, rc, &err);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg, const char *node,
+		    char **argv)
 {
 	struct vns_err err = { 0 };
 	struct vns_lab lab;
@@ -273,21 +315,47 @@ static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg,
 
 	if (rc)
 		return fail(cmd, rc, &err);
-	if (!argv[0] || !argv[1])
+	if (!node || !argv[0])
 		return cli_fail(cmd, VNS_EXIT_USAGE, "exec needs a node and a command, e.g. "
 				"vnetscope lab exec client -- ping 10.77.0.11");
 	if (!vns_proc_alive(&lab.holder))
 		return cli_fail(cmd, VNS_EXIT_SETUP, "lab '%s' is not running", lab.name);
-	return exec_here(cmd, &lab, argv[0], argv + 1);
+	if (lab.backend == VNS_LAB_QEMU && strcmp(node, "host") != 0 &&
+	    strcmp(node, lab.client.name) != 0)
+		return exec_there(cmd, &lab, node, argv);
+	return exec_here(cmd, &lab, node, argv);
+}
+
+/*
+ * `exec NODE [--] COMMAND...`: what follows NODE is the command's own, options included.
+ * Return: number of leading words that are ours to parse.
+ */
+static int own_words(int argc, char **argv)
+{
+	int plain = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] == '-') {
+			if (strcmp(argv[i], "--name") == 0)
+				i++;
+			continue;
+		}
+		if (plain++ == 0 && strcmp(argv[i], "exec") != 0)
+			return argc;
+		if (plain == 2)
+			return i + 1;
+	}
+	return argc;
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .backend = "qemu",
 				  .accel = "auto", .offloads = "default" };
-	char *rest[256] = { 0 };
+	char *rest[4] = { 0 };
 	size_t n_rest;
-	int rc = cli_parse(self, argc, argv, &cfg, rest, 255, &n_rest);
+	int words = own_words(argc, argv);
+	int rc = cli_parse(self, words, argv, &cfg, rest, 3, &n_rest);
 
 	if (rc)
 		return rc > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
@@ -296,7 +364,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return VNS_EXIT_USAGE;
 	}
 	if (strcmp(rest[0], "exec") == 0)
-		return lab_exec(self, &cfg, rest + 1);
+		return lab_exec(self, &cfg, rest[1],
+				argv + words + (words < argc && strcmp(argv[words], "--") == 0));
 	if (n_rest > 1)
 		return cli_fail(self, VNS_EXIT_USAGE, "too many arguments at '%s'", rest[1]);
 	if (strcmp(rest[0], "up") == 0)

@@ -218,6 +218,7 @@ int vns_lab_down(const char *name, struct vns_lab_removed *out, struct vns_err *
 	if (rc)
 		return rc;
 	snprintf(lab.name, sizeof(lab.name), "%s", name);
+	lab.uid = vns_lab_uid();
 	lock = lab_lock(&lab, false, err);
 	if (lock == -ENOENT) {
 		remove_shm(&lab, &out->files);

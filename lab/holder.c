@@ -91,6 +91,20 @@ static int start_keeper(struct vns_lab *lab, struct vns_lab_node *node,
 	return lab_net_plug(lab, node, offload_bits, err);
 }
 
+static int start_guest(struct vns_lab *lab, struct vns_lab_node *node,
+		       const struct lab_plan *plan, struct vns_err *err)
+{
+	pid_t pid;
+
+	if (lab->backend == VNS_LAB_NETNS)
+		return start_keeper(lab, node, plan, plan->offload_bits, err);
+	pid = lab_qemu_start(lab, node, plan, err);
+	if (pid < 0)
+		return pid;
+	node->proc = vns_proc_of(pid);
+	return 0;
+}
+
 /* Return: descriptor on which the host's agent is asked for, or -errno. */
 static int build(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
 {
@@ -102,8 +116,7 @@ static int build(struct vns_lab *lab, const struct lab_plan *plan, struct vns_er
 	if (rc == 0)
 		rc = start_keeper(lab, &lab->client, plan, 0, err);
 	for (unsigned int i = 0; i < lab->n_guest && rc == 0; i++)
-		if (lab->backend == VNS_LAB_NETNS)
-			rc = start_keeper(lab, &lab->guest[i], plan, plan->offload_bits, err);
+		rc = start_guest(lab, &lab->guest[i], plan, err);
 	if (rc == 0)
 		rc = lab_net_neighbours(lab, err);
 	if (rc == 0)

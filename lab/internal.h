@@ -27,12 +27,17 @@ struct lab_plan {
 	const struct vns_lab_opts *opts;
 	unsigned int offload_bits;
 	char agent[VNS_LAB_PATH_LEN];
+	/* QEMU guests only */
+	char qemu[VNS_LAB_PATH_LEN];
+	char kernel[VNS_LAB_PATH_LEN], modules[VNS_LAB_PATH_LEN], initrd[VNS_LAB_PATH_LEN];
+	bool kvm, vhost;
 };
 
 /*
  * run.c: child processes.
  * struct lab_run: @input to stdin (NULL: nothing); @netns_of: enter the network namespace of this
- * process, 0: stay; @out: stdout goes here, cut to @out_len; @timeout_ms: 0 = 60 s.
+ * process, 0: stay; @out: stdout goes here as text, cut to @out_len; @out_fd: stdout goes to
+ * this descriptor instead; @timeout_ms: 0 = 60 s.
  */
 struct lab_run {
 	const char *input;
@@ -40,6 +45,7 @@ struct lab_run {
 	pid_t netns_of;
 	char *out;
 	size_t out_len;
+	int out_fd;
 	int timeout_ms;
 	const volatile int *interrupted;
 };
@@ -65,6 +71,36 @@ int lab_net_host(const struct vns_lab *lab, struct vns_err *err);
 int lab_net_plug(const struct vns_lab *lab, const struct vns_lab_node *node,
 		 unsigned int offload_bits, struct vns_err *err);
 int lab_net_neighbours(const struct vns_lab *lab, struct vns_err *err);
+
+/* cache.c */
+#define LAB_SYSTEM_CACHE "/var/cache/vnetscope" /* root's; others may read it */
+/* Folder for what is worth keeping between labs; created. Return: 0 or -errno. */
+int lab_cache_dir(char *buf, size_t len, struct vns_err *err);
+/* rm -r; what cannot be removed stays. */
+void lab_remove_tree(const char *path);
+
+/* kernel.c: the guest's kernel and its modules' folder into @plan; fetched when need be. */
+int lab_kernel_find(struct lab_plan *plan, struct vns_err *err);
+
+/* initramfs.c: agent as /init, modules, busybox when there is one -> @plan->initrd. */
+int lab_initramfs_build(const struct lab_plan *plan, struct vns_err *err);
+
+/* qemu.c */
+int lab_qemu_find(struct lab_plan *plan, struct vns_err *err);
+/* Start @node's guest; called in the holder. Return: pid or -errno. */
+pid_t lab_qemu_start(const struct vns_lab *lab, const struct vns_lab_node *node,
+		     const struct lab_plan *plan, struct vns_err *err);
+/*
+ * accel.c: decide between KVM and emulation, by really booting a guest with KVM once for each
+ * boot of this host, QEMU and kernel. Fills lab->accel, lab->accel_why and plan->kvm.
+ */
+int lab_accel_choose(struct lab_plan *plan, struct vns_lab *lab, struct vns_err *err);
+/* hello.c: wait until every node's agent has answered; notes what it said in @lab. */
+int lab_await_agents(struct vns_lab *lab, const struct vns_lab_opts *o, struct vns_err *err);
+
+/* up.c */
+void lab_say(const struct vns_lab_opts *o, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* holder.c */
 enum lab_msg_kind { LAB_MSG_PROGRESS = 1, LAB_MSG_ERROR, LAB_MSG_UP, LAB_MSG_COMMIT };

@@ -67,8 +67,9 @@ static void run_child(char *const argv[], const struct lab_run *r, const int fd[
 		_exit(126);
 	if (r->cwd && chdir(r->cwd))
 		_exit(126);
-	for (int i = 0; i < 3; i++)
-		dup2(fd[i], i);
+	dup2(fd[0], 0);
+	dup2(r->out_fd > 0 ? r->out_fd : fd[1], 1);
+	dup2(fd[2], 2);
 	close_range(3, ~0u, 0);
 	setenv("LC_ALL", "C.UTF-8", 1);
 	execv(argv[0], argv);

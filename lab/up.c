@@ -49,10 +49,17 @@ int lab_parse_offloads(const char *text, unsigned int *bits, struct vns_err *err
 	return 0;
 }
 
-static void say(const struct vns_lab_opts *o, const char *sentence)
+void lab_say(const struct vns_lab_opts *o, const char *fmt, ...)
 {
-	if (o->progress)
-		o->progress(o->ctx, sentence);
+	char sentence[512];
+	va_list ap;
+
+	if (!o->progress)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, ap);
+	va_end(ap);
+	o->progress(o->ctx, sentence);
 }
 
 static int check_opts(const struct vns_lab_opts *o, struct vns_err *err)
@@ -94,7 +101,8 @@ static int describe(struct vns_lab *lab, const struct vns_lab_opts *o, struct vn
 		return rc;
 	snprintf(lab->name, sizeof(lab->name), "%s", o->name);
 	lab->backend = o->backend;
-	lab->rootless = geteuid() != 0;
+	lab->uid = vns_lab_uid();
+	lab->rootless = lab->uid != 0;
 	lab->n_guest = o->guests;
 	lab->vcpus = o->vcpus;
 	lab->memory_mb = o->memory_mb;
@@ -129,7 +137,6 @@ static int look_around(const struct vns_lab *want, struct vns_lab *old,
 		       const struct vns_lab_opts *o, struct vns_err *err)
 {
 	struct vns_lab_removed gone;
-	char text[160];
 	int rc = vns_lab_load(old, want->name, err);
 
 	if (rc < 0)
@@ -146,16 +153,11 @@ static int look_around(const struct vns_lab *want, struct vns_lab *old,
 					   old->name, old->n_guest,
 					   old->backend == VNS_LAB_NETNS ? "netns" : "qemu",
 					   old->name);
-		snprintf(text, sizeof(text), "%s of the running lab has ended: starting anew",
-			 dead->name);
-		say(o, text);
+		lab_say(o, "%s of the running lab has ended: starting anew", dead->name);
 	}
 	rc = lab_remove(old, &gone, err);
-	if (rc == 0 && (gone.processes || gone.files > 1)) {
-		snprintf(text, sizeof(text), "removed remains: %u processes, %u files",
-			 gone.processes, gone.files);
-		say(o, text);
-	}
+	if (rc == 0 && (gone.processes || gone.files))
+		lab_say(o, "removed remains: %u processes, %u files", gone.processes, gone.files);
 	return rc;
 }
 
@@ -181,7 +183,7 @@ static int await_holder(struct vns_lab *lab, const struct vns_lab_opts *o, int c
 			return 0;
 		if (m.kind == LAB_MSG_ERROR)
 			return vns_err_set(err, m.code, "%s", m.text);
-		say(o, m.text);
+		lab_say(o, "%s", m.text);
 	}
 	return vns_err_set(err, -ETIMEDOUT, "the network of lab '%s' was not ready after %d s",
 			   lab->name, BUILD_TIMEOUT_MS / 1000);
@@ -207,6 +209,8 @@ static int start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_er
 	rc = await_holder(lab, plan->opts, ctl, err);
 	if (rc == 0)
 		rc = vns_lab_load(lab, lab->name, err);
+	if (rc == 0)
+		rc = lab_await_agents(lab, plan->opts, err);
 	if (rc == 0) {
 		lab->phase = VNS_LAB_RUNNING;
 		rc = commit(lab, ctl, err);
@@ -223,15 +227,38 @@ static int start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_er
 	return rc;
 }
 
+/* Everything that can be missing is found missing here, before anything is started. */
 static int make_plan(struct lab_plan *plan, struct vns_lab *lab, struct vns_err *err)
 {
-	int rc = lab_parse_offloads(plan->opts->offloads, &plan->offload_bits, err);
+	int rc = vns_target_find_agent(plan->agent, sizeof(plan->agent), plan->opts->agent_path,
+				       NULL, err);
 
-	(void)lab;
+	if (rc || lab->backend == VNS_LAB_NETNS)
+		return rc;
+	rc = lab_qemu_find(plan, err);
 	if (rc == 0)
-		rc = vns_target_find_agent(plan->agent, sizeof(plan->agent),
-					   plan->opts->agent_path, NULL, err);
+		rc = lab_kernel_find(plan, err);
+	if (rc)
+		return rc;
+	snprintf(lab->kernel, sizeof(lab->kernel), "%s", plan->kernel);
+	vns_lab_path(lab, "initrd", "cpio", plan->initrd);
+	rc = lab_initramfs_build(plan, err);
+	if (rc == 0)
+		rc = lab_accel_choose(plan, lab, err);
+	if (rc == 0)
+		lab_say(plan->opts, "%s", lab->accel_why);
 	return rc;
+}
+
+/* The folder is empty and locked by us: fill it, or leave it removed. */
+static int start_fresh(struct vns_lab *lab, struct lab_plan *plan, struct vns_err *err)
+{
+	struct vns_lab_removed gone;
+	int rc = make_plan(plan, lab, err);
+
+	if (rc)
+		lab_remove(lab, &gone, NULL);
+	return rc ? rc : start(lab, plan, err);
 }
 
 int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_err *err)
@@ -240,6 +267,8 @@ int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_
 	struct vns_lab old;
 	int lock, rc = check_opts(opts, err);
 
+	if (rc == 0)
+		rc = lab_parse_offloads(opts->offloads, &plan.offload_bits, err);
 	if (rc == 0)
 		rc = describe(out, opts, err);
 	if (rc)
@@ -254,11 +283,7 @@ int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_
 	if (rc == 0) {
 		close(lock);
 		lock = lab_lock(out, true, err);
-		rc = lock < 0 ? lock : make_plan(&plan, out, err);
-		if (rc)
-			rmdir(out->dir);
-		else
-			rc = start(out, &plan, err);
+		rc = lock < 0 ? lock : start_fresh(out, &plan, err);
 	}
 	if (lock >= 0)
 		close(lock);

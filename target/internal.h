@@ -10,11 +10,18 @@
 
 #include "target/target.h"
 
+/* @where: "[LAB/]NODE". */
+int vns_target_open_lab(struct vns_target *t, const char *where, const char *agent_path,
+			struct vns_err *err);
+/* @name: in /run/netns, or an absolute path of a namespace file. */
+int vns_target_open_netns(struct vns_target *t, const char *name, const char *agent_path,
+			  struct vns_err *err);
 /* @where: "[USER@]HOST[:PORT]" with IPv6 addresses in brackets. */
 int vns_target_open_ssh(struct vns_target *t, const char *where, const char *agent_path,
 			struct vns_err *err);
 /* @command: for /bin/sh -c. */
-int vns_target_open_pipe(struct vns_target *t, const char *command, struct vns_err *err);
+int vns_target_open_pipe(struct vns_target *t, const char *command, const char *agent_path,
+			 struct vns_err *err);
 
 /*
  * A child that speaks on its standard input and output; its standard error is kept in memory.
@@ -51,5 +58,7 @@ void vns_target_adopt(struct vns_target *t, struct vns_agent *agent, const struc
  * nothing is no error.
  */
 void vns_target_find_points(struct vns_target *t);
+/* The same for a guest interface that is one end of a veth pair and lives in @netns_fd. */
+void vns_target_find_peer_points(struct vns_target *t, int netns_fd);
 
 #endif

@@ -82,17 +82,31 @@ bool vns_lab_name_ok(const char *name)
 	return true;
 }
 
+unsigned int vns_lab_uid(void)
+{
+	unsigned int inside, outside, n, uid = geteuid();
+	char more[8];
+	FILE *f = fopen("/proc/self/uid_map", "re");
+
+	if (f && fscanf(f, "%u %u %u %7s", &inside, &outside, &n, more) == 3 && n == 1 &&
+	    inside == uid)
+		uid = outside;
+	if (f)
+		fclose(f);
+	return uid;
+}
+
 int vns_lab_base_dir(char *buf, size_t len, struct vns_err *err)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
 	int n;
 
-	if (geteuid() == 0)
+	if (vns_lab_uid() == 0)
 		n = snprintf(buf, len, "/run/vnetscope");
 	else if (xdg && xdg[0] == '/' && access(xdg, W_OK) == 0)
 		n = snprintf(buf, len, "%s/vnetscope", xdg);
 	else
-		n = snprintf(buf, len, "/tmp/vnetscope-%u", (unsigned int)geteuid());
+		n = snprintf(buf, len, "/tmp/vnetscope-%u", vns_lab_uid());
 	/* A socket's path holds 107 characters: folder, lab, "/client.ctl". */
 	if (n < 0 || (size_t)n >= len || n > 70)
 		return vns_err_set(err, -ENAMETOOLONG,
@@ -127,8 +141,8 @@ const char *vns_lab_path(const struct vns_lab *lab, const char *node, const char
 
 const char *vns_lab_shm_path(const struct vns_lab *lab, const char *node, char *buf)
 {
-	snprintf(buf, VNS_LAB_PATH_LEN, "/dev/shm/vnetscope-%u-%s-%s", (unsigned int)geteuid(),
-		 lab->name, node);
+	snprintf(buf, VNS_LAB_PATH_LEN, "/dev/shm/vnetscope-%u-%s-%s", lab->uid, lab->name,
+		 node);
 	return buf;
 }
 
@@ -222,6 +236,7 @@ int vns_lab_load(struct vns_lab *lab, const char *name, struct vns_err *err)
 	if (rc)
 		return rc;
 	memset(lab, 0, sizeof(*lab));
+	lab->uid = vns_lab_uid();
 	memcpy(lab->dir, path, sizeof(lab->dir));
 	memcpy(lab->name, own_name, sizeof(lab->name));
 	name = lab->name;

@@ -51,6 +51,7 @@ struct vns_lab {
 	char dir[VNS_LAB_PATH_LEN];
 	enum vns_lab_phase phase;
 	enum vns_lab_backend backend;
+	unsigned int uid;         /* whose lab it is, as seen from outside any user namespace */
 	bool rootless;            /* namespaces live in a user namespace of the holder */
 	struct vns_proc holder;   /* its network namespace is the lab's host */
 	struct vns_lab_node client;
@@ -58,12 +59,17 @@ struct vns_lab {
 	unsigned int n_guest;
 	unsigned int vcpus, memory_mb;
 	char accel[8];            /* "kvm", "tcg"; "none" for namespaces */
-	char accel_why[200];
+	char accel_why[256];
 	char offloads[96];        /* as asked: "default", "off", "no-tso,..." */
 	char kernel[VNS_LAB_PATH_LEN];
 	int64_t started_ns;       /* CLOCK_REALTIME */
 };
 
+/**
+ * vns_lab_uid() - our user. Within a user namespace like that of a rootless lab, where everybody
+ * is 0, the one outside: a process that has joined its lab still finds the lab's files.
+ */
+unsigned int vns_lab_uid(void);
 /** vns_lab_base_dir() - /run/vnetscope for root, else below XDG_RUNTIME_DIR or /tmp. */
 int vns_lab_base_dir(char *buf, size_t len, struct vns_err *err);
 /** vns_lab_dir() - folder of lab @name, whether or not it exists. -EINVAL: bad name. */

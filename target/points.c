@@ -3,7 +3,8 @@
  * Where a guest that is reached over the network passes on this very host: its tap, the
  * bridge above it and the bridge's way out.
  *
- * in: the MAC addresses that the guest's agent reports; out: t->point.
+ * in: the MAC addresses that the guest's agent reports, or the guest's namespace;
+ * out: t->point.
  *
  * Asked of rtnetlink(7), which answers for the caller's network namespace (sysfs shows
  * the namespace it was mounted in). A bridge's forwarding table (AF_BRIDGE neighbours)
@@ -18,6 +19,9 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,6 +34,7 @@
 
 struct link {
 	int index, master;
+	int peer; /* the other end of a veth pair, by its index there; 0: none */
 	char name[16];
 	char kind[16]; /* "tun", "bridge", "veth", ... ; "" for hardware */
 	bool up;
@@ -101,6 +106,7 @@ static void take_link(struct search *s, const struct nlmsghdr *h)
 	int len = (int)IFLA_PAYLOAD(h);
 	struct rtattr *name = find_attr(IFLA_RTA(i), len, IFLA_IFNAME);
 	struct rtattr *master = find_attr(IFLA_RTA(i), len, IFLA_MASTER);
+	struct rtattr *peer = find_attr(IFLA_RTA(i), len, IFLA_LINK);
 	struct rtattr *info = find_attr(IFLA_RTA(i), len, IFLA_LINKINFO), *kind = NULL;
 	struct link *l = &s->link[s->n_link];
 
@@ -109,6 +115,8 @@ static void take_link(struct search *s, const struct nlmsghdr *h)
 	if (info)
 		kind = find_attr(RTA_DATA(info), (int)RTA_PAYLOAD(info), IFLA_INFO_KIND);
 	*l = (struct link){ .index = i->ifi_index, .up = i->ifi_flags & IFF_UP };
+	if (peer)
+		memcpy(&l->peer, RTA_DATA(peer), sizeof(l->peer));
 	if (master)
 		memcpy(&l->master, RTA_DATA(master), sizeof(l->master));
 	snprintf(l->name, sizeof(l->name), "%s", (const char *)RTA_DATA(name));
@@ -181,6 +189,15 @@ static const struct link *uplink_of(const struct search *s, int bridge, int port
 	return NULL;
 }
 
+static void add_path(struct vns_target *t, const struct search *s, const struct link *port)
+{
+	if (s->bridged) {
+		add_point(t, VNS_AT_UPLINK, uplink_of(s, port->master, port->index));
+		add_point(t, VNS_AT_BRIDGE, link_of(s, port->master));
+	}
+	add_point(t, VNS_AT_TAP, port);
+}
+
 void vns_target_find_points(struct vns_target *t)
 {
 	struct search s = { .info = vns_agent_info(t->agent), .guest_ifname = t->guest_ifname };
@@ -194,9 +211,41 @@ void vns_target_find_points(struct vns_target *t)
 	port = link_of(&s, s.port);
 	if (!port)
 		return;
-	if (s.bridged) {
-		add_point(t, VNS_AT_UPLINK, uplink_of(&s, port->master, port->index));
-		add_point(t, VNS_AT_BRIDGE, link_of(&s, port->master));
+	add_path(t, &s, port);
+}
+
+static int dump_links_in(struct search *s, int netns_fd)
+{
+	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), rc;
+
+	if (own < 0 || setns(netns_fd, CLONE_NEWNET)) {
+		rc = -errno;
+		if (own >= 0)
+			close(own);
+		return rc;
 	}
-	add_point(t, VNS_AT_TAP, port);
+	rc = dump(s, RTM_GETLINK, AF_UNSPEC, take_link);
+	if (setns(own, CLONE_NEWNET))
+		abort(); /* every later socket would be opened in the wrong namespace */
+	close(own);
+	return rc;
+}
+
+void vns_target_find_peer_points(struct vns_target *t, int netns_fd)
+{
+	struct search there = { 0 }, here = { 0 };
+	const struct link *guest = NULL, *port, *master;
+
+	if (dump_links_in(&there, netns_fd) || dump(&here, RTM_GETLINK, AF_UNSPEC, take_link))
+		return;
+	for (size_t k = 0; k < there.n_link; k++)
+		if (strcmp(there.link[k].name, t->guest_ifname) == 0)
+			guest = &there.link[k];
+	port = guest ? link_of(&here, guest->peer) : NULL;
+	/* An index says nothing about the namespace it counts in: both ends must agree. */
+	if (!port || strcmp(port->kind, "veth") != 0 || port->peer != guest->index)
+		return;
+	master = link_of(&here, port->master);
+	here.bridged = master && strcmp(master->kind, "bridge") == 0;
+	add_path(t, &here, port);
 }

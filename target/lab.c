@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Target "NODE" or "lab:[LAB/]NODE": a guest of a running lab, its client, or its host.
+ *
+ * The agent is asked over the node's unix socket. A guest's virtio port serves one connection at
+ * a time, so a lock file says who has it. The host's side lives in the holder's namespaces; a
+ * rootless lab's can only be used from inside its user namespace, which this process then joins
+ * for good, together with the lab's host namespace (setns(2) into one's parent is not allowed).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "target/internal.h"
+#include "target/labstate.h"
+
+#define HELLO_TIMEOUT_MS 10000
+#define DEFAULT_LAB      "lab"
+
+static int running(struct vns_lab *lab, const char *name, struct vns_err *err)
+{
+	int rc = vns_lab_load(lab, name, err);
+
+	if (rc == 0 && !vns_proc_alive(&lab->holder))
+		rc = 1;
+	if (rc > 0)
+		return vns_err_set(err, -ENOENT, "lab '%s' is not running", name);
+	return rc;
+}
+
+/* Without a lab's name: "lab", or the only one there is. */
+static int find_lab(struct vns_lab *lab, const char *name, struct vns_err *err)
+{
+	char names[2][VNS_LAB_NAME_LEN];
+
+	if (name[0] || running(lab, DEFAULT_LAB, err) == 0)
+		return running(lab, name[0] ? name : DEFAULT_LAB, err);
+	if (vns_lab_names(names, 2, NULL) == 1)
+		return running(lab, names[0], err);
+	return vns_err_set(err, -ENOENT, "no lab is running; start one with: vnetscope lab up");
+}
+
+static bool in_same_ns(int fd, const char *own_path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(own_path, &b) == 0 && a.st_ino == b.st_ino &&
+	       a.st_dev == b.st_dev;
+}
+
+static int open_host_side(struct vns_target *t, const struct vns_lab *lab, struct vns_err *err)
+{
+	if (lab->rootless) {
+		t->host_userns_fd = vns_lab_open_ns(lab->holder.pid, "user");
+		if (t->host_userns_fd < 0)
+			return vns_err_set(err, t->host_userns_fd,
+					   "cannot open the user namespace of lab '%s': %s",
+					   lab->name, strerror(-t->host_userns_fd));
+		if (!in_same_ns(t->host_userns_fd, "/proc/self/ns/user") &&
+		    setns(t->host_userns_fd, CLONE_NEWUSER))
+			return vns_err_set(err, -errno, "cannot enter the user namespace of lab "
+					   "'%s': %s", lab->name, strerror(errno));
+	}
+	t->host_netns_fd = vns_lab_open_ns(lab->holder.pid, "net");
+	if (t->host_netns_fd < 0)
+		return vns_err_set(err, t->host_netns_fd, "cannot open the namespace of lab '%s': %s",
+				   lab->name, strerror(-t->host_netns_fd));
+	if (lab->rootless && setns(t->host_netns_fd, CLONE_NEWNET))
+		return vns_err_set(err, -errno, "cannot enter the namespace of lab '%s': %s",
+				   lab->name, strerror(errno));
+	return 0;
+}
+
+struct held {
+	int lock_fd;
+};
+
+static void let_go(struct vns_target *t)
+{
+	struct held *h = t->priv;
+
+	close(h->lock_fd);
+	free(h);
+}
+
+static int hold(struct vns_target *t, const struct vns_lab *lab, const char *node,
+		struct vns_err *err)
+{
+	char path[VNS_LAB_PATH_LEN], who[64] = "";
+	struct held *h = malloc(sizeof(*h));
+	ssize_t n;
+
+	if (!h)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	h->lock_fd = open(vns_lab_path(lab, node, "lock", path), O_RDWR | O_CREAT | O_CLOEXEC,
+			  0600);
+	if (h->lock_fd < 0) {
+		free(h);
+		return vns_err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	}
+	t->priv = h;
+	t->close = let_go;
+	if (flock(h->lock_fd, LOCK_EX | LOCK_NB)) {
+		n = pread(h->lock_fd, who, sizeof(who) - 1, 0);
+		who[n > 0 ? n : 0] = '\0';
+		return vns_err_set(err, -EBUSY, "guest %s is in use by another vnetscope (process "
+				   "%s): wait for it or end it", node, who[0] ? who : "unknown");
+	}
+	if (ftruncate(h->lock_fd, 0) || dprintf(h->lock_fd, "%d", (int)getpid()) < 0)
+		return vns_err_set(err, -errno, "cannot write %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int connect_agent(struct vns_target *t, const struct vns_lab *lab, const char *node,
+			 struct vns_agent **agent, struct vns_err *err)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char path[VNS_LAB_PATH_LEN];
+	int fd;
+
+	vns_lab_path(lab, node, "ctl", path);
+	if (strlen(path) >= sizeof(a.sun_path))
+		return vns_err_set(err, -ENAMETOOLONG, "socket path %s is too long", path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		int rc = vns_err_set(err, -errno, "cannot reach the agent of %s at %s: %s", node,
+				     path, strerror(errno));
+
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	return vns_agent_attach(agent, t->name, fd, fd, 0, HELLO_TIMEOUT_MS, err);
+}
+
+/* No page is no error: another clock mode serves then. */
+static void map_shm(struct vns_target *t, const struct vns_lab *lab, const char *node)
+{
+	char path[VNS_LAB_PATH_LEN];
+	int fd = open(vns_lab_shm_path(lab, node, path), O_RDWR | O_CLOEXEC);
+	void *p;
+
+	if (fd < 0)
+		return;
+	p = mmap(NULL, VNS_LAB_SHM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED)
+		return;
+	t->shm_page = p;
+	t->shm_bytes = VNS_LAB_SHM_BYTES;
+}
+
+static void add_point(struct vns_target *t, enum vns_point_kind kind, const char *ifname)
+{
+	struct vns_host_point *p = &t->point[t->n_point++];
+
+	p->kind = kind;
+	snprintf(p->ifname, sizeof(p->ifname), "%s", ifname);
+}
+
+/* The client is seen from the bridge through the uplink, a guest through its tap. */
+static void add_points(struct vns_target *t, const struct vns_lab *lab,
+		       const struct vns_lab_node *node)
+{
+	if (node != &lab->client)
+		add_point(t, VNS_AT_UPLINK, VNS_LAB_UPLINK);
+	add_point(t, VNS_AT_BRIDGE, VNS_LAB_BRIDGE);
+	add_point(t, VNS_AT_TAP, node->tap);
+}
+
+static int check_alive(const struct vns_lab *lab, const struct vns_lab_node *node,
+		       struct vns_err *err)
+{
+	char why[160], line[200];
+
+	if (vns_proc_alive(&node->proc))
+		return 0;
+	if (!vns_lab_node_exit(lab, node->name, why, sizeof(why)))
+		snprintf(why, sizeof(why), "its process is gone");
+	if (!vns_lab_serial_tail(lab, node->name, line, sizeof(line)))
+		snprintf(line, sizeof(line), "none");
+	return vns_err_set(err, -ESRCH, "guest %s of lab '%s' has ended: %s; last console line: %s",
+			   node->name, lab->name, why, line);
+}
+
+static int open_node(struct vns_target *t, const struct vns_lab *lab, const char *name,
+		     struct vns_err *err)
+{
+	const struct vns_lab_node *node = vns_lab_find_node(lab, name);
+	struct vns_agent *agent = NULL;
+	struct vns_addr addr;
+	int rc = 0;
+
+	if (!node && strcmp(name, "host") != 0)
+		return vns_err_set(err, -ENOENT, "lab '%s' has no '%s': there are vm1 to vm%u, "
+				   "client and host", lab->name, name, lab->n_guest);
+	snprintf(t->name, sizeof(t->name), "%s", name);
+	if (node)
+		rc = check_alive(lab, node, err);
+	if (rc == 0)
+		rc = open_host_side(t, lab, err);
+	if (rc == 0 && lab->backend == VNS_LAB_QEMU && node && node != &lab->client)
+		rc = hold(t, lab, name, err);
+	if (rc == 0)
+		rc = connect_agent(t, lab, name, &agent, err);
+	if (rc)
+		return rc;
+	vns_target_adopt(t, agent,
+			 node && vns_addr_parse(node->ip, &addr) == 0 ? &addr : NULL);
+	if (!node)
+		return 0;
+	add_points(t, lab, node);
+	if (node != &lab->client && lab->backend == VNS_LAB_QEMU) {
+		map_shm(t, lab, name);
+		t->is_tcg = strcmp(lab->accel, "tcg") == 0;
+	}
+	return 0;
+}
+
+int vns_target_open_lab(struct vns_target *t, const char *where, const char *agent_path,
+			struct vns_err *err)
+{
+	const char *slash = strchr(where, '/');
+	struct vns_lab *lab = malloc(sizeof(*lab));
+	char name[VNS_LAB_NAME_LEN] = "";
+	int rc;
+
+	(void)agent_path; /* the lab's agents run already */
+	if (!lab)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	if (slash && (slash == where || (size_t)(slash - where) >= sizeof(name)))
+		rc = vns_err_set(err, -EINVAL, "'%s' is not LAB/NAME", where);
+	else {
+		if (slash)
+			memcpy(name, where, (size_t)(slash - where));
+		rc = find_lab(lab, name, err);
+	}
+	if (rc == 0)
+		rc = open_node(t, lab, slash ? slash + 1 : where, err);
+	free(lab);
+	return rc;
+}
