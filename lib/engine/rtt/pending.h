@@ -15,7 +15,7 @@
 #include <vnetscope/base.h>
 
 #define VNS_PENDING_MAX   4096u
-#define VNS_PENDING_ALONE 5u
+#define VNS_PENDING_ALONE 17u
 #define VNS_PENDING_BYTES (UINT64_C(64) << 20)
 
 struct vns_pending_ring;
