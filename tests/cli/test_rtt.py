@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope rtt from the outside: contract of its outputs, bad input, exit codes. argv: vnetscope."""
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+from pcapmake import ACK, PSH, ethernet, pcap, pcapng, tcp, udp  # noqa: E402
+
+VNETSCOPE = None
+T0 = 1700000000 * 10**9
+A, B, C = ('10.0.0.1', 40000), ('10.0.0.2', 80), ('10.0.0.3', 81)
+FIGURES = ['min', 'mean', 'p50', 'p95', 'p99', 'max', 'stddev']
+
+
+def exchange(n, a=A, b=B, rtt_us=100, t0=T0):
+    out = []
+    for i in range(n):
+        t = t0 + i * 5_000_000
+        out.append((t, tcp(*a, *b, ACK | PSH, 100 + i, 50 + i, 10)))
+        out.append((t + (rtt_us + i) * 1000, tcp(*b, *a, ACK, 51 + i, 100 + i)))
+    return out
+
+
+class Rtt(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory()
+
+    def tearDown(self):
+        self.dir.cleanup()
+
+    def file(self, data, name='x.pcap'):
+        path = os.path.join(self.dir.name, name)
+        with open(path, 'wb') as f:
+            f.write(data)
+        return path
+
+    def run_rtt(self, *args, code=0, says=None, **more):
+        r = subprocess.run([VNETSCOPE, 'rtt', *args], capture_output=True, text=True, timeout=60,
+                           **more)
+        self.assertEqual(r.returncode, code, r.stderr + r.stdout)
+        if says is None:
+            self.assertEqual(r.stderr, '')
+        else:
+            self.assertIn(says, r.stderr)
+            self.assertEqual(r.stderr.count('\n'), 1, 'one sentence: ' + r.stderr)
+        return r.stdout
+
+    def test_json_contract(self):
+        path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--flows'))
+        self.assertEqual(list(doc)[:6],
+                         ['schema', 'program', 'version', 'argv', 'run_id', 'time'])
+        self.assertEqual(doc['schema'], 'vnetscope.rtt/1')
+        self.assertEqual(doc['argv'][1:], ['rtt', '-r', path, '--json', '--flows'])
+        self.assertLessEqual(doc['percentile_max_rel_error'], 0.01)
+        self.assertEqual([(f['src'], f['sport'], f['dst'], f['dport']) for f in doc['flows']],
+                         [(*A, *B), (*A, *C)])
+        for f in doc['flows']:
+            self.assertEqual(f['method'], 'ts')
+            self.assertEqual(list(f['rtt_ns']), FIGURES)
+            for name in ('min', 'p50', 'p95', 'p99', 'max'):
+                self.assertIsInstance(f['rtt_ns'][name], int)
+        first = doc['flows'][0]
+        self.assertEqual((first['samples'], first['rtt_ns']['min'], first['rtt_ns']['max']),
+                         (20, 100000, 119000))
+        self.assertAlmostEqual(first['rtt_ns']['mean'], 109500, delta=0.001)
+        self.assertAlmostEqual(first['rtt_ns']['stddev'], 5916.08, delta=0.01)
+        self.assertEqual(doc['totals']['samples'], 23)
+        self.check_accounting(doc['accounting'], 46)
+        self.assertNotIn('flows', json.loads(self.run_rtt('-r', path, '--json')))
+
+    def check_accounting(self, a, read):
+        self.assertEqual(a['read'], read)
+        self.assertEqual(a['read'], a['other_point'] + a['not_tcp'] + a['undecodable'] +
+                         a['no_timestamp'] + a['with_timestamp'])
+        self.assertEqual(a['with_timestamp'], a['tsval_stored'] + a['tsval_repeated'] +
+                         a['tsval_backwards'] + a['pure_acks'])
+
+    def test_every_packet_is_accounted_for(self):
+        arp = ethernet(bytes(28))[:12] + b'\x08\x06' + bytes(28)
+        frames = [arp, udp('10.0.0.1', 1, '10.0.0.2', 2), tcp(*A, *B, ACK, None),
+                  tcp(*A, *B, ACK, 1)[:40], tcp(*A, *B, ACK, 1)[:60], b'']
+        records = [(T0 + i, f) for i, f in enumerate(frames)]
+        path = self.file(pcap(records + exchange(2, t0=T0 + 1000)))
+        a = json.loads(self.run_rtt('-r', path, '--json'))['accounting']
+        self.check_accounting(a, 10)
+        self.assertEqual((a['not_tcp'], a['no_timestamp'], a['undecodable']), (2, 1, 3))
+
+    def test_text_and_sorting(self):
+        path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
+        lines = self.run_rtt('-r', path, '--flows').splitlines()
+        self.assertRegex(lines[1], r'^10.0.0.1:40000 +10.0.0.2:80 +20 +100.0 us +109.5 us ')
+        lines = self.run_rtt('-r', path, '--flows', '--sort', 'p50').splitlines()
+        self.assertRegex(lines[1], r'^10.0.0.1:40000 +10.0.0.3:81 +3 ')
+        lines = self.run_rtt('-r', path, '--flows', '--min-samples', '4').splitlines()
+        self.assertFalse([x for x in lines if ':81' in x])
+        self.assertTrue([x for x in lines if '1 directions not listed' in x])
+
+    def test_csv(self):
+        path = self.file(pcap(exchange(20)))
+        rows = list(csv.DictReader(io.StringIO(self.run_rtt('-r', path, '--csv'))))
+        self.assertEqual(len(rows), 1)
+        self.assertEqual((rows[0]['src'], rows[0]['dport'], rows[0]['samples'],
+                          rows[0]['min_ns'], rows[0]['max_ns']),
+                         ('10.0.0.1', '80', '20', '100000', '119000'))
+
+    def test_samples(self):
+        path = self.file(pcap(exchange(3)))
+        lines = [json.loads(x)
+                 for x in self.run_rtt('-r', path, '--samples', '--json').splitlines()]
+        self.assertEqual(lines[0]['schema'], 'vnetscope.rtt.samples/1')
+        self.assertEqual([x['rtt_ns'] for x in lines[1:-1]], [100000, 101000, 102000])
+        self.assertEqual(lines[1]['at_ns'], T0 + 100000)
+        self.assertEqual((lines[1]['src'], lines[1]['dport']), ('10.0.0.1', 80))
+        self.assertEqual(lines[-1]['totals']['samples'], 3)
+        self.check_accounting(lines[-1]['accounting'], 6)
+        rows = list(csv.DictReader(io.StringIO(self.samples_csv(path))))
+        self.assertEqual([r['rtt_ns'] for r in rows], ['100000', '101000', '102000'])
+
+    def samples_csv(self, path):
+        r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, '--samples', '--csv'],
+                           capture_output=True, text=True, timeout=60)
+        self.assertEqual(r.returncode, 0)
+        self.assertIn('all flows', r.stderr)  # totals stand on stderr
+        return r.stdout
+
+    def test_count_and_duration(self):
+        path = self.file(pcap(exchange(20)))
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--count', '7'))
+        self.assertEqual(doc['totals']['samples'], 7)
+        self.check_accounting(doc['accounting'], 14)
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '21ms'))
+        self.assertEqual(doc['totals']['samples'], 5)
+        self.check_accounting(doc['accounting'], 10)
+
+    def test_filter(self):
+        path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
+        doc = json.loads(self.run_rtt('-r', path, '--json', 'port', '81'))
+        self.assertEqual((doc['totals']['samples'], doc['accounting']['filtered']), (3, 40))
+        out = self.run_rtt('-r', path, '--json', 'udp', code=4, says='matches the filter')
+        self.assertEqual(json.loads(out)['totals']['rtt_ns']['min'], None)
+        self.run_rtt('-r', path, 'port', 'banana', code=2, says='banana')
+
+    def test_points(self):
+        both = sorted((t + d, f, p) for t, f in exchange(5) for p, d in ((0, 0), (3, 7000)))
+        path = self.file(pcapng(both, 4), 'x.pcapng')
+        out = self.run_rtt('-r', path, '--json', says='2 capture points')
+        self.assertEqual([(p['point'], p['samples']) for p in json.loads(out)['totals']['points']],
+                         [(0, 5), (3, 5)])
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--point', '3'))
+        self.assertEqual(doc['totals']['samples'], 5)
+        self.check_accounting(doc['accounting'], 20)
+        self.run_rtt('-r', path, '--json', '--point', '2', code=4, says='no capture point 2')
+
+    def test_cut_file_keeps_its_figures(self):
+        whole = pcap(exchange(20))
+        path = self.file(whole[:-30])
+        doc = json.loads(self.run_rtt('-r', path, '--json', says='cut'))
+        self.assertEqual(doc['totals']['samples'], 19)
+        self.assertTrue(doc['accounting']['file_cut'])
+
+    def test_every_cut_ends_well(self):
+        """Cut at every byte of a small file: an exit code we know, one sentence, never a hang."""
+        for whole in (pcap(exchange(2)), pcapng([(t, f, 0) for t, f in exchange(2)])):
+            for n in range(len(whole)):
+                r = subprocess.run([VNETSCOPE, 'rtt', '-r', self.file(whole[:n]), '--json'],
+                                   capture_output=True, text=True, timeout=60)
+                self.assertIn(r.returncode, (0, 3, 4), (n, r.stderr))
+                self.assertLessEqual(r.stderr.count('\n'), 2, r.stderr)
+
+    def test_nothing_to_measure(self):
+        self.run_rtt('-r', self.file(pcap([])), code=4, says='no packets in')
+        self.run_rtt('-r', self.file(pcap([(T0, udp('10.0.0.1', 1, '10.0.0.2', 2))])), code=4,
+                     says='none of the 1 packets')
+        self.run_rtt('-r', self.file(pcap([(T0, tcp(*A, *B, ACK, None, size=5))])), code=4,
+                     says='no TCP timestamps')
+        one_way = [r for r in exchange(10) if len(r[1]) > 70]
+        self.run_rtt('-r', self.file(pcap(one_way)), code=4, says='one direction only')
+        r = subprocess.run([VNETSCOPE, 'rtt', '-r', self.file(pcap(exchange(3), linktype=147))],
+                           capture_output=True, text=True, timeout=60)
+        self.assertIn(r.returncode, (3, 4))
+        self.assertRegex(r.stderr, 'link')
+
+    def test_bad_files(self):
+        missing = os.path.join(self.dir.name, 'missing.pcap')
+        self.run_rtt('-r', missing, code=3, says=missing)
+        self.run_rtt('-r', self.dir.name, code=3, says=self.dir.name)
+        self.run_rtt('-r', self.file(b''), code=3, says='x.pcap')
+        self.run_rtt('-r', self.file(b'this is not a capture file, but it is long enough' * 9),
+                     code=3, says='x.pcap')
+
+    @unittest.skipIf(os.geteuid() == 0 and not os.path.exists('/usr/bin/setpriv'), 'needs setpriv')
+    def test_unreadable_and_unprivileged(self):
+        path = self.file(pcap(exchange(3)))
+        os.chmod(path, 0)
+        os.chmod(self.dir.name, 0o755)
+        drop = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] \
+            if os.geteuid() == 0 else []
+        probe = subprocess.run([*drop, VNETSCOPE, '--version'], capture_output=True)
+        if probe.returncode:
+            self.skipTest('the program cannot be run by another user from here')
+        for args, what in ((['-r', path], 'x.pcap'), (['-i', 'lo', '-d', '1'], 'CAP_NET_RAW')):
+            r = subprocess.run([*drop, VNETSCOPE, 'rtt', *args], capture_output=True, text=True,
+                               timeout=60)
+            self.assertEqual(r.returncode, 3, r.stderr)
+            self.assertIn(what, r.stderr)
+
+    def test_usage(self):
+        path = self.file(pcap(exchange(3)))
+        for args, what in ((['--bogus'], '--bogus'), ([], '-i IFACE or -r FILE'),
+                           (['-r', path, '-i', 'lo'], '-i IFACE or -r FILE'),
+                           (['-r', path, '--json', '--csv'], 'exclude'),
+                           (['-r', path, '--sort', 'colour'], 'colour'),
+                           (['-r', path, '--count', '-3'], 'whole number')):
+            self.run_rtt(*args, code=2, says=what)
+        self.run_rtt('-i', 'nosuchif0', code=3, says='nosuchif0')
+        self.assertIn('usage: vnetscope rtt', self.run_rtt('--help'))
+
+    def test_full_disk(self):
+        path = self.file(pcap(exchange(3)))
+        for args in (['--json', '--flows'], ['--csv'], [], ['--samples'], ['--samples', '--json']):
+            with open('/dev/full', 'w') as full:
+                r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, *args], stdout=full,
+                                   stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(r.returncode, 3, args)
+            self.assertIn('cannot write', r.stderr)
+
+    def test_standard_input_and_unsorted(self):
+        whole = pcap(exchange(20))
+        r = subprocess.run([VNETSCOPE, 'rtt', '-r', '-', '--json'], input=whole,
+                           capture_output=True, timeout=60)
+        self.assertEqual(json.loads(r.stdout)['totals']['samples'], 20)
+        mixed = exchange(20)
+        mixed[4], mixed[5] = mixed[5], mixed[4]
+        doc = json.loads(self.run_rtt('-r', self.file(pcap(mixed)), '--json'))
+        self.assertEqual(doc['totals']['samples'], 19)
+        self.assertEqual(doc['totals']['rtt_ns']['min'], 100000)
+        self.assertEqual(doc['accounting']['time_backwards'], 1)
+
+    def test_table_limit(self):
+        flows = [r for i in range(50) for r in exchange(1, ('10.0.1.%d' % i, 1000), B, 10,
+                                                         T0 + i * 10**6)]
+        doc = json.loads(self.run_rtt('-r', self.file(pcap(flows)), '--json', '--flows',
+                                      '--max-flows', '8'))
+        self.assertEqual(doc['totals']['flows']['evicted_full'], 42)
+        self.assertEqual(len(doc['flows']), 50)  # pushed out, not lost
+
+
+if __name__ == '__main__':
+    VNETSCOPE = sys.argv[1]
+    unittest.main(argv=sys.argv[:1])
