@@ -6,7 +6,7 @@
  * pktdump [-f FILTER] [-q] FILE
  * pktdump -i IFACE [-N NETNS_FILE] [-f FILTER] [-s SNAPLEN] [-B RING_BYTES] [-t SECONDS]
  *         [-d DELAY_MS] [-q]
- * -q: statistics only; -d: sleep before the first read (fills the ring)
+ * -q: no packets; -d: sleep before the first read (fills the ring)
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -155,8 +155,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "pktdump: %s\n", err.text);
 		return 3;
 	}
-	if (!a.quiet)
-		puts(columns);
+	puts(columns);
 	fflush(stdout);
 	rc = run(s, &a);
 	vns_source_close(s);
