@@ -7,5 +7,6 @@
 
 extern const struct cli_command cmd_lab;
 extern const struct cli_command cmd_rtt;
+extern const struct cli_command cmd_vo;
 
 #endif

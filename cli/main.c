@@ -13,6 +13,7 @@
 const struct cli_command *const cli_commands[] = {
 	&cmd_lab,
 	&cmd_rtt,
+	&cmd_vo,
 	NULL,
 };
 

@@ -121,6 +121,15 @@ struct vns_vo_target {
 	char note[512];        /* what the reader must know (assumed clock, shared path), or empty */
 };
 
+/** Resolution that every time stamp is trusted to have: capture files of microseconds cut it. */
+#define VNS_VO_STAMP_NS 1000
+
+/**
+ * vns_vo_contradiction() - is a latency negative beyond its clock interval? Then the clock relation
+ * cannot be right. Return: true, with a sentence in @why.
+ */
+bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size);
+
 struct vns_vo_result {
 	struct vns_vo_target *target;
 	size_t n_target;

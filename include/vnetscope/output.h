@@ -36,6 +36,9 @@ json_t *vns_json_time(int64_t time_ns);
 /* A number rounded to @digits decimals; null when it is not finite. */
 json_t *vns_json_real(double v, int digits);
 
+/* A whole ns, rounded down (-1), up (+1) or to nearest (0); null when it is not finite. */
+json_t *vns_json_whole_ns(double v, int round_to);
+
 /* Print indented with a newline and flush. @doc is not freed. Return: 0 or -errno. */
 int vns_json_print(const json_t *doc, FILE *to);
 /* Print on one line (JSON lines), @doc is freed. Return: 0 or -errno. */
@@ -129,5 +132,19 @@ int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_fl
 /* "totals" and "accounting" of the document, for lines of JSON. */
 json_t *vns_rtt_json_totals(const struct vns_rtt_result *r);
 json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r);
+
+/* --- Virtualisation latency (struct vns_vo_result) --- */
+
+struct vns_vo_result;
+struct vns_vo_target;
+
+/* The document of `vo --json`. @head as of vns_json_head(), taken. */
+int vns_vo_print_json(const struct vns_vo_result *r, json_t *head, FILE *to);
+/* One element of its "targets". */
+json_t *vns_vo_json_target(const struct vns_vo_target *t);
+/* One line per target, direction and protocol, a line of names above. Return: 0 or -errno. */
+int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to);
+/* For people. Return: 0 or -errno. */
+int vns_vo_print_text(const struct vns_vo_result *r, FILE *to);
 
 #endif

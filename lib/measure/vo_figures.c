@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +22,27 @@
 #define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
 #define PAIR_SLOTS  65536                    /* flows remembered for pairing, direct mapped */
 
+bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *s)
+{
+	int64_t last_host = s->last_host_ns - s->host_ns, last_raw = s->last_raw_ns - s->first_raw_ns;
+	bool last_fits = llabs(last_host) <= INT32_MAX && llabs(last_raw) <= INT32_MAX;
+
+	*to = (struct vns_vo_sample){
+		.host_ns = s->host_ns,
+		.raw_ns = s->first_raw_ns,
+		.last_host_ns = last_fits ? (int32_t)last_host : 0,
+		.last_raw_ns = last_fits ? (int32_t)last_raw : 0,
+		.flow = (uint32_t)(s->flow_hash ^ s->flow_hash >> 32),
+		.proto = s->proto,
+		.direction = s->direction,
+		.has_last = s->has_last && last_fits,
+	};
+	return !s->has_last || last_fits;
+}
+
 void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s)
 {
 	struct vns_vo_samples *all = ctx;
-	int64_t last_host = s->last_host_ns - s->host_ns, last_raw = s->last_raw_ns - s->first_raw_ns;
-	bool last_fits = llabs(last_host) <= INT32_MAX && llabs(last_raw) <= INT32_MAX;
 	struct vns_vo_sample *to;
 
 	if (all->n == all->cap) {
@@ -40,17 +57,7 @@ void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s)
 		all->cap = cap;
 	}
 	to = &all->at[all->n];
-	*to = (struct vns_vo_sample){
-		.host_ns = s->host_ns,
-		.raw_ns = s->first_raw_ns,
-		.last_host_ns = last_fits ? (int32_t)last_host : 0,
-		.last_raw_ns = last_fits ? (int32_t)last_raw : 0,
-		.flow = (uint32_t)(s->flow_hash ^ s->flow_hash >> 32),
-		.proto = s->proto,
-		.direction = s->direction,
-		.has_last = s->has_last && last_fits,
-	};
-	all->last_lost += s->has_last && !last_fits;
+	all->last_lost += !vns_vo_sample_pack(to, s);
 	all->unsorted |= all->n && to[-1].host_ns > to->host_ns;
 	all->n++;
 }
@@ -68,19 +75,7 @@ static int by_time(const void *a, const void *b)
 	return (x->host_ns > y->host_ns) - (x->host_ns < y->host_ns);
 }
 
-/*
- * The relation over one cell of time. Within a piece the estimate is a line, the upper
- * bound is convex and the lower concave in t (extremes over a set of lines), so chords
- * between the cell's borders are exact for the first and never too narrow for the others.
- */
-struct cell {
-	const struct vns_clock *clock;
-	int64_t from_ns;
-	struct vns_clock_at a, b;
-	bool linear, filled;
-};
-
-static void cell_fill(struct cell *c, int64_t t)
+static void cell_fill(struct vns_vo_cell *c, int64_t t)
 {
 	double expect;
 
@@ -97,7 +92,7 @@ static double chord(double a, double b, double share)
 	return a + (b - a) * share;
 }
 
-static struct vns_clock_at cell_eval(struct cell *c, int64_t t)
+static struct vns_clock_at cell_eval(struct vns_vo_cell *c, int64_t t)
 {
 	struct vns_clock_at at;
 	double share;
@@ -138,7 +133,7 @@ static void widen(struct vns_vo_figure *f, const struct vns_clock_at *at, unsign
 	f->mean_err_plus_ns += (plus - f->mean_err_plus_ns) / n;
 }
 
-static void add_figure(struct cell *c, const struct vns_vo_sample *s, struct vns_vo_figure *f)
+static void add_figure(struct vns_vo_cell *c, const struct vns_vo_sample *s, struct vns_vo_figure *f)
 {
 	struct vns_clock_at at = cell_eval(c, s->host_ns);
 
@@ -151,73 +146,106 @@ static void add_figure(struct cell *c, const struct vns_vo_sample *s, struct vns
 		     llround(corrected(s->raw_ns + s->last_raw_ns, at.offset_ns, s->direction)));
 }
 
-/* Latest host_to_guest sample of a flow; a slot taken over by another flow is just forgotten. */
-struct pair_slot {
-	const struct vns_vo_sample *request;
-};
-
-struct pair_sums {
-	double in, out, gap;
-	uint64_t n;
-};
-
-static void add_pair(struct cell *c, const struct vns_vo_sample *in, const struct vns_vo_sample *out,
-		     struct vns_vo_sum *sum, struct pair_sums *acc)
+static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
+		     const struct vns_vo_sample *out)
 {
-	struct vns_clock_at at_in = cell_eval(c, in->host_ns), at_out = cell_eval(c, out->host_ns);
+	struct vns_clock_at at_in = cell_eval(&t->cell, in->host_ns);
+	struct vns_clock_at at_out = cell_eval(&t->cell, out->host_ns);
+	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
 
-	vns_dist_add(&sum->paired, in->raw_ns - out->raw_ns);
+	vns_dist_add(&t->sum[out->proto].paired, in->raw_ns - out->raw_ns);
 	acc->in += corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
 	acc->out += corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
 	acc->gap += (double)(out->host_ns - in->host_ns);
 	acc->n++;
 }
 
-static int add_sums(struct cell *c, const struct vns_vo_samples *s, struct vns_vo_sum *sum)
+/* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
+static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
-	struct pair_slot *slot = calloc(PAIR_SLOTS, sizeof(*slot));
-	struct pair_sums acc[VNS_PROTOS] = { 0 };
+	struct vns_vo_pair_slot *p = &t->slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
+	int64_t gap = x->host_ns - p->request.host_ns;
 
-	if (!slot)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n; i++) {
-		const struct vns_vo_sample *x = &s->at[i];
-		struct pair_slot *p = &slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
-
-		if (x->direction == VNS_HOST_TO_GUEST) {
-			p->request = x;
-		} else if (p->request && p->request->flow == x->flow &&
-			   x->host_ns - p->request->host_ns <= PAIR_MAX_NS) {
-			add_pair(c, p->request, x, &sum[x->proto], &acc[x->proto]);
-			p->request = NULL; /* one reply each: the first */
-		}
+	if (x->direction == VNS_HOST_TO_GUEST) {
+		p->request = *x;
+		p->waiting = true;
+	} else if (p->waiting && p->request.flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {
+		add_pair(t, &p->request, x);
+		p->waiting = false; /* one reply each: the first */
 	}
-	free(slot);
-	for (int p = 0; p < VNS_PROTOS; p++) {
-		double n = (double)acc[p].n;
+}
 
-		if (!acc[p].n)
+int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
+		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
+		      struct vns_vo_sum *sum)
+{
+	*t = (struct vns_vo_tally){ .cell.clock = clock, .fig = fig, .sum = sum };
+	if (!sum)
+		return 0;
+	t->slot = calloc(PAIR_SLOTS, sizeof(*t->slot));
+	return t->slot ? 0 : -ENOMEM;
+}
+
+void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
+{
+	add_figure(&t->cell, s, &t->fig[s->direction][s->proto]);
+	if (t->sum)
+		pair_up(t, s);
+}
+
+void vns_vo_tally_fini(struct vns_vo_tally *t)
+{
+	for (int p = 0; t->sum && p < VNS_PROTOS; p++) {
+		double n = (double)t->acc[p].n;
+
+		if (!t->acc[p].n)
 			continue;
-		sum[p].from_directions_ns = (acc[p].in + acc[p].out) / n;
-		sum[p].gap_error_ns = acc[p].gap / n * MAX_PPM * 1e-6;
-		sum[p].agrees = fabs(sum[p].paired.mean - sum[p].from_directions_ns) <=
-				sum[p].gap_error_ns + 1;
+		t->sum[p].from_directions_ns = (t->acc[p].in + t->acc[p].out) / n;
+		t->sum[p].gap_error_ns = t->acc[p].gap / n * MAX_PPM * 1e-6;
+		t->sum[p].agrees = fabs(t->sum[p].paired.mean - t->sum[p].from_directions_ns) <=
+				   t->sum[p].gap_error_ns + 1;
 	}
-	return 0;
+	free(t->slot);
+	t->slot = NULL;
 }
 
 int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 		   struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		   struct vns_vo_sum sum[VNS_PROTOS])
 {
-	struct cell c = { .clock = clock };
+	struct vns_vo_tally t;
+	int code = vns_vo_tally_init(&t, clock, fig, sum);
 
+	if (code)
+		return code;
 	if (s->unsorted && s->n)
 		qsort(s->at, s->n, sizeof(*s->at), by_time);
 	s->unsorted = false;
 	for (size_t i = 0; i < s->n; i++)
-		add_figure(&c, &s->at[i], &fig[s->at[i].direction][s->at[i].proto]);
-	return sum ? add_sums(&c, s, sum) : 0;
+		vns_vo_tally_add(&t, &s->at[i]);
+	vns_vo_tally_fini(&t);
+	return 0;
+}
+
+bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size)
+{
+	static const char *const names[] = { "host to guest", "guest to host" };
+
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			const struct vns_vo_figure *f = &t->fig[d][p];
+
+			if (!f->first.n || (double)f->first.min + f->err_plus_ns >= -VNS_VO_STAMP_NS)
+				continue;
+			snprintf(why, size, "negative latency: %s %s has a minimum of %.3f us, %s", names[d],
+				 vns_proto_name((enum vns_proto)p), (double)f->first.min / 1e3,
+				 t->clock_mode == VNS_CLOCK_GIVEN ?
+					 "so the offset given contradicts the traffic" :
+					 "so the clock relation contradicts the traffic");
+			return true;
+		}
+	}
+	return false;
 }
 
 static void figures_fini(struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS])

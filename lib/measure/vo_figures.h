@@ -29,9 +29,55 @@ struct vns_vo_samples {
 	bool unsorted;
 };
 
+/* Return: false when the last byte is too far from the first to be kept. */
+bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *s);
+
 /* A vns_twin_sample_fn; @ctx is a struct vns_vo_samples. */
 void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s);
 void vns_vo_samples_free(struct vns_vo_samples *s);
+
+/*
+ * The relation over one cell of time. Within a piece the estimate is a line, the upper
+ * bound is convex and the lower concave in t (extremes over a set of lines), so chords
+ * between the cell's borders are exact for the first and never too narrow for the others.
+ */
+struct vns_vo_cell {
+	const struct vns_clock *clock;
+	int64_t from_ns;
+	struct vns_clock_at a, b;
+	bool linear, filled;
+};
+
+/* Latest host_to_guest sample of the flows that share the slot. */
+struct vns_vo_pair_slot {
+	struct vns_vo_sample request;
+	bool waiting;
+};
+
+struct vns_vo_pair_sums {
+	double in, out, gap;
+	uint64_t n;
+};
+
+/*
+ * Samples to figures one by one, in bounded memory, when the relation is known beforehand. Samples
+ * should come in order of time: those that do not count in @fig all the same, but may
+ * miss their partner for @sum.
+ */
+struct vns_vo_tally {
+	struct vns_vo_cell cell;
+	struct vns_vo_figure (*fig)[VNS_PROTOS];
+	struct vns_vo_sum *sum;
+	struct vns_vo_pair_slot *slot;
+	struct vns_vo_pair_sums acc[VNS_PROTOS];
+};
+/* @sum (per protocol) may be NULL. All three are borrowed until vns_vo_tally_fini(). */
+int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
+		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
+		      struct vns_vo_sum *sum);
+void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+/* Complete @sum and free what the tally holds. */
+void vns_vo_tally_fini(struct vns_vo_tally *t);
 
 /*
  * Correct every sample by @clock (solved) and add it to @fig. @sum (per protocol) may be NULL.

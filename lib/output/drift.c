@@ -14,14 +14,6 @@
 
 #define SCHEMA "vnetscope.drift/1"
 
-/* A whole ns, rounded down (-1), up (+1) or to nearest (0); null when not bounded. */
-static json_t *whole_ns(double v, int dir)
-{
-	double w = dir < 0 ? floor(v) : dir > 0 ? ceil(v) : round(v);
-
-	return fabs(w) < 9.2e18 ? json_integer((json_int_t)w) : json_null();
-}
-
 /* ppm with nine decimals (1e-15 of a rate), rounded outward by @dir. */
 static json_t *ppm(double v, int dir)
 {
@@ -47,7 +39,7 @@ static json_t *piece_json(const struct vns_clock_saved *s)
 
 	json_object_set_new(o, "from_ns", json_integer(p->from_ns));
 	json_object_set_new(o, "to_ns", json_integer(p->to_ns));
-	json_object_set_new(o, "offset_ns", whole_ns(p->offset_ns, 0));
+	json_object_set_new(o, "offset_ns", vns_json_whole_ns(p->offset_ns, 0));
 	json_object_set_new(o, "drift_ppm", ppm(p->drift_ppm, 0));
 	json_object_set_new(o, "drift_lower_ppm", ppm(p->drift_lower_ppm, -1));
 	json_object_set_new(o, "drift_upper_ppm", ppm(p->drift_upper_ppm, 1));
@@ -93,9 +85,9 @@ static json_t *samples_json(const struct vns_clock *clock)
 		json_t *o = json_object();
 
 		json_object_set_new(o, "at_ns", json_integer(s[i].at_ns));
-		json_object_set_new(o, "offset_ns", whole_ns(s[i].offset_ns, 0));
-		json_object_set_new(o, "lower_ns", whole_ns(s[i].lower_ns, -1));
-		json_object_set_new(o, "upper_ns", whole_ns(s[i].upper_ns, 1));
+		json_object_set_new(o, "offset_ns", vns_json_whole_ns(s[i].offset_ns, 0));
+		json_object_set_new(o, "lower_ns", vns_json_whole_ns(s[i].lower_ns, -1));
+		json_object_set_new(o, "upper_ns", vns_json_whole_ns(s[i].upper_ns, 1));
 		json_object_set_new(o, "rtt_ns", json_integer(s[i].rtt_ns));
 		json_object_set_new(o, "processing_ns", json_integer(s[i].processing_ns));
 		json_object_set_new(o, "used", json_boolean(s[i].used));
@@ -118,11 +110,11 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 			    json_boolean(vns_clock_mode_shares_path(r->mode)));
 	json_object_set_new(o, "tcg", json_boolean(r->tcg));
 	json_object_set_new(o, "at_ns", json_integer(r->at.at_ns));
-	json_object_set_new(o, "offset_ns", whole_ns(r->at.offset_ns, 0));
-	json_object_set_new(o, "lower_ns", whole_ns(r->at.lower_ns, -1));
-	json_object_set_new(o, "upper_ns", whole_ns(r->at.upper_ns, 1));
-	json_object_set_new(o, "ci_lower_ns", whole_ns(r->at.ci_lower_ns, -1));
-	json_object_set_new(o, "ci_upper_ns", whole_ns(r->at.ci_upper_ns, 1));
+	json_object_set_new(o, "offset_ns", vns_json_whole_ns(r->at.offset_ns, 0));
+	json_object_set_new(o, "lower_ns", vns_json_whole_ns(r->at.lower_ns, -1));
+	json_object_set_new(o, "upper_ns", vns_json_whole_ns(r->at.upper_ns, 1));
+	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(r->at.ci_lower_ns, -1));
+	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(r->at.ci_upper_ns, 1));
 	json_object_set_new(o, "ci_level", json_real(0.95));
 	json_object_set_new(o, "drift_ppm", ppm(r->at.drift_ppm, 0));
 	if (n > 0) {

@@ -192,3 +192,10 @@ int vns_json_stream_end(struct vns_json_stream *s)
 	flush_error = flushed(s->to, 0);
 	return s->error ? s->error : flush_error;
 }
+
+json_t *vns_json_whole_ns(double v, int round_to)
+{
+	double w = round_to < 0 ? floor(v) : round_to > 0 ? ceil(v) : round(v);
+
+	return fabs(w) < 9.2e18 ? json_integer((json_int_t)w) : json_null();
+}

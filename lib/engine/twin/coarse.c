@@ -14,6 +14,13 @@
 
 #include "engine/twin/twin_int.h"
 
+bool twin_is_unspecified(const struct vns_addr *a)
+{
+	static const struct vns_addr v6, v4 = { { [10] = 0xff, [11] = 0xff } };
+
+	return vns_addr_equal(a, &v6) || vns_addr_equal(a, &v4);
+}
+
 uint64_t twin_identity(const struct vns_packet *p)
 {
 	uint64_t h = p->flow_hash + p->dir;
@@ -239,35 +246,74 @@ static bool median_talk(const struct talk *t, size_t n, const struct vns_addr *s
 	return true;
 }
 
+/* One address pair of two that talk, with the guest told from its peer. */
+struct verdict {
+	const struct vns_addr *guest, *peer;
+	int64_t there, back; /* median t_B - t_A towards the guest and from it */
+};
+
+static bool judge(const struct talk *t, size_t n, const struct talk *x, struct verdict *v)
+{
+	int64_t out, back;
+
+	if (!median_talk(t, n, x->src, x->dst, &out) || !median_talk(t, n, x->dst, x->src, &back) ||
+	    out == back)
+		return false;
+	if (out > back)
+		*v = (struct verdict){ x->dst, x->src, out, back };
+	else
+		*v = (struct verdict){ x->src, x->dst, back, out };
+	return true;
+}
+
+/*
+ * Multicast has a source only (an IPv6 link-local address often sends nothing else): it is the
+ * guest's when t_B - t_A is nearer to what leaves the guest than to what arrives.
+ */
+static size_t learn_senders(const struct talk *t, size_t n, const struct verdict *v,
+			    struct vns_addr *out, size_t found, size_t max)
+{
+	for (size_t i = 0; i < n && found < max; i++)
+		if (!contains(out, found, t[i].src) && !vns_addr_equal(t[i].src, v->peer) &&
+		    t[i].diff < v->back + (v->there - v->back) / 2)
+			out[found++] = *t[i].src;
+	return found;
+}
+
 size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 				  const struct vns_packet *b, size_t n_b, struct vns_addr *out,
 				  size_t max)
 {
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, &pairs), n_talk = 0, found = 0;
+	size_t n = unique_pairs(a, n_a, b, n_b, &pairs), n_talk = 0, n_multi = 0, found = 0;
 	struct talk *t = malloc((n ? n : 1) * sizeof(*t));
+	struct verdict v, last = { 0 };
 
-	for (size_t i = 0; t && i < n; i++)
-		if (usable(pairs[i].b))
-			t[n_talk++] = (struct talk){ vns_packet_src(pairs[i].b),
-						     vns_packet_dst(pairs[i].b),
-						     pairs[i].b->time_ns - pairs[i].a->time_ns };
+	/* Unicast from the front, multicast from the back. */
+	for (size_t i = 0; t && i < n; i++) {
+		const struct vns_packet *p = pairs[i].b;
+		struct talk x = { vns_packet_src(p), vns_packet_dst(p),
+				  p->time_ns - pairs[i].a->time_ns };
+
+		if (usable(p))
+			t[n_talk++] = x;
+		else if (!twin_is_unspecified(x.src))
+			t[n - ++n_multi] = x;
+	}
 	if (t)
 		qsort(t, n_talk, sizeof(*t), by_talk);
 	for (size_t i = 0; i < n_talk; i++) {
-		int64_t there, back;
-		const struct vns_addr *guest;
-
 		if (i > 0 && vns_addr_equal(t[i].src, t[i - 1].src) &&
 		    vns_addr_equal(t[i].dst, t[i - 1].dst))
 			continue;
-		if (!median_talk(t, n_talk, t[i].src, t[i].dst, &there) ||
-		    !median_talk(t, n_talk, t[i].dst, t[i].src, &back) || there == back)
+		if (!judge(t, n_talk, &t[i], &v))
 			continue;
-		guest = there > back ? t[i].dst : t[i].src;
-		if (found < max && !contains(out, found, guest))
-			out[found++] = *guest;
+		last = v;
+		if (found < max && !contains(out, found, v.guest))
+			out[found++] = *v.guest;
 	}
+	if (found)
+		found = learn_senders(t + n - n_multi, n_multi, &last, out, found, max);
 	free(t);
 	free(pairs);
 	return found;

@@ -291,13 +291,6 @@ static bool is_guest(const struct vns_twin *t, const struct vns_addr *a)
 	return false;
 }
 
-static bool is_unspecified(const struct vns_addr *a)
-{
-	static const struct vns_addr v6, v4 = { { [10] = 0xff, [11] = 0xff } };
-
-	return memcmp(a, &v6, sizeof(*a)) == 0 || memcmp(a, &v4, sizeof(*a)) == 0;
-}
-
 /* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
 static int direction_of(const struct vns_twin *t, const struct vns_packet *p)
 {
@@ -306,7 +299,7 @@ static int direction_of(const struct vns_twin *t, const struct vns_packet *p)
 	if (is_guest(t, vns_packet_dst(p)))
 		return VNS_HOST_TO_GUEST;
 	/* Flooded to the guest too; a sender without an address could be the guest itself. */
-	if ((p->flags & VNS_PKT_F_MULTICAST) && !is_unspecified(vns_packet_src(p)))
+	if ((p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)))
 		return VNS_HOST_TO_GUEST;
 	return -1;
 }

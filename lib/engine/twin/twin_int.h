@@ -178,6 +178,8 @@ static inline void twin_prefetch_node(const struct twin_memory *m, uint64_t key)
 
 /* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
 uint64_t twin_identity(const struct vns_packet *p);
+/* 0.0.0.0 or ::, the source of a machine that has no address yet. */
+bool twin_is_unspecified(const struct vns_addr *a);
 
 /* copies.c */
 int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index);

@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * VO from two capture files: host's and guest's -> one target named "offline".
+ *
+ * The beginnings of both files tell the guest's addresses and the coarse offset of the clocks. Then
+ * both are read in step of time, packets go to the twin engine, samples to the figures; nothing
+ * is kept but what the engine's window holds.
+ *
+ * The relation between the clocks is
+ *   given    by --offset-ns or by a file that `drift --json` wrote; or, when neither is there,
+ *   same     when the traffic allows an offset of 0: no packet arrives before it was sent, so
+ *            max(g2h t_B - t_A) <= offset <= min(h2g t_B - t_A), and 0 lies between;
+ *   traffic  when 0 contradicts the traffic: the middle of these bounds, as a function of
+ *            time. Then the floors of both directions come out equal by construction, and the note
+ *            says so. The bounds are known only after the last packet: the files are read again.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/source.h>
+
+#include "measure/vo_offline.h"
+
+static int out_of_memory(struct vns_err *err)
+{
+	return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+}
+
+/* --- one capture file --- */
+
+/* Open, or open again, from the start. */
+static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
+{
+	const struct vns_source_opts opts = { .filter = filter };
+
+	e->n = 0;
+	e->eof = false;
+	if (!e->pkt)
+		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
+	if (!e->pkt)
+		return out_of_memory(err);
+	return vns_source_open_file(&e->source, e->path, &opts, err);
+}
+
+static void close_end(struct vo_end *e)
+{
+	vns_source_close(e->source);
+	e->source = NULL;
+}
+
+/* Read up to @max packets behind those that are there. Return: 0 or -errno. */
+static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
+{
+	while (!e->eof && e->n < max) {
+		int n = vns_source_next(e->source, e->pkt + e->n, max - e->n, err);
+
+		if (n == VNS_SOURCE_EOF)
+			e->eof = true;
+		else if (n < 0)
+			return n;
+		else
+			e->n += (size_t)n;
+	}
+	return 0;
+}
+
+static uint64_t count_short(const struct vo_end *e)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < e->n; i++)
+		n += !!(e->pkt[i].flags & VNS_PKT_F_DIGEST_SHORT);
+	return n;
+}
+
+/* --- what must be known beforehand --- */
+
+/*
+ * The same packets of both files, chosen by digest wherever they are: keep those below a limit, and
+ * halve the limit when the buffer is full (consistent sampling, RFC 5475 section 6.2).
+ */
+static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, struct vns_err *err)
+{
+	struct vns_packet batch[128];
+	int n, code = open_end(e, filter, err);
+
+	while (!code && (n = vns_source_next(e->source, batch, 128, err)) != VNS_SOURCE_EOF) {
+		if (n < 0)
+			code = n;
+		for (int i = 0; i < n; i++) {
+			if (batch[i].digest > *limit)
+				continue;
+			if (e->n == VO_PROBE) {
+				size_t keep = 0;
+
+				*limit /= 2;
+				for (size_t k = 0; k < e->n; k++)
+					if (e->pkt[k].digest <= *limit)
+						e->pkt[keep++] = e->pkt[k];
+				e->n = keep;
+			}
+			if (batch[i].digest <= *limit && e->n < VO_PROBE)
+				e->pkt[e->n++] = batch[i];
+		}
+	}
+	close_end(e);
+	return code;
+}
+
+static int reopen(struct vo_offline *r, struct vns_err *err)
+{
+	for (int p = 0; p < 2; p++) {
+		int code;
+
+		close_end(&r->end[p]);
+		if (strcmp(r->end[p].path, "-") == 0)
+			return vns_err_set(err, -ESPIPE, "standard input must be read twice here: "
+					   "save the capture to a file, or give --offset-ns and "
+					   "--guest-addr");
+		code = open_end(&r->end[p], r->opts->filter, err);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+/* Guest and coarse offset from what is in both buffers. Return: packets that told the offset. */
+static size_t learn(struct vo_offline *r)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	size_t support = 0;
+	int64_t offset;
+
+	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0 &&
+	    !r->opts->have_offset)
+		r->coarse_ns = offset;
+	if (r->opts->n_guest)
+		return support;
+	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest, VO_GUESTS);
+	if (!r->n_guest)
+		r->n_guest = vns_twin_learn_guest(b->pkt, b->n, r->guest, VO_GUESTS);
+	if (!r->n_guest && support) {
+		/* One peer, one way: the sign of the difference is all there is. */
+		const struct vns_packet *p = &b->pkt[0];
+
+		for (size_t i = 0; i < b->n && p->verdict != VNS_PKT_OK; i++)
+			p = &b->pkt[i];
+		offset -= r->opts->have_offset ? r->opts->offset_ns : 0;
+		r->guest[0] = offset >= 0 ? *vns_packet_dst(p) : *vns_packet_src(p);
+		r->n_guest = 1;
+		r->guest_assumed = true;
+	}
+	return support;
+}
+
+static int find_out(struct vo_offline *r, struct vns_err *err)
+{
+	uint64_t limit = UINT64_MAX;
+	int code = 0;
+	bool told;
+
+	r->coarse_ns = r->opts->have_offset ? r->opts->offset_ns : 0;
+	r->n_guest = r->opts->n_guest < VO_GUESTS ? r->opts->n_guest : VO_GUESTS;
+	if (r->n_guest)
+		memcpy(r->guest, r->opts->guest, r->n_guest * sizeof(r->guest[0]));
+	for (int p = 0; p < 2 && !code; p++) {
+		code = open_end(&r->end[p], r->opts->filter, err);
+		if (!code)
+			code = fill_end(&r->end[p], VO_PROBE, err);
+	}
+	if (code)
+		return code;
+	r->first_ns = r->end[0].n ? r->end[0].pkt[0].time_ns : 0;
+	told = learn(r) > 0 || (r->opts->have_offset && r->n_guest);
+	/* Nothing in common at the start, and there is more: one file may start much earlier. */
+	if (told || (r->end[0].eof && r->end[1].eof))
+		return 0;
+	code = reopen(r, err);
+	for (int p = 0; p < 2 && !code; p++) {
+		close_end(&r->end[p]);
+		code = sample_file(&r->end[p], r->opts->filter, &limit, err);
+	}
+	if (!code)
+		learn(r);
+	return code ? code : reopen(r, err);
+}
+
+/* --- reading both in step --- */
+
+/* What the traffic says of the offset, as the tightest packet of each VO_CELL_NS of time. */
+static int add_bound(struct vo_offline *r, const struct vns_twin_sample *s)
+{
+	bool upper = s->direction == VNS_HOST_TO_GUEST;
+	int64_t cell = s->host_ns / VO_CELL_NS, v = s->first_raw_ns;
+	struct vo_bound *last = r->n_bound ? &r->bound[r->n_bound - 1] : NULL;
+
+	if (upper ? v < r->upper_ns : v > r->lower_ns)
+		*(upper ? &r->upper_ns : &r->lower_ns) = v;
+	/* Samples of the two directions come in turns: look at the last few cells. */
+	for (size_t i = 0; i < 8 && i < r->n_bound; i++, last--) {
+		if (last->upper != upper || last->at_ns / VO_CELL_NS != cell)
+			continue;
+		if (upper ? v < last->value_ns : v > last->value_ns)
+			*last = (struct vo_bound){ s->host_ns, v, upper };
+		return 0;
+	}
+	if (r->n_bound == r->cap_bound) {
+		size_t cap = r->cap_bound ? 2 * r->cap_bound : 1024;
+		struct vo_bound *more = realloc(r->bound, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->bound = more;
+		r->cap_bound = cap;
+	}
+	r->bound[r->n_bound++] = (struct vo_bound){ s->host_ns, v, upper };
+	return 0;
+}
+
+static void tally_oldest(struct vo_offline *r, unsigned int dir)
+{
+	struct vo_ring *q = &r->ring[dir];
+
+	vns_vo_tally_add(&r->tally, &q->s[q->head++ % VO_RING]);
+	q->n--;
+}
+
+/*
+ * The engine gives each direction in order, but one direction after the other, a batch at a
+ * time. Merge them, since the sum of both directions pairs replies with requests before them.
+ */
+static void merge(struct vo_offline *r, bool all)
+{
+	struct vo_ring *a = &r->ring[0], *b = &r->ring[1];
+
+	while (a->n || b->n) {
+		bool first = a->n && (!b->n || a->s[a->head % VO_RING].host_ns <=
+						       b->s[b->head % VO_RING].host_ns);
+
+		if (!all && a->n < VO_RING && b->n < VO_RING && (!a->n || !b->n))
+			return;
+		tally_oldest(r, first ? 0 : 1);
+	}
+}
+
+static void on_sample(void *ctx, const struct vns_twin_sample *s)
+{
+	struct vo_offline *r = ctx;
+	struct vo_ring *q = &r->ring[s->direction];
+
+	if (s->host_ns < r->from_ns)
+		r->from_ns = s->host_ns;
+	if (s->host_ns > r->to_ns)
+		r->to_ns = s->host_ns;
+	if (r->want_bounds && add_bound(r, s))
+		r->failed = -ENOMEM;
+	if (q->n == VO_RING)
+		merge(r, false);
+	if (q->n == VO_RING)
+		tally_oldest(r, s->direction);
+	r->last_lost += !vns_vo_sample_pack(&q->s[(q->head + q->n) % VO_RING], s);
+	q->n++;
+}
+
+static int64_t next_time(const struct vo_offline *r, enum vns_point p)
+{
+	const struct vo_end *e = &r->end[p];
+
+	if (e->n == 0)
+		return INT64_MAX;
+	return e->pkt[0].time_ns - (p == VNS_POINT_B ? r->coarse_ns : 0);
+}
+
+static int pump(struct vo_offline *r, struct vns_err *err)
+{
+	int code = 0;
+
+	while (!code) {
+		enum vns_point p;
+		struct vo_end *e;
+
+		for (int i = 0; i < 2 && !code; i++) {
+			e = &r->end[i];
+			if (e->n == 0 && !e->eof)
+				code = fill_end(e, VO_BATCH, err);
+			if (e->n == 0 && e->eof)
+				vns_twin_advance(r->twin, i, INT64_MAX);
+		}
+		if (code || (r->end[0].n == 0 && r->end[1].n == 0))
+			break;
+		p = next_time(r, VNS_POINT_A) <= next_time(r, VNS_POINT_B) ? VNS_POINT_A :
+									      VNS_POINT_B;
+		e = &r->end[p];
+		if (vns_twin_feed(r->twin, p, e->pkt, e->n) || r->failed)
+			code = out_of_memory(err);
+		r->digest_short[p] += count_short(e);
+		e->n = 0;
+	}
+	if (!code)
+		vns_twin_finish(r->twin);
+	return code;
+}
+
+/* One reading of both files with the relation @clock. */
+static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct vns_vo_target *t,
+		     struct vns_err *err)
+{
+	const struct vns_twin_opts opts = {
+		.window_ns = r->opts->window_ns,
+		.coarse_offset_ns = r->coarse_ns,
+		.guest = r->guest,
+		.n_guest = r->n_guest,
+	};
+	int code = vns_vo_tally_init(&r->tally, clock, t->fig, t->sum);
+
+	if (code)
+		return out_of_memory(err);
+	r->from_ns = INT64_MAX;
+	r->to_ns = INT64_MIN;
+	code = vns_twin_new(&r->twin, &opts, on_sample, r, err);
+	if (!code)
+		code = pump(r, err);
+	if (!code) {
+		merge(r, true);
+		for (int p = 0; p < 2; p++)
+			vns_twin_get_counts(r->twin, p, &t->counts[p]);
+		t->evicted = vns_twin_evicted(r->twin);
+	}
+	vns_vo_tally_fini(&r->tally);
+	vns_twin_free(r->twin);
+	r->twin = NULL;
+	return code;
+}
+
+/* --- the relation between the clocks --- */
+
+static int fixed_clock(struct vo_offline *r, enum vns_clock_mode mode, double offset_ns,
+		       struct vns_clock **out)
+{
+	int code = vns_clock_new(out, mode);
+
+	if (!code)
+		code = vns_clock_set_fixed(*out, r->first_ns, offset_ns, 0, 0);
+	return code ? code : vns_clock_solve(*out);
+}
+
+static int first_clock(struct vo_offline *r, struct vns_err *err)
+{
+	if (r->opts->drift_file)
+		return vns_drift_file_read(r->opts->drift_file, &r->clock, err);
+	if (r->opts->have_offset)
+		return fixed_clock(r, VNS_CLOCK_GIVEN, (double)r->opts->offset_ns, &r->clock);
+	r->want_bounds = true;
+	return fixed_clock(r, VNS_CLOCK_SAME, 0, &r->clock);
+}
+
+/* 0 was assumed and fits: its interval is what the traffic leaves. */
+static void bounds_to_figures(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	double lower = r->lower_ns == INT64_MIN ? -INFINITY : fmin(0, (double)r->lower_ns);
+	double upper = r->upper_ns == INT64_MAX ? INFINITY : fmax(0, (double)r->upper_ns);
+
+	t->clock.lower_ns = t->clock.ci_lower_ns = lower;
+	t->clock.upper_ns = t->clock.ci_upper_ns = upper;
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			struct vns_vo_figure *f = &t->fig[d][p];
+
+			f->err_minus_ns = d == VNS_HOST_TO_GUEST ? upper : -lower;
+			f->err_plus_ns = d == VNS_HOST_TO_GUEST ? -lower : upper;
+			f->mean_err_minus_ns = f->err_minus_ns;
+			f->mean_err_plus_ns = f->err_plus_ns;
+		}
+	}
+}
+
+/* Does an offset of 0 contradict the traffic (by more than the stamps' resolution)? */
+static bool zero_fits(const struct vo_offline *r)
+{
+	return r->lower_ns <= VNS_VO_STAMP_NS && r->upper_ns >= -VNS_VO_STAMP_NS;
+}
+
+static int by_bound_time(const void *pa, const void *pb)
+{
+	const struct vo_bound *a = pa, *b = pb;
+
+	return (a->at_ns > b->at_ns) - (a->at_ns < b->at_ns);
+}
+
+static int traffic_clock(struct vo_offline *r, struct vns_err *err)
+{
+	int code;
+
+	if (r->lower_ns == INT64_MIN || r->upper_ns == INT64_MAX)
+		return vns_err_set(err, -ENODATA, "the clocks of %s and %s differ and the matched "
+				   "traffic goes one way only: give --offset-ns or --drift-file",
+				   r->end[0].path, r->end[1].path);
+	vns_clock_free(r->clock);
+	r->clock = NULL;
+	qsort(r->bound, r->n_bound, sizeof(*r->bound), by_bound_time);
+	code = vns_clock_new(&r->clock, VNS_CLOCK_TRAFFIC);
+	for (size_t i = 0; i < r->n_bound && !code; i++)
+		code = vns_clock_add_bound(r->clock, r->bound[i].at_ns, r->bound[i].value_ns,
+					   r->bound[i].upper);
+	if (!code)
+		code = vns_clock_solve(r->clock);
+	return code ? vns_err_set(err, code, "no clock relation follows from the traffic") : 0;
+}
+
+/* --- the result --- */
+
+__attribute__((format(printf, 2, 3)))
+static void note(struct vns_vo_target *t, const char *fmt, ...)
+{
+	size_t have = strlen(t->note);
+	va_list ap;
+
+	if (have && have + 1 < sizeof(t->note))
+		t->note[have++] = ' ';
+	va_start(ap, fmt);
+	vsnprintf(t->note + have, sizeof(t->note) - have, fmt, ap);
+	va_end(ap);
+}
+
+static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
+{
+	static const char *const at[] = { "host", "guest" };
+	char text[VNS_ADDR_STRLEN];
+
+	for (int p = 0; p < 2; p++) {
+		const struct vo_end *e = &r->end[p];
+		struct vns_source_stats st;
+
+		vns_source_stats(e->source, &st);
+		t->capture_lost[p] = st.dropped;
+		if (vns_source_sentence(e->source))
+			note(t, "%s.", vns_source_sentence(e->source));
+		if (st.verdicts[VNS_PKT_BAD_LINKTYPE])
+			note(t, "%s: %llu frames have a link type that is not supported.", e->path,
+			     (unsigned long long)st.verdicts[VNS_PKT_BAD_LINKTYPE]);
+		if (st.backwards)
+			note(t, "%s is not in order of time (%llu steps back).", e->path,
+			     (unsigned long long)st.backwards);
+		if (t->counts[p].read == 0)
+			note(t, "The %s's capture holds no packet%s.", at[p],
+			     r->opts->filter ? " that the filter lets through" : "");
+	}
+	if (r->digest_short[0] != r->digest_short[1] && t->counts[0].missing_by_proto[VNS_PROTO_UDP])
+		note(t, "The captures keep different lengths of each packet: datagrams cut shorter than "
+			"%d payload bytes at one point only find no twin.", VNS_DIGEST_PAYLOAD_BYTES);
+	if (r->guest_assumed)
+		note(t, "%s is taken to be the guest's address from the sign of the time differences; "
+			"--guest-addr makes it certain.", vns_addr_format(&r->guest[0], text));
+	else if (!r->n_guest)
+		note(t, "Which address is the guest's cannot be told from these captures; give "
+			"--guest-addr.");
+}
+
+static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	if (t->clock_mode == VNS_CLOCK_SAME)
+		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
+	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
+		note(t, "No offset was given, and 0 contradicts the traffic: the middle of what the "
+			"traffic allows is taken, which makes the floors of both directions equal. "
+			"Only their sum is exact; --offset-ns or --drift-file tells the split.");
+	if (r->last_lost)
+		note(t, "%llu last bytes came more than 2 s after the first and are left out.",
+		     (unsigned long long)r->last_lost);
+	if (t->evicted)
+		note(t, "%llu packets were given up before their time, since too many were pending.",
+		     (unsigned long long)t->evicted);
+}
+
+static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err *err)
+{
+	int code = first_clock(r, err);
+
+	if (!code)
+		code = read_both(r, r->clock, t, err);
+	if (!code && r->want_bounds && !zero_fits(r)) {
+		r->want_bounds = false;
+		code = traffic_clock(r, err);
+		if (!code)
+			code = reopen(r, err);
+		if (!code) {
+			vns_vo_target_fini(t);
+			*t = (struct vns_vo_target){ 0 };
+			code = read_both(r, r->clock, t, err);
+		}
+	}
+	if (code)
+		return code;
+	t->clock_mode = vns_clock_get_mode(r->clock);
+	if (r->to_ns < r->from_ns)
+		r->from_ns = r->to_ns = r->first_ns;
+	vns_clock_eval(r->clock, r->from_ns + (r->to_ns - r->from_ns) / 2, &t->clock);
+	if (r->want_bounds)
+		bounds_to_figures(r, t);
+	return 0;
+}
+
+int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
+			   struct vns_err *err)
+{
+	struct vo_offline *r = calloc(1, sizeof(*r));
+	struct vns_vo_target *t = calloc(1, sizeof(*t));
+	int code = 0;
+
+	*out = (struct vns_vo_result){ .target = t, .n_target = 1 };
+	if (!r || !t) {
+		code = out_of_memory(err);
+		goto out;
+	}
+	*r = (struct vo_offline){ .opts = opts, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
+			       .end[0].path = opts->host_file, .end[1].path = opts->guest_file };
+	code = find_out(r, err);
+	if (!code)
+		code = measure(r, t, err);
+	if (code)
+		goto out;
+	snprintf(t->name, sizeof(t->name), "offline");
+	snprintf(t->from_point, sizeof(t->from_point), "host");
+	t->host_cpu = t->agent_cpu = -1;
+	notes_of_clock(r, t);
+	notes_of_files(r, t);
+	out->from_ns = r->from_ns;
+	out->to_ns = r->to_ns;
+out:
+	for (int p = 0; r && p < 2; p++) {
+		close_end(&r->end[p]);
+		free(r->end[p].pkt);
+	}
+	if (r) {
+		vns_clock_free(r->clock);
+		free(r->bound);
+	}
+	free(r);
+	if (code && t)
+		vns_vo_result_free(out);
+	return code;
+}

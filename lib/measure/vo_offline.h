@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the offline measurement holds while it runs; see vo_offline.c. */
+#ifndef VNS_MEASURE_VO_OFFLINE_H
+#define VNS_MEASURE_VO_OFFLINE_H
+
+#include <vnetscope/source.h>
+
+#include "measure/vo_figures.h"
+
+#define VO_PROBE   32768 /* packets of each file that tell the guest and the coarse offset */
+#define VO_BATCH   512   /* packets read and fed at a time after that */
+#define VO_RING    4096  /* samples of one direction that wait for the other's */
+#define VO_GUESTS  64
+#define VO_CELL_NS (100 * VNS_NSEC_PER_MSEC) /* one bound of each direction is kept for so long */
+
+/* One capture file and what was read of it but not fed yet. */
+struct vo_end {
+	const char *path;
+	struct vns_source *source;
+	struct vns_packet *pkt; /* VO_PROBE of them */
+	size_t n;
+	bool eof;
+};
+
+/* offset(at) <= value (upper) or >= value: the tightest packet of a cell of time. */
+struct vo_bound {
+	int64_t at_ns, value_ns;
+	bool upper;
+};
+
+struct vo_ring {
+	struct vns_vo_sample s[VO_RING];
+	size_t head, n;
+};
+
+struct vo_offline {
+	const struct vns_vo_offline_opts *opts;
+	struct vo_end end[2]; /* by enum vns_point */
+	struct vns_addr guest[VO_GUESTS];
+	size_t n_guest;
+	bool guest_assumed;
+	int64_t coarse_ns;
+	int64_t first_ns;      /* first packet of the host's file */
+	struct vns_clock *clock;
+	struct vns_twin *twin;
+	struct vns_vo_tally tally;
+	struct vo_ring ring[VNS_DIRECTIONS];
+	int64_t from_ns, to_ns; /* of the samples */
+	bool want_bounds;
+	int64_t lower_ns, upper_ns; /* of a constant offset */
+	struct vo_bound *bound;
+	size_t n_bound, cap_bound;
+	uint64_t last_lost, digest_short[2];
+	int failed;
+};
+
+#endif

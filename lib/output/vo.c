@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Virtualisation latency as JSON and CSV: struct vns_vo_result -> documents for other programs.
+ *
+ * JSON has every direction and the three protocols always, empty ones with "matched": 0 and figures of
+ * null, so that a reader needs no special case; packets of other protocols stand under "other" when
+ * there are any. Interval ends that nothing bounds are null.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+
+#include <vnetscope/measure.h>
+#include <vnetscope/output.h>
+
+static const char *const direction_name[] = { "host_to_guest", "guest_to_host" };
+static const char *const point_name[] = { "host", "guest" };
+static const char *const class_name[] = { "matched", "missing", "ambiguous", "outside_window",
+					  "undecodable" };
+
+static const char *proto_key(int p)
+{
+	return p == VNS_PROTO_NONE ? "other" : vns_proto_name((enum vns_proto)p);
+}
+
+static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure *f)
+{
+	json_t *o = vns_json_dist(d);
+
+	json_object_set_new(o, "err_minus_ns", vns_json_whole_ns(f->err_minus_ns, 1));
+	json_object_set_new(o, "err_plus_ns", vns_json_whole_ns(f->err_plus_ns, 1));
+	json_object_set_new(o, "mean_err_minus_ns", vns_json_whole_ns(f->mean_err_minus_ns, 1));
+	json_object_set_new(o, "mean_err_plus_ns", vns_json_whole_ns(f->mean_err_plus_ns, 1));
+	return o;
+}
+
+static json_t *figure_json(const struct vns_vo_figure *f)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
+	json_object_set_new(o, "latency_ns", latency_json(&f->first, f));
+	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f));
+	return o;
+}
+
+static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS])
+{
+	json_t *o = json_object();
+
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		json_t *of = json_object();
+
+		for (int p = VNS_PROTO_NONE + 1; p < VNS_PROTOS; p++)
+			json_object_set_new(of, proto_key(p), figure_json(&fig[d][p]));
+		if (fig[d][VNS_PROTO_NONE].first.n)
+			json_object_set_new(of, "other", figure_json(&fig[d][VNS_PROTO_NONE]));
+		json_object_set_new(o, direction_name[d], of);
+	}
+	return o;
+}
+
+static json_t *sums_json(const struct vns_vo_sum sum[VNS_PROTOS])
+{
+	json_t *o = json_object();
+
+	for (int p = 0; p < VNS_PROTOS; p++) {
+		json_t *s;
+
+		if (p == VNS_PROTO_NONE && !sum[p].paired.n)
+			continue;
+		s = vns_json_dist(&sum[p].paired);
+		json_object_set_new(s, "from_directions_ns",
+				    sum[p].paired.n ? vns_json_real(sum[p].from_directions_ns, 1) :
+						      json_null());
+		json_object_set_new(s, "gap_error_ns", vns_json_real(sum[p].gap_error_ns, 1));
+		json_object_set_new(s, "agrees", sum[p].paired.n ? json_boolean(sum[p].agrees) :
+								   json_null());
+		json_object_set_new(o, proto_key(p), s);
+	}
+	return o;
+}
+
+static json_t *counts_json(const struct vns_twin_counts *c)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "read", json_integer((json_int_t)c->read));
+	for (int k = 0; k < VNS_TWIN_CLASSES; k++)
+		json_object_set_new(o, class_name[k], json_integer((json_int_t)c->class[k]));
+	return o;
+}
+
+static json_t *missing_json(const struct vns_twin_counts *c)
+{
+	json_t *o = json_object();
+
+	for (int p = 0; p < VNS_PROTOS; p++)
+		if (p != VNS_PROTO_NONE || c->missing_by_proto[p])
+			json_object_set_new(o, proto_key(p),
+					    json_integer((json_int_t)c->missing_by_proto[p]));
+	return o;
+}
+
+static json_t *accounting_json(const struct vns_vo_target *t)
+{
+	json_t *o = json_object();
+
+	for (int p = 0; p < 2; p++) {
+		json_t *c = counts_json(&t->counts[p]);
+
+		json_object_set_new(c, "capture_lost", json_integer((json_int_t)t->capture_lost[p]));
+		json_object_set_new(c, "missing_by_protocol", missing_json(&t->counts[p]));
+		json_object_set_new(o, point_name[p], c);
+	}
+	return o;
+}
+
+static json_t *clock_json(const struct vns_vo_target *t)
+{
+	const struct vns_clock_at *c = &t->clock;
+	json_t *o = json_object();
+
+	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(t->clock_mode)));
+	json_object_set_new(o, "shares_measured_path",
+			    json_boolean(vns_clock_mode_shares_path(t->clock_mode)));
+	json_object_set_new(o, "at_ns", json_integer(c->at_ns));
+	json_object_set_new(o, "offset_ns", vns_json_whole_ns(c->offset_ns, 0));
+	json_object_set_new(o, "lower_ns", vns_json_whole_ns(c->lower_ns, -1));
+	json_object_set_new(o, "upper_ns", vns_json_whole_ns(c->upper_ns, 1));
+	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(c->ci_lower_ns, -1));
+	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(c->ci_upper_ns, 1));
+	json_object_set_new(o, "drift_ppm", vns_json_real(c->drift_ppm, 6));
+	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
+	return o;
+}
+
+static json_t *hops_json(const struct vns_vo_target *t)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->n_hop; i++) {
+		const struct vns_vo_hop *h = &t->hop[i];
+		json_t *o = json_object(), *a = json_object();
+
+		json_object_set_new(o, "from", json_string(h->from));
+		json_object_set_new(o, "to", json_string(h->to));
+		json_object_set_new(o, "clock_free", json_boolean(h->clock_free));
+		json_object_set_new(o, "directions", directions_json(h->fig));
+		json_object_set_new(a, "from", counts_json(&h->counts[VNS_POINT_A]));
+		json_object_set_new(a, "to", counts_json(&h->counts[VNS_POINT_B]));
+		json_object_set_new(o, "accounting", a);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text[0] ? json_string(text) : json_null();
+}
+
+static json_t *overhead_json(const struct vns_vo_target *t)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "host_cpu", t->host_cpu < 0 ? json_null() : vns_json_real(t->host_cpu, 4));
+	json_object_set_new(o, "agent_cpu",
+			    t->agent_cpu < 0 ? json_null() : vns_json_real(t->agent_cpu, 4));
+	json_object_set_new(o, "agent_bytes", json_integer((json_int_t)t->agent_bytes));
+	return o;
+}
+
+json_t *vns_vo_json_target(const struct vns_vo_target *t)
+{
+	json_t *o = json_object(), *rtt = json_object();
+
+	json_object_set_new(o, "name", json_string(t->name));
+	json_object_set_new(o, "from_point", json_string(t->from_point));
+	json_object_set_new(o, "tcg", json_boolean(t->tcg));
+	json_object_set_new(o, "clock", clock_json(t));
+	json_object_set_new(o, "directions", directions_json(t->fig));
+	json_object_set_new(o, "sum_ns", sums_json(t->sum));
+	json_object_set_new(o, "accounting", accounting_json(t));
+	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));
+	json_object_set_new(o, "hops", hops_json(t));
+	json_object_set_new(rtt, "client_side_ns", vns_json_dist(&t->rtt.client_side));
+	json_object_set_new(rtt, "guest_side_ns", vns_json_dist(&t->rtt.guest_side));
+	json_object_set_new(o, "rtt", rtt);
+	json_object_set_new(o, "overhead", overhead_json(t));
+	json_object_set_new(o, "ended_early", text_or_null(t->ended_early));
+	json_object_set_new(o, "note", text_or_null(t->note));
+	return o;
+}
+
+int vns_vo_print_json(const struct vns_vo_result *r, json_t *head, FILE *to)
+{
+	json_t *list = json_array();
+	int code;
+
+	vns_json_set_percentile_error(head);
+	json_object_set_new(head, "from_ns", json_integer(r->from_ns));
+	json_object_set_new(head, "to_ns", json_integer(r->to_ns));
+	json_object_set_new(head, "interrupted", json_boolean(r->interrupted));
+	for (size_t i = 0; i < r->n_target; i++)
+		json_array_append_new(list, vns_vo_json_target(&r->target[i]));
+	json_object_set_new(head, "targets", list);
+	code = vns_json_print(head, to);
+	json_decref(head);
+	return code;
+}
+
+/* A number, or nothing where nothing bounds it. */
+static void put_ns(FILE *to, double v)
+{
+	if (isfinite(v))
+		fprintf(to, ",%.0f", v);
+	else
+		fputc(',', to);
+}
+
+static void put_row(const struct vns_vo_target *t, int d, int p, const char *byte,
+		    const struct vns_dist *x, FILE *to)
+{
+	const struct vns_vo_figure *f = &t->fig[d][p];
+
+	fprintf(to, "%s,%s,%s,%s,%" PRIu64, t->name, direction_name[d], proto_key(p), byte, x->n);
+	fprintf(to, ",%" PRId64 ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%.1f", x->min,
+		x->mean, vns_dist_quantile(x, 0.5), vns_dist_quantile(x, 0.95),
+		vns_dist_quantile(x, 0.99), x->max, vns_dist_stddev(x));
+	put_ns(to, ceil(f->err_minus_ns));
+	put_ns(to, ceil(f->err_plus_ns));
+	fprintf(to, ",%s", vns_clock_mode_name(t->clock_mode));
+	put_ns(to, t->clock.offset_ns);
+	put_ns(to, floor(t->clock.lower_ns));
+	put_ns(to, ceil(t->clock.upper_ns));
+	fputc('\n', to);
+}
+
+int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to)
+{
+	fputs("target,direction,protocol,byte,matched,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
+	      "stddev_ns,err_minus_ns,err_plus_ns,clock_mode,offset_ns,lower_ns,upper_ns\n", to);
+	for (size_t i = 0; i < r->n_target; i++) {
+		const struct vns_vo_target *t = &r->target[i];
+
+		for (int d = 0; d < VNS_DIRECTIONS; d++) {
+			for (int p = 0; p < VNS_PROTOS; p++) {
+				if (t->fig[d][p].first.n)
+					put_row(t, d, p, "first", &t->fig[d][p].first, to);
+				if (t->fig[d][p].last.n)
+					put_row(t, d, p, "last", &t->fig[d][p].last, to);
+			}
+		}
+	}
+	return fflush(to) || ferror(to) ? -EIO : 0;
+}

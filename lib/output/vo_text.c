@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Virtualisation latency for people: struct vns_vo_result -> notes, tables and what they amount to.
+ *
+ * What limits the figures comes first (emulation, an assumed clock, a run that ended early), then the
+ * figures with their clock interval, then what can be checked without any clock, then the books.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/measure.h>
+#include <vnetscope/output.h>
+
+static const char *const direction_words[] = { "host to guest", "guest to host" };
+
+static const char *proto_word(int p)
+{
+	return p == VNS_PROTO_NONE ? "other" : vns_proto_name((enum vns_proto)p);
+}
+
+/* "-3.2 us +4.1 us": how far the true value may be below and above. */
+static const char *interval(char buf[3 * VNS_TEXT_LEN], double minus, double plus)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	snprintf(buf, 3 * VNS_TEXT_LEN, "-%s +%s",
+		 isfinite(minus) ? vns_text_ns(a, fmax(0, minus)) : "unbounded",
+		 isfinite(plus) ? vns_text_ns(b, fmax(0, plus)) : "unbounded");
+	return buf;
+}
+
+static void print_clock(const struct vns_vo_target *t, FILE *to)
+{
+	const struct vns_clock_at *c = &t->clock;
+	char offset[VNS_TEXT_LEN], lo[VNS_TEXT_LEN], hi[VNS_TEXT_LEN];
+
+	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within [%s, %s], drift %+.3f ppm\n",
+		vns_clock_mode_name(t->clock_mode), c->offset_ns < 0 ? "behind" : "ahead of",
+		vns_text_ns(offset, fabs(c->offset_ns)),
+		isfinite(c->lower_ns) ? vns_text_signed_ns(lo, c->lower_ns) : "unbounded",
+		isfinite(c->upper_ns) ? vns_text_signed_ns(hi, c->upper_ns) : "unbounded",
+		c->drift_ppm);
+}
+
+static void print_notes(const struct vns_vo_target *t, FILE *to)
+{
+	if (t->tcg)
+		fputs("note: this guest is emulated (TCG, no KVM): its latencies are far above those of "
+		      "a guest under KVM.\n", to);
+	if (t->ended_early[0])
+		fprintf(to, "note: ended early: %s\n", t->ended_early);
+	if (t->note[0])
+		fprintf(to, "note: %s\n", t->note);
+}
+
+static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
+		       const char *byte, const struct vns_vo_figure *f)
+{
+	char n[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", from);
+	vns_table_cell(t, "%s", proto_word(p));
+	vns_table_cell(t, "%s", byte);
+	vns_table_cell(t, "%s", vns_text_count(n, d->n));
+	vns_table_dist(t, d);
+	vns_table_cell(t, "%s", vns_text_ns(n, vns_dist_stddev(d)));
+	vns_table_cell(t, "%s", interval(around, f->err_minus_ns, f->err_plus_ns));
+}
+
+static bool same_dist(const struct vns_dist *a, const struct vns_dist *b)
+{
+	return a->n == b->n && a->min == b->min && a->max == b->max && fabs(a->mean - b->mean) < 0.5;
+}
+
+static void print_figures(const struct vns_vo_target *t, FILE *to)
+{
+	static const char *const heads[] = { "direction", "protocol", "byte", "matched", "min",
+					     "mean",      "p50",      "p95",  "p99",     "max",
+					     "stddev",    "clock interval" };
+	struct vns_table table;
+	size_t rows = 0;
+
+	vns_table_init(&table, "<<<>>>>>>>><", heads);
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
+			const struct vns_vo_figure *f = &t->fig[d][p];
+
+			if (!f->first.n)
+				continue;
+			rows++;
+			add_figure(&table, direction_words[d], p, &f->first, "first", f);
+			if (f->last.n && !same_dist(&f->first, &f->last))
+				add_figure(&table, "", p, &f->last, "last", f);
+		}
+	}
+	if (rows)
+		vns_table_print(&table, to);
+	else
+		fputs("no packet was found at both points\n", to);
+	vns_table_fini(&table);
+}
+
+static void print_sums(const struct vns_vo_target *t, FILE *to)
+{
+	for (int p = VNS_PROTOS - 1; p >= 0; p--) {
+		const struct vns_vo_sum *s = &t->sum[p];
+		char n[VNS_TEXT_LEN], min[VNS_TEXT_LEN], mean[VNS_TEXT_LEN], p50[VNS_TEXT_LEN],
+			dirs[VNS_TEXT_LEN], gap[VNS_TEXT_LEN];
+
+		if (!s->paired.n)
+			continue;
+		fprintf(to, "both directions, free of the clock: %s %s pairs, min %s, p50 %s, mean %s; "
+			"the directions above add up to %s: %s %s\n", proto_word(p),
+			vns_text_count(n, s->paired.n), vns_text_ns(min, (double)s->paired.min),
+			vns_text_ns(p50, (double)vns_dist_quantile(&s->paired, 0.5)),
+			vns_text_ns(mean, s->paired.mean), vns_text_ns(dirs, s->from_directions_ns),
+			s->agrees ? "agree within" : "DISAGREE by more than",
+			vns_text_ns(gap, s->gap_error_ns + 1));
+	}
+}
+
+/* Each hop's part of the sum of all hops' means, in percent. */
+static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
+{
+	double all = 0;
+
+	for (size_t k = 0; k < t->n_hop; k++)
+		all += t->hop[k].fig[d][p].first.mean;
+	return all > 0 ? 100 * t->hop[i].fig[d][p].first.mean / all : NAN;
+}
+
+static void print_hops(const struct vns_vo_target *t, FILE *to)
+{
+	static const char *const heads[] = { "hop", "direction", "protocol", "matched", "p50",
+					     "mean", "p99", "share", "clock" };
+	struct vns_table table;
+
+	if (t->n_hop < 2)
+		return;
+	vns_table_init(&table, "<<<>>>>><", heads);
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
+			for (size_t i = 0; i < t->n_hop; i++) {
+				const struct vns_vo_hop *h = &t->hop[i];
+				const struct vns_dist *x = &h->fig[d][p].first;
+				double share = hop_share(t, i, d, p);
+				char b[VNS_TEXT_LEN];
+
+				if (!x->n)
+					continue;
+				vns_table_cell(&table, d == VNS_HOST_TO_GUEST ? "%s > %s" : "%s < %s",
+					       h->from, h->to);
+				vns_table_cell(&table, "%s", direction_words[d]);
+				vns_table_cell(&table, "%s", proto_word(p));
+				vns_table_cell(&table, "%s", vns_text_count(b, x->n));
+				vns_table_cell(&table, "%s",
+					       vns_text_ns(b, (double)vns_dist_quantile(x, 0.5)));
+				vns_table_cell(&table, "%s", vns_text_ns(b, x->mean));
+				vns_table_cell(&table, "%s",
+					       vns_text_ns(b, (double)vns_dist_quantile(x, 0.99)));
+				if (isfinite(share))
+					vns_table_cell(&table, "%.1f %%", share);
+				else
+					vns_table_cell(&table, "-");
+				vns_table_cell(&table, "%s",
+					       h->clock_free ? "exact (one clock)" : "as above");
+			}
+		}
+	}
+	fputc('\n', to);
+	vns_table_print(&table, to);
+	vns_table_fini(&table);
+}
+
+/* VO as a share of the RTT between client and guest: both halves at the host point make the whole. */
+static void print_share(const struct vns_vo_target *t, FILE *to)
+{
+	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired;
+	double rtt, vo;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (!t->rtt.client_side.n || !t->rtt.guest_side.n || !sum->n)
+		return;
+	rtt = (double)vns_dist_quantile(&t->rtt.client_side, 0.5) +
+	      (double)vns_dist_quantile(&t->rtt.guest_side, 0.5);
+	vo = (double)vns_dist_quantile(sum, 0.5);
+	if (rtt > 0)
+		fprintf(to, "share of the RTT: both directions' %s (p50) of TCP's %s (p50): %.1f %%\n",
+			vns_text_ns(a, vo), vns_text_ns(b, rtt), 100 * vo / rtt);
+}
+
+static void print_books(const struct vns_vo_target *t, FILE *to)
+{
+	static const char *const heads[] = { "capture", "read", "matched", "missing", "ambiguous",
+					     "outside window", "undecodable", "lost by capture" };
+	static const char *const names[] = { "host", "guest" };
+	struct vns_table table;
+
+	vns_table_init(&table, "<>>>>>>>", heads);
+	for (int p = 0; p < 2; p++) {
+		const struct vns_twin_counts *c = &t->counts[p];
+		char b[VNS_TEXT_LEN];
+
+		vns_table_cell(&table, "%s", p == VNS_POINT_A && t->from_point[0] ? t->from_point :
+										    names[p]);
+		vns_table_cell(&table, "%s", vns_text_count(b, c->read));
+		for (int k = 0; k < VNS_TWIN_CLASSES; k++)
+			vns_table_cell(&table, "%s", vns_text_count(b, c->class[k]));
+		vns_table_cell(&table, "%s", vns_text_count(b, t->capture_lost[p]));
+	}
+	fputc('\n', to);
+	vns_table_print(&table, to);
+	vns_table_fini(&table);
+}
+
+static void print_overhead(const struct vns_vo_target *t, FILE *to)
+{
+	char b[VNS_TEXT_LEN];
+
+	if (t->host_cpu < 0 && t->agent_cpu < 0)
+		return;
+	fputs("our own overhead:", to);
+	if (t->host_cpu >= 0)
+		fprintf(to, " host %.1f %% of one CPU,", 100 * t->host_cpu);
+	if (t->agent_cpu >= 0)
+		fprintf(to, " guest %.1f %% of one CPU,", 100 * t->agent_cpu);
+	fprintf(to, " %s from the agent\n", vns_text_bytes(b, t->agent_bytes));
+}
+
+int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
+{
+	if (r->interrupted)
+		fputs("interrupted: these are the results so far\n", to);
+	for (size_t i = 0; i < r->n_target; i++) {
+		const struct vns_vo_target *t = &r->target[i];
+
+		fprintf(to, "%s%s: %s to guest\n", i ? "\n" : "", t->name, t->from_point);
+		print_notes(t, to);
+		print_clock(t, to);
+		print_figures(t, to);
+		print_sums(t, to);
+		print_share(t, to);
+		print_hops(t, to);
+		print_books(t, to);
+		print_overhead(t, to);
+	}
+	return fflush(to) || ferror(to) ? -EIO : 0;
+}
