@@ -10,6 +10,7 @@
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
+#include "lab/lab.h"
 #include "target/target.h"
 
 struct doctor_config {
@@ -208,6 +209,23 @@ static void print_text(const struct vns_doctor *d, const struct vns_doctor_item 
 		printf("\nessential and missing: %s: %s\n", missing->name, missing->detail);
 }
 
+/* What earlier labs found out on this machine. */
+static void examine_lab(struct vns_doctor *d)
+{
+	struct vns_lab_outlook o;
+
+	vns_lab_outlook(&o);
+	if (o.kvm_tried)
+		vns_doctor_add(d, "lab", "kvm_boot", o.kvm_works ? VNS_DOCTOR_YES : VNS_DOCTOR_NO, 0,
+			       "%s", o.kvm_works ? "a guest has booted with KVM since this host started"
+						 : o.kvm_why);
+	else
+		vns_doctor_add(d, "lab", "kvm_boot", VNS_DOCTOR_INFO, 0,
+			       "no guest has been booted with KVM yet; `lab up` tries it once");
+	vns_doctor_add(d, "lab", "guest_kernel", *o.kernel ? VNS_DOCTOR_YES : VNS_DOCTOR_INFO, 0, "%s",
+		       *o.kernel ? o.kernel : "not in the cache; `lab up` fetches it (27 MB)");
+}
+
 static int examine_target(struct vns_doctor *d, const char *spec, const struct doctor_config *c,
 			  struct vns_err *err)
 {
@@ -236,6 +254,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (ret)
 		return ret > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
 	vns_doctor_examine(&d);
+	examine_lab(&d);
 	ret = n ? examine_target(&d, target, &c, &err) : 0;
 	if (ret)
 		vns_doctor_add(&d, "target", "open", VNS_DOCTOR_NO, VNS_DOCTOR_FOR_TARGET, "%.300s",

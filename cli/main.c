@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 
 const struct cli_command *const cli_commands[] = {
+	&cmd_doctor,
 	&cmd_lab,
 	&cmd_rtt,
 	&cmd_vo,

@@ -39,10 +39,9 @@ static int make_parents(char *path)
 	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-int lab_cache_dir(char *buf, size_t len, struct vns_err *err)
+int lab_cache_name(char *buf, size_t len, struct vns_err *err)
 {
 	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	int rc;
 
 	if (geteuid() == 0)
 		snprintf(buf, len, LAB_SYSTEM_CACHE);
@@ -52,6 +51,15 @@ int lab_cache_dir(char *buf, size_t len, struct vns_err *err)
 		snprintf(buf, len, "%.160s/.cache/vnetscope", home);
 	else
 		return vns_err_set(err, -ENOENT, "neither XDG_CACHE_HOME nor HOME is set");
+	return 0;
+}
+
+int lab_cache_dir(char *buf, size_t len, struct vns_err *err)
+{
+	int rc = lab_cache_name(buf, len, err);
+
+	if (rc)
+		return rc;
 	rc = make_parents(buf);
 	if (rc == 0 && access(buf, W_OK))
 		rc = -errno;

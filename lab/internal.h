@@ -74,7 +74,9 @@ int lab_net_neighbours(const struct vns_lab *lab, struct vns_err *err);
 
 /* cache.c */
 #define LAB_SYSTEM_CACHE "/var/cache/vnetscope" /* root's; others may read it */
-/* Folder for what is worth keeping between labs; created. Return: 0 or -errno. */
+/* Name of the folder for what is worth keeping between labs. Return: 0 or -errno. */
+int lab_cache_name(char *buf, size_t len, struct vns_err *err);
+/* The same, and the folder is created. Return: 0 or -errno. */
 int lab_cache_dir(char *buf, size_t len, struct vns_err *err);
 /* rm -r; what cannot be removed stays. */
 void lab_remove_tree(const char *path);

@@ -58,6 +58,20 @@ struct vns_lab_removed {
 int vns_lab_down(const char *name, struct vns_lab_removed *out, struct vns_err *err);
 
 /**
+ * struct vns_lab_outlook - what earlier labs left in the cache: what the next `up` need not find out.
+ * @kernel: folder of the newest cached guest kernel, or ""
+ * @kvm_tried: a guest was booted with KVM since this host started
+ * @kvm_works, @kvm_why: how that went
+ */
+struct vns_lab_outlook {
+	char kernel[256];
+	bool kvm_tried, kvm_works;
+	char kvm_why[160];
+};
+/** vns_lab_outlook() - read the cache; changes nothing. */
+void vns_lab_outlook(struct vns_lab_outlook *out);
+
+/**
  * vns_lab_enter() - move this (single-threaded) process into the namespaces of "host", "client"
  * or a namespace guest. Return: 0 or -errno.
  */

@@ -28,7 +28,7 @@ const char *vns_doctor_verdict_name(enum vns_doctor_verdict v);
 
 /**
  * struct vns_doctor_item - one check.
- * @group: "machine", "guests", "capture", "clock", "target"
+ * @group: "machine", "guests", "capture", "clock", "lab", "target"
  * @name: stable, for JSON: "kvm", "packet_socket", ...
  * @essential: VNS_DOCTOR_FOR_* for which a "no" is fatal
  * @detail: one sentence

@@ -7,8 +7,7 @@
  * Retransmissions with the same TSval, duplicates made by the network, and applications that send
  * the same datagram again look alike. What may tell them apart, in this order:
  *   1. the IP identification, where it occurs once on each side (RFC 6864: unique only for a while
- *      and only by sender's choice, so it breaks ties and never forms the identity); where the
- *      network doubled a packet its sightings are ambiguous, but nobody else's twins;
+ *      and only by sender's choice, so it breaks ties and never forms the identity);
  *   2. time: a packet is not seen downstream before it was upstream (less @slack, the error of the
  *      coarse offset). A downstream copy that only one upstream copy can have made is its twin;
  *   3. order, when as many are left on either side.
@@ -50,9 +49,7 @@ static int by_id(const void *pa, const void *pb)
 {
 	const struct id_ref *a = pa, *b = pb;
 
-	if (a->id != b->id)
-		return a->id < b->id ? -1 : 1;
-	return a->index < b->index ? -1 : a->index > b->index;
+	return a->id < b->id ? -1 : a->id > b->id;
 }
 
 static size_t sorted_ids(const struct twin_copies *set, struct id_ref *out)
@@ -66,23 +63,9 @@ static size_t sorted_ids(const struct twin_copies *set, struct id_ref *out)
 	return n;
 }
 
-/* How many from @i on have the ID of @i. */
-static size_t run_length(const struct id_ref *r, size_t n, size_t i)
+static bool alone(const struct id_ref *r, size_t n, size_t i)
 {
-	size_t k = i + 1;
-
-	while (k < n && r[k].id == r[i].id)
-		k++;
-	return k - i;
-}
-
-/* The network doubled a packet: its sightings are nobody else's, but which is the first? */
-static void doubt(struct twin_copies *up, size_t u, struct twin_copies *down,
-		  const struct id_ref *d, size_t n)
-{
-	up->c[u].pair = COPY_AMBIGUOUS;
-	for (size_t i = 0; i < n; i++)
-		down->c[d[i].index].pair = COPY_AMBIGUOUS;
+	return (i == 0 || r[i - 1].id != r[i].id) && (i + 1 == n || r[i + 1].id != r[i].id);
 }
 
 /* Without memory for the index the step is left out: less is told apart, nothing is wrong. */
@@ -101,14 +84,10 @@ static void match_by_id(struct twin_copies *up, struct twin_copies *down)
 		} else if (d[j].id < u[i].id) {
 			j++;
 		} else {
-			size_t run_u = run_length(u, nu, i), run_d = run_length(d, nd, j);
-
-			if (run_u == 1 && run_d == 1)
+			if (alone(u, nu, i) && alone(d, nd, j))
 				make_pair(up, down, u[i].index, d[j].index);
-			else if (run_u == 1)
-				doubt(up, u[i].index, down, d + j, run_d);
-			i += run_u;
-			j += run_d;
+			i++;
+			j++;
 		}
 	}
 	free(u);
