@@ -179,9 +179,10 @@ void init_machine(char *port, size_t size)
 	read_command_line(&net, port, size, host);
 	if (sethostname(host, strlen(host)) < 0)
 		say("host name %s: %s", host, strerror(errno));
-	load_modules();
+	/* before the drivers make interfaces, which take the default over */
 	write_sysctl("/proc/sys/net/ipv6/conf/all/accept_dad", "0");
 	write_sysctl("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+	load_modules();
 	netconf_apply(&net, say);
 	install_busybox();
 	say("%s is up (%s %s)", host, net.ip[0], net.ip[1]);
