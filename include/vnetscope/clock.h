@@ -79,9 +79,8 @@ enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c);
 
 /**
  * vns_clock_add() - one exchange, in order of t1. Exchanges with t4 < t1 or t3 < t2, or that
- * last longer in the guest than on the host, are rejected and counted. In mode PTP_KVM t1 = t4
- * is the host time that the guest read and t2, t3 the guest's clock before and after (either
- * order). Return: 0, 1 rejected, -ENOMEM.
+ * last longer in the guest than on the host, are rejected and counted. In mode PTP_KVM t1 may
+ * equal t4: the host time that the guest read, t2 and t3 the guest's clock before and after it. Return: 0, 1 rejected, -ENOMEM.
  */
 int vns_clock_add(struct vns_clock *c, const struct vns_exchange *x);
 /** vns_clock_add_bound() - offset(at) <= value (upper) or >= value (lower), from one packet. */

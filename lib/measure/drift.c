@@ -9,10 +9,9 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <stdio.h>
 
 #include "measure/gather.h"
 
@@ -220,6 +219,8 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 			return vns_err_set(err, -ENODATA, "%s: no clock exchange of mode %s came back",
 					   d->target, vns_clock_mode_name(d->mode));
 		d->interrupted = r->opts->stop && *r->opts->stop;
+		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > exchanges(d))
+			d->lost = vns_gather_sent(r->gather[i]) - exchanges(d);
 		if (vns_clock_mode_shares_path(d->mode))
 			snprintf(d->note, sizeof(d->note), "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");

@@ -41,6 +41,7 @@ struct vns_gather {
 	struct vns_addr peer;
 	uint16_t id, next_seq;
 	int64_t last_t1_ns;
+	uint64_t sent;
 	struct pending ring[RING];
 };
 
@@ -196,6 +197,7 @@ static int send_request(struct vns_gather *g, struct vns_err *err)
 	for (size_t i = 0; i < PAYLOAD; i++)
 		msg[8 + i] = (uint8_t)(i + g->next_seq);
 	*slot = (struct pending){ .seq = g->next_seq++, .used = true };
+	g->sent++;
 	if (g->v6) {
 		memcpy(&to6.sin6_addr, g->peer.b, 16);
 		n = sendto(g->sock, msg, sizeof(msg), 0, (void *)&to6, sizeof(to6));
@@ -305,6 +307,11 @@ bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct 
 		slot->x.t3_ns = p->time_ns;
 	complete(g, slot);
 	return true;
+}
+
+uint64_t vns_gather_sent(const struct vns_gather *g)
+{
+	return g->sent;
 }
 
 size_t vns_gather_outstanding(const struct vns_gather *g)

@@ -43,6 +43,9 @@ bool vns_gather_is_probe(const struct vns_gather *g, const struct vns_packet *p)
 /* Probes sent whose exchange is not complete yet (mode exchange). */
 size_t vns_gather_outstanding(const struct vns_gather *g);
 
+/* Probes sent so far (mode exchange). */
+uint64_t vns_gather_sent(const struct vns_gather *g);
+
 /* pcap expression that matches mode exchange's probes of @s, for a capture of them alone. */
 void vns_gather_filter(const struct vns_subject *s, char *to, size_t size);
 

@@ -301,6 +301,17 @@ static void test_ptp(void **state)
 	assert_true(at(c, T0 + SEC).lower_ns >= 700 - 41.01);
 	assert_true(at(c, T0 + SEC).upper_ns <= 700 + 61.01);
 	vns_clock_free(c);
+	/* two readings paired to an exchange: each direction has its own */
+	c = new_clock(VNS_CLOCK_PTP_KVM);
+	for (int i = 0; i < 20; i++) {
+		int64_t h = T0 + i * SEC;
+		struct vns_exchange x = { h, h + 700 + 60, h + 1000 + 700 - 40, h + 1000 };
+
+		assert_int_equal(vns_clock_add(c, &x), 0);
+	}
+	assert_true(at(c, T0 + SEC).lower_ns >= 700 - 42);
+	assert_true(at(c, T0 + SEC).upper_ns <= 700 + 62);
+	vns_clock_free(c);
 }
 
 static void test_save_and_restore(void **state)

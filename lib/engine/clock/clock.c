@@ -98,8 +98,8 @@ static bool read_exchange(const struct vns_clock *c, const struct vns_exchange *
 {
 	int64_t t2 = x->t2_ns, t3 = x->t3_ns, rtt, proc, slack;
 
-	/* Here the guest asks: its two reads enclose one host instant, whichever comes first. */
-	if (c->mode == VNS_CLOCK_PTP_KVM && t2 < t3) {
+	/* One host instant between two reads of the guest, whichever stands first. */
+	if (x->t1_ns == x->t4_ns && c->mode == VNS_CLOCK_PTP_KVM && t2 < t3) {
 		t2 = x->t3_ns;
 		t3 = x->t2_ns;
 	}
@@ -108,7 +108,7 @@ static bool read_exchange(const struct vns_clock *c, const struct vns_exchange *
 	    __builtin_sub_overflow(t2, x->t1_ns, upper) ||
 	    __builtin_sub_overflow(t3, x->t4_ns, lower))
 		return false;
-	if (rtt < 0 || (proc < 0 && c->mode != VNS_CLOCK_PTP_KVM))
+	if (rtt < 0 || (proc < 0 && (rtt != 0 || c->mode != VNS_CLOCK_PTP_KVM)))
 		return false;
 	slack = (int64_t)((double)rtt * CLOCK_MAX_RATE) + 2 * CLOCK_STAMP_NS;
 	if (rtt - proc < -slack)
