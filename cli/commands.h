@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 extern const struct cli_command cmd_doctor;
+extern const struct cli_command cmd_drift;
 extern const struct cli_command cmd_lab;
 extern const struct cli_command cmd_rtt;
 extern const struct cli_command cmd_vo;

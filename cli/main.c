@@ -12,6 +12,7 @@
 
 const struct cli_command *const cli_commands[] = {
 	&cmd_doctor,
+	&cmd_drift,
 	&cmd_lab,
 	&cmd_rtt,
 	&cmd_vo,

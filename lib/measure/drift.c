@@ -20,7 +20,6 @@
 #define CAPTURE_ID  2
 #define SNAPLEN     128
 #define BATCH       64
-#define FAST_BURST  4 /* exchanges a round in modes that take microseconds */
 
 struct drift_run {
 	const struct vns_subject *s;
@@ -143,17 +142,14 @@ static uint64_t exchanges(const struct vns_drift_result *d)
 	return n;
 }
 
-/* One round: some exchanges of every mode. */
+/* One round: an exchange of every mode. */
 static int round_of(struct drift_run *r, struct vns_err *err)
 {
 	int code = 0;
 
-	for (size_t i = 0; i < r->n && !code; i++) {
-		bool fast = r->out[i].mode == VNS_CLOCK_SHM || r->out[i].mode == VNS_CLOCK_PTP_KVM;
-
+	for (size_t i = 0; i < r->n && !code; i++)
 		if (r->gather[i])
-			code = vns_gather_burst(r->gather[i], fast ? FAST_BURST : 1, err);
-	}
+			code = vns_gather_burst(r->gather[i], 1, err);
 	return code;
 }
 

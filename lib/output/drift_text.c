@@ -14,6 +14,7 @@
 #define PLOT_ROWS      12
 #define MAX_PIECES     20 /* printed; the JSON has all */
 #define PLOT_MIN_NS    10 /* least height of the plot */
+#define PLOT_PAD       0.25 /* room above and below the used exchanges, of their range */
 #define PLOT_MAX_CELLS 20000
 
 /* With every ns: "+1.234 us", "-3600.000012345 s". */
@@ -118,8 +119,9 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 		r->at.offset_ns > 0 ? "the guest is ahead" :
 		r->at.offset_ns < 0 ? "the guest is behind" :
 				      "no difference");
-	fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 ppm\n",
-		around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
+	if (r->at.lower_ns < r->at.upper_ns)
+		fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 "
+			"ppm\n", around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
 	if (r->at.ci_lower_ns > r->at.lower_ns || r->at.ci_upper_ns < r->at.upper_ns)
 		fprintf(to, "  95 %%       %s: holds when both directions' delays are alike\n",
 			around(b, r->at.ci_lower_ns, r->at.offset_ns, r->at.ci_upper_ns));
@@ -144,6 +146,7 @@ struct frame {
 static bool find_frame(const struct vns_clock_sample *s, size_t n, struct frame *f)
 {
 	bool any = false;
+	double pad;
 
 	for (size_t i = 0; i < n; i++) {
 		if (!s[i].used)
@@ -154,6 +157,9 @@ static bool find_frame(const struct vns_clock_sample *s, size_t n, struct frame 
 	}
 	if (!any)
 		return false;
+	pad = (f->high - f->low) * PLOT_PAD;
+	f->low -= pad;
+	f->high += pad;
 	f->from = s[0].at_ns;
 	f->to = s[n - 1].at_ns > s[0].at_ns ? s[n - 1].at_ns : s[0].at_ns + 1;
 	if (f->high - f->low < PLOT_MIN_NS) {

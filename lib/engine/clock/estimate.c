@@ -5,8 +5,9 @@
  *
  * Theory: a midpoint is wrong by half the difference of the two directions' queueing, at most
  * half the delay above the floor. Given that sum s, a difference without preference for a
- * direction has variance s^2/12 (uniform), which gives the weights. The weights see only the
- * sum, so they favour no sign. The intervals are heteroscedasticity-consistent (HC3: MacKinnon,
+ * direction has variance s^2/12 (uniform), which gives the weights. The floor is only known to
+ * about the excess of the next few exchanges, which limits them. The weights see only the sum,
+ * so they favour no sign. The intervals are heteroscedasticity-consistent (HC3: MacKinnon,
  * White 1985) with Student's t on the effective number of exchanges, enlarged where neighbouring
  * residuals go together (Newey, West 1987). They cover the truth where both directions' delays
  * have the same distribution; a fixed difference between the directions is invisible here, and
@@ -83,7 +84,7 @@ static size_t weigh(struct clock_obs *o, size_t n, double *sorted)
 	floor_ns = sorted[0];
 	limit = LEAVE_OUT_FACTOR * (sorted[n / 4] - floor_ns);
 	limit = fmax(limit, sorted[n < KEEP_AT_LEAST ? n - 1 : KEEP_AT_LEAST - 1] - floor_ns);
-	scale = sorted[n / 10 < 3 ? (n > 3 ? 3 : n - 1) : n / 10] - floor_ns;
+	scale = sorted[n / 30 < 3 ? (n > 3 ? 3 : n - 1) : n / 30] - floor_ns;
 	scale = fmax(scale, HALF_TICK_NS);
 	for (size_t i = 0; i < n; i++) {
 		double e = o[i].excess - floor_ns;
