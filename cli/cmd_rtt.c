@@ -15,6 +15,8 @@
 #include "cli/commands.h"
 
 #define TOP_FLOWS 15 /* of the rolling table: fits a terminal of 24 lines with the totals */
+/* The ring's blocks retire every 10 ms at low rates: 128 of them bridge a stall of a second. */
+#define RING_BYTES (32u << 20)
 
 struct rtt_config {
 	const char *ifname, *file, *sort;
@@ -311,7 +313,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 	struct vns_rtt_run run = {
 		.file = c->file, .ifname = c->ifname,
 		.source = { .filter = filter, .promisc = c->promisc,
-			    .snaplen = (uint32_t)c->snaplen },
+			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES },
 		.duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = c->min_samples, .one_point = c->point != NO_POINT,

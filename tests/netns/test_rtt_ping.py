@@ -150,11 +150,12 @@ def run(vnetscope, n, folder):
     with open(path + '.json') as f:
         lines = [json.loads(x) for x in f]
     dump.terminate()
-    dump.wait(timeout=20)
+    dump_message = dump.communicate(timeout=20)[1]
     assert rtt.returncode == 0, f'rtt ended with {rtt.returncode}: {message}'
     live = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['tsval'])
             for s in lines if 'rtt_ns' in s]
-    assert lines[-1]['accounting']['capture_lost'] == 0, message
+    if lines[-1]['accounting']['capture_lost'] or '\n0 packets dropped' not in dump_message:
+        return None  # the machine was too busy for one of the captures: nothing to compare
     return figures_of_ping(ping_text), icmp_rtts(path), live, rtt_ref.read(path)
 
 
@@ -194,7 +195,10 @@ def main(vnetscope):
         columns = {}
         with tempfile.TemporaryDirectory() as folder:
             for n in (100, 500):
-                p, c, live, judge = run(vnetscope, n, folder)
+                result = next(filter(None, (run(vnetscope, n, folder) for _ in range(4))), None)
+                if not result:
+                    skip('captures lose packets here: the machine is too busy')
+                p, c, live, judge = result
                 t = [s[5] for s in live if s[1] == ADDR_A]
                 columns[f'P{n}'], columns[f'C{n}'], columns[f'T{n}'] = p, figures(c), figures(t)
                 apart = check(n, p, c, t, live, judge)
