@@ -348,6 +348,18 @@ static enum vns_verdict other_link(struct vns_packet *out, struct vns_span s, ui
 	}
 }
 
+/* Eight stores; for this size the compiler would take "rep stos" with its slow start. */
+static inline void clear(struct vns_packet *p)
+{
+	typedef uint64_t v2 __attribute__((vector_size(16), may_alias));
+	v2 *to = (v2 *)p;
+
+	_Static_assert(sizeof(*p) == 8 * sizeof(v2), "two cache lines");
+#pragma GCC unroll 8
+	for (size_t i = 0; i < 8; i++)
+		to[i] = (v2){ 0, 0 };
+}
+
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out)
 {
 	struct vns_span s = { .p = frame->data, .cap = frame->cap_len, .wire = frame->wire_len };
@@ -356,7 +368,7 @@ enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_pac
 	/* a capture cannot hold more than was on the wire: believe the bytes */
 	if (unlikely(s.wire < s.cap))
 		s.wire = s.cap;
-	memset(out, 0, sizeof(*out));
+	clear(out);
 	out->time_ns = frame->time_ns;
 	out->wire_len = s.wire;
 	out->cap_len = s.cap;

@@ -2,10 +2,10 @@
 /*
  * A descriptor -> a sliding window of its bytes, by read().
  *
- * Not mmap(): a file that another program cuts while it is mapped kills the reader by SIGBUS,
- * pipes cannot be mapped, and reading in chunks that stay in the second-level cache is as fast
- * (bench/: page faults of a mapping cost what the copy does). Memory stays at the buffer's size
- * whatever the file's.
+ * Not mmap(): a file that another program cuts while it is mapped kills the reader by SIGBUS, and
+ * pipes cannot be mapped. A mapping, populated and released in windows, would save some 6 of 34 ns
+ * per packet of 100 bytes (measured with the file in the page cache). Memory stays at the buffer's
+ * size whatever the file's.
  */
 #include <errno.h>
 #include <stdlib.h>
