@@ -19,8 +19,14 @@ struct page {
 
 /* Looks at the clock between deadline checks: a read of it is dear next to a load. */
 #define SPINS_PER_CHECK 64
-/* After that long without progress give the core away now and then: the other side may need it. */
-#define PATIENCE_NS (200 * VNS_NSEC_PER_USEC)
+/*
+ * On a crowded machine the other side may not be running. Spin that long, then look again after
+ * short sleeps: a thread that sleeps is let in at once when it wakes, one that spins is not.
+ */
+#define SPIN_NS  (30 * VNS_NSEC_PER_USEC)
+#define SLEEP_NS (100 * VNS_NSEC_PER_USEC)
+/* An exchange slower than that: perhaps both sides share a core. Try from another one. */
+#define SLOW_NS  (300 * VNS_NSEC_PER_USEC)
 
 static inline void relax(void)
 {
@@ -60,7 +66,7 @@ uint64_t vns_shm_serve(void *page, uint32_t session, int64_t max_ns)
 /* Wait for the reply to @req. Return: true when it came before @end. */
 static bool await_reply(const struct page *p, uint64_t req, int64_t end)
 {
-	int64_t patient_until = vns_monotonic_ns() + PATIENCE_NS;
+	int64_t spin_until = vns_monotonic_ns() + SPIN_NS;
 
 	for (unsigned int spin = 1;; spin++) {
 		if (__atomic_load_n(&p->reply, __ATOMIC_ACQUIRE) == req)
@@ -71,10 +77,37 @@ static bool await_reply(const struct page *p, uint64_t req, int64_t end)
 
 			if (now > end)
 				return false;
-			if (now > patient_until)
-				sched_yield();
+			if (now > spin_until) {
+				vns_sleep_ns(SLEEP_NS);
+				spin_until = vns_monotonic_ns() + SPIN_NS;
+			}
 		}
 	}
+}
+
+/* The calling thread's CPUs, to go round them and to come back. */
+struct cpus {
+	cpu_set_t all;
+	int now;
+	bool moved;
+};
+
+static void move_on(struct cpus *c)
+{
+	cpu_set_t one;
+
+	if (!c->moved && sched_getaffinity(0, sizeof(c->all), &c->all) < 0)
+		return;
+	if (!c->moved)
+		c->now = sched_getcpu();
+	if (c->now < 0 || CPU_COUNT(&c->all) < 2)
+		return;
+	do {
+		c->now = (c->now + 1) % CPU_SETSIZE;
+	} while (!CPU_ISSET(c->now, &c->all));
+	CPU_ZERO(&one);
+	CPU_SET(c->now, &one);
+	c->moved = sched_setaffinity(0, sizeof(one), &one) == 0 || c->moved;
 }
 
 size_t vns_shm_ask(void *page, uint32_t session, int64_t max_ns, struct vns_exchange *out,
@@ -83,6 +116,7 @@ size_t vns_shm_ask(void *page, uint32_t session, int64_t max_ns, struct vns_exch
 	struct page *p = page;
 	int64_t end = vns_monotonic_ns() + max_ns;
 	uint64_t base = (uint64_t)session << 32;
+	struct cpus cpus = { .moved = false };
 	size_t done = 0;
 
 	while (done < n && vns_monotonic_ns() <= end) {
@@ -97,7 +131,11 @@ size_t vns_shm_ask(void *page, uint32_t session, int64_t max_ns, struct vns_exch
 		x->t2_ns = __atomic_load_n(&p->t2_ns, __ATOMIC_RELAXED);
 		x->t3_ns = __atomic_load_n(&p->t3_ns, __ATOMIC_RELAXED);
 		done++;
+		if (x->t4_ns - x->t1_ns > SLOW_NS)
+			move_on(&cpus);
 	}
 	__atomic_store_n(&p->request, base | VNS_SHM_STOP, __ATOMIC_RELEASE);
+	if (cpus.moved)
+		sched_setaffinity(0, sizeof(cpus.all), &cpus.all);
 	return done;
 }
