@@ -349,6 +349,35 @@ static void limits(void **state)
 	}
 }
 
+/* The table of doc/agent-protocol.md (VNS_PROTOCOL_DOC) against the rules in force. */
+static void document_agrees(void **state)
+{
+	const char *path = getenv("VNS_PROTOCOL_DOC");
+	unsigned int type, max, seen = 0;
+	char line[1024], name[32], from;
+	FILE *f;
+
+	(void)state;
+	if (!path)
+		skip();
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		const struct vns_msg_rule *r;
+
+		if (sscanf(line, "| %u | %31[A-Z_] | %c | %u |", &type, name, &from, &max) != 4)
+			continue;
+		r = vns_msg_rule((uint16_t)type);
+		assert_non_null(r);
+		assert_string_equal(r->name, name);
+		assert_int_equal(r->max_body, max);
+		assert_int_equal(r->sender, from == 'H' ? VNS_FROM_HOST : VNS_FROM_AGENT);
+		seen++;
+	}
+	fclose(f);
+	assert_int_equal(seen, VNS_MSG_TYPES - 1);
+}
+
 static struct vns_agent_info sample_info(void)
 {
 	struct vns_agent_info i = { .protocol = VNS_AGENT_PROTOCOL, .caps = 0x1f,
@@ -577,6 +606,7 @@ int main(void)
 		cmocka_unit_test(frames_of_any_cut),
 		cmocka_unit_test(big_frames_fit),
 		cmocka_unit_test(limits),
+		cmocka_unit_test(document_agrees),
 		cmocka_unit_test(hello_reply),
 		cmocka_unit_test(other_bodies),
 		cmocka_unit_test(nan_is_refused),
