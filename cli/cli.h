@@ -40,6 +40,10 @@ struct cli_option {
 	double min, max;    /* both 0: unlimited */
 };
 #define CLI_END { .name = NULL }
+/* One row: letter or 0, name, CLI_*, config struct and its field, argument's name, help, extras. */
+#define CLI_OPT(let, word, kind, config, field, argument, text, ...) \
+	{ .letter = let, .name = word, .type = kind, .offset = offsetof(config, field), \
+	  .arg = argument, .help = text, __VA_ARGS__ }
 
 struct cli_command {
 	const char *name;

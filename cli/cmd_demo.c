@@ -22,28 +22,28 @@ struct demo_config {
 };
 
 static const struct cli_option options[] = {
-	{ 't', "duration", CLI_DURATION, offsetof(struct demo_config, duration_ns), "TIME",
-	  "how long traffic is measured (default 15s)", .min = 1, .max = 3600 },
-	{ 0, "exchanges", CLI_U64, offsetof(struct demo_config, exchanges), "N",
-	  "clock exchanges per VM beforehand (default 100)", .min = 2, .max = 100000 },
-	{ 0, "html", CLI_STRING, offsetof(struct demo_config, html), "FILE",
-	  "report to write (default vnetscope-demo.html)" },
-	{ 0, "json", CLI_STRING, offsetof(struct demo_config, json), "FILE",
-	  "results to write (default vnetscope-demo.json)" },
-	{ 0, "backend", CLI_CHOICE, offsetof(struct demo_config, backend), "KIND",
-	  "real guests or namespaces", .choices = "qemu|netns" },
-	{ 0, "accel", CLI_CHOICE, offsetof(struct demo_config, accel), "KIND", "accelerator of the guests",
-	  .choices = "auto|kvm|tcg" },
-	{ 0, "kernel", CLI_STRING, offsetof(struct demo_config, kernel), "FILE",
-	  "guest kernel (default: Debian's cloud kernel, fetched once)" },
-	{ 0, "modules", CLI_STRING, offsetof(struct demo_config, modules), "DIR",
-	  "its modules (/lib/modules/VERSION)" },
-	{ 0, "agent", CLI_STRING, offsetof(struct demo_config, agent), "FILE",
-	  "vnetscope-agent to use" },
-	{ 0, "name", CLI_STRING, offsetof(struct demo_config, name), "LAB",
-	  "name of the lab it makes (default demo)" },
-	{ 0, "keep", CLI_FLAG, offsetof(struct demo_config, keep), NULL,
-	  "leave the lab running afterwards" },
+	CLI_OPT('t', "duration", CLI_DURATION, struct demo_config, duration_ns, "TIME",
+		"how long traffic is measured (default 15s)", .min = 1, .max = 3600),
+	CLI_OPT(0, "exchanges", CLI_U64, struct demo_config, exchanges, "N",
+		"clock exchanges per VM beforehand (default 100)", .min = 2, .max = 100000),
+	CLI_OPT(0, "html", CLI_STRING, struct demo_config, html, "FILE",
+		"report to write (default vnetscope-demo.html)"),
+	CLI_OPT(0, "json", CLI_STRING, struct demo_config, json, "FILE",
+		"results to write (default vnetscope-demo.json)"),
+	CLI_OPT(0, "backend", CLI_CHOICE, struct demo_config, backend, "KIND",
+		"real guests or namespaces", .choices = "qemu|netns"),
+	CLI_OPT(0, "accel", CLI_CHOICE, struct demo_config, accel, "KIND",
+		"accelerator of the guests", .choices = "auto|kvm|tcg"),
+	CLI_OPT(0, "kernel", CLI_STRING, struct demo_config, kernel, "FILE",
+		"guest kernel (default: Debian's cloud kernel, fetched once)"),
+	CLI_OPT(0, "modules", CLI_STRING, struct demo_config, modules, "DIR",
+		"its modules (/lib/modules/VERSION)"),
+	CLI_OPT(0, "agent", CLI_STRING, struct demo_config, agent, "FILE",
+		"vnetscope-agent to use"),
+	CLI_OPT(0, "name", CLI_STRING, struct demo_config, name, "LAB",
+		"name of the lab it makes (default demo)"),
+	CLI_OPT(0, "keep", CLI_FLAG, struct demo_config, keep, NULL,
+		"leave the lab running afterwards"),
 	CLI_END,
 };
 
@@ -93,7 +93,7 @@ static int write_html(FILE *to, const void *what)
 static json_t *demo_json(const struct vns_demo_result *r)
 {
 	json_t *doc = vns_json_head("vnetscope.demo/1", cli_argc, cli_argv);
-	json_t *drift = json_array(), *roles = json_object();
+	json_t *drift = json_array(), *roles = json_object(), *targets = json_array();
 
 	json_object_set_new(doc, "host", json_string(r->host));
 	json_object_set_new(doc, "lab", json_string(r->lab));
@@ -103,9 +103,11 @@ static json_t *demo_json(const struct vns_demo_result *r)
 		if (r->drift[i].clock)
 			json_array_append_new(drift, vns_drift_json(&r->drift[i]));
 	}
+	for (size_t i = 0; i < r->vo.n_target; i++)
+		json_array_append_new(targets, vns_vo_json_target(&r->vo.target[i]));
 	json_object_set_new(doc, "workloads", roles);
 	json_object_set_new(doc, "drift", drift);
-	json_object_set_new(doc, "vo", vns_vo_json(&r->vo));
+	json_object_set_new(doc, "targets", targets);
 	return doc;
 }
 

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 
+extern const struct cli_command cmd_demo;
 extern const struct cli_command cmd_doctor;
 extern const struct cli_command cmd_drift;
 extern const struct cli_command cmd_lab;

@@ -11,11 +11,12 @@
 #include "cli/commands.h"
 
 const struct cli_command *const cli_commands[] = {
-	&cmd_doctor,
-	&cmd_drift,
 	&cmd_lab,
-	&cmd_rtt,
+	&cmd_drift,
 	&cmd_vo,
+	&cmd_rtt,
+	&cmd_demo,
+	&cmd_doctor,
 	NULL,
 };
 

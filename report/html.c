@@ -81,7 +81,6 @@ static void clock_table(FILE *to, const struct vns_report *r)
 static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 {
 	const struct vns_vo_figure *f = &vm->vo->fig[dir][proto];
-	struct vns_quantile_ci p50 = vns_quantile_ci(&f->first, 0.5);
 	char a[32], b[32];
 
 	fputs("<tr><td class=\"t\">", to);
@@ -92,9 +91,9 @@ static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 		direction_title[dir], vns_proto_name((enum vns_proto)proto),
 		(unsigned long long)f->first.n);
 	cell_ns(to, (double)f->first.min);
-	cell_ns(to, (double)p50.value);
-	fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)p50.lower),
-		vns_text_ns(b, (double)p50.upper));
+	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.5));
+	fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->p50_lower_ns),
+		vns_text_ns(b, (double)f->p50_upper_ns));
 	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.95));
 	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.99));
 	cell_ns(to, (double)f->first.max);
@@ -223,8 +222,8 @@ static void how_to_read(FILE *to)
 	      "lies between value − first and value + second figure, for certain while the guest's "
 	      "clock is piecewise linear. An error moves one direction up and the other down; their sum "
 	      "does not depend on it.</dd>"
-	      "<dt>95 % sampling</dt><dd>What the number of packets leaves open of the median (order "
-	      "statistics; packets in one burst are not independent, so take it as a lower limit).</dd>"
+	      "<dt>95 % sampling</dt><dd>What a sample of this length leaves open of the median: from the "
+	      "spread of the medians of equal time blocks, since neighbouring packets share their fate.</dd>"
 	      "<dt>RTT</dt><dd>From TCP time stamps of the traffic itself (Strowes 2013), no probe sent. "
 	      "Linux time stamps tick in 1 ms, so faster exchanges are sampled once a tick.</dd>"
 	      "<dt>Percentiles</dt><dd>From a log-linear histogram, within 1 %; minimum, maximum, mean and "

@@ -12,18 +12,6 @@
 
 #define SENTENCE 512
 
-struct vns_quantile_ci vns_quantile_ci(const struct vns_dist *d, double q)
-{
-	double n = (double)d->n, half = d->n ? 1.96 * sqrt(q * (1 - q) / n) : 0;
-	struct vns_quantile_ci ci = {
-		.value = vns_dist_quantile(d, q),
-		.lower = vns_dist_quantile(d, fmax(q - half, 0)),
-		.upper = vns_dist_quantile(d, fmin(q + half, 1)),
-	};
-
-	return ci;
-}
-
 /* The protocol whose figures stand for a machine: the one with samples both ways, ICMP last. */
 static enum vns_proto main_proto(const struct vns_vo_target *t)
 {
@@ -43,8 +31,8 @@ struct span {
 /* Median with sampling and clock interval together. */
 static struct span median_span(const struct vns_vo_figure *f)
 {
-	struct vns_quantile_ci ci = vns_quantile_ci(&f->first, 0.5);
-	struct span s = { (double)ci.lower - f->err_minus_ns, (double)ci.upper + f->err_plus_ns };
+	struct span s = { (double)f->p50_lower_ns - f->err_minus_ns,
+			  (double)f->p50_upper_ns + f->err_plus_ns };
 
 	return s;
 }
@@ -52,15 +40,19 @@ static struct span median_span(const struct vns_vo_figure *f)
 static void say_clock(const struct vns_report_vm *vm, char *s)
 {
 	const struct vns_clock_at *at = &vm->drift->at;
-	char offset[32], lower[32], upper[32];
+	char offset[VNS_TEXT_LEN], minus[VNS_TEXT_LEN], plus[VNS_TEXT_LEN];
 
+	if (vm->drift->mode == VNS_CLOCK_SAME) {
+		snprintf(s, SENTENCE, "%s: its clock is the host's own.", vm->name);
+		return;
+	}
 	snprintf(s, SENTENCE,
-		 "%s: its clock is %s %s the host's (certain between %s and %s off; from %s), "
-		 "drifting %+.2f ppm.",
+		 "%s: its clock is %s %s the host's, certain within -%s and +%s (mode %s), and drifts "
+		 "%+.2f ppm.",
 		 vm->name, vns_text_ns(offset, fabs(at->offset_ns)),
 		 at->offset_ns >= 0 ? "ahead of" : "behind",
-		 vns_text_ns(lower, at->lower_ns),
-		 vns_text_ns(upper, at->upper_ns),
+		 vns_text_ns(minus, at->offset_ns - at->lower_ns),
+		 vns_text_ns(plus, at->upper_ns - at->offset_ns),
 		 vns_clock_mode_name(vm->drift->mode), at->drift_ppm);
 }
 
@@ -70,7 +62,7 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 	enum vns_proto p = main_proto(t);
 	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
 	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
-	char a[32], b[32], c[32], d[32];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], d[VNS_TEXT_LEN];
 
 	if (p == VNS_PROTO_NONE) {
 		snprintf(s, SENTENCE, "%s: no packet was matched in both directions.", vm->name);
@@ -87,20 +79,23 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 		 t->from_point);
 }
 
+/*
+ * Virtualisation's part of the RTT from the host's capture point to the VM and back. The other
+ * half, towards the client, holds the client's own pauses (its echo rides on its next request).
+ */
 static void say_share(const struct vns_report_vm *vm, char *s)
 {
 	const struct vns_vo_target *t = vm->vo;
 	double vo = t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.mean +
 		    t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.mean;
-	double all = t->rtt.client_side.mean + t->rtt.guest_side.mean;
-	char a[32], b[32];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN];
 
 	snprintf(s, SENTENCE,
-		 "%s: TCP sees a mean RTT of %s (%llu samples, both halves of the path added); the two "
-		 "directions of virtualisation are %s of it, %.0f %%.",
-		 vm->name, vns_text_ns(a, all),
-		 (unsigned long long)t->rtt.guest_side.n, vns_text_ns(b, vo),
-		 100 * vo / all);
+		 "%s: TCP's RTT from the %s to the VM and back is %s on average (%s samples); the two ways "
+		 "through virtualisation are %s of it, %.0f %%.",
+		 vm->name, t->from_point, vns_text_ns(a, t->rtt.guest_side.mean),
+		 vns_text_count(n, t->rtt.guest_side.n), vns_text_ns(b, vo),
+		 100 * vo / t->rtt.guest_side.mean);
 }
 
 static void say_comparison(const struct vns_report_vm *yard, const struct vns_report_vm *vm, char *s)
@@ -143,7 +138,7 @@ static void say_sum(const struct vns_report *r, char *s)
 
 static bool has_share(const struct vns_vo_target *t)
 {
-	return t->rtt.client_side.n && t->rtt.guest_side.n &&
+	return t->rtt.guest_side.n && t->rtt.guest_side.mean > 0 &&
 	       t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.n &&
 	       t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.n;
 }

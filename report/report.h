@@ -43,16 +43,4 @@ void vns_report_table(const struct vns_report *r, FILE *to);
 /* The page. Write errors are left in @to (ferror). */
 void vns_report_html(const struct vns_report *r, FILE *to);
 
-/* A quantile with the interval that sampling leaves (order statistics, 95 %). */
-struct vns_quantile_ci {
-	int64_t value, lower, upper;
-};
-
-/*
- * vns_quantile_ci() - @q of @d, and the values at the ranks n q -+ 1.96 sqrt(n q (1 - q))
- * (binomial, normal approximation; David & Nagaraja, Order Statistics, 7.1). Holds for independent
- * samples; packets of one burst are not quite, so read it as a lower limit of the width.
- */
-struct vns_quantile_ci vns_quantile_ci(const struct vns_dist *d, double q);
-
 #endif

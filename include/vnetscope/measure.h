@@ -61,10 +61,14 @@ struct vns_subject {
  * @last:  last byte's latency (n may be lower: the last byte was not always found)
  * @err_minus_ns, @err_plus_ns: clock interval: the true value of every order statistic v lies in
  *   [v - err_minus_ns, v + err_plus_ns] (worst case over the samples)
+ * @p50_lower_ns, @p50_upper_ns: what the finite, correlated sample leaves open of the median of
+ *   @first: t interval of the medians of equal time blocks (batch means; Law, Simulation Modeling,
+ *   9.5.3), never narrower than that of order statistics for independent samples
  * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
  */
 struct vns_vo_figure {
 	struct vns_dist first, last;
+	int64_t p50_lower_ns, p50_upper_ns; /* 95 % sampling interval; see above */
 	double err_minus_ns, err_plus_ns;
 	double mean_err_minus_ns, mean_err_plus_ns;
 };

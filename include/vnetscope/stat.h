@@ -64,6 +64,25 @@ int64_t vns_dist_quantile(const struct vns_dist *d, double q);
 void vns_dist_buckets(const struct vns_dist *d,
 		      void (*fn)(void *ctx, int64_t lo, int64_t hi, uint64_t count), void *ctx);
 
+#define VNS_BLOCKS 32
+
+/**
+ * struct vns_blocks - a time series cut into at most VNS_BLOCKS equal blocks of time, for
+ * intervals that survive correlated samples. Zero-initialise; vns_blocks_fini() frees.
+ */
+struct vns_blocks {
+	int64_t from_ns, len_ns;
+	struct vns_dist block[VNS_BLOCKS];
+};
+void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value);
+/**
+ * vns_blocks_median_ci() - 95 % interval of the median: t interval over the blocks' medians
+ * (batch means), never narrower than order statistics of @all (the same samples) give.
+ */
+void vns_blocks_median_ci(const struct vns_blocks *b, const struct vns_dist *all, int64_t *lower,
+			  int64_t *upper);
+void vns_blocks_fini(struct vns_blocks *b);
+
 #ifdef __cplusplus
 }
 #endif

@@ -133,15 +133,18 @@ static void widen(struct vns_vo_figure *f, const struct vns_clock_at *at, unsign
 	f->mean_err_plus_ns += (plus - f->mean_err_plus_ns) / n;
 }
 
-static void add_figure(struct vns_vo_cell *c, const struct vns_vo_sample *s, struct vns_vo_figure *f)
+static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
-	struct vns_clock_at at = cell_eval(c, s->host_ns);
+	struct vns_vo_figure *f = &t->fig[s->direction][s->proto];
+	struct vns_clock_at at = cell_eval(&t->cell, s->host_ns);
+	int64_t latency = llround(corrected(s->raw_ns, at.offset_ns, s->direction));
 
-	vns_dist_add(&f->first, llround(corrected(s->raw_ns, at.offset_ns, s->direction)));
+	vns_dist_add(&f->first, latency);
+	vns_blocks_add(&t->blocks[s->direction][s->proto], s->host_ns, latency);
 	widen(f, &at, s->direction);
 	if (!s->has_last)
 		return;
-	at = cell_eval(c, s->host_ns + s->last_host_ns);
+	at = cell_eval(&t->cell, s->host_ns + s->last_host_ns);
 	vns_dist_add(&f->last,
 		     llround(corrected(s->raw_ns + s->last_raw_ns, at.offset_ns, s->direction)));
 }
@@ -188,13 +191,27 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
-	add_figure(&t->cell, s, &t->fig[s->direction][s->proto]);
+	add_figure(t, s);
 	if (t->sum)
 		pair_up(t, s);
 }
 
+static void finish_medians(struct vns_vo_tally *t)
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			struct vns_vo_figure *f = &t->fig[d][p];
+
+			vns_blocks_median_ci(&t->blocks[d][p], &f->first, &f->p50_lower_ns,
+					     &f->p50_upper_ns);
+			vns_blocks_fini(&t->blocks[d][p]);
+		}
+	}
+}
+
 void vns_vo_tally_fini(struct vns_vo_tally *t)
 {
+	finish_medians(t);
 	for (int p = 0; t->sum && p < VNS_PROTOS; p++) {
 		double n = (double)t->acc[p].n;
 

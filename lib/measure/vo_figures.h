@@ -70,13 +70,14 @@ struct vns_vo_tally {
 	struct vns_vo_sum *sum;
 	struct vns_vo_pair_slot *slot;
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
+	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];
 };
 /* @sum (per protocol) may be NULL. All three are borrowed until vns_vo_tally_fini(). */
 int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
-/* Complete @sum and free what the tally holds. */
+/* Complete @sum and the medians' intervals, and free what the tally holds. */
 void vns_vo_tally_fini(struct vns_vo_tally *t);
 
 /*

@@ -196,6 +196,47 @@ static void far_last_byte_is_counted(void **state)
 	vns_vo_samples_free(&s);
 }
 
+/*
+ * Correlated samples: latency follows a slow square wave, so whole blocks are slow together. The
+ * interval must be far wider than ranks give, and for independent samples about as wide.
+ */
+static void correlated_samples_widen_the_median(void **state)
+{
+	const struct truth tr = { 0, 0 };
+	struct vns_clock *same = NULL;
+	int64_t width[2];
+
+	(void)state;
+	assert_int_equal(vns_clock_new(&same, VNS_CLOCK_SAME), 0);
+	assert_int_equal(vns_clock_set_fixed(same, T0, 0, 0, 0), 0);
+	assert_int_equal(vns_clock_solve(same), 0);
+	for (int correlated = 0; correlated < 2; correlated++) {
+		struct vns_vo_samples s = { 0 };
+		struct vns_vo_target t = { 0 };
+		const struct vns_vo_figure *f = &t.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP];
+		uint32_t r = 1;
+
+		for (int i = 0; i < 1600; i++) {
+			int64_t v;
+
+			r = r * 1664525 + 1013904223;
+			v = 50000 + (r >> 16) % 10000;
+			if (correlated)
+				v = v / 10 + 45000 + (i / 100 % 2) * 10000;
+			packet(&s, &tr, VNS_HOST_TO_GUEST, T0 + i * VNS_NSEC_PER_MSEC, v, 0, 1);
+		}
+		assert_int_equal(vns_vo_figures(&s, same, t.fig, NULL), 0);
+		assert_true(f->p50_lower_ns <= vns_dist_quantile(&f->first, 0.5) + 500);
+		assert_true(f->p50_upper_ns >= vns_dist_quantile(&f->first, 0.5) - 500);
+		width[correlated] = f->p50_upper_ns - f->p50_lower_ns;
+		vns_vo_target_fini(&t);
+		vns_vo_samples_free(&s);
+	}
+	assert_in_range(width[0], 200, 1500);  /* true standard error of the median: 125 ns */
+	assert_in_range(width[1], 3000, 20000);
+	vns_clock_free(same);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +245,7 @@ int main(void)
 		cmocka_unit_test(disagreement_is_seen),
 		cmocka_unit_test(unsorted_samples_are_sorted),
 		cmocka_unit_test(far_last_byte_is_counted),
+		cmocka_unit_test(correlated_samples_widen_the_median),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
