@@ -137,6 +137,20 @@ static void test_empty(void **state)
 	assert_true(e.n == 0 && e.hist == NULL);
 }
 
+/* Nearest rank by hand: values below 64 are exact, and 0.07 * 100 is rank 7 though not in binary. */
+static void test_nearest_rank(void **state)
+{
+	struct vns_dist d = { 0 };
+
+	(void)state;
+	for (int v = 50; v >= -49; v--)
+		vns_dist_add(&d, v);
+	for (int percent = 1; percent <= 100; percent++)
+		assert_int_equal(vns_dist_quantile(&d, percent / 100.0), percent - 50);
+	assert_int_equal(vns_dist_quantile(&d, 0.071), 8 - 50);
+	vns_dist_fini(&d);
+}
+
 static void test_random(void **state)
 {
 	static int64_t v[50000];
@@ -236,6 +250,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),       cmocka_unit_test(test_random),
+		cmocka_unit_test(test_nearest_rank),
 		cmocka_unit_test(test_nasty),       cmocka_unit_test(test_merge_large),
 		cmocka_unit_test(test_memory_follows_use),
 	};

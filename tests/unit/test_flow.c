@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The flow table against an array: random inserts, look-ups, moves and removals, with hashes
+ * so poor that probe clusters are long and wrap around the end of the table.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "flow/table.h"
+
+enum { KEYS = 600 };
+
+static uint32_t random_state = 1;
+
+static uint32_t next_random(void)
+{
+	random_state = random_state * 1664525 + 1013904223;
+	return random_state >> 8;
+}
+
+static struct vns_flow_key key_of(uint32_t i)
+{
+	struct vns_flow_key k = { .ipproto = 6, .family = 4 };
+
+	memcpy(k.addr[0].b, &i, sizeof(i));
+	return k;
+}
+
+/* The hash whose tag is @tag: the inverse of vns_flow_tag()'s multiplication. */
+static uint64_t hash_with_tag(uint32_t tag)
+{
+	const uint64_t inverse = UINT64_C(0xf1de83e19937733d);
+
+	return ((uint64_t)tag << 32) * inverse;
+}
+
+/* Homes on eight slots around the end of the first 1024, four keys to the same tag. */
+static uint64_t hash_of(uint32_t i)
+{
+	return hash_with_tag(((i / 32) << 10) + ((1020 + i % 8) & 1023));
+}
+
+static void test_hash_helper(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(vns_flow_tag(hash_with_tag(i * 2654435761u)), i * 2654435761u);
+}
+
+static void check_lists(const struct vns_flow_table *t)
+{
+	uint32_t seen = 0;
+
+	for (int list = 0; list < VNS_FLOW_LISTS; list++) {
+		uint32_t prev = VNS_FLOW_NONE;
+
+		for (uint32_t id = t->front[list]; id != VNS_FLOW_NONE; id = t->head[id].next) {
+			assert_int_equal(t->head[id].prev, prev);
+			assert_int_equal(t->head[id].list, list);
+			prev = id;
+			assert_true(++seen <= t->live);
+		}
+		assert_int_equal(t->back[list], prev);
+	}
+	assert_int_equal(seen, t->live);
+}
+
+static void random_step(struct vns_flow_table *t, uint32_t *id_of, int64_t now)
+{
+	uint32_t i = next_random() % KEYS;
+	struct vns_flow_key k = key_of(i);
+
+	assert_int_equal(vns_flow_find(t, hash_of(i), &k), id_of[i]);
+	if (id_of[i] == VNS_FLOW_NONE) {
+		uint32_t live = t->live;
+
+		id_of[i] = vns_flow_insert(t, hash_of(i), &k, now);
+		assert_true((id_of[i] == VNS_FLOW_NONE) == (live == t->max));
+		return;
+	}
+	switch (next_random() % 4) {
+	case 0:
+		vns_flow_remove(t, id_of[i]);
+		id_of[i] = VNS_FLOW_NONE;
+		break;
+	case 1:
+		vns_flow_move(t, id_of[i], VNS_FLOW_CLOSED);
+		break;
+	default:
+		vns_flow_touch(t, id_of[i], now);
+		assert_int_equal(t->head[id_of[i]].last_ns, now);
+	}
+}
+
+static void test_random_steps(void **state)
+{
+	static uint32_t id_of[KEYS];
+	struct vns_flow_table t;
+
+	(void)state;
+	memset(id_of, 0xff, sizeof(id_of));
+	assert_int_equal(vns_flow_table_init(&t, 450, 1000), 0);
+	for (int64_t now = 0; now < 30000; now++) {
+		random_step(&t, id_of, now * 7);
+		if (now % 1000 == 0)
+			check_lists(&t);
+	}
+	for (uint32_t i = 0; i < KEYS; i++) {
+		struct vns_flow_key k = key_of(i);
+
+		assert_int_equal(vns_flow_find(&t, hash_of(i), &k), id_of[i]);
+	}
+	assert_true(t.used <= 450);
+	vns_flow_table_fini(&t);
+}
+
+/* The back is the longest idle to within a tick. */
+static void test_age_order(void **state)
+{
+	enum { N = 100, TICK = 50 };
+	struct vns_flow_table t;
+	uint32_t id[N];
+
+	(void)state;
+	assert_int_equal(vns_flow_table_init(&t, N, TICK), 0);
+	for (uint32_t i = 0; i < N; i++) {
+		struct vns_flow_key k = key_of(i);
+
+		id[i] = vns_flow_insert(&t, hash_of(i), &k, 0);
+		vns_flow_touch(&t, id[i], 0);
+	}
+	for (int64_t now = 1; now < 20000; now++) {
+		int64_t oldest = INT64_MAX;
+
+		vns_flow_touch(&t, id[next_random() % N], now);
+		for (uint32_t i = 0; i < N; i++)
+			if (t.head[id[i]].last_ns < oldest)
+				oldest = t.head[id[i]].last_ns;
+		assert_true(t.head[t.back[VNS_FLOW_OPEN]].last_ns - oldest < TICK);
+	}
+	vns_flow_table_fini(&t);
+}
+
+/* Growth keeps everything findable; ids are dense. */
+static void test_growth(void **state)
+{
+	enum { N = 50000 };
+	struct vns_flow_table t;
+
+	(void)state;
+	assert_int_equal(vns_flow_table_init(&t, N, 1), 0);
+	for (uint32_t i = 0; i < N; i++) {
+		struct vns_flow_key k = key_of(i);
+
+		assert_int_equal(vns_flow_insert(&t, i, &k, i), i);
+	}
+	for (uint32_t i = 0; i < N; i++) {
+		struct vns_flow_key k = key_of(i);
+
+		assert_int_equal(vns_flow_find(&t, i, &k), i);
+	}
+	assert_true(t.mask + 1 >= 2 * N && t.mask + 1 <= 4 * N);
+	vns_flow_table_fini(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hash_helper),
+		cmocka_unit_test(test_random_steps),
+		cmocka_unit_test(test_age_order),
+		cmocka_unit_test(test_growth),
+	};
+
+	return cmocka_run_group_tests_name("flow", tests, NULL, NULL);
+}
