@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -162,6 +163,8 @@ int main(int argc, char **argv)
 	r = read_options(argc, argv, &o);
 	if (r >= 0)
 		return r;
+	/* Over ssh it runs from an open descriptor, and would be listed as "3". */
+	prctl(PR_SET_NAME, "vnetscope-agent");
 	a.allow_exec = o.allow_exec;
 	if (o.stdio) {
 		r = take_stdio(&a);
