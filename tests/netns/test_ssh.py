@@ -363,15 +363,25 @@ def case_killed_vnetscope(b):
     b.expect_nothing_left(within=20)
 
 
+def ignores_interrupts(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        ignored = next(line for line in f if line.startswith("SigIgn:")).split()[1]
+    return bool(int(ignored, 16) >> (signal.SIGINT - 1) & 1)
+
+
 def case_interrupt(b):
     """Ctrl-C reaches the whole foreground group; the connection must outlive it for the result."""
     process = start_drift(b, 30)
     wait_for_agent(b, process)
     time.sleep(1.5)
+    children = sh("pgrep", "-P", str(process.pid)).split()
+    assert children and all(map(ignores_interrupts, children)), children
     os.killpg(process.pid, signal.SIGINT)
     out, said = process.communicate(timeout=20)
     document = json.loads(out)
     assert process.returncode in (0, 4), (process.returncode, said)
+    assert document["interrupted"] and "nded early" not in (document["note"] or ""), \
+        document["note"]
     assert document["exchanges"]["used"] > 0, document["exchanges"]
     b.expect_nothing_left()
 
