@@ -160,7 +160,7 @@ static void remove_shm(const struct vns_lab *lab, unsigned int *n)
 		closedir(d);
 }
 
-static int remove_folder(const struct vns_lab *lab, unsigned int *n, struct vns_err *err)
+static int empty_folder(const struct vns_lab *lab, bool keep, unsigned int *n, struct vns_err *err)
 {
 	char path[2 * VNS_LAB_PATH_LEN];
 	struct dirent *e;
@@ -173,7 +173,7 @@ static int remove_folder(const struct vns_lab *lab, unsigned int *n, struct vns_
 		}
 	if (d)
 		closedir(d);
-	if (rmdir(lab->dir) && errno != ENOENT)
+	if (!keep && rmdir(lab->dir) && errno != ENOENT)
 		return vns_err_set(err, -errno, "cannot remove %s: %s", lab->dir, strerror(errno));
 	return 0;
 }
@@ -185,7 +185,8 @@ static const struct vns_proc *proc_at(const struct vns_lab *lab, unsigned int i)
 	return i == 1 ? &lab->client.proc : &lab->guest[i - 2].proc;
 }
 
-int lab_remove(const struct vns_lab *lab, struct vns_lab_removed *out, struct vns_err *err)
+int lab_remove(const struct vns_lab *lab, bool keep_folder, struct vns_lab_removed *out,
+	       struct vns_err *err)
 {
 	unsigned int n_proc = lab->n_guest + 2;
 	int rc = 0;
@@ -204,7 +205,7 @@ int lab_remove(const struct vns_lab *lab, struct vns_lab_removed *out, struct vn
 	if (rc)
 		return rc;
 	remove_shm(lab, &out->files);
-	return remove_folder(lab, &out->files, err);
+	return empty_folder(lab, keep_folder, &out->files, err);
 }
 
 int vns_lab_down(const char *name, struct vns_lab_removed *out, struct vns_err *err)
@@ -228,7 +229,7 @@ int vns_lab_down(const char *name, struct vns_lab_removed *out, struct vns_err *
 		return lock;
 	rc = vns_lab_load(&lab, name, err);
 	if (rc >= 0)
-		rc = lab_remove(&lab, out, err);
+		rc = lab_remove(&lab, false, out, err);
 	close(lock);
 	return rc;
 }

@@ -24,7 +24,8 @@
 
 #include "lab/internal.h"
 
-#define CTL_FD 3
+#define CTL_FD  3
+#define LOCK_FD 4 /* shared with `up`: the folder stays locked until both are done starting */
 
 static void tell(enum lab_msg_kind kind, int code, const char *text)
 {
@@ -156,21 +157,17 @@ static void reap(const struct vns_lab *lab)
 }
 
 /*
- * `up` died or somebody wants us to end. Whoever holds the folder's lock cleans: when that is
- * not to be had, or the folder belongs to a later lab by now, leaving is enough, since our
- * children end with us.
+ * `up` died, or somebody wants us to end. While starting we hold the folder's lock; later a
+ * `down` may have it, and then leaving is enough, since our children end with us.
  */
-static void give_up(const struct vns_lab *lab)
+static void give_up(const struct vns_lab *lab, bool starting)
 {
+	struct vns_lab mine = *lab;
 	struct vns_lab_removed gone;
-	struct vns_lab now;
 
-	if (lab_lock(lab, false, NULL) >= 0 && vns_lab_load(&now, lab->name, NULL) == 0 &&
-	    now.holder.pid == lab->holder.pid && now.holder.start == lab->holder.start) {
-		now = *lab;
-		now.holder.pid = 0; /* ourselves: last, by _exit() */
-		lab_remove(&now, &gone, NULL);
-	}
+	mine.holder.pid = 0; /* ourselves: last, by _exit() */
+	if (starting || lab_lock(lab, false, NULL) >= 0)
+		lab_remove(&mine, false, &gone, NULL);
 	_exit(0);
 }
 
@@ -189,7 +186,7 @@ static void serve(const struct vns_lab *lab, const struct lab_plan *plan, int ho
 
 			if (read(sig_fd, &si, sizeof(si)) == sizeof(si) &&
 			    si.ssi_signo == SIGTERM)
-				give_up(lab);
+				give_up(lab, p[2].fd >= 0);
 			reap(lab);
 		}
 		if (p[1].revents)
@@ -199,26 +196,29 @@ static void serve(const struct vns_lab *lab, const struct lab_plan *plan, int ho
 
 			if (recv(CTL_FD, &m, sizeof(m), 0) != sizeof(m) ||
 			    m.kind != LAB_MSG_COMMIT)
-				give_up(lab);
+				give_up(lab, true);
 			close(CTL_FD);
+			close(LOCK_FD);
 			p[2].fd = -1;
 		}
 	}
 }
 
-/* Descriptors: 0 and 1 nothing, 2 the log, 3 the control socket. */
-static void detach(const struct vns_lab *lab, int ctl)
+/* Descriptors: 0 and 1 nothing, 2 the log, 3 the control socket, 4 the lock. */
+static void detach(const struct vns_lab *lab, int ctl, int lock)
 {
 	char path[VNS_LAB_PATH_LEN];
 	int null = open("/dev/null", O_RDWR), log;
 
-	dup2(ctl, CTL_FD);
-	fcntl(CTL_FD, F_SETFD, FD_CLOEXEC);
+	ctl = fcntl(ctl, F_DUPFD_CLOEXEC, 10); /* out of each other's way */
+	lock = fcntl(lock, F_DUPFD_CLOEXEC, 10);
+	dup3(ctl, CTL_FD, O_CLOEXEC);
+	dup3(lock, LOCK_FD, O_CLOEXEC);
 	dup2(null, 0);
 	dup2(null, 1);
 	log = open(vns_lab_path(lab, "holder", "log", path), O_WRONLY | O_CREAT | O_APPEND, 0600);
 	dup2(log >= 0 ? log : null, 2);
-	close_range(CTL_FD + 1, ~0u, 0);
+	close_range(LOCK_FD + 1, ~0u, 0);
 	setsid();
 	umask(077);
 	if (chdir("/"))
@@ -226,7 +226,7 @@ static void detach(const struct vns_lab *lab, int ctl)
 	prctl(PR_SET_NAME, "vns-holder");
 }
 
-static void holder_main(struct vns_lab *lab, const struct lab_plan *plan, int ctl)
+static void holder_main(struct vns_lab *lab, const struct lab_plan *plan, int ctl, int lock)
 {
 	struct vns_err err = { 0 };
 	sigset_t set;
@@ -237,7 +237,7 @@ static void holder_main(struct vns_lab *lab, const struct lab_plan *plan, int ct
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
-	detach(lab, ctl);
+	detach(lab, ctl, lock);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
@@ -254,7 +254,8 @@ static void holder_main(struct vns_lab *lab, const struct lab_plan *plan, int ct
 	serve(lab, plan, host_fd, sig_fd);
 }
 
-int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
+int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, int lock,
+		     struct vns_err *err)
 {
 	int sv[2], status;
 	pid_t pid;
@@ -266,7 +267,7 @@ int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, struct vn
 		/* Twice, so that init becomes the holder's parent and reaps it. */
 		pid = fork();
 		if (pid == 0)
-			holder_main(lab, plan, sv[1]);
+			holder_main(lab, plan, sv[1], lock);
 		_exit(pid < 0);
 	}
 	close(sv[1]);

@@ -114,13 +114,18 @@ struct lab_msg {
 };
 /*
  * Fork the holder. Return: control socket, or -errno. Until LAB_MSG_COMMIT was sent the holder
- * removes the lab when the socket closes.
+ * shares @lock and removes the lab when the socket closes.
  */
-int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err);
+int lab_holder_start(struct vns_lab *lab, const struct lab_plan *plan, int lock,
+		     struct vns_err *err);
 
 /* down.c */
-/* End what @lab records and remove its files. Called by a holder that gives up, too. */
-int lab_remove(const struct vns_lab *lab, struct vns_lab_removed *out, struct vns_err *err);
+/*
+ * End what @lab records and remove its files; with @keep_folder the folder stays, and with it
+ * the caller's lock. Called by a holder that gives up, too.
+ */
+int lab_remove(const struct vns_lab *lab, bool keep_folder, struct vns_lab_removed *out,
+	       struct vns_err *err);
 /* Create and lock the lab's folder. Return: descriptor that holds the lock, or -errno. */
 int lab_lock(const struct vns_lab *lab, bool create, struct vns_err *err);
 

@@ -155,7 +155,7 @@ static int look_around(const struct vns_lab *want, struct vns_lab *old,
 					   old->name);
 		lab_say(o, "%s of the running lab has ended: starting anew", dead->name);
 	}
-	rc = lab_remove(old, &gone, err);
+	rc = lab_remove(old, true, &gone, err);
 	if (rc == 0 && (gone.processes || gone.files))
 		lab_say(o, "removed remains: %u processes, %u files", gone.processes, gone.files);
 	return rc;
@@ -199,10 +199,11 @@ static int commit(const struct vns_lab *lab, int ctl, struct vns_err *err)
 	return rc;
 }
 
-static int start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_err *err)
+static int start(struct vns_lab *lab, const struct lab_plan *plan, int lock,
+		 struct vns_err *err)
 {
 	struct vns_lab_removed gone;
-	int ctl = lab_holder_start(lab, plan, err), rc;
+	int ctl = lab_holder_start(lab, plan, lock, err), rc;
 
 	if (ctl < 0)
 		return ctl;
@@ -221,7 +222,7 @@ static int start(struct vns_lab *lab, const struct lab_plan *plan, struct vns_er
 		/* What the holder wrote down last knows most of its children. */
 		if (vns_lab_load(&recorded, lab->name, NULL) == 0)
 			*lab = recorded;
-		lab_remove(lab, &gone, NULL);
+		lab_remove(lab, false, &gone, NULL);
 	}
 	close(ctl);
 	return rc;
@@ -251,14 +252,15 @@ static int make_plan(struct lab_plan *plan, struct vns_lab *lab, struct vns_err 
 }
 
 /* The folder is empty and locked by us: fill it, or leave it removed. */
-static int start_fresh(struct vns_lab *lab, struct lab_plan *plan, struct vns_err *err)
+static int start_fresh(struct vns_lab *lab, struct lab_plan *plan, int lock,
+		       struct vns_err *err)
 {
 	struct vns_lab_removed gone;
 	int rc = make_plan(plan, lab, err);
 
 	if (rc)
-		lab_remove(lab, &gone, NULL);
-	return rc ? rc : start(lab, plan, err);
+		lab_remove(lab, false, &gone, NULL);
+	return rc ? rc : start(lab, plan, lock, err);
 }
 
 int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_err *err)
@@ -279,13 +281,8 @@ int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_
 	rc = look_around(out, &old, opts, err);
 	if (rc == 1)
 		*out = old;
-	/* The remains were removed with their folder: lock the new one. */
-	if (rc == 0) {
-		close(lock);
-		lock = lab_lock(out, true, err);
-		rc = lock < 0 ? lock : start_fresh(out, &plan, err);
-	}
-	if (lock >= 0)
-		close(lock);
+	if (rc == 0)
+		rc = start_fresh(out, &plan, lock, err);
+	close(lock);
 	return rc;
 }

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lab's tests share: run the program, look at what exists, leave nothing behind.
+
+Truth is the kernel's: /proc, /dev/shm, and `ip` or `ping` run by nsenter(1) in the namespaces of
+the processes that the lab names.
+"""
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+VNETSCOPE = os.path.abspath(sys.argv[1])
+AGENT = os.path.abspath(sys.argv[2])
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(77)
+
+
+def run(*words, timeout=120, env=None, user=None, **more):
+    """Run `vnetscope WORDS`; never raises on its exit status."""
+    command = [VNETSCOPE, *words]
+    if user is not None:
+        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout,
+                          stdin=subprocess.DEVNULL, env=env, **more)
+
+
+def ok(result):
+    assert result.returncode == 0, \
+        f"{result.args} ended with {result.returncode}: {result.stdout}{result.stderr}"
+    return result
+
+
+def status(lab, **more):
+    """The lab's object of `lab status --json`, or None."""
+    labs = json.loads(ok(run("lab", "status", "--json", "--name", lab, **more)).stdout)["labs"]
+    return labs[0] if labs else None
+
+
+def processes():
+    """{pid: name} of all processes that are not zombies."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                text = f.read()
+        except OSError:
+            continue
+        name, _, rest = text[text.index("(") + 1:].rpartition(") ")
+        if rest[0] not in "ZX":
+            found[int(path.split("/")[2])] = name
+    return found
+
+
+def pids_of(lab_object):
+    nodes = [lab_object["client"], *lab_object["guests"]]
+    return [lab_object["holder_pid"], *[n["pid"] for n in nodes]]
+
+
+def wait_until(what, condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.05)
+
+
+def gone(pids):
+    return not set(pids) & set(processes())
+
+
+def assert_nothing_left(lab, pids, uid=0, base="/run/vnetscope"):
+    wait_until(f"processes {pids} of lab {lab} end", lambda: gone(pids))
+    left = glob.glob(f"/dev/shm/vnetscope-{uid}-{lab}-*")
+    assert not left, f"left over: {left}"
+    assert not os.path.exists(f"{base}/{lab}"), f"{base}/{lab} is still there"
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    wait_until(f"process {pid} ends", lambda: gone([pid]))
+
+
+def main(cases, labs, prefix="e"):
+    """Run all cases (or those named on the command line); end every lab whatever happens."""
+    wanted = sys.argv[3:]
+    failed = 0
+    for case in cases:
+        if wanted and case.__name__ not in wanted:
+            continue
+        start = time.monotonic()
+        try:
+            case()
+            print(f"ok   {case.__name__} ({time.monotonic() - start:.1f} s)")
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"FAIL {case.__name__}")
+            traceback.print_exc(file=sys.stdout)
+        finally:
+            for lab in labs:
+                run("lab", "down", "--name", lab)
+        sys.stdout.flush()
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`vnetscope lab` with real guests under emulation: boot, reach, exec, console, crashes.
+
+usage: test_lab_vm.py VNETSCOPE AGENT [CASE...]
+"""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from labtest import (AGENT, VNETSCOPE, assert_nothing_left, gone, kill, main, ok, pids_of, run,
+                     skip, status, wait_until)
+
+LAB = "t-vm"
+
+
+def up(*options, accel="tcg"):
+    start = time.monotonic()
+    r = run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", accel, *options, timeout=300)
+    print(f"     up {' '.join(options)}: {time.monotonic() - start:.1f} s")
+    return r
+
+
+def guest(name, *command):
+    return run("lab", "exec", "--name", LAB, name, "--", *command, timeout=60)
+
+
+def ping(node, address):
+    r = run("lab", "exec", "--name", LAB, node, "--", "ping", "-c", "2", "-W", "5", address)
+    assert r.returncode == 0, f"{node} to {address}: {r.stdout}{r.stderr}"
+
+
+def qmp(lab, name, command):
+    """Ask QEMU itself."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(10)
+    s.connect(f"{lab['folder']}/{name}.qmp")
+    f = s.makefile("rw")
+    f.readline()
+    for c in ("qmp_capabilities", command):
+        f.write(json.dumps({"execute": c}) + "\n")
+        f.flush()
+        answer = json.loads(f.readline())
+    s.close()
+    return answer["return"]
+
+
+def boots_and_answers():
+    ok(up("-n", "2", "--memory", "112", "--no-tso"))
+    lab = status(LAB)
+    assert lab["accel"] == "tcg" and lab["state"] == "running", lab
+    for i, g in enumerate(lab["guests"], 1):
+        release = ok(guest(g["name"], "uname", "-r")).stdout.strip()
+        assert g["clocksource"] and release and release in g["kernel"], g
+        ping("client", f"10.77.0.{10 + i}")
+        ping("client", f"fd77::{10 + i}")
+    assert guest("vm1", "ping", "-c", "1", "10.77.0.12").returncode == 0
+    assert guest("vm2", "hostname").stdout.strip() == "vm2"
+    r = guest("vm1", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (r.returncode, r.stdout, r.stderr) == (7, "out\n", "err\n"), r
+    assert qmp(lab, "vm1", "query-status")["running"]
+    assert os.path.getsize(f"/dev/shm/vnetscope-0-{LAB}-vm1") == 1 << 20
+    # The card has the offloads that were asked for: VIRTIO_NET_F_GUEST_TSO4 is feature bit 7.
+    bits = guest("vm1", "sh", "-c", "cat /sys/class/net/eth0/device/features").stdout
+    assert bits[7] == "0" and bits[0] == "1", bits
+    assert guest("vm1", "modprobe", "sch_netem").returncode == 0
+    assert "already" in ok(up("-n", "2", "--memory", "112", "--no-tso")).stdout
+
+
+def dead_guest_shows():
+    ok(up("-n", "2"))
+    first = status(LAB)
+    kill(first["guests"][0]["pid"])
+    wait_until("status tells", lambda: "signal 9" in status(LAB)["guests"][0].get("why", ""))
+    assert status(LAB)["guests"][0]["state"] == "exited"
+    r = guest("vm1", "true")
+    assert r.returncode == 3 and "has ended" in r.stderr and r.stderr.count("\n") == 1, r
+    ping("client", "10.77.0.12")
+    # A guest that ends by itself leaves its last words.
+    guest("vm2", "sh", "-c", "echo c > /proc/sysrq-trigger")
+    wait_until("status tells", lambda: "exited with" in status(LAB)["guests"][1].get("why", ""))
+    assert "console" in status(LAB)["guests"][1]["why"], status(LAB)["guests"][1]
+    pids = pids_of(first)
+    kill(pids[0])
+    ok(run("lab", "down", "--name", LAB))
+    assert_nothing_left(LAB, pids)
+
+
+def killed_holder_then_up():
+    ok(up("-n", "1"))
+    pids = pids_of(status(LAB))
+    kill(pids[0])
+    wait_until("QEMU ends with the holder", lambda: gone(pids))
+    ok(up("-n", "1"))
+    ping("client", "10.77.0.11")
+    pids += pids_of(status(LAB))
+    ok(run("lab", "down", "--name", LAB))
+    assert_nothing_left(LAB, pids)
+
+
+def killed_up_while_booting():
+    before = qemus()
+    p = subprocess.Popen([VNETSCOPE, "lab", "up", "--name", LAB, "--agent", AGENT, "--accel",
+                          "tcg", "-n", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until("QEMU starts", lambda: qemus() - before)
+    p.kill()
+    p.wait()
+    wait_until("QEMU ends again", lambda: not qemus() - before)
+    run("lab", "down", "--name", LAB)
+    assert_nothing_left(LAB, [])
+
+
+def qemus():
+    """QEMUs of our lab, by their command line."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                words = f.read()
+        except OSError:
+            continue
+        if b"qemu-system" in words and f"/{LAB}/".encode() in words:
+            found.add(int(pid))
+    return found
+
+
+def bad_input():
+    r = run("lab", "up", "--name", LAB, "--kernel", "/nonexistent", "--modules", "/lib")
+    assert r.returncode == 3 and "/nonexistent" in r.stderr, r
+    r = run("lab", "up", "--name", LAB, "--kernel", "/bin/true", "--modules", "/usr/share/doc")
+    assert r.returncode == 3 and "virtio_pci" in r.stderr, r
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        skip("needs root: looks into namespaces")
+    for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("ip", "iproute2"),
+                             ("ping", "iputils-ping"), ("busybox", "busybox-static")):
+        if not shutil.which(program):
+            skip(f"{program} is missing (Debian package {package})")
+    first = up("-n", "1")
+    if first.returncode == 3 and ("fetch" in first.stderr or "apt" in first.stderr):
+        skip(f"no guest kernel: {first.stderr.strip()}")
+    run("lab", "down", "--name", LAB)
+    main([boots_and_answers, dead_guest_shows, killed_holder_then_up, killed_up_while_booting,
+          bad_input], [LAB])
