@@ -274,7 +274,7 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 	if (gather(t, node, TWIN_UP, &entry[e], byte, &t->up) ||
 	    gather(t, node, TWIN_DOWN, &entry[e], byte, &t->down))
 		return COPY_AMBIGUOUS;
-	twin_match_copies(&t->up, &t->down, t->slack);
+	twin_match_copies(&t->up, &t->down, t->slack, twin_quiet(t, node->direction));
 	for (size_t i = 0; i < t->up.n; i++)
 		if (t->up.c[i].entry == e)
 			pair = t->up.c[i].pair;
@@ -311,7 +311,7 @@ static void resolve_one(struct vns_twin *t, uint32_t e)
 	}
 	if (first < 0)
 		return;
-	x->flags |= E_MATCHED;
+	x->flags |= E_MATCHED | E_CHOSEN;
 	x->first = entry[first].time;
 	entry[first].flags |= E_ASSIGNED;
 	last = twin_of_byte(t, e, x->seq + x->len - 1);

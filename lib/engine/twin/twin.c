@@ -63,6 +63,7 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	t->ctx = ctx;
 	for (int p = 0; p < 2; p++)
 		t->now[p] = t->first[p] = t->last[p] = UNSET;
+	t->horizon = INT64_MIN / 2;
 	t->n_guest = opts->n_guest;
 	if (t->n_guest > sizeof(t->guest) / sizeof(t->guest[0])) {
 		free(t);
@@ -131,6 +132,19 @@ static enum vns_twin_class class_of(const struct vns_twin *t, const struct twin_
 	return matched ? VNS_TWIN_MATCHED : unmatched(t, e, p);
 }
 
+/* How long packets take, from those whose twin is beyond doubt. */
+static void learn_lag(struct vns_twin *t, unsigned int dir, int64_t lag)
+{
+	if (!t->found[dir] || lag < t->shortest[dir])
+		t->shortest[dir] = lag;
+	if (!t->found[dir] || lag > t->longest[dir])
+		t->longest[dir] = lag;
+	t->recent[dir] -= t->recent[dir] / 1024;
+	if (lag > t->recent[dir])
+		t->recent[dir] = lag;
+	t->found[dir] = true;
+}
+
 static void emit(struct vns_twin *t, const struct twin_entry *e)
 {
 	const struct twin_node *node = &t->m.node[e->node];
@@ -145,11 +159,8 @@ static void emit(struct vns_twin *t, const struct twin_entry *e)
 		.has_last = e->n_last == 1,
 	};
 
-	if (!t->found[dir] || lag < t->shortest[dir])
-		t->shortest[dir] = lag;
-	if (!t->found[dir] || lag > t->longest[dir])
-		t->longest[dir] = lag;
-	t->found[dir] = true;
+	if (!(e->flags & E_CHOSEN))
+		learn_lag(t, dir, lag);
 	if (dir == VNS_HOST_TO_GUEST) {
 		s.host_ns = s.last_host_ns = e->time;
 		s.first_raw_ns = t->coarse + lag;
@@ -199,7 +210,11 @@ static bool settled(struct vns_twin *t, uint32_t index)
 		return e->flags & E_DOWN ? e->flags & E_DONE : twin_unit_settle(t, index);
 	if (e->flags & E_CONTESTED)
 		return false;
-	return e->flags & E_DOWN ? e->flags & E_SEEN : e->n_first == 1 && e->n_last == 1;
+	if (e->flags & E_DOWN)
+		return e->flags & E_SEEN;
+	/* One point may be read ahead of the other: rivals of what lies there are still unknown. */
+	return e->n_first == 1 && e->n_last == 1 && e->first < t->horizon - t->slack &&
+	       e->last < t->horizon - t->slack;
 }
 
 /* Last look: decide what is not decided. */
@@ -250,6 +265,7 @@ static int drain(struct vns_twin *t)
 
 	if (horizon == UNSET)
 		return 0;
+	t->horizon = horizon;
 	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
 		enum vns_point up = d == VNS_HOST_TO_GUEST ? VNS_POINT_A : VNS_POINT_B;
 

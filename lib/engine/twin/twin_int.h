@@ -35,6 +35,7 @@ enum twin_kind { TWIN_RANGE, TWIN_UNIT };
 #define E_AMBIGUOUS 0x0200
 #define E_DONE      0x0400 /* decided; only waits for its turn to be counted */
 #define E_MATCHED   0x0800 /* with E_DONE: has a twin */
+#define E_CHOSEN    0x1000 /* up: its twin was chosen among copies: no evidence of how long packets take */
 
 /*
  * @time:  on point A's clock (B's shifted by the coarse offset), ns
@@ -130,9 +131,11 @@ struct vns_twin {
 	int64_t window, settle, slack, coarse;
 	size_t max_pending;
 	size_t pending[2];
+	int64_t horizon;         /* both points have been read up to here (A's clock) */
 	int64_t now[2];          /* each point has been read up to here (A's clock) */
 	int64_t first[2], last[2]; /* what each point covers (A's clock) */
 	int64_t shortest[VNS_DIRECTIONS], longest[VNS_DIRECTIONS]; /* latencies found so far */
+	int64_t recent[VNS_DIRECTIONS]; /* longest latency found lately: decays by 1/1024 per sample */
 	bool found[VNS_DIRECTIONS];
 	struct vns_twin_counts counts[2];
 	uint64_t evicted;
@@ -144,6 +147,16 @@ struct vns_twin {
 	void *ctx;
 	struct twin_copies up, down; /* scratch of range.c and unit.c */
 };
+
+/* Longer than packets of @direction are under way: twice the longest latency found lately. */
+static inline int64_t twin_quiet(const struct vns_twin *t, unsigned int direction)
+{
+	int64_t quiet = 2 * t->recent[direction];
+
+	if (!t->found[direction])
+		return t->settle;
+	return quiet > t->slack ? quiet : t->slack;
+}
 
 /* memory.c */
 int twin_memory_init(struct twin_memory *m, size_t max_entries);
@@ -183,7 +196,9 @@ bool twin_is_unspecified(const struct vns_addr *a);
 
 /* copies.c */
 int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index);
-void twin_match_copies(struct twin_copies *up, struct twin_copies *down, int64_t slack);
+/* @slack: error of the clocks; @quiet: longer than packets take. Sets every copy's pair. */
+void twin_match_copies(struct twin_copies *up, struct twin_copies *down, int64_t slack,
+		       int64_t quiet);
 
 /* range.c: TCP segments that take sequence space */
 int twin_range_insert(struct vns_twin *t, uint32_t e);

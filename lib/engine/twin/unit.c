@@ -97,8 +97,8 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 	if (node->side[TWIN_UP].head != e || !d)
 		return false;
 	lag = entry[d].time - entry[e].time;
-	if (lag > t->window || lag < -t->window)
-		return false;
+	if (lag > t->window || lag < -t->window || entry[d].time >= t->horizon - t->slack)
+		return false; /* the last: there may be rivals that were not read yet */
 	if (!(node->side[TWIN_UP].n == 1 && node->side[TWIN_DOWN].n == 1) &&
 	    !told_by_id(entry, e, d) && !told_by_time(t, e, d))
 		return false;
@@ -126,7 +126,7 @@ static void decide(struct vns_twin *t, struct twin_node *node, size_t nu, size_t
 	}
 	if (!known)
 		return;
-	twin_match_copies(&t->up, &t->down, t->slack);
+	twin_match_copies(&t->up, &t->down, t->slack, twin_quiet(t, node->direction));
 	for (int side = 0; side < 2; side++) {
 		for (size_t i = 0; i < set[side]->n; i++) {
 			struct twin_copy *c = &set[side]->c[i];
@@ -136,7 +136,7 @@ static void decide(struct vns_twin *t, struct twin_node *node, size_t nu, size_t
 				x->flags &= (uint16_t)~E_AMBIGUOUS;
 			if (c->pair < 0)
 				continue;
-			x->flags |= E_MATCHED;
+			x->flags |= set[0]->n > 1 ? E_MATCHED | E_CHOSEN : E_MATCHED;
 			x->first = x->last = set[!side]->c[c->pair].time;
 			x->n_first = x->n_last = 1;
 		}
@@ -153,14 +153,14 @@ static bool next_group(const struct vns_twin *t, const struct twin_node *node, i
 {
 	const struct twin_entry *entry = t->m.entry;
 	uint32_t u = node->side[TWIN_UP].head, d = node->side[TWIN_DOWN].head;
-	int64_t last = 0;
+	int64_t last = 0, quiet = twin_quiet(t, node->direction);
 
 	*nu = *nd = 0;
 	while (u || d) {
 		bool up = u && (!d || entry[u].time <= entry[d].time);
 		int64_t time = up ? entry[u].time : entry[d].time;
 
-		if (*nu + *nd > 0 && time - last > t->slack) {
+		if (*nu + *nd > 0 && time - last > quiet) {
 			if (*nu == *nd)
 				return true;
 			if (time > until)
@@ -168,6 +168,8 @@ static bool next_group(const struct vns_twin *t, const struct twin_node *node, i
 		} else if (*nu + *nd == 0 && time > until) {
 			return false;
 		}
+		if (time > t->horizon)
+			return false;
 		last = time;
 		if (up) {
 			u = entry[u].next;
@@ -177,7 +179,7 @@ static bool next_group(const struct vns_twin *t, const struct twin_node *node, i
 			(*nd)++;
 		}
 	}
-	return *nu > 0 && *nu == *nd && last + t->slack < until;
+	return *nu > 0 && *nu == *nd && last + quiet < until;
 }
 
 void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until)

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Twins as a stream: memory and work are bounded, points may run ahead of each other; and what is
+ * learnt before the pairing (coarse offset, guest's addresses).
+ */
+#include "twin_bench.h"
+
+static void test_one_point_silent(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	feed(b, VNS_POINT_A, tcp(0, true, 1, 1, 1));
+	done(b);
+	expect(b, VNS_POINT_A, 0, 0, 0, 2);
+	drop(b);
+}
+
+/* Streaming: what is settled leaves at once, what is lost after the window. */
+static void test_memory_is_bounded(void **state)
+{
+	struct vns_twin_opts o = { .max_pending = 100 };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++) {
+		feed(b, VNS_POINT_A, tcp(i * US, true, i * 10, 10, 1 + i));
+		feed(b, VNS_POINT_A, udp(i * US, true, i, 0));
+	}
+	feed(b, VNS_POINT_B, tcp(1001 * US, true, 9990, 10, 1000));
+	assert_int_equal(vns_twin_evicted(b->t), 0); /* B was silent: outside its window */
+	done(b);
+	/* The last datagram would have been there with the segment. */
+	expect(b, VNS_POINT_A, 1, 1, 0, 1998);
+	expect(b, VNS_POINT_B, 1, 0, 0, 0);
+	drop(b);
+
+	b = open_with(&o);
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_B, udp(100 * SEC, false, 5, 0));
+	for (uint32_t i = 0; i < 1000; i++)
+		feed(b, VNS_POINT_A, udp(i * US, true, i, 0));
+	assert_int_equal(vns_twin_evicted(b->t), 900);
+	done(b);
+	expect(b, VNS_POINT_A, 2, 1000, 0, 0);
+	drop(b);
+}
+
+/* A long run gives its samples while it runs, and a late twin within the window is found. */
+static void test_streams(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		feed(b, VNS_POINT_A, udp(i * 100 * MS, true, (uint64_t)i, 0));
+		if (i == 100)
+			continue;
+		feed(b, VNS_POINT_B, udp(i * 100 * MS + 40 * US, true, (uint64_t)i, 0));
+		if (i == 140)
+			feed(b, VNS_POINT_B, udp(14000 * MS, true, 100, 0)); /* 4 s late */
+	}
+	assert_true(b->n > 190);
+	done(b);
+	assert_int_equal(b->n, 200);
+	expect(b, VNS_POINT_A, 200, 0, 0, 0);
+	drop(b);
+}
+
+/* B is read ahead of A: what looks like the first datagram's twin is the second's. */
+static void test_one_point_ahead(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -2 * SEC);
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0)); /* lost */
+	feed(b, VNS_POINT_A, tcp(0, true, 1, 100, 0)); /* lost */
+	feed(b, VNS_POINT_B, udp(1050 * MS, true, 1, 0));
+	feed(b, VNS_POINT_B, tcp(1050 * MS, true, 1, 100, 0));
+	feed(b, VNS_POINT_B, udp(1100 * MS, true, 2, 0));
+	feed(b, VNS_POINT_A, udp(600 * MS, true, 3, 0)); /* lost; A is read up to here */
+	feed(b, VNS_POINT_A, udp(1049 * MS, true, 1, 0));
+	feed(b, VNS_POINT_A, tcp(1049 * MS, true, 1, 100, 0));
+	feed(b, VNS_POINT_A, udp(1099 * MS, true, 2, 0));
+	frame_case(b, 3 * SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 8), 2);
+	assert_int_equal(s[0].first_raw_ns, MS);
+	assert_int_equal(s[1].first_raw_ns, MS);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, MS);
+	expect(b, VNS_POINT_A, 7, 3, 0, 0);
+	drop(b);
+}
+
+static void test_advance(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_A, udp(0, true, 1, 0));
+	vns_twin_advance(b->t, VNS_POINT_B, T0 - SEC); /* the capture began before */
+	vns_twin_advance(b->t, VNS_POINT_A, T0 + 20 * SEC);
+	vns_twin_advance(b->t, VNS_POINT_B, T0 + 20 * SEC);
+	vns_twin_get_counts(b->t, VNS_POINT_A, &b->c[0]);
+	expect(b, VNS_POINT_A, 0, 1, 0, 0);
+	drop(b);
+}
+
+/*
+ * Hostile: all segments overlap, in falling order of sequence numbers. Bounded work, and
+ * every packet still has a class.
+ */
+static void test_hostile_overlaps(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (uint32_t i = 0; i < 60000; i++) {
+		struct vns_packet p = tcp(i, true, 0x7fffffffu - i * 3, 60000, 5);
+
+		feed(b, VNS_POINT_A, p);
+		p.time_ns += US;
+		feed(b, VNS_POINT_B, p);
+		if (b->n > 4000)
+			b->n = 0;
+	}
+	b->n = 0;
+	vns_twin_finish(b->t);
+	vns_twin_get_counts(b->t, VNS_POINT_A, &b->c[0]);
+	assert_int_equal(class_sum(&b->c[0]), 60000);
+	drop(b);
+}
+
+static void test_coarse_offset(void **state)
+{
+	struct vns_packet a[40], b[40];
+	int64_t hours = -5 * 3600 * SEC, found = 0;
+	size_t support = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 40; i++) {
+		a[i] = udp(i * MS, i % 2, i < 30 ? i : 1000, 0);
+		b[i] = a[i];
+		b[i].time_ns += hours + (i % 2 ? 40 * US : -40 * US);
+	}
+	assert_int_equal(vns_twin_coarse_offset(a, 40, b, 40, &found, &support), 0);
+	assert_true(llabs(found - hours) <= 40 * US);
+	assert_int_equal(support, 30);
+	assert_int_equal(vns_twin_coarse_offset(a, 10, b + 20, 10, &found, &support), 1);
+}
+
+static void test_learn_guest(void **state)
+{
+	struct vns_packet a[20], b[20];
+	struct vns_addr guest = vns_addr_from_v4(guest_v4), out[4];
+
+	(void)state;
+	for (uint32_t i = 0; i < 20; i++) {
+		a[i] = udp(i * MS, i % 2, i, 0);
+		b[i] = a[i];
+		b[i].time_ns += SEC + (i % 2 ? 40 * US : -40 * US);
+	}
+	/* One peer only: B alone cannot tell, both points can. */
+	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 0);
+	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 4), 1);
+	assert_true(vns_addr_equal(&out[0], &guest));
+	/* A second peer: the guest is what all packets share. */
+	b[3].key.addr[1].b[15] = 77;
+	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 1);
+	assert_true(vns_addr_equal(&out[0], &guest));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_point_silent),
+		cmocka_unit_test(test_memory_is_bounded),
+		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_one_point_ahead),
+		cmocka_unit_test(test_advance),
+		cmocka_unit_test(test_hostile_overlaps),
+		cmocka_unit_test(test_coarse_offset),
+		cmocka_unit_test(test_learn_guest),
+	};
+
+	return cmocka_run_group_tests_name("twin_stream", tests, NULL, NULL);
+}
