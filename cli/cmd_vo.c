@@ -13,13 +13,16 @@
 #include <vnetscope/source.h>
 
 #include "cli/commands.h"
+#include "cli/live.h"
+#include "target/target.h"
 
 #define MAX_GUEST 64
 #define NO_OFFSET INT64_MIN
 
 struct vo_config {
-	const char *host, *guest, *drift_file, *filter;
-	int64_t offset_ns, window_ns;
+	const char *host, *guest, *drift_file, *filter, *clock, *agent;
+	int64_t offset_ns, window_ns, duration_ns;
+	uint64_t snaplen;
 	struct cli_list guest_addr;
 	bool json, csv;
 };
@@ -29,6 +32,14 @@ struct vo_config {
 	  .arg = argument, .help = text, __VA_ARGS__ }
 
 static const struct cli_option options[] = {
+	OPT('t', "duration", CLI_DURATION, duration_ns, "TIME",
+	    "live: how long to capture (default 10)", .min = 0.1, .max = 86400),
+	OPT('m', "clock", CLI_CHOICE, clock, "MODE",
+	    "live: where the clock relation comes from; auto takes the best that there is",
+	    .choices = "auto|exchange|channel|shm|ptp_kvm|same"),
+	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES",
+	    "live: bytes of each frame looked at (default 128)", .min = 96, .max = 65535),
+	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
 	OPT(0, "host", CLI_STRING, host, "FILE", "capture made on the host (pcap or pcapng)"),
 	OPT(0, "guest", CLI_STRING, guest, "FILE", "capture of the same traffic made in the guest"),
 	OPT(0, "offset-ns", CLI_I64, offset_ns, "NS",
@@ -49,10 +60,14 @@ static int run_vo(const struct cli_command *self, int argc, char **argv);
 
 const struct cli_command cmd_vo = {
 	.name = "vo",
-	.args = "--host FILE --guest FILE",
+	.args = "TARGET... | --host FILE --guest FILE",
 	.summary = "Latency that virtualisation adds, per direction and protocol.",
-	.detail = "Finds every packet of one capture in the other and prints how long it took between\n"
-		  "the two points. Without --offset-ns and --drift-file the clocks are taken to be one\n"
+	.detail = "Live: captures at the host's uplink, bridge and tap and in every TARGET at once, relates\n"
+		  "the clocks before, during and after, and pairs as it runs; Ctrl-C ends it with the\n"
+		  "results so far. TARGET: NAME or lab:NAME (guest of the running lab), netns:NAME,\n"
+		  "ssh:[USER@]HOST[:PORT], pipe:COMMAND.\n"
+		  "Offline: finds every packet of one capture in the other and prints how long it took\n"
+		  "between the two points. Without --offset-ns and --drift-file the clocks are taken to be one\n"
 		  "where the traffic allows it, else the offset is bounded by the traffic itself.\n"
 		  "Exit: 0 done (a file cut at its end too: said in a note), 1 a latency is negative: the\n"
 		  "clock relation contradicts the traffic, 2 usage or filter, 3 file, 4 no packet was\n"
@@ -141,24 +156,85 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 	return error ? failed(self, error, c->filter, &err) : finish(self, c, &result);
 }
 
+/* Open every target named; on failure those opened are closed. */
+static int open_targets(const struct cli_command *self, const struct vo_config *c, char **spec,
+			size_t n, struct vns_target **target, struct vns_subject *subject)
+{
+	struct vns_err err = { "" };
+
+	for (size_t i = 0; i < n; i++) {
+		if (vns_target_open(&target[i], spec[i], c->agent, &err)) {
+			while (i-- > 0)
+				vns_target_close(target[i]);
+			return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
+		}
+		subject[i] = vns_target_subject(target[i]);
+	}
+	return VNS_EXIT_OK;
+}
+
+static int run_live(const struct cli_command *self, const struct vo_config *c, char **spec, size_t n)
+{
+	struct vns_target *target[VNS_VO_MAX_SUBJECTS];
+	struct vns_subject subject[VNS_VO_MAX_SUBJECTS];
+	struct vns_vo_live_opts opts = {
+		.duration_ns = c->duration_ns, .filter = c->filter,
+		.snaplen = (uint32_t)c->snaplen, .stop = &cli_interrupted,
+		.progress = cli_live_vo,
+	};
+	struct vns_vo_result result;
+	struct vns_err err = { "" };
+	int code;
+
+	if (c->clock && strcmp(c->clock, "auto") != 0)
+		vns_clock_mode_parse(c->clock, &opts.mode); /* the option table checked the word */
+	code = open_targets(self, c, spec, n, target, subject);
+	if (code)
+		return code;
+	cli_catch_interrupts();
+	code = vns_measure_vo_live(subject, n, &opts, &result, &err);
+	for (size_t i = 0; i < n; i++)
+		vns_target_close(target[i]);
+	return code ? failed(self, code, c->filter, &err) : finish(self, c, &result);
+}
+
+/* What the options say against each other. */
+static int check_usage(const struct cli_command *self, const struct vo_config *c, size_t n_target)
+{
+	bool offline = c->host || c->guest;
+
+	if (c->json && c->csv)
+		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
+	if (n_target && (offline || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
+		return cli_fail(self, VNS_EXIT_USAGE, "a TARGET is measured live; --host, --guest, "
+				"--offset-ns, --drift-file and --guest-addr are for capture files");
+	if (n_target > VNS_VO_MAX_SUBJECTS)
+		return cli_fail(self, VNS_EXIT_USAGE, "at most %d targets at once", VNS_VO_MAX_SUBJECTS);
+	if (n_target)
+		return VNS_EXIT_OK;
+	if (!c->host || !c->guest)
+		return cli_fail(self, VNS_EXIT_USAGE, "name a TARGET to measure live, or give both "
+				"captures: --host FILE --guest FILE");
+	if (c->drift_file && c->offset_ns != NO_OFFSET)
+		return cli_fail(self, VNS_EXIT_USAGE,
+				"--offset-ns and --drift-file exclude each other");
+	return VNS_EXIT_OK;
+}
+
 static int run_vo(const struct cli_command *self, int argc, char **argv)
 {
-	struct vo_config c = { .offset_ns = NO_OFFSET };
-	char *rest[1];
-	size_t n_rest;
-	int code = cli_parse(self, argc, argv, &c, rest, 1, &n_rest);
+	struct vo_config c = { .offset_ns = NO_OFFSET, .duration_ns = 10 * VNS_NSEC_PER_SEC };
+	char *target[VNS_VO_MAX_SUBJECTS + 1];
+	size_t n_target;
+	int code = cli_parse(self, argc, argv, &c, target, VNS_VO_MAX_SUBJECTS + 1, &n_target);
 
 	if (code)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
-	if (n_rest)
-		return cli_fail(self, VNS_EXIT_USAGE, "unexpected argument '%s'", rest[0]);
-	if (!c.host || !c.guest)
-		return cli_fail(self, VNS_EXIT_USAGE, "give both captures: --host FILE --guest FILE");
-	if (c.json && c.csv)
-		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
-	if (c.drift_file && c.offset_ns != NO_OFFSET)
-		return cli_fail(self, VNS_EXIT_USAGE,
-				"--offset-ns and --drift-file exclude each other");
+	code = check_usage(self, &c, n_target);
+	if (code)
+		return code;
+	if (n_target)
+		return run_live(self, &c, target, n_target);
 	if (c.drift_file && strcmp(c.drift_file, "-") == 0 &&
 	    (strcmp(c.host, "-") == 0 || strcmp(c.guest, "-") == 0))
 		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");

@@ -61,10 +61,19 @@ static int print_tables(void)
 	return VNS_EXIT_OK;
 }
 
+/* getopt moves words about; output shows the command line as typed. */
+static void keep_argv(int argc, char **argv)
+{
+	static char *copy[256];
+
+	cli_argc = argc < 256 ? argc : 255;
+	memcpy(copy, argv, (size_t)cli_argc * sizeof(*copy));
+	cli_argv = copy;
+}
+
 int main(int argc, char **argv)
 {
-	cli_argc = argc;
-	cli_argv = argv;
+	keep_argv(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		print_overview(stderr);
