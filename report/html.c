@@ -27,7 +27,7 @@ static const char style[] =
 	".grid>div{background:var(--card);border-radius:6px;padding:6px}svg{width:100%;height:auto;"
 	"display:block;font:11px system-ui,sans-serif}.ft{fill:var(--fg);font-size:13px;"
 	"font-weight:600}.ax{fill:var(--mut)}.m{text-anchor:middle}.e{text-anchor:end}"
-	".k{text-anchor:end;stroke:none!important}.g{stroke:var(--line);fill:none}"
+	".g{stroke:var(--line);fill:none}"
 	".l{fill:none;stroke-width:2}.b{stroke:var(--c5);stroke-width:1;opacity:.6;fill:none}"
 	".band{fill:var(--c0);opacity:.25;stroke:var(--c0)}.d{stroke:none}"
 	".l.s0{stroke:var(--c0)}.l.s1{stroke:var(--c1)}.l.s2{stroke:var(--c2)}.l.s3{stroke:var(--c3)}"
@@ -194,15 +194,15 @@ static void vm_figures(FILE *to, const struct vns_report_vm *vm)
 		fputs("</div>\n", to);
 	}
 	if (vm->vo) {
-		struct vns_svg_series s[] = { { "to the VM and back", &vm->vo->rtt.guest_side, 0 },
-					      { "to the client and back", &vm->vo->rtt.client_side, 1 } };
+		struct vns_svg_series s[] = { { "VM and back", &vm->vo->rtt.guest_side, 0 },
+					      { "client and back", &vm->vo->rtt.client_side, 1 } };
 
 		snprintf(title, sizeof(title), "%s, TCP RTT from the %s", vm->name, vm->vo->from_point);
 		fputs("<div>", to);
 		vns_svg_cdf(to, title, s, 2);
 		fputs("</div>\n", to);
 	}
-	if (vm->drift) {
+	if (vm->drift && vm->drift->mode != VNS_CLOCK_SAME) {
 		snprintf(title, sizeof(title), "%s, clock offset per exchange (%s)", vm->name,
 			 vns_clock_mode_name(vm->drift->mode));
 		fputs("<div>", to);

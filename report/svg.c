@@ -11,7 +11,7 @@
 #define W       560.0
 #define H       260.0
 #define LEFT    46.0
-#define RIGHT   14.0
+#define RIGHT   24.0
 #define TOP     30.0
 #define BOTTOM  34.0
 #define FLOOR_NS 100.0 /* a log axis has no zero; below this the clock's error rules anyway */
@@ -130,11 +130,10 @@ static void count_below(void *ctx, int64_t lo, int64_t hi, uint64_t count)
 		*(uint64_t *)ctx += count;
 }
 
-static void cdf_series(FILE *to, const struct vns_svg_series *s, double lo, double hi, size_t row)
+static void cdf_series(FILE *to, const struct vns_svg_series *s, double lo, double hi)
 {
 	static const double quantiles[] = { 0.5, 0.99 };
 	struct cdf_pen pen = { to, lo, hi, s->dist->n - s->dist->hist_lost, 0 };
-	uint64_t below = 0;
 
 	fprintf(to, "<path class=\"l s%d\" d=\"M%.1f %.1f", s->colour, LEFT, y_share(0));
 	vns_dist_buckets(s->dist, cdf_bucket, &pen);
@@ -146,18 +145,30 @@ static void cdf_series(FILE *to, const struct vns_svg_series *s, double lo, doub
 			"%.1f µs</title></circle>\n", s->colour, x_log(v, lo, hi),
 			y_share(quantiles[i]), s->name, quantiles[i] * 100, v / 1000);
 	}
-	vns_dist_buckets(s->dist, count_below, &below);
-	fprintf(to, "<text class=\"k s%d\" x=\"%.0f\" y=\"%.0f\">%s (n = %llu", s->colour, W - RIGHT - 4,
-		H - BOTTOM - 8 - 15 * (double)row, s->name, (unsigned long long)s->dist->n);
-	if (below)
-		fprintf(to, ", %llu below 100 ns", (unsigned long long)below);
-	fputs(")</text>\n", to);
+}
+
+/* Names and counts in the series' colours, in the title's line. */
+static void cdf_legend(FILE *to, const struct vns_svg_series *s, size_t n)
+{
+	fprintf(to, "<text class=\"e\" x=\"%.0f\" y=\"16\">", W - RIGHT);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t below = 0;
+
+		if (!s[i].dist || s[i].dist->n == 0)
+			continue;
+		vns_dist_buckets(s[i].dist, count_below, &below);
+		fprintf(to, "<tspan class=\"k s%d\" dx=\"12\">%s n=%llu", s[i].colour, s[i].name,
+			(unsigned long long)s[i].dist->n);
+		if (below)
+			fprintf(to, " (%llu below 100 ns)", (unsigned long long)below);
+		fputs("</tspan>", to);
+	}
+	fputs("</text>\n", to);
 }
 
 void vns_svg_cdf(FILE *to, const char *title, const struct vns_svg_series *series, size_t n)
 {
 	double lo, hi;
-	size_t row = 0;
 
 	open_figure(to, title);
 	if (!cdf_range(series, n, &lo, &hi)) {
@@ -166,9 +177,10 @@ void vns_svg_cdf(FILE *to, const char *title, const struct vns_svg_series *serie
 		return;
 	}
 	cdf_axes(to, lo, hi);
-	for (size_t i = n; i-- > 0;)
+	for (size_t i = 0; i < n; i++)
 		if (series[i].dist && series[i].dist->n)
-			cdf_series(to, &series[i], lo, hi, row++);
+			cdf_series(to, &series[i], lo, hi);
+	cdf_legend(to, series, n);
 	fputs("</svg>\n", to);
 }
 
