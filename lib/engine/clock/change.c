@@ -7,6 +7,8 @@
  * gain in likelihood, n ln(RSS1/RSS2), is weakened where neighbouring residuals go together. To
  * cut where nothing happened only loosens the bound, as fewer points make it; not to cut where
  * something did makes it wrong. All places that fit nearly as well stay between the pieces.
+ * A load that delays one direction for a while also moves midpoints, but by at most half of the
+ * delay it adds: there is no change when one line runs within that of every midpoint.
  */
 #include <errno.h>
 #include <math.h>
@@ -113,6 +115,27 @@ static size_t best_boundary(struct clock_obs *o, size_t n, double *gain)
 	return gain[best] >= LEAST_GAIN ? best : 0;
 }
 
+/* Does one line explain all midpoints by queueing? Return: 1 yes, 0 no, -ENOMEM. */
+static int queueing_explains(const struct clock_obs *o, size_t n, double slack)
+{
+	struct clock_fit fit = { 0 };
+	int ret = 0;
+
+	clock_fit_reset(&fit);
+	for (size_t i = 0; ret == 0 && i < n; i++) {
+		double half = o[i].excess / 2 + slack;
+		struct clock_con c = { .x = o[i].x, .y = o[i].y + half, .upper = true };
+
+		ret = clock_fit_add(&fit, &c);
+		c.y = o[i].y - half;
+		c.upper = false;
+		if (ret == 0)
+			ret = clock_fit_add(&fit, &c);
+	}
+	clock_fit_fini(&fit);
+	return ret < 0 ? ret : ret == 0;
+}
+
 /* First constraint of the exchange whose lower point is @con. */
 static size_t first_con(const struct vns_clock *c, size_t con)
 {
@@ -128,15 +151,19 @@ static int find_change(const struct vns_clock *c, size_t first, size_t last, siz
 		       size_t *latest)
 {
 	struct clock_obs *o;
-	double *gain;
+	double *gain, slack;
 	size_t n, best = 0, lo, hi;
-	int ret = clock_observe(c, first, last, &o, &n);
+	int explained = 0, ret = clock_observe(c, first, last, &o, &n, &slack);
 
 	if (ret)
 		return ret;
 	gain = malloc((n + 1) * sizeof(*gain));
 	if (gain && n >= 2 * LEAST_SIDE)
 		best = best_boundary(o, n, gain);
+	if (best > 0)
+		explained = queueing_explains(o, n, slack);
+	if (explained)
+		best = 0;
 	if (best > 0) {
 		for (lo = best; lo > 1 && gain[lo - 1] >= gain[best] - NEARLY_GAIN; lo--)
 			;
@@ -147,7 +174,7 @@ static int find_change(const struct vns_clock *c, size_t first, size_t last, siz
 		if (*latest < *earliest)
 			*latest = *earliest;
 	}
-	ret = gain ? best > 0 : -ENOMEM;
+	ret = gain && explained >= 0 ? best > 0 : -ENOMEM;
 	free(gain);
 	free(o);
 	return ret;

@@ -100,9 +100,12 @@ struct clock_obs {
 	double x, y, excess, w, r;
 	size_t sample, con; /* indices; @con of its lower point */
 };
-/* The low-delay exchanges whose points are all in [first, last), weighted. @out: free(). */
+/*
+ * The low-delay exchanges whose points are all in [first, last), weighted. @out: free();
+ * @slack: how well the floor of the delays is known, ns.
+ */
 int clock_observe(const struct vns_clock *c, size_t first, size_t last, struct clock_obs **out,
-		  size_t *n);
+		  size_t *n, double *slack);
 /* How much residuals that go together enlarge a variance; at least 1. */
 double clock_autocorrelation(const struct clock_obs *o, size_t n);
 

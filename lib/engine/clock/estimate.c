@@ -72,10 +72,13 @@ static size_t collect(const struct vns_clock *c, size_t first, size_t last, stru
 	return n;
 }
 
-/* Delays to excesses above the floor, weights; the far ones are dropped. Return: kept. */
-static size_t weigh(struct clock_obs *o, size_t n, double *sorted)
+/*
+ * Delays to excesses above the floor, weights; the far ones are dropped. @scale: how well the floor
+ * is known. Return: kept.
+ */
+static size_t weigh(struct clock_obs *o, size_t n, double *sorted, double *scale)
 {
-	double floor_ns, limit, scale;
+	double floor_ns, limit;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -84,8 +87,8 @@ static size_t weigh(struct clock_obs *o, size_t n, double *sorted)
 	floor_ns = sorted[0];
 	limit = LEAVE_OUT_FACTOR * (sorted[n / 4] - floor_ns);
 	limit = fmax(limit, sorted[n < KEEP_AT_LEAST ? n - 1 : KEEP_AT_LEAST - 1] - floor_ns);
-	scale = sorted[n / 30 < 3 ? (n > 3 ? 3 : n - 1) : n / 30] - floor_ns;
-	scale = fmax(scale, HALF_TICK_NS);
+	*scale = sorted[n / 30 < 3 ? (n > 3 ? 3 : n - 1) : n / 30] - floor_ns;
+	*scale = fmax(*scale, HALF_TICK_NS);
 	for (size_t i = 0; i < n; i++) {
 		double e = o[i].excess - floor_ns;
 
@@ -93,7 +96,7 @@ static size_t weigh(struct clock_obs *o, size_t n, double *sorted)
 			continue;
 		o[kept] = o[i];
 		o[kept].excess = e;
-		o[kept++].w = 12 / (scale * scale + e * e);
+		o[kept++].w = 12 / (*scale * *scale + e * e);
 	}
 	return kept;
 }
@@ -182,7 +185,7 @@ static void middle_of_bound(struct clock_seg *seg)
 }
 
 int clock_observe(const struct vns_clock *c, size_t first, size_t last, struct clock_obs **out,
-		  size_t *n)
+		  size_t *n, double *slack)
 {
 	struct clock_obs *o = malloc((last - first + 1) * sizeof(*o));
 	double *sorted = malloc((last - first + 1) * sizeof(*sorted));
@@ -197,7 +200,7 @@ int clock_observe(const struct vns_clock *c, size_t first, size_t last, struct c
 	}
 	*n = collect(c, first, last, o);
 	if (*n > 0)
-		*n = weigh(o, *n, sorted);
+		*n = weigh(o, *n, sorted, slack);
 	free(sorted);
 	return 0;
 }
@@ -206,8 +209,9 @@ int clock_estimate(struct vns_clock *c, size_t first, size_t last, struct clock_
 {
 	struct clock_obs *o;
 	struct sums s;
+	double slack;
 	size_t n;
-	int ret = clock_observe(c, first, last, &o, &n);
+	int ret = clock_observe(c, first, last, &o, &n, &slack);
 
 	if (ret)
 		return ret;

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope drift against a namespace: host and "guest" share one clock, so the true offset is 0
+and every bound must hold 0, whatever the load.
+
+usage: test_drift_netns.py VNETSCOPE AGENT
+"""
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+NS = f"vnsdrift{os.getpid()}"
+HOST, GUEST = f"vd{os.getpid()}"[:15], "eth0"
+RUNS = int(os.environ.get("VNS_DRIFT_RUNS", "10"))
+CONTRACT = ("schema", "target", "mode", "at_ns", "offset_ns", "lower_ns", "upper_ns", "drift_ppm",
+            "pieces", "exchanges", "samples")
+
+failures = []
+
+
+def check(what, ok, detail=""):
+    if not ok:
+        failures.append(what)
+    if not ok or detail:
+        print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip())
+
+
+def sh(*command):
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+
+
+def up():
+    sh("ip", "netns", "add", NS)
+    sh("ip", "link", "add", HOST, "type", "veth", "peer", "name", GUEST, "netns", NS)
+    sh("ip", "addr", "add", "10.94.7.1/24", "dev", HOST)
+    sh("ip", "link", "set", HOST, "up")
+    sh("ip", "-n", NS, "addr", "add", "10.94.7.2/24", "dev", GUEST)
+    sh("ip", "-n", NS, "link", "set", GUEST, "up")
+    sh("ip", "-n", NS, "link", "set", "lo", "up")
+
+
+def down():
+    subprocess.run(["ip", "netns", "del", NS], capture_output=True, check=False)
+    subprocess.run(["ip", "link", "del", HOST], capture_output=True, check=False)
+
+
+def drift(program, agent, *args, target=f"netns:{NS}"):
+    return subprocess.run([program, "drift", target, "--agent", agent, *args], capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def check_truth(program, agent):
+    """0 inside every bound; counts how often it is inside the 95 % interval of channel."""
+    covered = 0
+    for run in range(RUNS):
+        hog = subprocess.Popen(["md5sum", "/dev/zero"]) if run % 2 else None
+        try:
+            p = drift(program, agent, "--modes", "exchange,channel,same", "-n", "30", "-i", "5ms",
+                      "--json")
+        finally:
+            if hog:
+                hog.terminate()
+                hog.wait()
+        check("exit code 0", p.returncode == 0, p.stderr)
+        if p.returncode:
+            continue
+        doc = json.loads(p.stdout)
+        check("modes agree", doc["agree"] is True, "" if doc["agree"] else p.stdout[:2000])
+        for m in doc["modes"]:
+            name = m["mode"]
+            check(f"run {run}: 0 in the bound of {name}", m["lower_ns"] <= 0 <= m["upper_ns"],
+                  "" if m["lower_ns"] <= 0 <= m["upper_ns"] else f'{m["lower_ns"]} {m["upper_ns"]}')
+            check("interval in the bound", m["lower_ns"] <= m["ci_lower_ns"] <= m["offset_ns"]
+                  <= m["ci_upper_ns"] <= m["upper_ns"])
+            if name == "same":
+                check("same is exactly 0", m["lower_ns"] == m["upper_ns"] == m["offset_ns"] == 0)
+                continue
+            check("30 exchanges", len(m["samples"]) >= 30)
+            check("every sample bounds 0", all(s["lower_ns"] <= 0 <= s["upper_ns"]
+                                               for s in m["samples"]))
+            if name == "channel":
+                covered += m["ci_lower_ns"] <= 0 <= m["ci_upper_ns"]
+    print(f"0 in the 95 % interval of channel in {covered} of {RUNS} runs (its ways are not alike)")
+
+
+def check_outputs(program, agent):
+    p = drift(program, agent, "--json")
+    doc = json.loads(p.stdout)
+    check("auto is same", doc["mode"] == "same" and doc["offset_ns"] == 0)
+    p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms", "--json")
+    doc = json.loads(p.stdout)
+    for name in CONTRACT:
+        check(f"JSON has {name}", name in doc)
+    check("used and rejected", doc["exchanges"]["used"] + doc["exchanges"]["rejected"] >= 20)
+    for name in ("from_ns", "to_ns", "offset_ns", "drift_ppm"):
+        check(f"pieces have {name}", name in doc["pieces"][0])
+    p = drift(program, agent, "-m", "channel", "-n", "20", "-i", "2ms", "--csv")
+    rows = list(csv.DictReader(io.StringIO(p.stdout)))
+    check("CSV has a line per exchange", len(rows) == 20, f"{len(rows)}")
+    check("CSV adds up", all(int(r["lower_ns"]) <= int(float(r["offset_ns"])) <= int(r["upper_ns"])
+                             for r in rows))
+    p = drift(program, agent, "-m", "channel", "-n", "20", "-i", "2ms", "--plot")
+    check("text has bound and plot", "bound" in p.stdout and "  |" in p.stdout)
+
+
+def check_refusals(program, agent):
+    for args, code, word in (
+            (("-m", "sundial"), 2, "sundial"), (("--modes", "channel,sundial"), 2, "sundial"),
+            (("--modes", "channel,channel"), 2, "twice"), (("--json", "--csv"), 2, "exclude"),
+            (("-m", "shm"), 3, "shm"), (("-m", "ptp_kvm"), 3, "ptp_kvm"), (("-n", "0"), 2, "0")):
+        p = drift(program, agent, *args)
+        check(f"{' '.join(args)}: exit {code}", p.returncode == code, f"got {p.returncode}"
+              if p.returncode != code else "")
+        check(f"{' '.join(args)}: one sentence", p.stderr.count("\n") == 1 and word in p.stderr,
+              "" if word in p.stderr else p.stderr)
+    p = drift(program, agent, target="netns:no-such-place")
+    check("no such namespace: exit 3", p.returncode == 3 and p.stderr.count("\n") == 1, "")
+    p = subprocess.run([program, "drift"], capture_output=True, text=True, check=False)
+    check("no target: exit 2", p.returncode == 2)
+
+
+def check_no_answer(program, agent):
+    """Echo requests that nobody answers: exit 4, and in bounded time."""
+    sh("nsenter", f"--net=/run/netns/{NS}", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    begin = time.monotonic()
+    p = drift(program, agent, "-m", "exchange", "-n", "5", "-i", "5ms")
+    check("no reply: exit 4", p.returncode == 4, f"got {p.returncode} {p.stderr}"
+          if p.returncode != 4 else "")
+    check("no reply: soon", time.monotonic() - begin < 10)
+    sh("nsenter", f"--net=/run/netns/{NS}", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+
+
+def check_interrupt(program, agent):
+    p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "channel", "-t",
+                          "50", "--json"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    p.send_signal(signal.SIGINT)
+    out, _ = p.communicate(timeout=20)
+    doc = json.loads(out)
+    check("Ctrl-C gives what was measured", p.returncode == 0 and doc["interrupted"]
+          and len(doc["samples"]) > 3, f"{len(doc['samples'])} samples")
+
+
+def main(argv):
+    program, agent = argv[1:3]
+    if os.geteuid() != 0:
+        print("namespaces need root")
+        return 77
+    for tool in ("ip", "nsenter", "sysctl"):
+        if not shutil.which(tool):
+            print(f"{tool} is not installed")
+            return 77
+    try:
+        up()
+        check_truth(program, agent)
+        check_outputs(program, agent)
+        check_refusals(program, agent)
+        check_no_answer(program, agent)
+        check_interrupt(program, agent)
+    finally:
+        down()
+    print(f"{len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope drift on a real guest: exchange against shm, which does not share its path.
+
+Both bounds are certain, so they must have a common point at one instant in every run: idle and
+loaded, with the guest's clock at its own rate, 100 ppm faster, and stepped in the middle of the
+measurement. The shm clock (RTT below a microsecond) judges the injected rate and step.
+
+usage: test_drift_vm.py VNETSCOPE AGENT
+VNS_DRIFT_RUNS (default 12) sets the number of runs; 50 takes about three minutes.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+LAB = f"dvm{os.getpid()}"
+RUNS = int(os.environ.get("VNS_DRIFT_RUNS", "12"))
+PPM = 100
+STEP_S = 7
+
+failures = []
+
+
+def check(what, ok, detail=""):
+    if not ok:
+        failures.append(what)
+        print(f"FAIL: {what} {detail}".rstrip(), flush=True)
+
+
+class Guest:
+    def __init__(self, program, agent):
+        self.program, self.agent = program, agent
+
+    def run(self, *args, timeout=60):
+        return subprocess.run([self.program, *args], capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+    def up(self):
+        return self.run("lab", "up", "--name", LAB, "--guests", "1", "--agent", self.agent,
+                        timeout=150)
+
+    def down(self):
+        self.run("lab", "down", "--name", LAB)
+
+    def shell(self, command):
+        p = self.run("lab", "exec", "--name", LAB, "vm1", "--", "sh", "-c", command)
+        check(f"in the guest: {command}", p.returncode == 0, p.stderr + p.stdout)
+        return p.stdout
+
+    def drift(self, *args):
+        p = self.run("drift", f"lab:{LAB}/vm1", "--modes", "exchange,shm", "--json", *args)
+        check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
+        return json.loads(p.stdout) if p.stdout else None
+
+
+def widths(doc):
+    return {m["mode"]: (m["upper_ns"] - m["lower_ns"]) / 1e3 for m in doc["modes"]}
+
+
+def check_rate(run, shm, base_ppm):
+    """The injected rate lies in the feasible range; tight runs must know it well."""
+    piece = shm["pieces"][-1]
+    low, high = piece["drift_lower_ppm"] - base_ppm, piece["drift_upper_ppm"] - base_ppm
+    check(f"run {run}: {PPM} ppm feasible", low - 1 <= PPM <= high + 1, f"{low:.2f} {high:.2f}")
+    if high - low < 10:
+        got = piece["drift_ppm"] - base_ppm
+        check(f"run {run}: estimate near {PPM} ppm", abs(got - PPM) < 5, f"{got:.3f}")
+
+
+def check_step(run, modes):
+    """Found by both modes, as large as it was: STEP_S to STEP_S + 1 s back (date cuts seconds)."""
+    for name, m in modes.items():
+        pieces = m["pieces"]
+        big = [i for i in range(len(pieces) - 1)
+               if abs(pieces[i + 1]["offset_ns"] - pieces[i]["offset_ns"]) > 1e9]
+        check(f"run {run}: {name} found one step", len(big) == 1, f"{len(pieces)} pieces")
+        if len(big) == 1:
+            i = big[0]
+            size = (pieces[i + 1]["offset_ns"] - pieces[i]["offset_ns"]) / 1e9
+            check(f"run {run}: {name} calls it a step", pieces[i]["step_after"])
+            check(f"run {run}: {name} step size", -STEP_S - 1.01 < size < -STEP_S + 0.01,
+                  f"{size:.6f} s")
+
+
+def measure(guest, run, kind, base_ppm):
+    loaded = run % 2 == 1
+    if loaded:
+        guest.shell("timeout 6 md5sum /dev/zero >/dev/null 2>&1 &")
+    if kind == "step":
+        guest.shell(f"(sleep 1; date -s @$(( $(date +%s) - {STEP_S} ))) >/dev/null 2>&1 &")
+        doc = guest.drift("-t", "3")
+    else:
+        doc = guest.drift("-n", "40")
+    if not doc:
+        return None
+    modes = {m["mode"]: m for m in doc["modes"]}
+    w = widths(doc)
+    gap = (modes["exchange"]["offset_ns"] - modes["shm"]["offset_ns"]) / 1e3
+    print(f"run {run:2} {kind:5} {'loaded' if loaded else 'idle  '}: bounds "
+          f"{'intersect' if doc['agree'] else 'DO NOT INTERSECT'}; width exchange "
+          f"{w['exchange']:.1f} us, shm {w['shm']:.2f} us; exchange - shm {gap:+.1f} us; shm drift "
+          f"{modes['shm']['drift_ppm']:+.3f} ppm in {len(modes['shm']['pieces'])} piece(s)",
+          flush=True)
+    check(f"run {run}: bounds intersect", doc["agree"])
+    if kind == "rate":
+        check_rate(run, modes["shm"], base_ppm)
+    if kind == "step":
+        check_step(run, modes)
+    return modes["shm"]
+
+
+def main(argv):
+    guest = Guest(*argv[1:3])
+    p = guest.up()
+    if p.returncode == 3:
+        print(f"no lab: {p.stderr.strip().splitlines()[-1] if p.stderr else 'exit code 3'}")
+        guest.down()
+        return 77
+    try:
+        check("lab up", p.returncode == 0, p.stderr)
+        if not failures:
+            time.sleep(2)  # the guest's clock is calibrated again 1.8 s after its start
+            kinds = ["own"] * (RUNS - 2 * (RUNS // 3)) + ["rate"] * (RUNS // 3)
+            kinds += ["step"] * (RUNS // 3)
+            base = guest.drift("-n", "60")
+            base_ppm = [m for m in base["modes"] if m["mode"] == "shm"][0]["drift_ppm"]
+            print(f"the guest's own drift: {base_ppm:+.3f} ppm")
+            for run, kind in enumerate(kinds):
+                if kind == "rate" and kinds[run - 1] == "own":
+                    guest.shell(f"adjtimex -f {PPM * 65536} >/dev/null")
+                    time.sleep(1.2)  # the kernel takes it over at the next second
+                measure(guest, run, kind, base_ppm)
+    finally:
+        guest.down()
+    print(f"{RUNS} runs, {len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
