@@ -313,6 +313,43 @@ static void test_symmetric_flow(void **state)
 	(void)state;
 }
 
+static void test_symmetric_flow6(void **state)
+{
+	struct bytes f;
+	struct vns_packet p;
+	uint32_t at;
+
+	for (uint32_t sport = 1; sport <= 3; sport++) {
+		f.n = 0;
+		eth(&f, 0x86dd);
+		at = ip6(&f, 17, 9, 9);
+		udp_head(&f, sport, 2, 0);
+		ip6_end(&f, at);
+		p = decode(&f);
+		assert_int_equal(p.dir, sport > 2);
+		assert_int_equal(vns_packet_sport(&p), sport);
+		assert_int_equal(p.flow_hash, vns_flow_key_hash(&p.key));
+	}
+	(void)state;
+}
+
+/* Padding may not complete a header that the IP packet is too short for. */
+static void test_padding_is_no_header(void **state)
+{
+	struct bytes f;
+
+	make_ping4(&f, 8, 1, 2);
+	f.b[17] = 20 + 4;
+	assert_int_equal(decode(&f).verdict, VNS_PKT_MALFORMED);
+	make_udp4(&f, 30);
+	f.b[17] = 20 + 7;
+	assert_int_equal(decode(&f).verdict, VNS_PKT_MALFORMED);
+	make_tcp4(&f, 30);
+	f.b[17] = 20 + 19;
+	assert_int_equal(decode(&f).verdict, VNS_PKT_MALFORMED);
+	(void)state;
+}
+
 /* 6 bytes of ARP-sized padding behind a pure ACK are no payload. */
 static void test_padding(void **state)
 {
@@ -429,6 +466,8 @@ int main(void)
 		cmocka_unit_test(test_digest_invariance),
 		cmocka_unit_test(test_digest_sensitivity),
 		cmocka_unit_test(test_symmetric_flow),
+		cmocka_unit_test(test_symmetric_flow6),
+		cmocka_unit_test(test_padding_is_no_header),
 		cmocka_unit_test(test_padding),
 		cmocka_unit_test(test_length_zero),
 		cmocka_unit_test(test_noise),

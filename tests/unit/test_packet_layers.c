@@ -229,6 +229,7 @@ static void test_tunnels(void **state)
 /* 6in4; plain UDP on a tunnel's port that is none; a fragmented tunnel's first fragment. */
 static void test_tunnel_edges(void **state)
 {
+	static const uint8_t zeros[252];
 	struct bytes f;
 	struct vns_packet want, p;
 
@@ -257,6 +258,18 @@ static void test_tunnel_edges(void **state)
 	assert_int_equal(p.verdict, VNS_PKT_OK);
 	assert_int_equal(p.proto, VNS_PROTO_TCP);
 	assert_int_equal(p.payload_len, 500);
+	/* Geneve with the longest options: 63 words */
+	make_tcp4(&f, 30);
+	want = decode(&f);
+	wrap(&f, 17, 6081, "\x3f\0\x65\x58\0\0\7\0", 8, 0);
+	insert(&f, 14 + 20 + 8 + 8, zeros, sizeof(zeros));
+	f.b[16] = (uint8_t)((f.n - 14) >> 8);
+	f.b[17] = (uint8_t)(f.n - 14);
+	f.b[38] = (uint8_t)((f.n - 34) >> 8);
+	f.b[39] = (uint8_t)(f.n - 34);
+	p = decode(&f);
+	assert_int_equal(p.verdict, VNS_PKT_OK);
+	assert_int_equal(p.digest, want.digest);
 	/* ARP inside VXLAN */
 	f.n = 0;
 	eth(&f, 0x0806);

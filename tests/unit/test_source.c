@@ -523,6 +523,64 @@ static void test_pcapng_framing(void **state)
 	(void)state;
 }
 
+/* An option list that runs out of its block is not followed into the next one. */
+static void test_pcapng_options(void **state)
+{
+	struct writer w = { .n = 0 };
+	struct bytes f;
+	size_t at;
+
+	make_tcp4(&f, 1);
+	ng_section(&w);
+	at = block(&w, 1);
+	w16(&w, 1);
+	w16(&w, 0);
+	w32(&w, 0);
+	w16(&w, 100); /* unknown option, 12 bytes that are not there */
+	w16(&w, 12);
+	block_end(&w, at);
+	at = block(&w, 0x0bad);
+	w16(&w, 9); /* would be if_tsresol: milliseconds */
+	w16(&w, 1);
+	w32(&w, 3);
+	block_end(&w, at);
+	ng_packet(&w, 0, 5000000, &f, f.n, 0);
+	assert_int_equal(slurp(save(&w, w.n), NULL, 64), 1);
+	assert_int_equal(got[0].time_ns, 5000000000);
+	(void)state;
+}
+
+/* Records longer than the window, one just believable. */
+static void test_long_records(void **state)
+{
+	static const uint32_t lengths[] = { 300000, 1 << 20, 100, 700000, (1 << 20) + 1 };
+	static uint8_t filler[(1 << 20) + 1];
+	struct writer w = { .n = 0 };
+	FILE *to;
+
+	pcap_head(&w, 0xa1b2c3d4, 1);
+	save(&w, w.n);
+	to = fopen(path, "ab");
+	for (uint32_t i = 0; i < 5; i++) {
+		w.n = 0;
+		w32(&w, i);
+		w32(&w, 0);
+		w32(&w, lengths[i]);
+		w32(&w, lengths[i]);
+		assert_int_equal(fwrite(w.b, 1, w.n, to), w.n);
+		assert_int_equal(fwrite(filler, 1, lengths[i], to), lengths[i]);
+	}
+	fclose(to);
+	assert_int_equal(slurp(path, NULL, 64), 4);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(got[i].cap_len, lengths[i]);
+		assert_int_equal(got[i].time_ns, i * VNS_NSEC_PER_SEC);
+		assert_int_equal(got[i].verdict, VNS_PKT_NOT_IP);
+	}
+	assert_int_equal(stats.bad_records, 1);
+	(void)state;
+}
+
 static void test_time_resolutions(void **state)
 {
 	static const struct {
@@ -660,6 +718,8 @@ int main(void)
 		cmocka_unit_test(test_pcapng),
 		cmocka_unit_test(test_pcapng_cut),
 		cmocka_unit_test(test_pcapng_framing),
+		cmocka_unit_test(test_pcapng_options),
+		cmocka_unit_test(test_long_records),
 		cmocka_unit_test(test_time_resolutions),
 		cmocka_unit_test(test_pipe),
 		cmocka_unit_test(test_long_file),
