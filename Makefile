@@ -54,7 +54,7 @@ asan: $(ASAN_BUILD)/build.ninja
 	@python3 tools/run_tests.py $(ASAN_BUILD):unit,fuzz,cli
 
 fuzz: $(FUZZ_BUILD)/build.ninja
-	@$(NINJA) -C $(FUZZ_BUILD)
+	@$(NINJA) -C $(FUZZ_BUILD) fuzzers
 	@tools/fuzz.sh $(FUZZ_BUILD) $(FUZZ_SECONDS)
 
 # A build folder remembers its prefix; it is told anew only when another one is asked for.
