@@ -12,6 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import pcapread  # noqa: E402
+import truth  # noqa: E402
 import twin_ref  # noqa: E402
 
 GENCAP = None
@@ -50,19 +51,6 @@ def strowes(packets):
     return samples
 
 
-def truth(path):
-    samples, flows = {}, []
-    with open(path) as f:
-        for line in f:
-            c = line.rstrip('\n').split(',')
-            if c[0] == 'S':
-                key = (c[1], int(c[2]), c[3], int(c[4]), int(c[5]))
-                samples[key] = (int(c[6]), int(c[7]), int(c[8]), c[9])
-            elif c[0] == 'F':
-                flows.append(c)
-    return samples, flows
-
-
 class Rtt(unittest.TestCase):
     def setUp(self):
         tmp = tempfile.TemporaryDirectory()
@@ -93,7 +81,7 @@ class Rtt(unittest.TestCase):
                      ['--snap', '96', '--ipv6', '100', '--vlan', '100'],
                      ['--rtt-right', '5000:60000', '--loss', '2']):
             wire = strowes(self.make('--seed', '7', '--flows', '150', '--packets', '15000', *args))
-            known, flows = truth(self.csv)
+            known, flows = truth.rtt(self.csv)
             self.assertGreater(len(known), 1000)
             self.assertEqual(set(wire), set(known), args)
             floor = {(c[2], int(c[3]), c[4], int(c[5])): int(c[6]) for c in flows}
@@ -106,14 +94,14 @@ class Rtt(unittest.TestCase):
     def test_reordering_keeps_the_must_samples(self):
         wire = strowes(self.make('--seed', '8', '--flows', '150', '--packets', '15000',
                                  '--reorder', '5', '--loss', '1'))
-        known, _ = truth(self.csv)
+        known, _ = truth.rtt(self.csv)
         must = {k: v[:2] for k, v in known.items() if v[3] == 'must'}
         self.assertGreater(len(must), 1000)
         self.assertEqual({k: wire.get(k) for k in must}, must)
 
     def test_one_way_flows_have_no_samples(self):
         self.make('--one-way', '100', '--flows', '50', '--packets', '3000')
-        known, flows = truth(self.csv)
+        known, flows = truth.rtt(self.csv)
         self.assertFalse(known)
         pairs = {}
         for c in flows:
@@ -133,21 +121,6 @@ class Rtt(unittest.TestCase):
         cut = self.make('--packets', '2000', '--snap', '60')
         self.assertEqual([p.data[:60] for p in whole], [p.data for p in cut])
         self.assertEqual([p.wire_len for p in whole], [p.wire_len for p in cut])
-
-
-def twin_truth(path):
-    """[rows of A, rows of B], {(dir, proto, t_a, t_b): row of the first byte's sample}."""
-    rows, samples = ([], []), {}
-    with open(path) as f:
-        for line in f:
-            c = line.rstrip('\n').split(',')
-            if c[0] != 'P':
-                continue
-            rows['AB'.index(c[1])].append(c)
-            if c[9]:
-                proto = {'6': 'tcp', '17': 'udp'}.get(c[5], 'icmp')
-                samples[c[4], proto, int(c[9]), int(c[10])] = c
-    return rows, samples
 
 
 class Twin(unittest.TestCase):
@@ -170,7 +143,7 @@ class Twin(unittest.TestCase):
             if p.kind != 'not_ip':
                 self.assertTrue(pcapread.checksums_right(p), (args, p.index))
         class_a, class_b, found = twin_ref.match(a, b, self.GUEST, offset)
-        rows, known = twin_truth(self.csv)
+        rows, known = truth.twin(self.csv)
         for point, classes in enumerate((class_a, class_b)):
             self.assertEqual(len(classes), len(rows[point]))
             for got, row in zip(classes, rows[point]):

@@ -165,17 +165,25 @@ static uint32_t tcp_options(const struct gc_pkt *p, uint8_t *o)
 {
 	uint32_t n = 0;
 
+	/* Timestamps last: a snap length that cuts the options cuts them. */
 	if (p->mss) {
 		put32(o, 0x02040000U | p->mss);
-		put32(o + 4, 0x01030307); /* NOP, window scale 7 */
-		put32(o + 8, 0x01010402); /* NOP NOP, SACK permitted */
-		n = 12;
+		put32(o + 4, 0x03030704); /* window scale 7, SACK permitted */
+		put16(o + 8, 0x0201);
+		n = 10;
 	}
 	if (p->ts) {
-		put32(o + n, 0x0101080a);
-		put32(o + n + 4, p->tsval);
-		put32(o + n + 8, p->tsecr);
-		n += 12;
+		if (!p->mss) {
+			put16(o, 0x0101);
+			n = 2;
+		}
+		put16(o + n, 0x080a);
+		put32(o + n + 2, p->tsval);
+		put32(o + n + 6, p->tsecr);
+		n += 10;
+	} else if (p->mss) {
+		put16(o + n, 0x0101);
+		n += 2;
 	}
 	return n;
 }

@@ -122,8 +122,8 @@ static void write_frame(struct sim *s, struct sim_flow *f, const struct gc_event
 /* The timestamps stand last in the options: cut with them, there is nothing to see. */
 static bool timestamps_cut(const struct sim *s, const struct sim_flow *f, const struct gc_event *e)
 {
-	uint32_t head = 14 + (f->path.vlan ? 4 : 0) + (f->path.v6 ? 40 : 20) + 20 + 12 +
-			(e->flags & GC_SYN ? 12 : 0);
+	uint32_t head = 14 + (f->path.vlan ? 4 : 0) + (f->path.v6 ? 40 : 20) + 20 +
+			(e->flags & GC_SYN ? 20 : 12);
 
 	return s->cap.snap < head;
 }

@@ -69,7 +69,7 @@ static bool near(int64_t a, int64_t b)
 void tw_unmatched(const struct twin *w, struct tw_item *it, int other_point, int64_t t)
 {
 	int64_t from = other_point == TW_B ? w->from_b : 0;
-	int64_t to = other_point == TW_B ? w->to_b : w->end;
+	int64_t to = other_point == TW_B && w->to_b < w->end ? w->to_b : w->end;
 
 	it->class = tw_seen_at(w, other_point, t) ? TW_MISSING : TW_OUTSIDE;
 	if (near(t, from) || near(t, to) || t > to)

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The twin engine against vns-gencap's truth: every sample right, every packet in a right class.
+
+argv: vns-gencap, twin_dump. The seed of a failing case is in its message.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import truth  # noqa: E402
+
+GENCAP = DUMP = None
+
+CASES = {
+    'quiet': ['--loss', '0', '--retrans', '0', '--foreign', '0'],
+    'loss': ['--loss', '2'],
+    'much loss': ['--loss', '10', '--retrans', '10'],
+    'guest an hour behind': ['--loss', '1', '--offset-ns', str(-3600 * 10**9)],
+    'guest ahead, drifting': ['--loss', '1', '--offset-ns', '123456789', '--drift-ppm', '100'],
+    'duplicates': ['--loss', '1', '--dup', '3'],
+    'reordered': ['--loss', '1', '--reorder', '5'],
+    'same': ['--offload', 'same', '--retrans', '10'],
+    'split': ['--offload', 'split', '--retrans', '10'],
+    'gro': ['--offload', 'gro', '--retrans', '10'],
+    'regroup': ['--offload', 'regroup', '--retrans', '10'],
+    'no identification': ['--id-zero', '--loss', '2', '--retrans', '10', '--identical', '50'],
+    'cut ends': ['--cut', '1', '--loss', '1'],
+    'IPv6 in VLANs, snap 96': ['--ipv6', '100', '--vlan', '100', '--snap', '96', '--loss', '1'],
+    'microseconds, pcapng': ['--microsecond', '--pcapng', '--loss', '1'],
+    'identical datagrams': ['--udp', '100', '--identical', '100', '--loss', '0'],
+    'identical datagrams, loss': ['--udp', '100', '--identical', '100', '--loss', '3'],
+    'strangers': ['--foreign', '40'],
+    'everything': ['--loss', '2', '--dup', '1', '--reorder', '2', '--retrans', '5', '--cut', '0.6',
+                   '--drift-ppm', '-60', '--offset-ns', '5000000000'],
+}
+
+
+class Twins(unittest.TestCase):
+    def judge(self, name, args, seed):
+        with tempfile.TemporaryDirectory() as tmp:
+            a, b, csv = (os.path.join(tmp, n) for n in ('a', 'b', 'truth'))
+            truth.gencap(GENCAP, 'twin', '--host', a, '--guest', b, '--truth', csv, '--seed',
+                         seed, '--packets', 5000, '--duration', 4, '--flows', 40, *args)
+            offset = args[args.index('--offset-ns') + 1] if '--offset-ns' in args else '0'
+            out = subprocess.run([DUMP, a, b, offset, '100.0.0.11', 'fd00:0:0:8::b'], capture_output=True, text=True,
+                                 timeout=60, check=True).stdout
+            points, known = truth.twin(csv)
+        got, last, counts = set(), {}, ({}, {})
+        for line in out.splitlines():
+            c = line.split(',')
+            if c[0] == 'sample':
+                key = (c[1], c[2], int(c[3]), int(c[4]))
+                got.add(key)
+                last[key] = c[6:]
+            else:
+                counts['AB'.index(c[1])][c[2]] = int(c[3])
+        case = '%s, seed %s: ' % (name, seed)
+        self.samples(case, got, last, known)
+        self.classes(case, counts, points)
+
+    def samples(self, case, got, last, known):
+        wrong = got - set(known)
+        self.assertTrue(not wrong, case + '%d of %d samples are wrong, as %s' %
+                        (len(wrong), len(got), sorted(wrong)[:2]))
+        sure = {k for k, row in known.items() if row[8] == '-'}
+        lost = sure - got
+        self.assertTrue(not lost, case + '%d of %d sure samples are lost, as %s' %
+                        (len(lost), len(sure), [known[k] for k in sorted(lost)[:2]]))
+        for key in got:
+            if last[key]:
+                self.assertEqual(last[key], known[key][12:14], case + str(known[key]))
+        with_last = {k for k in sure if known[k][12]}
+        unknown = [k for k in with_last if not last[k]]
+        self.assertLessEqual(len(unknown), len(with_last) // 50, case + 'last bytes not found')
+
+    def classes(self, case, counts, points):
+        for point in (0, 1):
+            self.assertEqual(counts[point].pop('read'), len(points[point]))
+            self.assertEqual(sum(counts[point].values()), len(points[point]))
+            bounds = truth.class_bounds(points[point])
+            for name, n in counts[point].items():
+                low, high = bounds.get(name, (0, 0))
+                self.assertTrue(low <= n <= high, case + 'point %s: %d %s, truth %d to %d' %
+                                ('AB'[point], n, name, low, high))
+
+
+def add_case(name, args):
+    def test(self):
+        for seed in (1, 2):
+            self.judge(name, args, seed)
+    setattr(Twins, 'test_' + name.replace(' ', '_').replace(',', ''), test)
+
+
+for _name, _args in CASES.items():
+    add_case(_name, _args)
+
+if __name__ == '__main__':
+    DUMP = sys.argv.pop(2)
+    GENCAP = sys.argv.pop(1)
+    unittest.main()
