@@ -20,6 +20,7 @@
 struct lab_config {
 	const char *name, *backend, *accel, *offloads, *kernel, *modules, *agent;
 	uint64_t guests, vcpus, memory;
+	struct cli_list with;
 	bool no_tso, json;
 };
 
@@ -48,6 +49,8 @@ static const struct cli_option options[] = {
 	    "up: guest kernel (default: Debian's cloud kernel, fetched once)"),
 	OPT(0, "modules", CLI_STRING, modules, "DIR",
 	    "up: its modules, e.g. /lib/modules/6.1.0-41-amd64"),
+	OPT(0, "with", CLI_LIST, with, "PROGRAM",
+	    "up: put this host's PROGRAM into the guests too (tc, iperf3); repeatable"),
 	OPT(0, "agent", CLI_STRING, agent, "FILE",
 	    "up: vnetscope-agent to run in the guests"),
 	OPT(0, "json", CLI_FLAG, json, NULL,
@@ -222,6 +225,8 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 	o.offloads = offloads;
 	o.kernel = cfg->kernel;
 	o.modules = cfg->modules;
+	o.with = cfg->with.item;
+	o.n_with = cfg->with.n;
 	o.agent_path = cfg->agent;
 	o.progress = show_progress;
 	o.interrupted = &cli_interrupted;

@@ -104,6 +104,7 @@ static pid_t start_probe(const struct lab_plan *plan, const char *serial, const 
 	      plan->kernel, "-initrd", plan->initrd, "-append",
 	      "console=ttyS0 earlyprintk=ttyS0 panic=-1 vns.probe=1", "-serial", serial_arg,
 	      (char *)NULL);
+	dprintf(2, "%s\n", strerror(errno));
 	_exit(127);
 }
 

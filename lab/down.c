@@ -69,12 +69,10 @@ int lab_lock(const struct vns_lab *lab, bool create, struct vns_err *err)
 			   lab->name);
 }
 
-static void end_proc(const struct vns_proc *p, unsigned int *n)
+static void end_proc(const struct vns_proc *p)
 {
-	if (p->pid > 1 && vns_proc_alive(p)) {
+	if (p->pid > 1 && vns_proc_alive(p))
 		kill(p->pid, SIGKILL);
-		(*n)++;
-	}
 }
 
 static bool ns_id(pid_t pid, char *buf, size_t len)
@@ -110,8 +108,23 @@ static bool is_ancestor(pid_t pid)
 	return p == pid;
 }
 
+static const struct vns_proc *proc_at(const struct vns_lab *lab, unsigned int i)
+{
+	if (i == 0)
+		return &lab->holder;
+	return i == 1 ? &lab->client.proc : &lab->guest[i - 2].proc;
+}
+
+static bool is_recorded(const struct vns_lab *lab, pid_t pid)
+{
+	for (unsigned int i = 0; i < lab->n_guest + 2; i++)
+		if (proc_at(lab, i)->pid == pid)
+			return true;
+	return false;
+}
+
 /* End whatever else runs in the namespace of @of. Only called while @of is alive. */
-static void end_visitors(const struct vns_proc *of, unsigned int *n)
+static void end_visitors(const struct vns_lab *lab, const struct vns_proc *of, unsigned int *n)
 {
 	char home[64], other[64], own[64];
 	struct dirent *e;
@@ -124,7 +137,7 @@ static void end_visitors(const struct vns_proc *of, unsigned int *n)
 	while (d && (e = readdir(d))) {
 		pid_t pid = (pid_t)atoi(e->d_name);
 
-		if (pid <= 1 || pid == of->pid || !ns_id(pid, other, sizeof(other)) ||
+		if (pid <= 1 || is_recorded(lab, pid) || !ns_id(pid, other, sizeof(other)) ||
 		    strcmp(home, other) != 0 || is_ancestor(pid))
 			continue;
 		if (kill(pid, SIGKILL) == 0)
@@ -178,13 +191,6 @@ static int empty_folder(const struct vns_lab *lab, bool keep, unsigned int *n, s
 	return 0;
 }
 
-static const struct vns_proc *proc_at(const struct vns_lab *lab, unsigned int i)
-{
-	if (i == 0)
-		return &lab->holder;
-	return i == 1 ? &lab->client.proc : &lab->guest[i - 2].proc;
-}
-
 int lab_remove(const struct vns_lab *lab, bool keep_folder, struct vns_lab_removed *out,
 	       struct vns_err *err)
 {
@@ -195,9 +201,12 @@ int lab_remove(const struct vns_lab *lab, bool keep_folder, struct vns_lab_remov
 	out->was_alive = vns_proc_alive(&lab->holder);
 	for (unsigned int i = 0; i < n_proc && out->was_alive; i++)
 		if (i != 2 || lab->backend == VNS_LAB_NETNS)
-			end_visitors(proc_at(lab, i), &out->processes);
+			end_visitors(lab, proc_at(lab, i), &out->processes);
+	/* Count first: the holder's end takes the others along. */
 	for (unsigned int i = 0; i < n_proc; i++)
-		end_proc(proc_at(lab, i), &out->processes);
+		out->processes += vns_proc_alive(proc_at(lab, i));
+	for (unsigned int i = 0; i < n_proc; i++)
+		end_proc(proc_at(lab, i));
 	for (unsigned int i = 0; i < n_proc; i++)
 		if (!lab_wait_gone(proc_at(lab, i), 5000))
 			rc = vns_err_set(err, -EBUSY, "process %d of lab '%s' does not end",

@@ -68,7 +68,9 @@ static int ended(const struct vns_lab *lab, const struct vns_lab_node *n, struct
 	char why[200] = "", line[200] = "", log[200];
 
 	first_log_line(lab, n, log, sizeof(log));
-	vns_lab_node_exit(lab, n->name, why, sizeof(why));
+	/* The holder needs a moment to reap it and write down how it ended. */
+	for (int i = 0; i < 50 && !vns_lab_node_exit(lab, n->name, why, sizeof(why)); i++)
+		vns_sleep_ns(10 * VNS_NSEC_PER_MSEC);
 	vns_lab_serial_tail(lab, n->name, line, sizeof(line));
 	return vns_err_set(err, -ECHILD, "%s ended while it started (%s)%s%s", n->name,
 			   why[0] ? why : "no reason recorded", log[0] || line[0] ? ": " : "",

@@ -6,6 +6,7 @@
  *   /modules.list             modules to load at boot, one path a line, in load order
  *   /lib/modules/VERSION/     these and more, with modules.dep for busybox's modprobe
  *   /bin/busybox and links    when the host has busybox-static
+ *   /bin/PROGRAM              what `up --with` asked for
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "lab/cpio.h"
 #include "lab/internal.h"
 #include "lab/modules.h"
+#include "lab/programs.h"
 
 static const char *version_of(const char *modules_dir)
 {
@@ -51,7 +53,7 @@ static bool is_static(const char *path)
 	return n > 64 && !memmem(head, n, "/ld-linux", 9) && lab_run(argv, &r, NULL) == 0;
 }
 
-static void put_busybox(struct lab_cpio *c)
+static void put_busybox(struct lab_cpio *c, const struct vns_lab_opts *o)
 {
 	char path[VNS_LAB_PATH_LEN], text[16384] = "", *save = NULL;
 	char *argv[] = { path, (char[]){ "--list-full" }, NULL };
@@ -62,7 +64,8 @@ static void put_busybox(struct lab_cpio *c)
 		return;
 	lab_cpio_file(c, "bin/busybox", 0755, path);
 	for (char *name = strtok_r(text, "\n", &save); name; name = strtok_r(NULL, "\n", &save))
-		if (strcmp(name, "bin/busybox") != 0 && strncmp(name, "linuxrc", 7) != 0)
+		if (strcmp(name, "bin/busybox") != 0 && strncmp(name, "linuxrc", 7) != 0 &&
+		    !lab_programs_has(o, name))
 			lab_cpio_link(c, name, "/bin/busybox");
 }
 
@@ -131,8 +134,10 @@ int lab_initramfs_build(const struct lab_plan *plan, struct vns_err *err)
 		return vns_err_set(err, rc, "cannot create %s: %s", plan->initrd, strerror(-rc));
 	put_skeleton(&c);
 	lab_cpio_file(&c, "init", 0755, plan->agent);
-	put_busybox(&c);
-	rc = put_modules(&c, plan->modules, err);
+	rc = lab_programs_put(&c, plan->opts, err);
+	put_busybox(&c, plan->opts);
+	if (rc == 0)
+		rc = put_modules(&c, plan->modules, err);
 	close_rc = lab_cpio_close(&c);
 	if (rc == 0 && close_rc)
 		rc = vns_err_set(err, close_rc, "cannot write %s: %s", plan->initrd,

@@ -41,8 +41,10 @@ void lab_serve_one(int listen_fd, const char *agent)
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	pid_t parent = getpid(), pid;
 
-	if (fd < 0)
+	if (fd < 0) {
+		vns_sleep_ns(10 * VNS_NSEC_PER_MSEC); /* out of descriptors: not in a busy loop */
 		return;
+	}
 	pid = fork();
 	if (pid == 0) {
 		lab_child_setup(parent);

@@ -22,6 +22,7 @@ enum vns_lab_accel { VNS_LAB_ACCEL_AUTO = 0, VNS_LAB_ACCEL_KVM, VNS_LAB_ACCEL_TC
  * @offloads:    "default", "off", or a list of no-tso, no-csum, no-mrg, no-gro (of the virtual
  *               network card, as the guest sees it)
  * @kernel, @modules: guest kernel and the folder /lib/modules/VERSION; NULL: Debian's cloud kernel
+ * @with, @n_with: programs of this host to have in the guests too, by name or path
  * @agent_path:  vnetscope-agent; NULL: found beside the running program
  * @progress:    what is being done, one sentence each; may be NULL
  * @interrupted: `up` gives up and cleans when it becomes non-zero; may be NULL
@@ -33,6 +34,8 @@ struct vns_lab_opts {
 	enum vns_lab_accel accel;
 	const char *offloads;
 	const char *kernel, *modules;
+	const char *const *with;
+	size_t n_with;
 	const char *agent_path;
 	void (*progress)(void *ctx, const char *sentence);
 	void *ctx;

@@ -113,7 +113,7 @@ static void put_channels(struct args *a, const struct vns_lab *lab, const struct
 	arg(a, "-device");
 	arg(a, "virtserialport,chardev=c0,name=ctl");
 	arg(a, "-object");
-	arg(a, "memory-backend-file,id=sm,size=%u,share=on,mem-path=%s", VNS_LAB_SHM_BYTES,
+	arg(a, "memory-backend-file,id=sm,size=%u,share=on,prealloc=on,mem-path=%s", VNS_LAB_SHM_BYTES,
 	    quote(vns_lab_shm_path(lab, n->name, path), quoted));
 	arg(a, "-device");
 	arg(a, "ivshmem-plain,memdev=sm");

@@ -108,6 +108,11 @@ static int describe(struct vns_lab *lab, const struct vns_lab_opts *o, struct vn
 	lab->memory_mb = o->memory_mb;
 	snprintf(lab->accel, sizeof(lab->accel), "none");
 	snprintf(lab->offloads, sizeof(lab->offloads), "%s", o->offloads);
+	for (size_t i = 0; i < o->n_with; i++) {
+		size_t n = strlen(lab->with);
+
+		snprintf(lab->with + n, sizeof(lab->with) - n, "%s%s", n ? " " : "", o->with[i]);
+	}
 	lab->started_ns = vns_now_ns();
 	name_nodes(lab);
 	return 0;
@@ -118,7 +123,8 @@ static bool same_options(const struct vns_lab *a, const struct vns_lab *b)
 	return a->backend == b->backend && a->n_guest == b->n_guest &&
 	       strcmp(a->offloads, b->offloads) == 0 &&
 	       (a->backend == VNS_LAB_NETNS ||
-		(a->vcpus == b->vcpus && a->memory_mb == b->memory_mb));
+		(a->vcpus == b->vcpus && a->memory_mb == b->memory_mb &&
+		 strcmp(a->with, b->with) == 0));
 }
 
 static const struct vns_lab_node *first_dead(const struct vns_lab *lab)

@@ -190,7 +190,7 @@ static json_t *lab_to_json(const struct vns_lab *lab)
 
 	for (unsigned int i = 0; i < lab->n_guest; i++)
 		json_array_append_new(guests, node_to_json(lab, &lab->guest[i]));
-	return json_pack("{s:i s:s s:s s:s s:b s:{s:i s:I} s:o s:o s:i s:i s:s s:s s:s s:s s:I}",
+	return json_pack("{s:i s:s s:s s:s s:b s:{s:i s:I} s:o s:o s:i s:i s:s s:s s:s s:s s:s s:I}",
 			 "version", STATE_VERSION, "name", lab->name, "phase",
 			 lab->phase == VNS_LAB_RUNNING ? "running" : "starting", "backend",
 			 lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "rootless",
@@ -198,7 +198,7 @@ static json_t *lab_to_json(const struct vns_lab *lab)
 			 (json_int_t)lab->holder.start, "client", node_to_json(lab, &lab->client),
 			 "guests", guests, "vcpus", (int)lab->vcpus, "memory_mb",
 			 (int)lab->memory_mb, "accel", lab->accel, "accel_why", lab->accel_why,
-			 "offloads", lab->offloads, "kernel", lab->kernel, "started_ns",
+			 "offloads", lab->offloads, "with", lab->with, "kernel", lab->kernel, "started_ns",
 			 (json_int_t)lab->started_ns);
 }
 
@@ -221,13 +221,14 @@ static void lab_from_json(const json_t *o, struct vns_lab *lab)
 	get_string(o, "accel", lab->accel, sizeof(lab->accel));
 	get_string(o, "accel_why", lab->accel_why, sizeof(lab->accel_why));
 	get_string(o, "offloads", lab->offloads, sizeof(lab->offloads));
+	get_string(o, "with", lab->with, sizeof(lab->with));
 	get_string(o, "kernel", lab->kernel, sizeof(lab->kernel));
 	lab->started_ns = json_integer_value(json_object_get(o, "started_ns"));
 }
 
 int vns_lab_load(struct vns_lab *lab, const char *name, struct vns_err *err)
 {
-	char path[VNS_LAB_PATH_LEN], own_name[VNS_LAB_NAME_LEN];
+	char path[VNS_LAB_PATH_LEN] = "", own_name[VNS_LAB_NAME_LEN] = "";
 	json_t *root;
 	int rc;
 

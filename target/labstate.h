@@ -61,6 +61,7 @@ struct vns_lab {
 	char accel[8];            /* "kvm", "tcg"; "none" for namespaces */
 	char accel_why[256];
 	char offloads[96];        /* as asked: "default", "off", "no-tso,..." */
+	char with[128];           /* programs put into the guests, blanks between; cut */
 	char kernel[VNS_LAB_PATH_LEN];
 	int64_t started_ns;       /* CLOCK_REALTIME */
 };
