@@ -70,8 +70,8 @@ const struct cli_command cmd_vo = {
 		  "between the two points. Without --offset-ns and --drift-file the clocks are taken to be one\n"
 		  "where the traffic allows it, else the offset is bounded by the traffic itself.\n"
 		  "Exit: 0 done (a file cut at its end too: said in a note), 1 a latency is negative: the\n"
-		  "clock relation contradicts the traffic, 2 usage or filter, 3 file, 4 no packet was\n"
-		  "found at both points.",
+		  "clock relation contradicts the traffic, 2 usage or filter, 3 file or target (also\n"
+		  "one that ended early), 4 no packet was found at both points.",
 	.options = options,
 	.run = run_vo,
 };
@@ -106,6 +106,8 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 					"%s: no packet was found at both points", t->name);
 		else if (vns_vo_contradiction(t, why, sizeof(why)))
 			code = cli_fail(self, VNS_EXIT_CHECK, "%s: %s", t->name, why);
+		if (t->ended_early[0])
+			code = cli_fail(self, VNS_EXIT_SETUP, "%s", t->ended_early);
 	}
 	return code;
 }

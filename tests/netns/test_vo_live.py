@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`vnetscope vo TARGET...` on namespace guests, whose clock is the host's: known packet counts, a
+known queueing delay, bulk TCP with offloads, every clock mode that works here, interrupts and
+deaths in mid-run.
+
+usage: test_vo_live.py VNETSCOPE AGENT [CASE...]
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status
+
+LAB = "t-vo"
+CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
+
+
+def up(guests):
+    ok(run("lab", "up", "--name", LAB, "--backend", "netns", "--agent", AGENT, "-n", str(guests)))
+
+
+def node(name, *words, **more):
+    return subprocess.run([VNETSCOPE, "lab", "exec", "--name", LAB, name, "--", *words],
+                          capture_output=True, text=True, timeout=60, **more)
+
+
+def start_vo(*words, targets=("vm1",), seconds=4):
+    vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t",
+                           str(seconds), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True)
+    time.sleep(1.0)  # the clock exchanges come first and take some 200 ms
+    return vo
+
+
+def finish(vo, code=0):
+    out, err = vo.communicate(timeout=60)
+    assert vo.returncode == code, f"ended with {vo.returncode}: {err}"
+    doc = json.loads(out)
+    for target in doc["targets"]:
+        for point, acc in target["accounting"].items():
+            total = sum(acc[c] for c in CLASSES)
+            assert total == acc["read"], f"{point}: classes add up to {total}, read {acc['read']}"
+    return doc, err
+
+
+def figure(target, direction, proto):
+    return target["directions"][direction][proto]
+
+
+def every_echo_is_found_once():
+    up(2)
+    vo = start_vo(targets=("vm1", "vm2"))
+    for address in ("10.77.0.11", "fd77::12"):
+        ok(node("client", "ping", "-q", "-c", "100", "-i", "0.005", address))
+    doc, _ = finish(vo)
+    for target in doc["targets"]:
+        assert target["clock"]["mode"] == "same" and target["clock"]["offset_ns"] == 0, target
+        assert target["from_point"] == "uplink", target["from_point"]
+        for direction in ("host_to_guest", "guest_to_host"):
+            f = figure(target, direction, "icmp")
+            # 100 echoes; neighbour discovery may add a few
+            assert 100 <= f["matched"] <= 110, (target["name"], direction, f)
+            assert 0 <= f["latency_ns"]["min"] <= f["latency_ns"]["p50"] <= f["latency_ns"]["max"], f
+        assert target["accounting"]["host"]["missing"] == 0, target["accounting"]
+        assert target["accounting"]["guest"]["ambiguous"] == 0, target["accounting"]
+
+
+def bulk_tcp_with_offloads():
+    if not shutil.which("iperf3"):
+        skip("iperf3 is not installed")
+    up(1)
+    server = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "vm1", "--", "iperf3", "-s",
+                               "-1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    vo = start_vo(seconds=4)
+    r = node("client", "iperf3", "-c", "10.77.0.11", "-t", "2", "-b", "200M", "-J")
+    doc, _ = finish(vo)
+    server.wait(20)
+    assert r.returncode == 0, r.stdout + r.stderr
+    sent = json.loads(r.stdout)["end"]["sum_sent"]["bytes"]
+    target = doc["targets"][0]
+    acc = target["accounting"]
+    assert acc["host"]["read"] > 500 and sent > 10e6, (acc, sent)
+    for point in ("host", "guest"):
+        assert acc[point]["capture_lost"] == 0, acc
+        assert acc[point]["matched"] >= 0.999 * (acc[point]["read"] - acc[point]["outside_window"]), acc
+    f = figure(target, "host_to_guest", "tcp")
+    assert f["last_byte_ns"]["n"] == f["matched"], f
+    assert f["latency_ns"]["min"] >= 0, f
+    assert target["rtt"]["guest_side_ns"]["n"] > 100, target["rtt"]
+
+
+def a_known_queue_is_seen():
+    """Bursts of 10 datagrams of 1042 B through tbf at 8 Mbit/s: the last waits about 8.8 ms."""
+    up(1)
+    ok(node("host", "tc", "qdisc", "add", "dev", "tapvm1", "root", "tbf", "rate", "8mbit", "burst",
+            "1600", "latency", "400ms"))
+    vo = start_vo(seconds=4)
+    script = ("import socket,time\n"
+              "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+              "for i in range(20):\n"
+              "  for k in range(10): s.sendto(b'%4d%4d'%(i,k)+bytes(992),('10.77.0.11',9))\n"
+              "  time.sleep(0.1)\n")
+    ok(node("client", "python3", "-c", script))
+    doc, _ = finish(vo)
+    f = figure(doc["targets"][0], "host_to_guest", "udp")
+    assert f["matched"] == 200, f
+    assert 7.5e6 <= f["latency_ns"]["max"] <= 14e6, f
+    assert 3e6 <= f["latency_ns"]["mean"] <= 6e6, f  # mean of 0, 0.5 .. 8.8 ms: 3.97 ms
+    hops = {(h["from"], h["to"]): h for h in doc["targets"][0]["hops"]}
+    queue = hops[("uplink", "tap")]["directions"]["host_to_guest"]["udp"]["latency_ns"]
+    after = hops[("tap", "guest")]["directions"]["host_to_guest"]["udp"]["latency_ns"]
+    assert queue["mean"] > 10 * after["mean"], (queue, after)
+
+
+def other_clock_modes_hold_the_truth():
+    up(1)
+    for mode in ("channel", "exchange"):
+        vo = start_vo("--clock", mode, seconds=3)
+        ok(node("client", "ping", "-q", "-c", "100", "-i", "0.01", "10.77.0.11"))
+        doc, _ = finish(vo)
+        target = doc["targets"][0]
+        clock = target["clock"]
+        assert clock["mode"] == mode, clock
+        assert clock["lower_ns"] <= 0 <= clock["upper_ns"], f"{mode}: truth 0 outside {clock}"
+        f = figure(target, "host_to_guest", "icmp")
+        # probes of our own are not traffic
+        assert 100 <= f["matched"] <= 110, f
+        assert f["latency_ns"]["min"] + f["latency_ns"]["err_plus_ns"] >= 0, f
+
+
+def interrupt_keeps_the_results():
+    up(1)
+    vo = start_vo(seconds=60)
+    ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", "10.77.0.11"))
+    began = time.monotonic()
+    vo.send_signal(signal.SIGINT)
+    doc, _ = finish(vo)
+    assert time.monotonic() - began < 3
+    assert doc["interrupted"] is True
+    assert figure(doc["targets"][0], "host_to_guest", "icmp")["matched"] >= 50, doc
+
+
+def a_death_ends_one_target_only():
+    up(2)
+    vo = start_vo(targets=("vm1", "vm2"), seconds=4)
+    ok(node("client", "ping", "-q", "-c", "30", "-i", "0.01", "10.77.0.12"))
+    time.sleep(0.2)
+    victim = status(LAB)["guests"][1]
+    kill(victim["pid"])
+    ok(node("client", "ping", "-q", "-c", "100", "-i", "0.01", "10.77.0.11"))
+    doc, err = finish(vo, 3)
+    one, two = doc["targets"]
+    assert "vm2 ended early" in err, err
+    assert two["ended_early"] and not one["ended_early"], doc
+    assert figure(one, "host_to_guest", "icmp")["matched"] >= 100, one
+    assert figure(two, "host_to_guest", "icmp")["matched"] >= 25, two
+
+
+def bad_input_is_one_sentence():
+    up(1)
+    for words, code, text in (
+            (("lab:t-vo/vm7",), 3, "vm7"),
+            (("lab:t-vo/vm1", "--filter", "tcp and ("), 2, "tcp and ("),
+            (("lab:t-vo/vm1", "--clock", "shm"), 3, "shm"),
+            (("lab:t-vo/vm1", "--host", "x"), 2, "--host"),
+            (("lab:t-vo/vm1", "-t", "0"), 2, "duration"),
+            (("nolab:vm1",), 3, "nolab")):
+        r = run("vo", *words)
+        assert r.returncode == code, (words, r)
+        lines = r.stderr.strip().splitlines()
+        assert len(lines) == 1 and text in lines[0], (words, r.stderr)
+
+
+if os.geteuid() != 0:
+    skip("needs root")
+main([every_echo_is_found_once, bulk_tcp_with_offloads, a_known_queue_is_seen,
+      other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
+      bad_input_is_one_sentence], [LAB])
