@@ -115,7 +115,11 @@ void capture_stop(struct agent *a, uint32_t request, uint32_t id);
 void capture_close(struct capture *c);
 /* Poll entry, work when readable or not, and the longest wait until there is work. */
 bool capture_wants_poll(const struct agent *a, const struct capture *c);
-void capture_work(struct agent *a, struct capture *c, bool readable);
+/* What poll() said of the ring; one that is left alone may well hold packets. */
+enum capture_state { CAPTURE_LEFT_ALONE, CAPTURE_EMPTY, CAPTURE_READABLE };
+/* @polled_ns: guest clock before it was asked */
+void capture_work(struct agent *a, struct capture *c, enum capture_state state,
+		  int64_t polled_ns);
 int capture_wait_ms(const struct capture *c);
 
 /* exec.c */

@@ -20,7 +20,7 @@
 #define READ_PACKETS 64u
 /* The ring hands a block over 10 ms after its first packet; what is older than this is out. */
 #define RETIRED_NS (60 * VNS_NSEC_PER_MSEC)
-#define STOP_MIN_NS (40 * VNS_NSEC_PER_MSEC)
+#define STOP_MIN_NS RETIRED_NS
 #define STOP_MAX_NS (1000 * VNS_NSEC_PER_MSEC)
 /* Holds 0.1 s at 100,000 packets/s; a small guest has little to give. */
 #define RING_BYTES (4u << 20)
@@ -167,19 +167,19 @@ bool capture_wants_poll(const struct agent *a, const struct capture *c)
 	return c->source && (c->stop_at || a->out.bulk.bytes < BULK_LIMIT_BYTES);
 }
 
-void capture_work(struct agent *a, struct capture *c, bool readable)
+void capture_work(struct agent *a, struct capture *c, enum capture_state state, int64_t polled_ns)
 {
-	int64_t now, asked = vns_now_ns() - RETIRED_NS;
-	int n = readable ? read_packets(a, c) : 0;
+	int n = state == CAPTURE_READABLE ? read_packets(a, c) : 0;
+	int64_t now;
 
 	if (n < 0) {
 		finish(a, c);
 		return;
 	}
 	now = vns_monotonic_ns();
-	if (n == 0 && a->out.bulk.bytes < BULK_LIMIT_BYTES && asked > c->complete_ns)
-		c->complete_ns = asked;
-	if (c->stop_at && ((n == 0 && now - c->stop_at > STOP_MIN_NS) ||
+	if (state == CAPTURE_EMPTY && polled_ns - RETIRED_NS > c->complete_ns)
+		c->complete_ns = polled_ns - RETIRED_NS;
+	if (c->stop_at && ((state == CAPTURE_EMPTY && now - c->stop_at > STOP_MIN_NS) ||
 			   now - c->stop_at > STOP_MAX_NS)) {
 		finish(a, c);
 		return;

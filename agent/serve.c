@@ -205,11 +205,16 @@ static int wait_ms(const struct agent *a, bool hung_up)
 	return ms;
 }
 
-static void work_captures(struct agent *a, const struct pollset *s, const unsigned int *at)
+static void work_captures(struct agent *a, const struct pollset *s, const unsigned int *at,
+			  int64_t polled_ns)
 {
-	for (unsigned int i = 0; i < MAX_CAPTURES; i++)
+	for (unsigned int i = 0; i < MAX_CAPTURES; i++) {
+		const struct pollfd *p = &s->p[at[i]];
+
 		if (a->capture[i].source)
-			capture_work(a, &a->capture[i], s->p[at[i]].revents != 0);
+			capture_work(a, &a->capture[i], p->fd < 0 ? CAPTURE_LEFT_ALONE :
+				     p->revents ? CAPTURE_READABLE : CAPTURE_EMPTY, polled_ns);
+	}
 }
 
 static void work_commands(struct agent *a, const struct pollset *s,
@@ -229,6 +234,7 @@ static bool serve_round(struct agent *a, bool hung_up)
 	struct pollset s = { .n = 0 };
 	bool take = a->out.control.bytes < CONTROL_LIMIT_BYTES;
 	short out = outq_empty(&a->out) ? 0 : POLLOUT;
+	int64_t polled_ns;
 
 	add_poll(&s, a->rfd, take ? POLLIN : 0);
 	add_poll(&s, out ? a->wfd : -1, out);
@@ -242,6 +248,7 @@ static bool serve_round(struct agent *a, bool hung_up)
 						 a->command[i].out[k] : -1, POLLIN);
 	if (hung_up) /* its POLLHUP would not let us sleep */
 		s.p[0].fd = s.p[1].fd = -1;
+	polled_ns = vns_now_ns();
 	if (poll(s.p, s.n, wait_ms(a, hung_up)) < 0)
 		return hung_up;
 	if (hung_up) {
@@ -258,7 +265,7 @@ static bool serve_round(struct agent *a, bool hung_up)
 		a->lost = true;
 	if (outq_flush(&a->out, a->wfd) < 0 && !a->virtio)
 		a->lost = true;
-	work_captures(a, &s, cap);
+	work_captures(a, &s, cap, polled_ns);
 	work_commands(a, &s, (const unsigned int (*)[2])cmd);
 	if (s.p[2].revents)
 		on_signals(a);
