@@ -15,11 +15,13 @@
 
 #include "measure/gather.h"
 
-#define INTERVAL_NS (20 * VNS_NSEC_PER_MSEC)
-#define LAST_WAIT_NS VNS_NSEC_PER_SEC /* for replies to the last echo requests */
-#define CAPTURE_ID  2
-#define SNAPLEN     128
-#define BATCH       64
+#define INTERVAL_NS       (20 * VNS_NSEC_PER_MSEC)
+#define LAST_WAIT_NS      VNS_NSEC_PER_SEC /* for replies to the last echo requests */
+#define LEAST_PATIENCE_NS (20 * VNS_NSEC_PER_SEC)
+#define PATIENCE_FACTOR   5 /* times what count and interval plan */
+#define CAPTURE_ID        2
+#define SNAPLEN           128
+#define BATCH             64
 
 struct drift_run {
 	const struct vns_subject *s;
@@ -153,6 +155,20 @@ static int round_of(struct drift_run *r, struct vns_err *err)
 	return code;
 }
 
+static int64_t interval(const struct vns_drift_opts *o)
+{
+	return o->interval_ns > 0 ? o->interval_ns : INTERVAL_NS;
+}
+
+/* A guest that hardly runs ends a measurement by count with fewer exchanges. */
+static int64_t patience(const struct vns_drift_opts *o)
+{
+	int64_t planned = (int64_t)o->count * interval(o);
+
+	return LEAST_PATIENCE_NS > PATIENCE_FACTOR * planned ? LEAST_PATIENCE_NS :
+							       PATIENCE_FACTOR * planned;
+}
+
 static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_ns)
 {
 	if (r->opts->stop && *r->opts->stop)
@@ -161,14 +177,14 @@ static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_
 		return vns_monotonic_ns() - begin_ns < r->opts->duration_ns;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->gather[i] && exchanges(&r->out[i]) < r->opts->count)
-			return rounds < 2 * r->opts->count; /* lost probes do not keep it for ever */
+			return rounds < 2 * r->opts->count && /* lost probes do not keep it for ever */
+			       vns_monotonic_ns() - begin_ns < patience(r->opts);
 	return false;
 }
 
 static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 {
-	int64_t gap = r->opts->interval_ns > 0 ? r->opts->interval_ns : INTERVAL_NS;
-	int64_t begin = vns_monotonic_ns();
+	int64_t gap = interval(r->opts), begin = vns_monotonic_ns();
 	size_t rounds = 0;
 	int code = 0;
 
@@ -184,6 +200,19 @@ static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 	     !code && r->echo && vns_gather_outstanding(r->echo) && vns_monotonic_ns() - t < LAST_WAIT_NS;)
 		code = pump(r, gap, err);
 	return code;
+}
+
+static void __attribute__((format(printf, 2, 3))) add_note(struct vns_drift_result *d,
+							   const char *fmt, ...)
+{
+	size_t have = strlen(d->note);
+	va_list ap;
+
+	if (have > 0 && have + 1 < sizeof(d->note))
+		d->note[have++] = ' ';
+	va_start(ap, fmt);
+	vsnprintf(d->note + have, sizeof(d->note) - have, fmt, ap);
+	va_end(ap);
 }
 
 /* The last instant that lies inside every mode's span. */
@@ -215,10 +244,14 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 			return vns_err_set(err, -ENODATA, "%s: no clock exchange of mode %s came back",
 					   d->target, vns_clock_mode_name(d->mode));
 		d->interrupted = r->opts->stop && *r->opts->stop;
+		if (!d->interrupted && r->gather[i] && !r->opts->duration_ns &&
+		    exchanges(d) < r->opts->count)
+			add_note(d, "Only %zu of %zu exchanges came in time.", (size_t)exchanges(d),
+				 r->opts->count);
 		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > exchanges(d))
 			d->lost = vns_gather_sent(r->gather[i]) - exchanges(d);
 		if (vns_clock_mode_shares_path(d->mode))
-			snprintf(d->note, sizeof(d->note), "The exchanges cross the path that vo measures: "
+			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
 	}
 	return 0;

@@ -33,7 +33,7 @@ class Guest:
     def __init__(self, program, agent):
         self.program, self.agent = program, agent
 
-    def run(self, *args, timeout=60):
+    def run(self, *args, timeout=120):
         return subprocess.run([self.program, *args], capture_output=True, text=True,
                               timeout=timeout, check=False)
 

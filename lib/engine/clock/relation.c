@@ -188,7 +188,7 @@ static void relation_at(const struct vns_clock *c, double x, struct rel_at *r)
 	for (best = lo; best < hi && x >= c->seg[best].split_after; best++)
 		;
 	seg_at(&c->seg[best], x, r);
-	for (size_t i = lo; i <= hi; i++) {
+	for (size_t i = lo; i <= hi && lo < hi; i++) {
 		struct rel_at other;
 
 		seg_at(&c->seg[i], x, &other);
