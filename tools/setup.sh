@@ -49,7 +49,8 @@ test_packages=(
 	libclang-rt-14-dev # the sanitizer and fuzzer run times for it
 	gcc-aarch64-linux-gnu # the arm64 agent
 	libc6-dev-arm64-cross # ... and its libc
-	procps        # ps in test reports
+	qemu-user-static # runs the arm64 agent
+	procps        # pgrep in tests
 	git           # the layer check asks which files are ours
 )
 

@@ -50,14 +50,14 @@ def main(argv):
         lib = os.path.join(base, options["libdir"])
         headers = sorted(h for h in os.listdir(os.path.join(source, "include", "vnetscope"))
                          if h.endswith(".h") and h not in OWN_HEADERS)
-        pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n.endswith(".1"))
+        pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n[-2:] in (".1", ".8"))
         wanted = ["bin/vnetscope", "share/bash-completion/completions/vnetscope",
                   os.path.join(options["libexecdir"], "vnetscope", "vnetscope-agent"),
                   os.path.join(options["libdir"], "libvnetscope.so"),
                   os.path.join(options["libdir"], "libvnetscope.a"),
                   os.path.join(options["libdir"], "pkgconfig", "vnetscope.pc")]
         wanted += [f"include/vnetscope/{h}" for h in headers]
-        wanted += [f"share/man/man1/{p}" for p in pages]
+        wanted += [f"share/man/man{p[-1]}/{p}" for p in pages]
         missing = [w for w in wanted if not os.path.exists(os.path.join(base, w))]
         for name in missing:
             print(f"not installed: {name}")

@@ -14,6 +14,8 @@ Skipped without root, sshd, ssh or sudo.
 """
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -107,10 +109,10 @@ class Bench:
         write(f"{WORK}/bin/ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -F {WORK}/ssh_config "$@"\n',
               0o755)
 
-    def ssh_settings(self, key, known):
+    def ssh_settings(self, key, known, strict="yes"):
         write(f"{WORK}/ssh_config", f"IdentityFile {WORK}/key_{key}\nIdentitiesOnly yes\n"
               f"UserKnownHostsFile {WORK}/{known}\nGlobalKnownHostsFile /dev/null\n"
-              "StrictHostKeyChecking yes\nRemoteCommand echo wrong\n")
+              f"StrictHostKeyChecking {strict}\nRemoteCommand echo wrong\n")
 
     def make_network(self):
         sh("ip", "link", "set", "lo", "up")
@@ -287,6 +289,50 @@ def case_unknown_host(b):
         expect_refusal(b, "Host key verification failed")
     finally:
         b.ssh_settings("client", "known")
+
+
+def case_prompt(b):
+    """On a terminal ssh asks its own question there, and the answer is taken."""
+    b.ssh_settings("client", "unknown", strict="ask")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(b.program, [b.program, "doctor", f"{PREFIX}root@{FAR}:{PORT}"], b.environment())
+    shown, answered, deadline = "", False, time.monotonic() + 40
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([terminal], [], [], 1)[0]:
+                continue
+            try:
+                shown += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:  # the far end of the terminal is closed
+                break
+            if not answered and "continue connecting" in shown:
+                os.write(terminal, b"yes\n")
+                answered = True
+        else:
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert answered and status == 0, (answered, status, shown[-600:])
+        b.expect_nothing_left()
+    finally:
+        os.close(terminal)
+        write(f"{WORK}/unknown", "")
+        b.ssh_settings("client", "known")
+
+
+def case_other_machine(b):
+    """A machine type without an agent is named; so is an agent that the far kernel refuses."""
+    real = shutil.which("uname")
+    for machine, words in (("riscv64", "no agent for machine type 'riscv64'"),
+                           ("aarch64", "xec format error")):
+        write(f"{WORK}/bin/vnetscope-agent-arm64", "\x7fELF of another machine\n", 0o755)
+        write(f"{WORK}/uname", f"#!/bin/sh\necho {machine}\n", 0o755)
+        sh("mount", "--bind", f"{WORK}/uname", real)
+        try:
+            expect_refusal(b, words)
+            b.expect_nothing_left()
+        finally:
+            sh("umount", real)
 
 
 def case_refused_port(b):
