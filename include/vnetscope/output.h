@@ -61,6 +61,8 @@ struct vns_json_stream {
 void vns_json_stream_begin(struct vns_json_stream *s, FILE *to, json_t *head);
 void vns_json_stream_member(struct vns_json_stream *s, const char *name, json_t *value);
 void vns_json_stream_array(struct vns_json_stream *s, const char *name);
+/* The separator before an element that the caller writes itself. */
+void vns_json_stream_next(struct vns_json_stream *s);
 void vns_json_stream_item(struct vns_json_stream *s, json_t *value);
 void vns_json_stream_array_end(struct vns_json_stream *s);
 /* Close the document and flush. Return: 0 or -errno of the first failure. */

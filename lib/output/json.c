@@ -172,11 +172,16 @@ void vns_json_stream_array(struct vns_json_stream *s, const char *name)
 	s->first_item = true;
 }
 
-void vns_json_stream_item(struct vns_json_stream *s, json_t *value)
+void vns_json_stream_next(struct vns_json_stream *s)
 {
 	check(s, fputs(s->first_item ? "\n    " : ",\n    ", s->to) != EOF);
-	put_value(s, value, 0);
 	s->first_item = false;
+}
+
+void vns_json_stream_item(struct vns_json_stream *s, json_t *value)
+{
+	vns_json_stream_next(s);
+	put_value(s, value, 0);
 }
 
 void vns_json_stream_array_end(struct vns_json_stream *s)

@@ -24,10 +24,10 @@
  *   cold[id]   128 bytes: distributions, first time, ISNs     samples, SYNs, the flow's end
  * All grow by use up to the largest number of flows that live at once.
  *
- * Speed: a look-up costs three dependent cache misses. vns_rtt_feed() takes packets in chunks and
- * walks each chunk three times: fetch the index slots of all, fetch heads and tracks of all,
- * work. Samples are collected and added to the distributions of their flows at the end of a
- * chunk, for the same reason.
+ * Speed: a look-up costs three dependent cache misses. vns_rtt_feed() takes packets in chunks, as a
+ * pipeline: while it works on one chunk, the heads and tracks of the next one and the index slots of
+ * the one after are on their way to the cache. Samples are collected and added to the distributions
+ * of their flows at the end of a chunk, for the same reason.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -435,11 +435,20 @@ static int on_packet(struct vns_rtt *r, const struct vns_packet *p)
 	return 0;
 }
 
-/* Bring what the chunk will touch into the cache; see the top. */
-static void prefetch_chunk(const struct vns_rtt *r, const struct vns_packet *p, size_t n)
+/* The part of @n packets that is chunk number @i, possibly none. */
+static size_t chunk_at(size_t n, size_t i)
+{
+	return i * CHUNK >= n ? 0 : n - i * CHUNK < CHUNK ? n - i * CHUNK : CHUNK;
+}
+
+static void prefetch_slots(const struct vns_rtt *r, const struct vns_packet *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		vns_flow_prefetch_slot(&r->flows, p[i].flow_hash);
+}
+
+static void prefetch_flows(const struct vns_rtt *r, const struct vns_packet *p, size_t n)
+{
 	for (size_t i = 0; i < n; i++) {
 		uint32_t id = vns_flow_prefetch_head(&r->flows, p[i].flow_hash);
 
@@ -450,11 +459,15 @@ static void prefetch_chunk(const struct vns_rtt *r, const struct vns_packet *p, 
 
 int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n)
 {
-	for (size_t done = 0; done < n; done += CHUNK) {
-		const struct vns_packet *p = pkts + done;
-		size_t chunk = n - done < CHUNK ? n - done : CHUNK;
+	size_t chunk;
 
-		prefetch_chunk(r, p, chunk);
+	prefetch_slots(r, pkts, n < 2 * CHUNK ? n : 2 * CHUNK);
+	prefetch_flows(r, pkts, chunk_at(n, 0));
+	for (size_t k = 0; (chunk = chunk_at(n, k)) > 0; k++) {
+		const struct vns_packet *p = pkts + k * CHUNK;
+
+		prefetch_slots(r, p + 2 * CHUNK, chunk_at(n, k + 2));
+		prefetch_flows(r, p + CHUNK, chunk_at(n, k + 1));
 		r->counts.packets += chunk;
 		for (size_t i = 0; i < chunk; i++) {
 			int error = on_packet(r, &p[i]);
