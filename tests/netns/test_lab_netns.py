@@ -225,6 +225,11 @@ def without_root():
         assert lab["rootless"] and lab["state"] == "running", lab
         ok(as_user("exec", "client", "--", "ping", "-c", "1", "-W", "2", "10.77.0.12"))
         ok(as_user("exec", "host", "--", "ip", "address", "add", "10.99.0.1/32", "dev", "lo"))
+        spec = f"lab:{LAB}/vm1"
+        r = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                            program, "drift", "--json", spec], capture_output=True, text=True,
+                           timeout=60, env=env, stdin=subprocess.DEVNULL)
+        assert json.loads(ok(r).stdout)["mode"] == "same", r
         kill(lab["holder_pid"])
         wait_until("all end with the holder", lambda: gone(pids_of(lab)))
         ok(as_user("up", "--backend", "netns", "-n", "2", "--agent", agent))

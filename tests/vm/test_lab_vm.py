@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
@@ -17,6 +18,7 @@ from labtest import (AGENT, VNETSCOPE, assert_nothing_left, gone, kill, main, ok
                      skip, status, wait_until)
 
 LAB = "t-vm"
+NOBODY = 65534
 
 
 def up(*options, accel="tcg"):
@@ -129,6 +131,57 @@ def qemus():
     return found
 
 
+def one_user_at_a_time():
+    ok(up("-n", "1"))
+    spec = f"lab:{LAB}/vm1"
+    p = subprocess.Popen([VNETSCOPE, "drift", "--json", "-t", "6", spec],
+                         stdout=subprocess.DEVNULL)
+    lock = f"/run/vnetscope/{LAB}/vm1.lock"
+    wait_until("the first one holds the guest", lambda: os.path.exists(lock))
+    r = run("drift", spec)
+    assert r.returncode == 3 and f"process {p.pid}" in r.stderr, r
+    assert p.wait(timeout=60) == 0
+    ok(run("drift", "-n", "5", spec))
+
+
+def without_root():
+    """A user's lab, with a private /dev/net/tun that the user may open (Debian's default)."""
+    home = tempfile.mkdtemp(prefix="vns-lab-", dir="/tmp")
+    os.chown(home, NOBODY, NOBODY)
+    agent = shutil.copy(AGENT, f"{home}/agent")
+    program = shutil.copy(VNETSCOPE, f"{home}/program")
+    env = dict(os.environ, HOME=home, XDG_RUNTIME_DIR=home, XDG_CACHE_HOME=f"{home}/cache")
+
+    def as_user(*words):
+        command = " ".join([f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups", program,
+                            *words])
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /dev/net && "
+             "mknod -m 666 /dev/net/tun c 10 200 && exec " + command],
+            capture_output=True, text=True, timeout=300, env=env, stdin=subprocess.DEVNULL)
+
+    try:
+        r = as_user("lab", "up", "--name", LAB, "-n", "1", "--accel", "tcg", "--agent", agent)
+        if r.returncode == 3 and "user namespace" in r.stderr:
+            print("     (this kernel gives no user namespaces to users)")
+            return
+        ok(r)
+        lab = json.loads(ok(as_user("lab", "status", "--json")).stdout)["labs"][0]
+        assert lab["rootless"], lab
+        ok(as_user("lab", "exec", "--name", LAB, "client", "--", "ping", "-c", "1", "-W", "5",
+                   "10.77.0.11"))
+        # Packets are captured at the tap, inside the user namespace, and by the agent.
+        r = ok(as_user("drift", "--json", "-n", "20", "-m", "exchange", f"lab:{LAB}/vm1"))
+        drift = json.loads(r.stdout)
+        assert drift["mode"] == "exchange" and drift["exchanges"]["used"] >= 5, r.stdout[:2000]
+        assert drift["lower_ns"] < drift["offset_ns"] < drift["upper_ns"], drift
+        ok(as_user("lab", "down", "--name", LAB))
+        assert_nothing_left(LAB, pids_of(lab), uid=NOBODY, base=f"{home}/vnetscope")
+    finally:
+        as_user("lab", "down", "--name", LAB)
+        shutil.rmtree(home)
+
+
 def bad_input():
     r = run("lab", "up", "--name", LAB, "--kernel", "/nonexistent", "--modules", "/lib")
     assert r.returncode == 3 and "/nonexistent" in r.stderr, r
@@ -148,4 +201,4 @@ if __name__ == "__main__":
         skip(f"no guest kernel: {first.stderr.strip()}")
     run("lab", "down", "--name", LAB)
     main([boots_and_answers, dead_guest_shows, killed_holder_then_up, killed_up_while_booting,
-          bad_input], [LAB])
+          one_user_at_a_time, without_root, bad_input], [LAB])
