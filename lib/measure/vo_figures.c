@@ -112,6 +112,21 @@ static struct vns_clock_at cell_eval(struct vns_vo_cell *c, int64_t t)
 	return at;
 }
 
+/*
+ * The relation at the instant when the guest stamped, raw - offset away from the host's stamp: at
+ * 100 ppm a latency of 10 ms moves the offset by 1 us meanwhile.
+ */
+static struct vns_clock_at relation(struct vns_vo_cell *c, int64_t host_ns, int64_t raw_ns)
+{
+	struct vns_clock_at at = cell_eval(c, host_ns);
+	double shift = at.drift_ppm * 1e-6 * ((double)raw_ns - at.offset_ns);
+
+	at.offset_ns += shift;
+	at.lower_ns += shift;
+	at.upper_ns += shift;
+	return at;
+}
+
 /* The corrected latency of one raw difference. */
 static double corrected(int64_t raw_ns, double offset_ns, unsigned direction)
 {
@@ -136,7 +151,7 @@ static void widen(struct vns_vo_figure *f, const struct vns_clock_at *at, unsign
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	struct vns_vo_figure *f = &t->fig[s->direction][s->proto];
-	struct vns_clock_at at = cell_eval(&t->cell, s->host_ns);
+	struct vns_clock_at at = relation(&t->cell, s->host_ns, s->raw_ns);
 	int64_t latency = llround(corrected(s->raw_ns, at.offset_ns, s->direction));
 
 	vns_dist_add(&f->first, latency);
@@ -144,7 +159,7 @@ static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 	widen(f, &at, s->direction);
 	if (!s->has_last)
 		return;
-	at = cell_eval(&t->cell, s->host_ns + s->last_host_ns);
+	at = relation(&t->cell, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
 	vns_dist_add(&f->last,
 		     llround(corrected(s->raw_ns + s->last_raw_ns, at.offset_ns, s->direction)));
 }
@@ -152,8 +167,8 @@ static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 		     const struct vns_vo_sample *out)
 {
-	struct vns_clock_at at_in = cell_eval(&t->cell, in->host_ns);
-	struct vns_clock_at at_out = cell_eval(&t->cell, out->host_ns);
+	struct vns_clock_at at_in = relation(&t->cell, in->host_ns, in->raw_ns);
+	struct vns_clock_at at_out = relation(&t->cell, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
 
 	vns_dist_add(&t->sum[out->proto].paired, in->raw_ns - out->raw_ns);

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope vo on two files against vns-gencap's truth: every figure, class and interval.
+
+argv: vnetscope, vns-gencap.
+"""
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import truth  # noqa: E402
+
+VNETSCOPE = GENCAP = None
+DIRECTIONS = {'h2g': 'host_to_guest', 'g2h': 'guest_to_host'}
+START_NS = 1700000000 * 10**9
+
+
+class Pair:
+    """Two captures, their truth, and what vo makes of them."""
+
+    def __init__(self, case, *args):
+        tmp = tempfile.TemporaryDirectory()
+        case.addCleanup(tmp.cleanup)
+        self.dir, self.case = tmp.name, case
+        self.host, self.guest, csv = (os.path.join(tmp.name, n) for n in ('h', 'g', 'truth'))
+        truth.gencap(GENCAP, 'twin', '--host', self.host, '--guest', self.guest, '--truth', csv,
+                     '--packets', 8000, '--duration', 5, '--flows', 50, *args)
+        self.points, self.samples = truth.twin(csv)
+
+    def vo(self, *args, code=0):
+        r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest, '--json',
+                            *args], capture_output=True, text=True, timeout=60)
+        self.case.assertEqual(r.returncode, code, r.stderr)
+        self.stderr = r.stderr
+        return json.loads(r.stdout)['targets'][0]
+
+    def latencies(self, direction, proto, column=11):
+        """True latencies (sure ones, all): sorted lists."""
+        rows = [(row[8] == '-', int(row[column])) for key, row in self.samples.items()
+                if key[:2] == (direction, proto) and row[column]]
+        return sorted(v for sure, v in rows if sure), sorted(v for _, v in rows)
+
+
+class Vo(unittest.TestCase):
+    def figure(self, got, sure, every, slack=0.0):
+        """A distribution against truth; @slack: how far the clock relation may be off."""
+        n, spare = got['n'], len(every) - len(sure)
+        self.assertTrue(len(sure) <= n <= len(every), (n, len(sure), len(every)))
+        self.between(got['min'], every[0], sure[0], slack)
+        self.between(got['max'], sure[-1], every[-1], slack)
+        self.between(got['mean'] * n, sum(sure), sum(every), (slack + 0.01) * n)
+        for name, q in (('p50', 0.5), ('p95', 0.95), ('p99', 0.99)):
+            rank = math.ceil(q * len(every)) - 1
+            low, high = every[max(rank - spare - 1, 0)], every[min(rank + spare + 1, len(every) - 1)]
+            self.between(got[name], low * 0.99, high * 1.01, slack)
+
+    def between(self, v, low, high, slack):
+        self.assertTrue(low - slack <= v <= high + slack, (v, low, high, slack))
+
+    def figures(self, pair, target, slack=0.0):
+        for short, name in DIRECTIONS.items():
+            for proto in ('tcp', 'udp', 'icmp'):
+                sure, every = pair.latencies(short, proto)
+                got = target['directions'][name][proto]
+                self.assertEqual(got['matched'], got['latency_ns']['n'])
+                self.figure(got['latency_ns'], sure, every, slack)
+        # a last byte may go unfound where a segment was lost; what is found is right
+        got = target['directions']['guest_to_host']['udp']['last_byte_ns']
+        self.figure(got, *pair.latencies('g2h', 'udp', 14), slack)
+
+    def accounting(self, pair, target):
+        for point, name in enumerate(('host', 'guest')):
+            got = dict(target['accounting'][name])
+            self.assertEqual(got['read'], len(pair.points[point]))
+            self.assertEqual(got['capture_lost'], 0)
+            classes = {k: got[k] for k in ('matched', 'missing', 'ambiguous', 'outside_window',
+                                           'undecodable')}
+            self.assertEqual(sum(classes.values()), got['read'])
+            bounds = truth.class_bounds(pair.points[point])
+            for k, n in classes.items():
+                low, high = bounds.get(k, (0, 0))
+                self.assertTrue(low <= n <= high, (name, k, n, low, high))
+
+    def test_known_offset(self):
+        for offset, args in ((0, []), (123456789, ['--loss', '2']), (-10**12, ['--dup', '1']),
+                             (-5, ['--microsecond', '--pcapng']), (10**9, ['--cut', '0.7'])):
+            with self.subTest(offset=offset, args=args):
+                pair = Pair(self, '--offset-ns', offset, *args)
+                target = pair.vo('--offset-ns', str(offset))
+                self.assertEqual((target['clock']['offset_ns'], target['clock']['lower_ns'],
+                                  target['clock']['upper_ns']), (offset, offset, offset))
+                self.figures(pair, target, 1000 if '--microsecond' in args else 0)
+                self.accounting(pair, target)
+                for proto in ('tcp', 'udp', 'icmp'):
+                    self.assertTrue(target['sum_ns'][proto]['agrees'], proto)
+
+    def test_drifting_clock(self):
+        """The relation from a drift document; the truth lies in every interval."""
+        offset, ppm = 250000000, 80
+        pair = Pair(self, '--offset-ns', offset, '--drift-ppm', ppm, '--loss', '1')
+        path = os.path.join(pair.dir, 'drift.json')
+        piece = {'from_ns': START_NS, 'to_ns': START_NS + 6 * 10**9, 'offset_ns': offset,
+                 'drift_ppm': ppm}
+        with open(path, 'w') as f:
+            json.dump({'schema': 'vnetscope.drift/1', 'target': 'x', 'mode': 'exchange',
+                       'at_ns': START_NS, 'offset_ns': offset, 'lower_ns': offset - 2000,
+                       'upper_ns': offset + 2000, 'drift_ppm': ppm, 'pieces': [piece]}, f)
+        target = pair.vo('--drift-file', path)
+        # the piece is in the host's time, the generator's drift in true time: 0.5 ns apart
+        self.figures(pair, target, 2)
+        self.accounting(pair, target)
+        for name in DIRECTIONS.values():
+            self.assertGreaterEqual(target['directions'][name]['udp']['latency_ns']['err_plus_ns'],
+                                    1999)
+
+    def test_unknown_offset(self):
+        """Nothing given: the traffic bounds the offset, and the bound holds the truth."""
+        for offset in (0, 3 * 10**6, -7200 * 10**9):
+            pair = Pair(self, '--offset-ns', offset, '--loss', '1')
+            target = pair.vo()
+            clock = target['clock']
+            if offset == 0:
+                self.assertEqual(clock['mode'], 'same')
+                self.figures(pair, target)
+                continue
+            self.assertTrue(clock['lower_ns'] <= offset <= clock['upper_ns'], clock)
+            self.assertLess(clock['upper_ns'] - clock['lower_ns'], 100000)
+            for short, name in DIRECTIONS.items():
+                sure, every = pair.latencies(short, 'icmp')
+                v = target['directions'][name]['icmp']['latency_ns']
+                self.assertTrue(v['min'] - v['err_minus_ns'] <= sure[0] and
+                                every[0] <= v['min'] + v['err_plus_ns'], (v, sure[0], every[0]))
+            self.accounting(pair, target)
+
+    def test_wrong_offset_is_told(self):
+        """An offset that makes latencies negative: figures as asked, a sentence, exit 1."""
+        pair = Pair(self, '--offset-ns', 0)
+        target = pair.vo('--offset-ns', '500000', code=1)
+        self.assertLess(target['directions']['host_to_guest']['udp']['latency_ns']['min'], 0)
+        self.assertIn('contradicts', pair.stderr)
+
+    def test_filter(self):
+        pair = Pair(self, '--vlan', '0')
+        target = pair.vo('--offset-ns', '0', '--filter', 'udp')
+        self.assertEqual(target['directions']['host_to_guest']['tcp']['matched'], 0)
+        sure, every = pair.latencies('h2g', 'udp')
+        self.figure(target['directions']['host_to_guest']['udp']['latency_ns'], sure, every)
+
+
+if __name__ == '__main__':
+    GENCAP = sys.argv.pop(2)
+    VNETSCOPE = sys.argv.pop(1)
+    unittest.main()
