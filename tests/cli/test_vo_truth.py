@@ -108,15 +108,17 @@ class Vo(unittest.TestCase):
                  'drift_ppm': ppm}
         with open(path, 'w') as f:
             json.dump({'schema': 'vnetscope.drift/1', 'target': 'x', 'mode': 'exchange',
-                       'at_ns': START_NS, 'offset_ns': offset, 'lower_ns': offset - 2000,
-                       'upper_ns': offset + 2000, 'drift_ppm': ppm, 'pieces': [piece]}, f)
+                       'at_ns': START_NS, 'offset_ns': offset, 'lower_ns': offset - 1000,
+                       'upper_ns': offset + 3000, 'drift_ppm': ppm, 'pieces': [piece]}, f)
         target = pair.vo('--drift-file', path)
         # the piece is in the host's time, the generator's drift in true time: 0.5 ns apart
         self.figures(pair, target, 2)
         self.accounting(pair, target)
-        for name in DIRECTIONS.values():
-            self.assertGreaterEqual(target['directions'][name]['udp']['latency_ns']['err_plus_ns'],
-                                    1999)
+        # host to guest is raw - offset: the guest further ahead means a shorter latency
+        for name, minus, plus in (('host_to_guest', 3000, 1000), ('guest_to_host', 1000, 3000)):
+            got = target['directions'][name]['udp']['latency_ns']
+            self.assertAlmostEqual(got['err_minus_ns'], minus, delta=2)
+            self.assertAlmostEqual(got['err_plus_ns'], plus, delta=2)
 
     def test_unknown_offset(self):
         """Nothing given: the traffic bounds the offset, and the bound holds the truth."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The twin engine against vns-gencap's truth: every sample right, every packet in a right class.
 
-argv: vns-gencap, twin_dump. The seed of a failing case is in its message.
+argv: vns-gencap, twindump. The seed of a failing case is in its message.
 """
 import os
 import subprocess
@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import truth  # noqa: E402
 
 GENCAP = DUMP = None
+CLASSES = ('read', 'matched', 'missing', 'ambiguous', 'outside_window', 'undecodable')
 
 CASES = {
     'quiet': ['--loss', '0', '--retrans', '0', '--foreign', '0'],
@@ -46,18 +47,19 @@ class Twins(unittest.TestCase):
             truth.gencap(GENCAP, 'twin', '--host', a, '--guest', b, '--truth', csv, '--seed',
                          seed, '--packets', 5000, '--duration', 4, '--flows', 40, *args)
             offset = args[args.index('--offset-ns') + 1] if '--offset-ns' in args else '0'
-            out = subprocess.run([DUMP, a, b, offset, '100.0.0.11', 'fd00:0:0:8::b'], capture_output=True, text=True,
+            out = subprocess.run([DUMP, a, b, offset, '5000000000', '64', '100.0.0.11',
+                                  'fd00:0:0:8::b'], capture_output=True, text=True,
                                  timeout=60, check=True).stdout
             points, known = truth.twin(csv)
         got, last, counts = set(), {}, ({}, {})
         for line in out.splitlines():
-            c = line.split(',')
-            if c[0] == 'sample':
+            c = line.split()
+            if c[0] == 'S':
                 key = (c[1], c[2], int(c[3]), int(c[4]))
                 got.add(key)
-                last[key] = c[6:]
+                last[key] = c[6:] if c[6] != '-' else []
             else:
-                counts['AB'.index(c[1])][c[2]] = int(c[3])
+                counts['AB'.index(c[1])].update(zip(CLASSES, map(int, c[2:])))
         case = '%s, seed %s: ' % (name, seed)
         self.samples(case, got, last, known)
         self.classes(case, counts, points)
