@@ -8,7 +8,7 @@
  * through vns_decode_ethertype(), so the innermost packet is what stays in the struct.
  * Headers are read by unaligned loads; every read is preceded by one length check.
  */
-#include "packet/decode.h"
+#include "packet/tcp.h"
 
 enum {
 	ETH_IPV4 = 0x0800,
@@ -86,6 +86,8 @@ static enum vns_verdict ipv4(struct vns_packet *out, struct vns_span s)
 		out->flags |= VNS_PKT_F_FIRST_FRAG;
 		net.first_frag = true;
 	}
+	if (likely(net.ipproto == VNS_IP_TCP))
+		return vns_decode_tcp(out, &s, &net);
 	return vns_decode_transport(out, s, &net);
 }
 
@@ -179,8 +181,8 @@ static enum vns_verdict ipv6(struct vns_packet *out, struct vns_span s)
 	if (h[24] == 0xff)
 		out->flags |= VNS_PKT_F_MULTICAST;
 	vns_span_skip(&s, 40);
-	if (likely(net.ipproto == 6 || net.ipproto == 17))
-		return vns_decode_transport(out, s, &net);
+	if (likely(net.ipproto == VNS_IP_TCP))
+		return vns_decode_tcp(out, &s, &net);
 	return ip6_chain(out, s, &net);
 }
 

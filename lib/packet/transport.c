@@ -7,23 +7,12 @@
  * The span is exactly the IP payload: its wire length is what the IP header says, so padding is
  * already gone and lengths here are the sender's.
  */
-#include "packet/decode.h"
-#include "packet/hash.h"
+#include "packet/tcp.h"
 
-enum { IPPROTO_NR_ICMP = 1, IPPROTO_NR_IPIP = 4, IPPROTO_NR_TCP = 6, IPPROTO_NR_UDP = 17,
+enum { IPPROTO_NR_ICMP = 1, IPPROTO_NR_IPIP = 4, IPPROTO_NR_UDP = 17,
        IPPROTO_NR_IPV6 = 41, IPPROTO_NR_GRE = 47, IPPROTO_NR_ICMPV6 = 58 };
 
 enum { PORT_VXLAN = 4789, PORT_GENEVE = 6081 };
-
-static inline uint64_t port_word(uint16_t port0, uint16_t port1, uint8_t ipproto, uint8_t family)
-{
-	return (uint64_t)port0 << 48 | (uint64_t)port1 << 32 | (uint64_t)ipproto << 8 | family;
-}
-
-static uint64_t hash_v6(const uint8_t *a0, const uint8_t *a1, uint64_t ports)
-{
-	return vns_mix5(vns_be64(a0), vns_be64(a0 + 8), vns_be64(a1), vns_be64(a1 + 8), ports);
-}
 
 uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
 {
@@ -31,64 +20,8 @@ uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
 	uint64_t ports = port_word(key->port[0], key->port[1], key->ipproto, key->family);
 
 	if (key->family == 4)
-		return vns_mix2((uint64_t)vns_be32(a0 + 12) << 32 | vns_be32(a1 + 12), ports);
-	return hash_v6(a0, a1, ports);
-}
-
-/* The v4-mapped form of a address in network order, by three stores. */
-static inline void put_v4(struct vns_addr *a, const uint8_t *v4)
-{
-	static const uint8_t middle[4] = { 0, 0, 0xff, 0xff };
-
-	memcpy(a->b + 8, middle, 4);
-	memcpy(a->b + 12, v4, 4);
-}
-
-/* Key, direction and flow hash. Indexing by direction instead of branching: it is a coin toss. */
-static inline void set_key4(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
-			    uint16_t dport)
-{
-	struct vns_flow_key *key = &out->key;
-	uint64_t src = (uint64_t)vns_be32(net->src) << 16 | sport;
-	uint64_t dst = (uint64_t)vns_be32(net->dst) << 16 | dport;
-	unsigned int dir = src > dst;
-	uint64_t lo = dir ? dst : src, hi = dir ? src : dst;
-
-	out->dir = (uint8_t)dir;
-	put_v4(&key->addr[dir], net->src);
-	put_v4(&key->addr[!dir], net->dst);
-	key->port[0] = (uint16_t)lo;
-	key->port[1] = (uint16_t)hi;
-	key->ipproto = net->ipproto;
-	out->flow_hash = vns_mix2(lo >> 16 << 32 | hi >> 16,
-				  port_word((uint16_t)lo, (uint16_t)hi, net->ipproto, 4));
-}
-
-static void set_key6(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
-		     uint16_t dport)
-{
-	struct vns_flow_key *key = &out->key;
-	int order = memcmp(net->src, net->dst, 16);
-	unsigned int dir = order > 0 || (order == 0 && sport > dport);
-
-	out->dir = (uint8_t)dir;
-	memcpy(key->addr[dir].b, net->src, 16);
-	memcpy(key->addr[!dir].b, net->dst, 16);
-	key->port[dir] = sport;
-	key->port[!dir] = dport;
-	key->ipproto = net->ipproto;
-	out->flow_hash = hash_v6(dir ? net->dst : net->src, dir ? net->src : net->dst,
-				 port_word(dir ? dport : sport, dir ? sport : dport,
-					   net->ipproto, 6));
-}
-
-static inline void set_key(struct vns_packet *out, const struct vns_net *net, uint16_t sport,
-			   uint16_t dport)
-{
-	if (likely(out->key.family == 4))
-		set_key4(out, net, sport, dport);
-	else
-		set_key6(out, net, sport, dport);
+		return hash_v4(vns_be32(a0 + 12), vns_be32(a1 + 12), ports);
+	return hash_v6(address_value(a0), address_value(a1), ports);
 }
 
 /*
@@ -120,7 +53,7 @@ static void set_digest(struct vns_packet *out, uint64_t head, uint64_t head2,
 static enum vns_proto proto_of(uint8_t ipproto)
 {
 	switch (ipproto) {
-	case IPPROTO_NR_TCP:
+	case VNS_IP_TCP:
 		return VNS_PROTO_TCP;
 	case IPPROTO_NR_UDP:
 		return VNS_PROTO_UDP;
@@ -136,7 +69,7 @@ static enum vns_proto proto_of(uint8_t ipproto)
  * TCP options from @p, @cap of @len bytes readable. Only the timestamp is wanted; a broken
  * option ends the walk as it does in the receiving stack.
  */
-static void tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len)
+void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len)
 {
 	enum { END = 0, NOP = 1, TIMESTAMP = 8, TIMESTAMP_LEN = 10 };
 	uint32_t i = 0;
@@ -162,50 +95,6 @@ static void tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, 
 	}
 	if (cap < len && (i >= cap || p[i] != END))
 		out->flags |= VNS_PKT_F_OPTS_CUT | VNS_PKT_F_DIGEST_SHORT;
-}
-
-static inline void tcp_digest(struct vns_packet *out, uint16_t sport, uint16_t dport)
-{
-	out->digest = vns_mix4((uint64_t)sport << 48 | (uint64_t)dport << 32 |
-				       (uint64_t)out->tcp_flags << 8 | IPPROTO_NR_TCP,
-			       (uint64_t)out->seq << 32 | out->ack,
-			       (uint64_t)out->tsval << 32 | out->tsecr, out->payload_len);
-}
-
-static enum vns_verdict tcp(struct vns_packet *out, const struct vns_span *s,
-			    const struct vns_net *net)
-{
-	/* up to and including the flags: all but the window is known from these */
-	enum { HEADER = 20, NEEDED = 14, LAYOUT_NOP_NOP_TS = 0x0101080a };
-	const uint8_t *h = s->p;
-	uint16_t sport, dport;
-	uint32_t len;
-
-	out->proto = VNS_PROTO_TCP;
-	if (unlikely(s->cap < NEEDED))
-		return vns_span_lack(s, HEADER);
-	sport = vns_be16(h);
-	dport = vns_be16(h + 2);
-	set_key(out, net, sport, dport);
-	out->seq = vns_be32(h + 4);
-	out->ack = vns_be32(h + 8);
-	out->tcp_flags = h[13];
-	len = (h[12] >> 4) * 4u;
-	if (unlikely(len < HEADER || len > s->wire))
-		return VNS_PKT_MALFORMED;
-	out->payload_len = s->wire - len;
-	if (likely(s->cap >= 32 && len == 32 && vns_be32(h + 20) == LAYOUT_NOP_NOP_TS)) {
-		out->tsval = vns_be32(h + 24);
-		out->tsecr = vns_be32(h + 28);
-		out->flags |= VNS_PKT_F_HAS_TS;
-	} else if (len > HEADER) {
-		tcp_options(out, h + HEADER, s->cap > len ? len - HEADER :
-			    s->cap > HEADER ? s->cap - HEADER : 0, len - HEADER);
-	}
-	if (likely(s->cap >= 16))
-		out->window = vns_be16(h + 14);
-	tcp_digest(out, sport, dport);
-	return VNS_PKT_OK;
 }
 
 /* Forget what belonged to the outer packet; time, lengths, point and VLAN flag stay. */
@@ -386,8 +275,8 @@ enum vns_verdict vns_decode_later_fragment(struct vns_packet *out, struct vns_sp
 enum vns_verdict vns_decode_transport(struct vns_packet *out, struct vns_span s,
 				      const struct vns_net *net)
 {
-	if (likely(net->ipproto == IPPROTO_NR_TCP))
-		return tcp(out, &s, net);
+	if (likely(net->ipproto == VNS_IP_TCP))
+		return vns_decode_tcp(out, &s, net);
 	switch (net->ipproto) {
 	case IPPROTO_NR_UDP:
 		return udp(out, s, net);
