@@ -49,7 +49,7 @@ uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
 
 	for (uint32_t i = tag & t->mask; s = &t->slot[i], s->id != VNS_FLOW_NONE;
 	     i = (i + 1) & t->mask)
-		if (s->tag == tag && memcmp(&t->head[s->id].key, key, sizeof(*key)) == 0)
+		if (s->tag == tag && vns_flow_same_key(&t->head[s->id].key, key))
 			return s->id;
 	return VNS_FLOW_NONE;
 }
@@ -134,7 +134,7 @@ uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct v
 
 	if (t->live == t->max)
 		return VNS_FLOW_NONE;
-	if (2 * ((uint64_t)t->live + 1) > (uint64_t)t->mask + 1 && double_slots(t))
+	if (4 * ((uint64_t)t->live + 1) > (uint64_t)t->mask + 1 && double_slots(t))
 		return VNS_FLOW_NONE;
 	if (id == VNS_FLOW_NONE)
 		id = t->used++;
@@ -178,6 +178,7 @@ void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
 		i = (i + 1) & t->mask;
 	remove_slot(t, i);
 	unlink_flow(t, id);
+	h->key.ipproto = 0; /* for vns_flow_find_guessed(): no packet has such a key */
 	h->next = t->free;
 	t->free = id;
 	t->live--;

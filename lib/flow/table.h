@@ -9,7 +9,7 @@
  * Theory of operation
  *
  *   head[id]   64 bytes, one cache line: the key, the time of the last packet, the list links.
- *   slot[]     open addressing with linear probing, at most half full, 8 bytes per slot: 32 bits of
+ *   slot[]     open addressing with linear probing, at most a quarter full, 8 bytes per slot: 32 bits of
  *              the hash and the id. A probe touches one or two cache lines and reads a head
  *              only when 32 bits agree. Removal shifts the cluster back, so there are no graves
  *              and a table that has run for weeks probes as fast as a new one. It doubles as
@@ -20,10 +20,12 @@
  *              is therefore the longest idle flow to within a tick. Two lists: open and closed.
  *
  * Look-ups of independent packets need not wait for memory one after another: for a batch, call
- * vns_flow_prefetch_slot() for all, then vns_flow_prefetch_head() for all, then work.
+ * vns_flow_prefetch_slot() for all, then vns_flow_guess() for all, then vns_flow_find_guessed().
  */
 #ifndef VNS_FLOW_TABLE_H
 #define VNS_FLOW_TABLE_H
+
+#include <string.h>
 
 #include <vnetscope/packet.h>
 
@@ -101,8 +103,32 @@ static inline void vns_flow_prefetch_slot(const struct vns_flow_table *t, uint64
 	__builtin_prefetch(&t->slot[vns_flow_tag(hash) & t->mask]);
 }
 
+/* Keys as five words: a call of memcmp() for 40 bytes costs more than comparing them. */
+static inline bool vns_flow_same_key(const struct vns_flow_key *a, const struct vns_flow_key *b)
+{
+	uint64_t x[5], y[5];
+
+	_Static_assert(sizeof(x) == sizeof(*a), "a key is five words");
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) |
+		(x[4] ^ y[4])) == 0;
+}
+
+/*
+ * vns_flow_find() with a guess of vns_flow_guess(), which saves the search. The guess may be stale:
+ * a removed flow's head matches no key, and an id that was given anew has another one.
+ */
+static inline uint32_t vns_flow_find_guessed(const struct vns_flow_table *t, uint64_t hash,
+					     const struct vns_flow_key *key, uint32_t guess)
+{
+	if (guess != VNS_FLOW_NONE && vns_flow_same_key(&t->head[guess].key, key))
+		return guess;
+	return vns_flow_find(t, hash, key);
+}
+
 /* Return: the id that vns_flow_find() will most likely give, its head being fetched; or none. */
-static inline uint32_t vns_flow_prefetch_head(const struct vns_flow_table *t, uint64_t hash)
+static inline uint32_t vns_flow_guess(const struct vns_flow_table *t, uint64_t hash)
 {
 	uint32_t tag = vns_flow_tag(hash);
 	const struct vns_flow_slot *s;

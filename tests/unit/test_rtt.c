@@ -2,6 +2,7 @@
 /*
  * The passive RTT engine, rule by rule, on packets made by hand. Times are in microseconds here.
  */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -623,6 +624,38 @@ static void test_batches(void **state)
 	counts();
 }
 
+/* 96,000 flows alive with 50 samples in each direction: 150 MB at most, so 1,600 bytes each. */
+static void test_memory(void **state)
+{
+	enum { FLOWS = 20000, SAMPLES = 50 };
+	struct mallinfo2 before, after;
+	uint32_t random = 1;
+	size_t each;
+
+	(void)state;
+	teardown(NULL);
+	before = mallinfo2();
+	assert_int_equal(vns_rtt_new(&engine, &(struct vns_rtt_opts){ .per_flow = true,
+								     .max_flows = FLOWS }, NULL), 0);
+	for (uint32_t s = 0; s < 2 * SAMPLES; s++) {
+		for (unsigned f = 0; f < FLOWS; f++) {
+			struct vns_packet p;
+
+			random = random * 1664525 + 1013904223;
+			p = tcp(100000 * (int64_t)s + (random >> 16), f, (int)(s & 1), ACK, 10,
+				1000 + s, 1000 + s - 1);
+			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+		}
+	}
+	after = mallinfo2();
+	assert_int_equal(vns_rtt_total(engine)->n, FLOWS * (2 * SAMPLES - 1));
+	each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / FLOWS;
+	print_message("%zu bytes per flow\n", each);
+#ifndef __SANITIZE_ADDRESS__
+	assert_true(each > 256 && each < 1600);
+#endif
+}
+
 static void test_bad_options(void **state)
 {
 	struct vns_rtt_opts opts = { .max_flows = UINT32_MAX };
@@ -649,7 +682,7 @@ int main(void)
 		T(test_closed),          T(test_reset_without_option), T(test_port_reuse),
 		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table),
 		T(test_churn),           T(test_per_flow),            T(test_batches),
-		T(test_bad_options),
+		T(test_memory),          T(test_bad_options),
 	};
 
 	return cmocka_run_group_tests_name("rtt", tests, NULL, NULL);

@@ -289,9 +289,9 @@ static bool opens_anew(const struct vns_rtt *r, uint32_t id, const struct vns_pa
 }
 
 /* The flow of @p, begun anew where the old one is over. */
-static uint32_t flow_of(struct vns_rtt *r, const struct vns_packet *p)
+static uint32_t flow_of(struct vns_rtt *r, const struct vns_packet *p, uint32_t guess)
 {
-	uint32_t id = vns_flow_find(&r->flows, p->flow_hash, &p->key);
+	uint32_t id = vns_flow_find_guessed(&r->flows, p->flow_hash, &p->key, guess);
 	uint64_t *why;
 
 	if (id == VNS_FLOW_NONE)
@@ -397,9 +397,9 @@ static void without_timestamp(struct vns_rtt *r, const struct vns_packet *p)
 		vns_flow_move(&r->flows, id, VNS_FLOW_CLOSED);
 }
 
-static int on_segment(struct vns_rtt *r, const struct vns_packet *p)
+static int on_segment(struct vns_rtt *r, const struct vns_packet *p, uint32_t guess)
 {
-	uint32_t id = flow_of(r, p);
+	uint32_t id = flow_of(r, p, guess);
 
 	if (id == VNS_FLOW_NONE)
 		return -ENOMEM;
@@ -419,10 +419,10 @@ static bool is_segment(const struct vns_packet *p)
 	       (p->flags & VNS_PKT_F_HAS_TS);
 }
 
-static int on_packet(struct vns_rtt *r, const struct vns_packet *p)
+static int on_packet(struct vns_rtt *r, const struct vns_packet *p, uint32_t guess)
 {
 	if (is_segment(p))
-		return on_segment(r, p);
+		return on_segment(r, p, guess);
 	if (p->verdict == VNS_PKT_CUT || p->verdict == VNS_PKT_MALFORMED ||
 	    p->verdict == VNS_PKT_BAD_LINKTYPE)
 		r->counts.undecodable++;
@@ -447,30 +447,32 @@ static void prefetch_slots(const struct vns_rtt *r, const struct vns_packet *p, 
 		vns_flow_prefetch_slot(&r->flows, p[i].flow_hash);
 }
 
-static void prefetch_flows(const struct vns_rtt *r, const struct vns_packet *p, size_t n)
+static void prefetch_flows(const struct vns_rtt *r, const struct vns_packet *p, size_t n,
+			   uint32_t *guess)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint32_t id = vns_flow_prefetch_head(&r->flows, p[i].flow_hash);
-
-		if (id != VNS_FLOW_NONE)
-			__builtin_prefetch(&r->track[id], 1);
+		guess[i] = is_segment(&p[i]) ? vns_flow_guess(&r->flows, p[i].flow_hash) :
+					       VNS_FLOW_NONE;
+		if (guess[i] != VNS_FLOW_NONE)
+			__builtin_prefetch(&r->track[guess[i]], 1);
 	}
 }
 
 int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n)
 {
+	uint32_t guess[2][CHUNK]; /* of the chunk at work and of the next */
 	size_t chunk;
 
 	prefetch_slots(r, pkts, n < 2 * CHUNK ? n : 2 * CHUNK);
-	prefetch_flows(r, pkts, chunk_at(n, 0));
+	prefetch_flows(r, pkts, chunk_at(n, 0), guess[0]);
 	for (size_t k = 0; (chunk = chunk_at(n, k)) > 0; k++) {
 		const struct vns_packet *p = pkts + k * CHUNK;
 
 		prefetch_slots(r, p + 2 * CHUNK, chunk_at(n, k + 2));
-		prefetch_flows(r, p + CHUNK, chunk_at(n, k + 1));
+		prefetch_flows(r, p + CHUNK, chunk_at(n, k + 1), guess[(k + 1) % 2]);
 		r->counts.packets += chunk;
 		for (size_t i = 0; i < chunk; i++) {
-			int error = on_packet(r, &p[i]);
+			int error = on_packet(r, &p[i], guess[k % 2][i]);
 
 			if (error)
 				return error;
