@@ -175,6 +175,13 @@ static void silent_and_prompt(void **state)
 	if (vns_monotonic_ns() - sent > 500 * VNS_NSEC_PER_MSEC) /* 10 + 20 ms on a quiet machine */
 		fail_msg("a packet took %lld ms to arrive",
 			 (long long)((vns_monotonic_ns() - sent) / VNS_NSEC_PER_MSEC));
+	/* trickles: batches leave while the next packet waits in the ring */
+	for (int i = 0; i < 60; i++) {
+		assert_true(send(fd, "y", 1, 0) == 1);
+		assert_true(vns_agent_poll(a, 1 + i % 20, &err) >= 0);
+	}
+	assert_int_equal(vns_agent_capture_stop(a, 3, &err), 0);
+	assert_int_equal(s.packets, 61);
 	assert_false(s.incomplete);
 	vns_agent_close(a);
 	close(fd);
@@ -298,6 +305,103 @@ static void killed_in_the_middle(void **state)
 	close(fd);
 }
 
+static struct vns_load_stats run_load(struct vns_agent *a, const struct vns_load_spec *spec, int ms)
+{
+	int64_t end = vns_monotonic_ns() + ms * VNS_NSEC_PER_MSEC;
+	struct vns_load_stats st;
+	struct vns_err err = { "" };
+	uint32_t id;
+
+	if (vns_agent_load_start(a, spec, &id, &err) < 0)
+		fail_msg("%s", err.text);
+	while (vns_monotonic_ns() < end)
+		assert_true(vns_agent_poll(a, 20, &err) >= 0);
+	assert_int_equal(vns_agent_load_stop(a, id, &st, &err), 0);
+	return st;
+}
+
+/* Pings by two kinds of addresses, at a rate and back to back; the kernel answers them. */
+static void pings(void **state)
+{
+	struct vns_load_spec paced = { .kind = VNS_LOAD_PING, .rate_hz = 100, .size = 100 };
+	struct vns_load_spec flood = { .kind = VNS_LOAD_PING };
+	struct vns_load_stats st;
+	struct seen s;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+
+	(void)state;
+	for (int v6 = 0; v6 < 2; v6++) {
+		assert_int_equal(vns_addr_parse(v6 ? "::1" : "127.0.0.1", &paced.peer), 0);
+		flood.peer = paced.peer;
+		st = run_load(a, &paced, 1000);
+		assert_in_range(st.ops, 50, 110);
+		assert_int_equal(st.errors, 0);
+		assert_int_equal(st.rtt_n, st.ops);
+		assert_int_equal(st.bytes_rx, st.ops * 108);
+		assert_true(st.rtt_min_ns > 0 && st.rtt_max_ns < VNS_NSEC_PER_SEC);
+		st = run_load(a, &flood, 300);
+		assert_true(st.ops > 300);
+		assert_int_equal(st.errors, 0);
+	}
+	vns_agent_close(a);
+}
+
+static void streams(void **state)
+{
+	struct vns_load_spec sink = { .kind = VNS_LOAD_UDP_SINK, .port = 5001 };
+	struct vns_load_spec paced = { .kind = VNS_LOAD_TCP_STREAM, .port = 5001,
+				       .rate_bps = 20000000 };
+	struct vns_load_spec full = { .kind = VNS_LOAD_TCP_STREAM, .port = 5001, .procs = 2,
+				      .duration_ns = 300 * VNS_NSEC_PER_MSEC };
+	struct vns_load_stats st, got;
+	struct vns_err err;
+	struct seen s;
+	uint32_t id;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+	double bps;
+
+	(void)state;
+	assert_int_equal(vns_addr_parse("127.0.0.1", &paced.peer), 0);
+	full.peer = paced.peer;
+	assert_int_equal(vns_agent_load_start(a, &sink, &id, &err), 0);
+	st = run_load(a, &paced, 1000);
+	bps = (double)st.bytes_tx * 8e9 / (double)st.elapsed_ns;
+	if (bps < 15e6 || bps > 22e6)
+		fail_msg("asked for 20 Mbit/s, got %.1f Mbit/s", bps / 1e6);
+	/* ends by itself, and that is nothing to report */
+	got = run_load(a, &full, 900);
+	assert_true(got.elapsed_ns > 290 * VNS_NSEC_PER_MSEC);
+	assert_true(got.elapsed_ns < 880 * VNS_NSEC_PER_MSEC);
+	assert_true(got.bytes_tx > st.bytes_tx);
+	assert_string_equal(s.note, "");
+	st.bytes_tx += got.bytes_tx;
+	vns_sleep_ns(100 * VNS_NSEC_PER_MSEC); /* what is under way */
+	assert_int_equal(vns_agent_load_stop(a, id, &got, &err), 0);
+	assert_int_equal(got.bytes_rx, st.bytes_tx);
+	vns_agent_close(a);
+}
+
+/* What a server cannot do is told when it is started, not later. */
+static void port_in_use(void **state)
+{
+	struct vns_load_spec echo = { .kind = VNS_LOAD_ECHO_SERVER, .port = PORT };
+	struct vns_err err = { "" };
+	struct seen s;
+	uint32_t id;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+	int fd = udp_socket(PORT);
+
+	(void)state;
+	assert_int_equal(vns_agent_load_start(a, &echo, &id, &err), -EIO);
+	assert_non_null(strstr(err.text, "port 40000"));
+	close(fd);
+	assert_int_equal(vns_agent_load_start(a, &echo, &id, &err), 0);
+	vns_agent_close(a);
+}
+
 static void limits_of_captures(void **state)
 {
 	struct seen s;
@@ -353,6 +457,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(interface_goes_down),
 		cmocka_unit_test(killed_in_the_middle),
 		cmocka_unit_test(limits_of_captures),
+		cmocka_unit_test(pings),
+		cmocka_unit_test(streams),
+		cmocka_unit_test(port_in_use),
 	};
 	int r;
 
