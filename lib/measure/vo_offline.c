@@ -74,7 +74,7 @@ static uint64_t count_short(const struct vo_end *e)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < e->n; i++)
-		n += !!(e->pkt[i].flags & VNS_PKT_F_DIGEST_SHORT);
+		n += (e->pkt[i].flags & VNS_PKT_F_DIGEST_SHORT) && e->pkt[i].proto != VNS_PROTO_TCP;
 	return n;
 }
 

@@ -33,6 +33,7 @@
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
 #define UNSET             INT64_MIN
+#define AHEAD             6  /* entries of a queue fetched before their turn */
 #define CHUNK             32 /* packets whose nodes are fetched ahead together */
 
 static enum vns_point point_of(const struct vns_twin *t, const struct twin_entry *e)
@@ -235,6 +236,20 @@ static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
 	return retire(t, index);
 }
 
+/* Entries that wait have left the cache: ask for those that come next, and for what they name. */
+static void prefetch_queue(const struct vns_twin *t, const struct twin_queue *q)
+{
+	const struct twin_entry *e;
+
+	if (q->n > 2 * AHEAD)
+		__builtin_prefetch(&t->m.entry[q->slot[(q->head + 2 * AHEAD) & q->mask]]);
+	if (q->n <= AHEAD)
+		return;
+	e = &t->m.entry[q->slot[(q->head + AHEAD) & q->mask]];
+	__builtin_prefetch(&t->m.node[e->node]);
+	__builtin_prefetch(&t->m.entry[e->next]);
+}
+
 /* Look at all entries of point @p and direction @dir whose time has come. */
 static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, int64_t settle_at,
 		       int64_t expire_at)
@@ -244,6 +259,7 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 	uint32_t e;
 
 	while ((e = twin_queue_head(q)) && t->m.entry[e].time < settle_at) {
+		prefetch_queue(t, q);
 		twin_queue_pop(q);
 		if (settled(t, e))
 			retire(t, e);
@@ -433,17 +449,20 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 {
 	int64_t shift = p == VNS_POINT_B ? t->coarse : 0;
 	struct intake in[CHUNK];
+	uint32_t node[CHUNK];
 
 	/*
-	 * Three passes, since the table is larger than the cache: ask for the slots, then for the
-	 * nodes they name, and work when both have arrived.
+	 * Passes, since all this is larger than the cache: ask for the slots, for the nodes they
+	 * name, for the entries these name, and work when all have arrived.
 	 */
 	for (size_t i = 0; i < n; i++) {
 		in[i] = classify(t, &pkts[i]);
 		twin_prefetch_slot(&t->m, in[i].key);
 	}
 	for (size_t i = 0; i < n; i++)
-		twin_prefetch_node(&t->m, in[i].key);
+		node[i] = twin_prefetch_node(&t->m, in[i].key);
+	for (size_t i = 0; i < n; i++)
+		twin_prefetch_entries(&t->m, node[i]);
 	for (size_t i = 0; i < n; i++) {
 		int64_t time = pkts[i].time_ns - shift;
 		int ret;

@@ -176,17 +176,31 @@ static inline void twin_queue_pop(struct twin_queue *q)
 	q->head++;
 	q->n--;
 }
-/* Bring what twin_node_get(@key) will touch into the cache: its slot, then its node. */
+/*
+ * Bring what twin_node_get(@key) will touch into the cache, in steps that need each other: its
+ * slot; the node that the slot names (a guess: a wrong one costs nothing); that
+ * node's entries at which new ones are inserted and looked up.
+ */
 static inline void twin_prefetch_slot(const struct twin_memory *m, uint64_t key)
 {
 	__builtin_prefetch(&m->slot[(uint32_t)(key >> 32) & m->slot_mask]);
 }
-static inline void twin_prefetch_node(const struct twin_memory *m, uint64_t key)
+static inline uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t key)
 {
 	const struct twin_slot *s = &m->slot[(uint32_t)(key >> 32) & m->slot_mask];
 
 	if (s->node)
 		__builtin_prefetch(&m->node[s->node]);
+	return s->node;
+}
+static inline void twin_prefetch_entries(const struct twin_memory *m, uint32_t node)
+{
+	const struct twin_side *s = m->node[node].side;
+
+	for (int side = 0; node && side < 2; side++) {
+		__builtin_prefetch(&m->entry[s[side].tail]);
+		__builtin_prefetch(&m->entry[s[side].finger]);
+	}
 }
 
 /* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
