@@ -328,6 +328,24 @@ static void test_rewritten_ip_id(void **state)
 	drop(b);
 }
 
+/* The first is lost, the second doubled: as many there as here, but the IDs say which. */
+static void test_lost_and_doubled(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp_id(tcp(0, true, 10, 100, 5), 41));
+	feed(b, VNS_POINT_A, tcp_id(tcp(300 * US, true, 10, 100, 5), 42));
+	feed(b, VNS_POINT_B, tcp_id(tcp(340 * US, true, 10, 100, 5), 42));
+	feed(b, VNS_POINT_B, tcp_id(tcp(350 * US, true, 10, 100, 5), 42));
+	frame_case(b, SEC);
+	done(b);
+	expect(b, VNS_POINT_A, 4, 1, 1, 0);
+	expect(b, VNS_POINT_B, 4, 0, 2, 0);
+	drop(b);
+}
+
 static void test_duplicate_downstream(void **state)
 {
 	struct bench *b = open_default();
@@ -459,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_copies_told_by_time),
 		cmocka_unit_test(test_identical_datagrams),
 		cmocka_unit_test(test_rewritten_ip_id),
+		cmocka_unit_test(test_lost_and_doubled),
 		cmocka_unit_test(test_duplicate_downstream),
 		cmocka_unit_test(test_reordering),
 		cmocka_unit_test(test_fragments),

@@ -72,6 +72,17 @@ static bool alone(const struct id_ref *r, size_t n, size_t i)
 	return (i == 0 || r[i - 1].id != r[i].id) && (i + 1 == n || r[i + 1].id != r[i].id);
 }
 
+static void drop_unknown_ids(struct twin_copies *set, const struct id_ref *r, size_t n,
+			     const struct id_ref *known, size_t n_known)
+{
+	for (size_t i = 0, j = 0; i < n; i++) {
+		while (j < n_known && known[j].id < r[i].id)
+			j++;
+		if (j == n_known || known[j].id != r[i].id)
+			set->c[r[i].index].pair = COPY_NONE;
+	}
+}
+
 /*
  * Return: do both sides have IDs in common, so that differing IDs mean different packets? Without
  * memory for the index the step is left out: less is told apart, nothing is wrong.
@@ -98,6 +109,12 @@ static bool match_by_id(struct twin_copies *up, struct twin_copies *down)
 			i++;
 			j++;
 		}
+	}
+	/* Where every copy has an ID and starts at the same byte, an ID that one side lacks is lost. */
+	if (common && nu == up->n && nd == down->n && u[0].id >> 32 == u[nu - 1].id >> 32 &&
+	    d[0].id >> 32 == u[0].id >> 32 && d[nd - 1].id >> 32 == u[0].id >> 32) {
+		drop_unknown_ids(up, u, nu, d, nd);
+		drop_unknown_ids(down, d, nd, u, nu);
 	}
 	free(u);
 	return common;

@@ -1,0 +1,373 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope vo on two capture files from the outside: contract, signs, formats, bad input, exit codes.
+
+The captures are made here from a list of packets with known latencies. argv: vnetscope.
+"""
+import csv
+import io
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+from pcapmake import ACK, PSH, ethernet, ip, pcapng, tcp  # noqa: E402
+
+VNETSCOPE = None
+T0 = 1700000000 * 10**9
+US, MS, HOUR = 1000, 10**6, 3600 * 10**9
+GUEST, PEER = '10.0.0.2', '10.0.0.9'
+FIGURES = ['min', 'mean', 'p50', 'p95', 'p99', 'max', 'stddev']
+CLASSES = ['matched', 'missing', 'ambiguous', 'outside_window', 'undecodable']
+
+
+def udp(src, sport, dst, dport, payload):
+    return ethernet(ip(src, dst, 17, struct.pack('>HHHH', sport, dport, 8 + len(payload), 0) +
+                       payload), ':' in src)
+
+
+def ping(src, dst, kind, seq):
+    return ethernet(ip(src, dst, 1, struct.pack('>BBHHH', kind, 0, 0, 77, seq) + bytes(range(56))))
+
+
+def arp():
+    return bytes.fromhex('ffffffffffff525400000001080600010800060400015254000000010a000009') + \
+        bytes(6) + socket.inet_aton(GUEST)
+
+
+def pcap_file(records, order='<', nano=True, linktype=1):
+    """records: (time_ns, frame)."""
+    magic, unit = (0xa1b23c4d, 1) if nano else (0xa1b2c3d4, 1000)
+    out = [struct.pack(order + 'IHHiIII', magic, 2, 4, 0, 0, 262144, linktype)]
+    for t, frame in records:
+        out.append(struct.pack(order + 'IIII', t // 10**9, t % 10**9 // unit, len(frame),
+                               len(frame)) + frame)
+    return b''.join(out)
+
+
+def traffic(n=50, inward=(30, 1), outward=(12, 1), offset=0, step=10 * MS):
+    """n rounds of ping, UDP and TCP, both ways. The k-th takes inward[0] + k * inward[1] us to the
+    guest and outward likewise from it. Return: (host's records, guest's)."""
+    host, guest = [], []
+
+    def inbound(t, frame, k):
+        host.append((t, frame))
+        guest.append((t + (inward[0] + k * inward[1]) * US + offset, frame))
+
+    def outbound(t, frame, k):
+        guest.append((t + offset, frame))
+        host.append((t + (outward[0] + k * outward[1]) * US, frame))
+
+    for k in range(n):
+        t = T0 + k * step
+        inbound(t, ping(PEER, GUEST, 8, k), k)
+        outbound(t + 500 * US, ping(GUEST, PEER, 0, k), k)
+        inbound(t + MS, udp(PEER, 5000, GUEST, 6000, b'request %4d' % k), k)
+        outbound(t + 3 * MS // 2, udp(GUEST, 6000, PEER, 5000, b'reply %4d' % k), k)
+        inbound(t + 2 * MS, tcp(PEER, 40000, GUEST, 80, ACK | PSH, 100 + k, 50 + k, 10,
+                                seq=1 + 10 * k, ack=1 + 20 * k), k)
+        outbound(t + 5 * MS // 2, tcp(GUEST, 80, PEER, 40000, ACK | PSH, 51 + k, 100 + k, 20,
+                                      seq=1 + 20 * k, ack=11 + 10 * k), k)
+    return sorted(host), sorted(guest)
+
+
+class Offline(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+
+    def file(self, data, name):
+        path = os.path.join(self.dir.name, name)
+        with open(path, 'wb') as f:
+            f.write(data)
+        return path
+
+    def files(self, host, guest):
+        return ('--host', self.file(host, 'host'), '--guest', self.file(guest, 'guest'))
+
+    def pair(self, records):
+        return self.files(pcap_file(records[0]), pcap_file(records[1]))
+
+    def vo(self, *args, code=0, says=None, **more):
+        r = subprocess.run([VNETSCOPE, 'vo', *args], capture_output=True, text=True, timeout=60,
+                           **more)
+        self.assertEqual(r.returncode, code, r.stderr + r.stdout)
+        if says is not None:
+            self.assertIn(says, r.stderr)
+        elif code == 0 and '--json' not in args:
+            self.assertEqual(r.stderr, '')
+        return r.stdout
+
+    def target(self, *args, **more):
+        doc = json.loads(self.vo(*args, '--json', **more))
+        self.assertEqual(doc['schema'], 'vnetscope.vo/1')
+        self.assertEqual(len(doc['targets']), 1)
+        t = doc['targets'][0]
+        self.assertEqual(t['name'], 'offline')
+        for point in ('host', 'guest'):
+            a = t['accounting'][point]
+            self.assertEqual(a['read'], sum(a[k] for k in CLASSES))
+            self.assertIn('capture_lost', a)
+        return t
+
+    def check_latencies(self, t, inward=(30, 1), outward=(12, 1), n=50, delta=0, shift=0):
+        for direction, (base, slope), sign in (('host_to_guest', inward, 1),
+                                               ('guest_to_host', outward, -1)):
+            for proto in ('icmp', 'udp', 'tcp'):
+                f = t['directions'][direction][proto]
+                self.assertEqual(f['matched'], n, (direction, proto))
+                for kind in ('latency_ns', 'last_byte_ns'):
+                    low, high = base * US, (base + (n - 1) * slope) * US
+                    self.assertAlmostEqual(f[kind]['min'], low + sign * shift, delta=delta)
+                    self.assertAlmostEqual(f[kind]['max'], high + sign * shift, delta=delta)
+                    self.assertAlmostEqual(f[kind]['mean'], (low + high) / 2 + sign * shift,
+                                           delta=delta + 1)
+                    self.assertLessEqual(set(FIGURES), set(f[kind]))
+
+    def test_contract_and_signs(self):
+        t = self.target(*self.pair(traffic(offset=5 * MS)), '--offset-ns', str(5 * MS))
+        self.check_latencies(t)
+        c = t['clock']
+        self.assertEqual((c['mode'], c['offset_ns'], c['lower_ns'], c['upper_ns']),
+                         ('given', 5 * MS, 5 * MS, 5 * MS))
+        self.assertTrue(T0 <= c['at_ns'] <= T0 + 10**9)
+        self.assertEqual(c['drift_ppm'], 0)
+        self.assertEqual(list(t['directions']), ['host_to_guest', 'guest_to_host'])
+        for point in ('host', 'guest'):
+            a = t['accounting'][point]
+            self.assertEqual((a['read'], a['matched'], a['capture_lost']), (300, 300, 0))
+        for proto in ('icmp', 'udp', 'tcp'):
+            s = t['sum_ns'][proto]
+            self.assertEqual((s['n'], s['min'], s['max']), (50, 42 * US, 140 * US))
+            self.assertTrue(s['agrees'])
+            self.assertAlmostEqual(s['from_directions_ns'], s['mean'], delta=1)
+
+    def test_guest_behind(self):
+        t = self.target(*self.pair(traffic(offset=-2 * HOUR)), '--offset-ns', str(-2 * HOUR))
+        self.check_latencies(t)
+        self.assertEqual(t['clock']['offset_ns'], -2 * HOUR)
+
+    def test_one_clock_is_assumed_where_it_fits(self):
+        t = self.target(*self.pair(traffic()), says='ssumed')
+        self.check_latencies(t)
+        c = t['clock']
+        self.assertEqual((c['mode'], c['offset_ns'], c['lower_ns'], c['upper_ns']),
+                         ('same', 0, -12 * US, 30 * US))
+        h2g = t['directions']['host_to_guest']['udp']['latency_ns']
+        self.assertEqual((h2g['err_minus_ns'], h2g['err_plus_ns']), (30 * US, 12 * US))
+        g2h = t['directions']['guest_to_host']['udp']['latency_ns']
+        self.assertEqual((g2h['err_minus_ns'], g2h['err_plus_ns']), (12 * US, 30 * US))
+
+    def test_hours_of_offset_that_nobody_gave(self):
+        for offset in (3 * HOUR, -30 * MS, 200 * US):
+            t = self.target(*self.pair(traffic(offset=offset)), says='contradicts')
+            c = t['clock']
+            self.assertEqual(c['mode'], 'traffic')
+            self.assertTrue(c['lower_ns'] <= offset <= c['upper_ns'], c)
+            # The middle makes the floors equal: 21 us each way; the sum is exact.
+            self.check_latencies(t, shift=-9 * US, delta=300)
+            self.assertEqual(t['sum_ns']['tcp']['min'], 42 * US)
+            h2g = t['directions']['host_to_guest']['tcp']['latency_ns']
+            self.assertTrue(h2g['min'] - h2g['err_minus_ns'] <= 30 * US <=
+                            h2g['min'] + h2g['err_plus_ns'])
+
+    def test_wrong_offset_is_told(self):
+        args = self.pair(traffic(offset=5 * MS))
+        out = self.vo(*args, '--offset-ns', str(4 * MS), code=1, says='negative latency')
+        self.assertIn('guest to host', out)
+        self.vo(*args, '--offset-ns', str(6 * MS), code=1, says='host to guest')
+
+    def test_drift_file(self):
+        doc = {'schema': 'vnetscope.drift/1', 'target': 'vm', 'mode': 'shm', 'at_ns': T0,
+               'offset_ns': 5 * MS, 'lower_ns': 5 * MS - 400, 'upper_ns': 5 * MS + 300,
+               'drift_ppm': 0.0,
+               'pieces': [{'from_ns': T0 - 10**9, 'to_ns': T0 + 10 * 10**9, 'offset_ns': 5 * MS,
+                           'drift_ppm': 0.0}],
+               'exchanges': {'used': 9, 'rejected': 0}, 'samples': []}
+        drift = self.file(json.dumps(doc).encode(), 'drift.json')
+        t = self.target(*self.pair(traffic(offset=5 * MS)), '--drift-file', drift)
+        self.check_latencies(t, delta=2)
+        self.assertEqual(t['clock']['mode'], 'shm')
+        self.assertGreaterEqual(t['directions']['host_to_guest']['tcp']['latency_ns']['err_minus_ns'],
+                                300)
+        bad = self.file(b'{"schema": 1}', 'bad.json')
+        self.vo(*self.pair(traffic()), '--drift-file', bad, code=3, says='bad.json')
+
+    def test_formats(self):
+        host, guest = traffic()
+        ng = pcapng([(t, f, 0) for t, f in guest])
+        for order in '<>':
+            for nano in (True, False):
+                t = self.target(*self.files(pcap_file(host, order, nano), pcap_file(guest, '<')),
+                                '--offset-ns', '0')
+                self.check_latencies(t, delta=0 if nano else 1000)
+                t = self.target(*self.files(pcap_file(host, order, nano), ng), '--offset-ns', '0')
+                self.check_latencies(t, delta=0 if nano else 1000)
+
+    def test_microseconds_on_both_sides_are_no_contradiction(self):
+        host, guest = traffic(inward=(0, 1), outward=(0, 1))
+        self.target(*self.files(pcap_file(host, nano=False), pcap_file(guest, nano=False)),
+                    '--offset-ns', '900')
+
+    def test_segmentation_differs(self):
+        """One superframe at the host, segments in the guest; and the reverse."""
+        host, guest = [], []
+        for k in range(20):
+            t, seq = T0 + k * 10 * MS, 1 + k * 14480
+            host.append((t, tcp(PEER, 4, GUEST, 80, ACK, 9 + k, 1, 14480, seq=seq)))
+            for i in range(10):
+                guest.append((t + 40 * US + i * US, tcp(PEER, 4, GUEST, 80, ACK, 9 + k, 1, 1448,
+                                                        seq=seq + 1448 * i)))
+                guest.append((t + MS + i * US, tcp(GUEST, 80, PEER, 4, ACK, 5 + k, 1, 1448,
+                                                   seq=seq + 1448 * i)))
+            host.append((t + MS + 50 * US, tcp(GUEST, 80, PEER, 4, ACK, 5 + k, 1, 14480, seq=seq)))
+        t = self.target(*self.pair((sorted(host), sorted(guest))), '--offset-ns', '0',
+                        '--guest-addr', GUEST)
+        f = t['directions']['host_to_guest']['tcp']
+        self.assertEqual((f['matched'], f['latency_ns']['min'], f['latency_ns']['max']),
+                         (20, 40 * US, 40 * US))
+        self.assertEqual((f['last_byte_ns']['min'], f['last_byte_ns']['max']), (49 * US, 49 * US))
+        f = t['directions']['guest_to_host']['tcp']
+        self.assertEqual((f['matched'], f['latency_ns']['min'], f['latency_ns']['max']),
+                         (200, 41 * US, 50 * US))
+        self.assertEqual(t['accounting']['host']['matched'], 40)
+        self.assertEqual(t['accounting']['guest']['matched'], 400)
+
+    def test_accounting(self):
+        host, guest = traffic()
+        host = sorted(host + [(T0 + 95 * MS, arp()),
+                              (T0 + 96 * MS, udp(PEER, 1, '10.0.0.77', 2, b'for another'))])
+        lost = [r for r in guest if b'request   10' in r[1]]
+        self.assertEqual(len(lost), 1)
+        guest.remove(lost[0])
+        t = self.target(*self.pair((host, guest)), '--offset-ns', '0')
+        a = t['accounting']
+        self.assertEqual([a['host'][k] for k in CLASSES], [299, 1, 0, 0, 2])
+        self.assertEqual([a['guest'][k] for k in CLASSES], [299, 0, 0, 0, 0])
+        self.assertEqual(a['host']['missing_by_protocol']['udp'], 1)
+
+    def test_one_capture_is_shorter(self):
+        host, guest = traffic()
+        guest = [r for r in guest if T0 + 100 * MS <= r[0] < T0 + 400 * MS]
+        t = self.target(*self.pair((host, guest)), '--offset-ns', '0')
+        a = t['accounting']['host']
+        self.assertEqual((a['matched'], a['missing'], a['outside_window']), (180, 0, 120))
+
+    def test_host_capture_began_much_earlier(self):
+        host, guest = traffic(n=200)
+        early = [(T0 - 200 * 10**9 + k * MS, udp('10.0.0.5', 9, '10.0.0.6', 9, b'%08d' % k))
+                 for k in range(40000)]
+        t = self.target(*self.pair((early + host, guest)))
+        self.assertEqual(t['accounting']['host']['matched'], 1200)
+        self.assertEqual(t['clock']['mode'], 'same')
+
+    def test_unsorted(self):
+        host, guest = traffic()
+        for i in range(0, len(host) - 4, 4):
+            host[i], host[i + 3] = host[i + 3], host[i]
+        t = self.target(*self.pair((host, guest)), '--offset-ns', '0', says='not in order of time')
+        self.check_latencies(t)
+
+    def test_cut_file(self):
+        host, guest = traffic()
+        data = pcap_file(guest)
+        args = self.files(pcap_file(host), data[:-20])
+        t = self.target(*args, '--offset-ns', '0', says='cut')
+        self.assertEqual(t['accounting']['guest']['read'], 299)
+        self.assertIn('cut', t['note'])
+        self.assertIn('cut', self.vo(*args, '--offset-ns', '0'))
+
+    def test_address_of_the_guest(self):
+        host, guest = traffic()
+        args = self.pair((host, guest)) + ('--offset-ns', '0')
+        self.check_latencies(self.target(*args, '--guest-addr', GUEST))
+        t = self.target(*args, '--guest-addr', '10.9.9.9', code=4, says='no packet was found')
+        self.assertEqual(t['accounting']['host']['undecodable'], 300)
+        self.vo(*args, '--guest-addr', 'nonsense', code=2, says='nonsense')
+
+    def test_one_way_traffic(self):
+        host, guest = traffic()
+        only = [[r for r in x if b'request' in r[1]] for x in (host, guest)]
+        t = self.target(*self.pair(only), '--guest-addr', GUEST)
+        c = t['clock']
+        self.assertEqual((c['mode'], c['lower_ns'], c['upper_ns']), ('same', None, 30 * US))
+        self.assertIsNone(t['directions']['host_to_guest']['udp']['latency_ns']['err_plus_ns'])
+        t = self.target(*self.pair(only), says='taken to be')
+        self.assertEqual(t['directions']['host_to_guest']['udp']['matched'], 50)
+        self.vo(*self.pair([only[1], only[0]]), '--guest-addr', GUEST, code=4, says='one way')
+
+    def test_filter(self):
+        args = self.pair(traffic())
+        t = self.target(*args, '--filter', 'udp')
+        self.assertEqual(t['accounting']['host']['read'], 100)
+        self.vo(*args, '--filter', 'udp and and', code=2, says='udp and and')
+        self.vo(*args, '--filter', 'port 1', code=4, says='no packet was found')
+
+    def test_nothing_in_common(self):
+        host, guest = traffic()
+        other = [(t, udp(PEER, 1, GUEST, 2, b'%d' % i)) for i, (t, _) in enumerate(host)]
+        t = self.target(*self.pair((other, guest)), code=4, says='no packet was found')
+        self.assertEqual(t['accounting']['host']['matched'], 0)
+        self.vo(*self.files(pcap_file([]), pcap_file([])), code=4, says='no packet was found')
+        self.vo(*self.files(pcap_file(host), pcap_file([])), code=4, says='no packet was found')
+
+    def test_wrong_link_type(self):
+        host, guest = traffic()
+        out = self.vo(*self.files(pcap_file(host, linktype=147), pcap_file(guest)), code=4,
+                      says='no packet was found')
+        self.assertIn('link type', out)
+
+    def test_files_that_are_none(self):
+        host = self.file(pcap_file(traffic()[0]), 'host')
+        self.vo('--host', host, '--guest', '/nonexistent', code=3, says='/nonexistent')
+        self.vo('--host', host, '--guest', self.file(b'hello', 'text'), code=3, says='text')
+        self.vo('--host', host, '--guest', self.file(b'', 'empty'), code=3, says='empty')
+
+    def test_standard_input(self):
+        host, guest = traffic()
+        path = self.file(pcap_file(guest), 'guest')
+        r = subprocess.run([VNETSCOPE, 'vo', '--host', '-', '--guest', path, '--json'],
+                           input=pcap_file(host), capture_output=True, timeout=60)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.check_latencies(json.loads(r.stdout)['targets'][0])
+
+    def test_csv(self):
+        rows = list(csv.DictReader(io.StringIO(
+            self.vo(*self.pair(traffic()), '--offset-ns', '0', '--csv'))))
+        self.assertEqual(len(rows), 12)
+        first = [r for r in rows if r['direction'] == 'host_to_guest' and r['protocol'] == 'tcp' and
+                 r['byte'] == 'first'][0]
+        self.assertEqual((first['matched'], first['min_ns'], first['clock_mode'], first['offset_ns']),
+                         ('50', str(30 * US), 'given', '0'))
+
+    def test_text(self):
+        out = self.vo(*self.pair(traffic()))
+        for words in ('note: Assumed: one clock', 'host to guest  tcp', 'agree within', 'ambiguous',
+                      'outside window', 'clock interval'):
+            self.assertIn(words, out)
+
+    def test_usage(self):
+        for args, says in (((), 'host'), (('--host', 'x'), '--guest'),
+                           (('--host', '-', '--guest', '-'), 'standard input'),
+                           (('--host', 'a', '--guest', 'b', '--json', '--csv'), 'exclude'),
+                           (('--host', 'a', '--guest', 'b', '--offset-ns', '1', '--drift-file', 'c'),
+                            'exclude'),
+                           (('--host', 'a', '--guest', 'b', '--offset-ns', 'x'), 'whole number')):
+            self.vo(*args, code=2, says=says)
+
+    def test_full_disk(self):
+        with open('/dev/full', 'w') as full:
+            r = subprocess.run([VNETSCOPE, 'vo', *self.pair(traffic())], stdout=full,
+                               stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(r.returncode, 3)
+        self.assertIn('cannot write', r.stderr)
+
+
+if __name__ == '__main__':
+    VNETSCOPE = sys.argv.pop(1)
+    unittest.main()
