@@ -320,7 +320,7 @@ static void note_connection(struct vns_target *t, const char *conn, struct vns_a
 	    vns_addr_parse(client, &parsed) || vns_addr_parse(there, server))
 		return;
 	snprintf(t->exclude_filter, sizeof(t->exclude_filter),
-		 "not (tcp and host %s and host %s and port %u and port %u)", client, there, cport,
+		 "tcp and host %s and host %s and port %u and port %u", client, there, cport,
 		 sport);
 }
 

@@ -32,7 +32,7 @@ struct vns_target {
 	size_t shm_bytes;
 	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
 	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
-	char exclude_filter[256];     /* pcap expression for our own traffic (ssh); may be empty */
+	char exclude_filter[256];     /* pcap expression that matches our own traffic (ssh), or "" */
 	void *priv;
 	void (*close)(struct vns_target *t); /* kind's own clean-up */
 };

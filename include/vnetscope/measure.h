@@ -38,7 +38,7 @@ struct vns_host_point {
  * @guest: the guest's addresses on @guest_ifname
  * @shm_page: mapped ivshmem page, or NULL
  * @same_clock: the agent runs on this very kernel: offset 0 by construction
- * @exclude_filter: pcap expression for traffic of our own to leave out (ssh), or ""
+ * @exclude_filter: pcap expression that matches traffic of our own, to leave out (ssh), or ""
  */
 struct vns_subject {
 	const char *name;

@@ -124,7 +124,7 @@ void vns_doctor_examine_subject(struct vns_doctor *d, const struct vns_subject *
 	examine_points(d, s);
 	if (s->exclude_filter && *s->exclude_filter)
 		vns_doctor_add(d, "target", "own_traffic", VNS_DOCTOR_INFO, 0,
-			       "captures take: %.300s", s->exclude_filter);
+			       "left out of captures: %.290s", s->exclude_filter);
 	vns_doctor_add(d, "target", "same_clock", VNS_DOCTOR_INFO, 0, "%s",
 		       s->same_clock ? "it runs on this very kernel: one clock" :
 				       "a kernel of its own: a clock of its own");

@@ -355,6 +355,20 @@ def case_dead_login(b):
     assert time.monotonic() - start < 10, "it took too long"
 
 
+def case_vo(b):
+    """vo over ssh: found on our bridge; ping is matched both ways, the ssh connection left out."""
+    ping = subprocess.Popen(["ping", "-q", "-i", "0.02", "-c", "250", FAR],
+                            stdout=subprocess.DEVNULL)
+    done = b.run("vo", "--json", "--duration", "3", f"{PREFIX}root@{FAR}:{PORT}")
+    ping.wait()
+    target = json.loads(done.stdout)["targets"][0]
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
+    for way, figures in target["directions"].items():
+        assert figures["icmp"]["matched"] > 50, (way, figures["icmp"]["matched"])
+        assert not figures.get("tcp") or figures["tcp"]["matched"] == 0, (way, figures["tcp"])
+    b.expect_nothing_left()
+
+
 def session_pids(bench, word):
     return [pid for pid, line in bench.far_processes() if word in line]
 
