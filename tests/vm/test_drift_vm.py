@@ -70,7 +70,8 @@ def check_rate(run, shm, base_ppm):
 
 
 def check_step(run, modes):
-    """Found by both modes, as large as it was: STEP_S to STEP_S + 1 s back (date cuts seconds)."""
+    """Found by both modes, as large as it was: STEP_S to STEP_S + 4 s back, since date cuts seconds
+    and takes its time in a loaded guest."""
     for name, m in modes.items():
         pieces = m["pieces"]
         big = [i for i in range(len(pieces) - 1)
@@ -80,7 +81,7 @@ def check_step(run, modes):
             i = big[0]
             size = (pieces[i + 1]["offset_ns"] - pieces[i]["offset_ns"]) / 1e9
             check(f"run {run}: {name} calls it a step", pieces[i]["step_after"])
-            check(f"run {run}: {name} step size", -STEP_S - 1.01 < size < -STEP_S + 0.01,
+            check(f"run {run}: {name} step size", -STEP_S - 4 < size < -STEP_S + 0.01,
                   f"{size:.6f} s")
 
 
