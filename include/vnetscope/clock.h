@@ -83,8 +83,15 @@ enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c);
  * equal t4: the host time that the guest read, t2 and t3 the guest's clock before and after it. Return: 0, 1 rejected, -ENOMEM.
  */
 int vns_clock_add(struct vns_clock *c, const struct vns_exchange *x);
-/** vns_clock_add_bound() - offset(at) <= value (upper) or >= value (lower), from one packet. */
+/**
+ * vns_clock_add_bound() - offset(at) <= value (upper) or >= value (lower), from one packet.
+ *
+ * Mode TRAFFIC lives on these alone. Beside exchanges they make bounds tighter within the pieces
+ * that the exchanges show; those of a piece are left out if one of them contradicts it.
+ */
 int vns_clock_add_bound(struct vns_clock *c, int64_t at_ns, int64_t value_ns, bool upper);
+/** vns_clock_bound_counts() - of the last solve: bounds taken in beside exchanges, and left out. */
+void vns_clock_bound_counts(const struct vns_clock *c, uint64_t *used, uint64_t *refused);
 /** vns_clock_set_fixed() - a relation that is known: SAME (0) or GIVEN; error +-@error_ns. */
 int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, double drift_ppm,
 			double error_ns);

@@ -18,6 +18,7 @@
 #include "measure/vo_figures.h"
 
 #define CELL_NS     (50 * VNS_NSEC_PER_MSEC) /* relation evaluated at cell borders, chord between */
+#define BOUND_CELL_NS (20 * VNS_NSEC_PER_MSEC) /* the fastest packet of a direction bounds the clock */
 #define PAIR_MAX_NS VNS_NSEC_PER_SEC         /* a reply belongs to a request at most that old */
 #define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
 #define PAIR_SLOTS  65536                    /* flows remembered for pairing, direct mapped */
@@ -241,6 +242,51 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 	t->slot = NULL;
 }
 
+static void sort_samples(struct vns_vo_samples *s)
+{
+	if (s->unsorted && s->n)
+		qsort(s->at, s->n, sizeof(*s->at), by_time);
+	s->unsorted = false;
+}
+
+/* The fastest packets of one cell, by direction, to the clock. */
+static int give_bounds(const struct vns_vo_sample *best[VNS_DIRECTIONS], struct vns_clock *clock)
+{
+	int code = 0;
+
+	for (int d = 0; d < VNS_DIRECTIONS && !code; d++) {
+		if (best[d])
+			code = vns_clock_add_bound(clock, best[d]->host_ns, best[d]->raw_ns,
+						   d == VNS_HOST_TO_GUEST);
+		best[d] = NULL;
+	}
+	return code;
+}
+
+static bool is_faster(const struct vns_vo_sample *a, const struct vns_vo_sample *b)
+{
+	return a->direction == VNS_HOST_TO_GUEST ? a->raw_ns < b->raw_ns : a->raw_ns > b->raw_ns;
+}
+
+int vns_vo_bound_clock(struct vns_vo_samples *s, struct vns_clock *clock)
+{
+	const struct vns_vo_sample *best[VNS_DIRECTIONS] = { NULL };
+	int64_t cell = INT64_MIN;
+	int code = 0;
+
+	sort_samples(s);
+	for (size_t i = 0; i < s->n && !code; i++) {
+		const struct vns_vo_sample *x = &s->at[i], **b = &best[x->direction];
+
+		if (x->host_ns / BOUND_CELL_NS != cell)
+			code = give_bounds(best, clock);
+		cell = x->host_ns / BOUND_CELL_NS;
+		if (!*b || is_faster(x, *b))
+			*b = x;
+	}
+	return code ? code : give_bounds(best, clock);
+}
+
 int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 		   struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		   struct vns_vo_sum sum[VNS_PROTOS])
@@ -250,9 +296,7 @@ int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 
 	if (code)
 		return code;
-	if (s->unsorted && s->n)
-		qsort(s->at, s->n, sizeof(*s->at), by_time);
-	s->unsorted = false;
+	sort_samples(s);
 	for (size_t i = 0; i < s->n; i++)
 		vns_vo_tally_add(&t, &s->at[i]);
 	vns_vo_tally_fini(&t);

@@ -4,6 +4,7 @@
  * lines, and the choice of the point whose figures are the main ones.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,11 +248,19 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		       struct vns_vo_target *t)
 {
 	size_t i = (size_t)(v - run->subject);
+	uint64_t bounds, refused;
 	char text[256];
 
 	if (vns_clock_mode_shares_path(v->mode))
 		add_note(t, "The clock was related over the measured path itself, so the split between the "
 			    "directions is only as good as the clock interval; their sum is exact.");
+	vns_clock_bound_counts(v->clock, &bounds, &refused);
+	if (refused) {
+		snprintf(text, sizeof(text), "Some packets arrived before they were sent by this clock (%"
+			 PRIu64 " fastest of 20 ms not used to bound it): mispaired, or the clock is wrong.",
+			 refused);
+		add_note(t, text);
+	}
 	if (v->note[0])
 		add_note(t, v->note);
 	for (size_t j = 0; j < v->s->n_point; j++) {
@@ -283,8 +292,10 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, const struct vn
 {
 	size_t k = main_pair(v), i = (size_t)(v - run->subject);
 	struct vo_pair *p = &v->pair[k];
-	int code = vns_clock_solve(v->clock);
+	int code = vns_vo_bound_clock(&v->pair[v->s->n_point - 1].samples, v->clock);
 
+	if (!code)
+		code = vns_clock_solve(v->clock);
 	snprintf(t->name, sizeof(t->name), "%s", v->s->name);
 	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
 	t->tcg = v->s->tcg;

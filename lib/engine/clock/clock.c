@@ -64,6 +64,7 @@ void vns_clock_free(struct vns_clock *c)
 	clock_drop_segs(c);
 	free(c->sample);
 	free(c->con);
+	free(c->side);
 	free(c);
 }
 
@@ -72,20 +73,29 @@ enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c)
 	return c->mode;
 }
 
-static int add_con(struct vns_clock *c, const struct clock_con *k)
+static int push(struct clock_con **list, size_t *n, size_t *cap, const struct clock_con *k)
 {
-	if (c->n_con == c->cap_con) {
-		size_t cap = c->cap_con ? 2 * c->cap_con : 64;
-		struct clock_con *v = realloc(c->con, cap * sizeof(*v));
+	if (*n == *cap) {
+		size_t more = *cap ? 2 * *cap : 64;
+		struct clock_con *v = realloc(*list, more * sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
-		c->con = v;
-		c->cap_con = cap;
+		*list = v;
+		*cap = more;
 	}
-	if (c->n_con && k->x < c->con[c->n_con - 1].x)
-		c->unsorted = true;
-	c->con[c->n_con++] = *k;
+	(*list)[(*n)++] = *k;
+	return 0;
+}
+
+static int add_con(struct vns_clock *c, const struct clock_con *k)
+{
+	bool backwards = c->n_con && k->x < c->con[c->n_con - 1].x;
+	int ret = push(&c->con, &c->n_con, &c->cap_con, k);
+
+	if (ret)
+		return ret;
+	c->unsorted |= backwards;
 	c->span_lo = fmin(c->span_lo, k->lo);
 	c->span_hi = fmax(c->span_hi, k->hi);
 	c->dirty = true;
@@ -181,7 +191,17 @@ int vns_clock_add_bound(struct vns_clock *c, int64_t at_ns, int64_t value_ns, bo
 	set_base(c, at_ns, value_ns);
 	k.x = k.lo = k.hi = clock_rel(at_ns, c->epoch_ns);
 	k.y = clock_rel(value_ns, c->base_ns) + (upper ? CLOCK_STAMP_NS : -CLOCK_STAMP_NS);
-	return add_con(c, &k);
+	if (c->mode == VNS_CLOCK_TRAFFIC)
+		return add_con(c, &k);
+	c->side_unsorted |= c->n_side && k.x < c->side[c->n_side - 1].x;
+	c->dirty = true;
+	return push(&c->side, &c->n_side, &c->cap_side, &k);
+}
+
+void vns_clock_bound_counts(const struct vns_clock *c, uint64_t *used, uint64_t *refused)
+{
+	*used = c->side_used;
+	*refused = c->side_refused;
 }
 
 int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, double drift_ppm,
@@ -219,26 +239,73 @@ static int by_time(const void *pa, const void *pb)
 	return (a->sample > b->sample) - (a->sample < b->sample);
 }
 
-/* Chains of one piece from the constraints that are certainly its own. */
-static int bound_piece(const struct vns_clock *c, const struct clock_split *sp, size_t i,
+/*
+ * Constraints [first, last) in order of time, with the bounds [side, side_end) between them.
+ * Return: 0, 1 a bound contradicts the exchanges, -ENOMEM.
+ */
+static int fit_all(const struct vns_clock *c, size_t first, size_t last, size_t side,
+		   size_t side_end, struct clock_fit *fit)
+{
+	bool beside = side < side_end;
+	int ret = 0;
+
+	clock_fit_reset(fit);
+	while (ret == 0 && (first < last || side < side_end)) {
+		bool exchange = side == side_end ||
+				(first < last && c->con[first].x <= c->side[side].x);
+
+		ret = clock_fit_add(fit, exchange ? &c->con[first++] : &c->side[side++]);
+		if (ret > 0 && !beside)
+			ret = 0; /* rounding; exchanges of a piece go together */
+	}
+	return ret;
+}
+
+/* Index of the first one-sided bound at or after @x. */
+static size_t side_from(const struct vns_clock *c, double x)
+{
+	size_t lo = 0, hi = c->n_side;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->side[mid].x < x)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/*
+ * Chains of one piece from the constraints that are certainly its own. One-sided bounds only make
+ * them tighter; if one of them contradicts the exchanges none of this piece's is believed.
+ */
+static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t i,
 		       struct clock_fit *fit, struct clock_seg *seg)
 {
-	size_t first = sp->latest[i];
+	size_t first = sp->latest[i], side = 0, side_end = 0;
 	size_t last = i + 1 < sp->n ? sp->earliest[i + 1] : c->n_con;
-	int ret = 0;
+	int ret;
 
 	if (first >= last) {
 		seg->weak = true;
 		last = i + 1 < sp->n ? sp->latest[i + 1] : c->n_con;
 	}
-	clock_fit_reset(fit);
-	for (size_t k = first; ret >= 0 && k < last; k++)
-		ret = clock_fit_add(fit, &c->con[k]);
-	if (ret < 0)
-		return ret;
 	seg->from = c->con[first].lo;
 	seg->to = c->con[last - 1].hi;
-	return clock_seg_from_fit(fit, seg);
+	if (!seg->weak) {
+		side = side_from(c, seg->from);
+		side_end = side_from(c, seg->to);
+	}
+	ret = fit_all(c, first, last, side, side_end, fit);
+	if (ret > 0) {
+		c->side_refused += side_end - side;
+		ret = fit_all(c, first, last, side, side, fit);
+	} else {
+		c->side_used += side_end - side;
+	}
+	return ret < 0 ? ret : clock_seg_from_fit(fit, seg);
 }
 
 /* Edges of what is certain: an exchange across a boundary may belong to either side. */
@@ -346,7 +413,10 @@ int vns_clock_solve(struct vns_clock *c)
 		return 0;
 	if (c->unsorted)
 		qsort(c->con, c->n_con, sizeof(*c->con), by_time);
-	c->unsorted = false;
+	if (c->side_unsorted)
+		qsort(c->side, c->n_side, sizeof(*c->side), by_time);
+	c->unsorted = c->side_unsorted = false;
+	c->side_used = c->side_refused = 0;
 	clock_drop_segs(c);
 	ret = clock_split_find(c->con, c->n_con, &sp);
 	if (ret == 0)

@@ -75,9 +75,13 @@ struct vns_clock {
 	bool fixed, loaded, dirty, unsorted;
 	struct vns_clock_sample *sample;
 	size_t n_sample, cap_sample;
-	struct clock_con *con;
+	struct clock_con *con; /* of exchanges; in mode TRAFFIC of one-sided bounds */
 	size_t n_con, cap_con;
+	struct clock_con *side; /* one-sided bounds beside exchanges */
+	size_t n_side, cap_side;
+	bool side_unsorted;
 	uint64_t refused; /* contradictory stamps */
+	uint64_t side_used, side_refused;
 	double span_lo, span_hi;
 	struct clock_seg *seg;
 	size_t n_seg;

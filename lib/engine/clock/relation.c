@@ -153,6 +153,8 @@ static void seg_at(const struct clock_seg *s, double x, struct rel_at *r)
 	if (!s->have_ci)
 		return;
 	half = hypot(s->ci_half, s->ci_slope * (x - s->ci_x));
+	if (raw + half < r->lower || raw - half > r->upper)
+		return; /* refuted: the directions' delays are not alike */
 	r->ci_lower = fmax(r->lower, fmin(r->best, raw - half));
 	r->ci_upper = fmin(r->upper, fmax(r->best, raw + half));
 }
