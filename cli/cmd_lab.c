@@ -71,6 +71,8 @@ static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node
 	size_t used;
 
 	why[0] = '\0';
+	if (n->proc.pid == 0)
+		return "waiting";
 	if (vns_proc_alive(&n->proc))
 		return "running";
 	if (!vns_lab_node_exit(lab, n->name, why, len))
@@ -95,18 +97,23 @@ static json_t *node_json(const struct vns_lab *lab, const struct vns_lab_node *n
 	return o;
 }
 
+static const char *lab_state(const struct vns_lab *lab)
+{
+	if (!vns_proc_alive(&lab->holder))
+		return vns_lab_busy(lab) ? "starting" : "stale";
+	return lab->phase == VNS_LAB_RUNNING ? "running" : "starting";
+}
+
 static json_t *lab_json(const struct vns_lab *lab)
 {
-	bool alive = vns_proc_alive(&lab->holder);
 	json_t *guests = json_array();
 
 	for (unsigned int i = 0; i < lab->n_guest; i++)
 		json_array_append_new(guests, node_json(lab, &lab->guest[i]));
 	return json_pack("{s:s s:s s:s s:s s:s s:b s:i s:s s:f s:i s:i s:s s:s s:o s:o}", "name",
-			 lab->name, "state",
-			 !alive ? "stale" : lab->phase == VNS_LAB_RUNNING ? "running" : "starting",
-			 "backend", lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "accel",
-			 lab->accel, "accel_why", lab->accel_why, "rootless", (int)lab->rootless,
+			 lab->name, "state", lab_state(lab), "backend",
+			 lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "accel", lab->accel,
+			 "accel_why", lab->accel_why, "rootless", (int)lab->rootless,
 			 "holder_pid", (int)lab->holder.pid, "folder", lab->dir, "uptime_s",
 			 (double)(vns_now_ns() - lab->started_ns) / 1e9, "vcpus", (int)lab->vcpus,
 			 "memory_mb", (int)lab->memory_mb, "offloads", lab->offloads, "kernel",
@@ -134,6 +141,10 @@ static void lab_text(const struct vns_lab *lab)
 	struct vns_table t;
 	char why[512];
 
+	if (!vns_proc_alive(&lab->holder) && vns_lab_busy(lab)) {
+		printf("lab %s: being started or removed\n", lab->name);
+		return;
+	}
 	if (!vns_proc_alive(&lab->holder)) {
 		printf("lab %s: not running; remains are in %s; remove them with: "
 		       "vnetscope lab down --name %s\n", lab->name, lab->dir, lab->name);

@@ -69,6 +69,16 @@ int lab_lock(const struct vns_lab *lab, bool create, struct vns_err *err)
 			   lab->name);
 }
 
+bool vns_lab_busy(const struct vns_lab *lab)
+{
+	int fd = open(lab->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool busy = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return busy;
+}
+
 static void end_proc(const struct vns_proc *p)
 {
 	if (p->pid > 1 && vns_proc_alive(p))

@@ -203,8 +203,6 @@ static int take_given(struct lab_plan *plan, struct vns_err *err)
 	const struct vns_lab_opts *o = plan->opts;
 	char *real;
 
-	if (!o->kernel || !o->modules)
-		return vns_err_set(err, -EINVAL, "--kernel FILE and --modules DIR go together");
 	if (access(o->kernel, R_OK))
 		return vns_err_set(err, -errno, "kernel %s: %s", o->kernel, strerror(errno));
 	real = realpath(o->kernel, NULL);
@@ -223,7 +221,7 @@ int lab_kernel_find(struct lab_plan *plan, struct vns_err *err)
 	char cache[VNS_LAB_PATH_LEN];
 	int rc;
 
-	if (plan->opts->kernel || plan->opts->modules)
+	if (plan->opts->kernel)
 		return take_given(plan, err);
 	rc = lab_cache_dir(cache, sizeof(cache), err);
 	if (rc)

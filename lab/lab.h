@@ -74,6 +74,9 @@ struct vns_lab_outlook {
 /** vns_lab_outlook() - read the cache; changes nothing. */
 void vns_lab_outlook(struct vns_lab_outlook *out);
 
+/** vns_lab_busy() - somebody is starting or removing the lab right now. */
+bool vns_lab_busy(const struct vns_lab *lab);
+
 /**
  * vns_lab_enter() - move this (single-threaded) process into the namespaces of "host", "client"
  * or a namespace guest. Return: 0 or -errno.

@@ -153,9 +153,10 @@ static void build_args(struct args *a, const struct vns_lab *lab, const struct v
 	arg(a, "-append");
 	/* no_timer_check: the kernel's test of the timer interrupt panics ("IO-APIC + timer doesn't
 	 * work") when an emulated guest gets too little of a busy host's CPU */
-	arg(a, "console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on vns.ip=%s/24 vns.ip6=%s/64 "
-	    "vns.gw=" LAB_NET4 "%d vns.host=%s vns.port=ctl vns.neigh=" LAB_NET4 "%d/" LAB_HOST_MAC
-	    " vns.neigh=%s/%s vns.neigh=" LAB_NET6 "%d/" LAB_HOST_MAC " vns.neigh=%s/%s", n->ip,
+	arg(a, "console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on cryptomgr.notests "
+	    "vns.ip=%s/24 vns.ip6=%s/64 vns.gw=" LAB_NET4 "%d vns.host=%s vns.port=ctl "
+	    "vns.neigh=" LAB_NET4 "%d/" LAB_HOST_MAC " vns.neigh=%s/%s "
+	    "vns.neigh=" LAB_NET6 "%d/" LAB_HOST_MAC " vns.neigh=%s/%s", n->ip,
 	    n->ip6, LAB_HOST_NUMBER, n->name, LAB_HOST_NUMBER, lab->client.ip, lab->client.mac,
 	    LAB_HOST_NUMBER, lab->client.ip6, lab->client.mac);
 	put_card(a, n, plan);

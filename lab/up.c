@@ -67,6 +67,8 @@ static int check_opts(const struct vns_lab_opts *o, struct vns_err *err)
 	if (o->guests < 1 || o->guests > VNS_LAB_MAX_GUESTS)
 		return vns_err_set(err, -EINVAL, "a lab has 1 to %d guests, not %u",
 				   VNS_LAB_MAX_GUESTS, o->guests);
+	if (!o->kernel != !o->modules)
+		return vns_err_set(err, -EINVAL, "--kernel FILE and --modules DIR go together");
 	return 0;
 }
 

@@ -18,8 +18,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labtest import (AGENT, VNETSCOPE, assert_nothing_left, gone, kill, main, ok, pids_of,
                      processes, run, skip, status, wait_until)
 
-LAB = "t-netns"
-OTHER = "t-netns2"
+LAB = f"t-ns{os.getpid() % 10**8}"
+OTHER = LAB + "b"
 NOBODY = 65534
 
 

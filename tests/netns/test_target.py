@@ -17,7 +17,7 @@ import threading
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labtest import AGENT, main, ok, run, skip
 
-LAB = "t-target"
+LAB = f"t-tg{os.getpid() % 10**8}"
 
 
 def sh(*words):

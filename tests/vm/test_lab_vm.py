@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from labtest import (AGENT, VNETSCOPE, assert_nothing_left, gone, kill, main, ok, pids_of, run,
                      skip, status, wait_until)
 
-LAB = "t-vm"
+LAB = f"t-vm{os.getpid() % 10**8}"
 NOBODY = 65534
 
 
@@ -183,9 +183,11 @@ def without_root():
 
 
 def bad_input():
-    r = run("lab", "up", "--name", LAB, "--kernel", "/nonexistent", "--modules", "/lib")
+    r = run("lab", "up", "--name", LAB, "--agent", AGENT, "--kernel", "/nonexistent",
+            "--modules", "/lib")
     assert r.returncode == 3 and "/nonexistent" in r.stderr, r
-    r = run("lab", "up", "--name", LAB, "--kernel", "/bin/true", "--modules", "/usr/share/doc")
+    r = run("lab", "up", "--name", LAB, "--agent", AGENT, "--kernel", "/bin/true",
+            "--modules", "/usr/share/doc")
     assert r.returncode == 3 and "virtio_pci" in r.stderr, r
 
 
