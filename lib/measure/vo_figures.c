@@ -18,7 +18,7 @@
 #include "measure/vo_figures.h"
 
 #define CELL_NS     (50 * VNS_NSEC_PER_MSEC) /* relation evaluated at cell borders, chord between */
-#define BOUND_CELL_NS (20 * VNS_NSEC_PER_MSEC) /* the fastest packet of a direction bounds the clock */
+#define BOUND_CELL_NS (20 * VNS_NSEC_PER_MSEC) /* its fastest packets bound the clock */
 #define PAIR_MAX_NS VNS_NSEC_PER_SEC         /* a reply belongs to a request at most that old */
 #define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
 #define PAIR_SLOTS  65536                    /* flows remembered for pairing, direct mapped */

@@ -82,9 +82,9 @@ void vns_vo_tally_fini(struct vns_vo_tally *t);
 
 /*
  * The measured packets bound the clock as well: none arrives before it was sent. Adds the fastest
- * of each direction every 20 ms to @clock (not SAME or GIVEN), to be solved afterwards: a clock known
- * to 100 us by a slow channel is so known to the floor of the traffic. Sorts @s by time; it must be
- * of the host point nearest to the guest. Return: 0 or -ENOMEM.
+ * of each direction every 20 ms to @clock (not SAME or GIVEN), to be solved afterwards, so that a
+ * clock known to 100 us by a slow channel is known to the floor of the traffic. @s must be of the
+ * host point nearest to the guest; it gets sorted by time. Return: 0 or -ENOMEM.
  */
 int vns_vo_bound_clock(struct vns_vo_samples *s, struct vns_clock *clock);
 
