@@ -76,6 +76,8 @@ int vns_json_stream_end(struct vns_json_stream *s);
 const char *vns_text_ns(char buf[VNS_TEXT_LEN], double ns);
 /* The same always with its sign: for offsets ("+12.30 us"). */
 const char *vns_text_signed_ns(char buf[VNS_TEXT_LEN], double ns);
+/* With its sign and every ns: "+1.234 us", "-3600.000012345 s". */
+const char *vns_text_exact_ns(char buf[VNS_TEXT_LEN], double ns);
 /* "1234", "12,345", "1,234,567". */
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n);
 /* "12.3 %"; "< 0.1 %" for what is not nothing; of 0: "-". */

@@ -17,23 +17,6 @@
 #define PLOT_PAD       0.25 /* room above and below the used exchanges, of their range */
 #define PLOT_MAX_CELLS 20000
 
-/* With every ns: "+1.234 us", "-3600.000012345 s". */
-static const char *exact_ns(char buf[VNS_TEXT_LEN], double ns)
-{
-	double a = fabs(ns);
-
-	if (!isfinite(ns))
-		snprintf(buf, VNS_TEXT_LEN, "%cunbounded", ns < 0 ? '-' : '+');
-	else if (a < 1e6)
-		snprintf(buf, VNS_TEXT_LEN, "%+.3f us", ns / 1e3);
-	else if (a < 1e9)
-		snprintf(buf, VNS_TEXT_LEN, "%+.6f ms", ns / 1e6);
-	else
-		snprintf(buf, VNS_TEXT_LEN, "%+" PRId64 ".%09" PRId64 " s", (int64_t)(ns / 1e9),
-			 (int64_t)fabs(fmod(ns, 1e9)));
-	return buf;
-}
-
 /* "-120 ns +95 ns" around the estimate. */
 static const char *around(char buf[3 * VNS_TEXT_LEN], double lower, double v, double upper)
 {
@@ -77,7 +60,7 @@ static void print_pieces(const struct vns_drift_result *r, FILE *to)
 		fprintf(to, "    from %+10.3f s to %+10.3f s: %s, %+.3f ppm%s\n",
 			(double)(p[i].from_ns - p[0].from_ns) / 1e9,
 			(double)(p[i].to_ns - p[0].from_ns) / 1e9,
-			exact_ns(off, p[i].offset_ns), p[i].drift_ppm,
+			vns_text_exact_ns(off, p[i].offset_ns), p[i].drift_ppm,
 			p[i].step_after ? ", then a step" : i + 1 < n ? ", then another rate" : "");
 	}
 	if (n > MAX_PIECES)
@@ -115,7 +98,7 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 
 	fprintf(to, "%s, clock mode %s: %s\n", r->target, vns_clock_mode_name(r->mode),
 		path_words(r->mode));
-	fprintf(to, "  offset     %s (%s)\n", exact_ns(a, r->at.offset_ns),
+	fprintf(to, "  offset     %s (%s)\n", vns_text_exact_ns(a, r->at.offset_ns),
 		r->at.offset_ns > 0 ? "the guest is ahead" :
 		r->at.offset_ns < 0 ? "the guest is behind" :
 				      "no difference");
@@ -204,7 +187,7 @@ void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsi
 	memset(cell, ' ', columns * rows);
 	for (size_t i = 0; i < n; i++)
 		put_sample(cell, &f, &s[i]);
-	fprintf(to, "  offset of each exchange; the top is %s", exact_ns(a, f.high));
+	fprintf(to, "  offset of each exchange; the top is %s", vns_text_exact_ns(a, f.high));
 	fprintf(to, ", the bottom %s below it\n", vns_text_ns(a, f.high - f.low));
 	for (unsigned int row = 0; row < rows; row++) {
 		unsigned int width = columns;

@@ -46,6 +46,21 @@ const char *vns_text_signed_ns(char buf[VNS_TEXT_LEN], double ns)
 	return format_ns(buf, ns, true);
 }
 
+const char *vns_text_exact_ns(char buf[VNS_TEXT_LEN], double ns)
+{
+	double a = fabs(ns);
+
+	if (!isfinite(ns))
+		snprintf(buf, VNS_TEXT_LEN, "%cunbounded", ns < 0 ? '-' : '+');
+	else if (a < 1e6)
+		snprintf(buf, VNS_TEXT_LEN, "%+.3f us", ns / 1e3);
+	else if (a < 1e9)
+		snprintf(buf, VNS_TEXT_LEN, "%+.6f ms", ns / 1e6);
+	else
+		snprintf(buf, VNS_TEXT_LEN, "%+.9f s", ns / 1e9);
+	return buf;
+}
+
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n)
 {
 	char digits[VNS_TEXT_LEN];

@@ -34,14 +34,12 @@ static const char *interval(char buf[3 * VNS_TEXT_LEN], double minus, double plu
 static void print_clock(const struct vns_vo_target *t, FILE *to)
 {
 	const struct vns_clock_at *c = &t->clock;
-	char offset[VNS_TEXT_LEN], lo[VNS_TEXT_LEN], hi[VNS_TEXT_LEN];
+	char offset[VNS_TEXT_LEN], within[3 * VNS_TEXT_LEN];
 
-	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within [%s, %s], drift %+.3f ppm\n",
+	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within %s, drift %+.3f ppm\n",
 		vns_clock_mode_name(t->clock_mode), c->offset_ns < 0 ? "behind" : "ahead of",
-		vns_text_ns(offset, fabs(c->offset_ns)),
-		isfinite(c->lower_ns) ? vns_text_signed_ns(lo, c->lower_ns) : "unbounded",
-		isfinite(c->upper_ns) ? vns_text_signed_ns(hi, c->upper_ns) : "unbounded",
-		c->drift_ppm);
+		vns_text_exact_ns(offset, fabs(c->offset_ns)) + 1,
+		interval(within, c->offset_ns - c->lower_ns, c->upper_ns - c->offset_ns), c->drift_ppm);
 }
 
 static void print_notes(const struct vns_vo_target *t, FILE *to)
