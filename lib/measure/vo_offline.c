@@ -147,11 +147,11 @@ static size_t learn(struct vo_offline *r)
 	if (!r->n_guest && support) {
 		/* One peer, one way: the sign of the difference is all there is. */
 		const struct vns_packet *p = &b->pkt[0];
+		bool later = offset >= (r->opts->have_offset ? r->opts->offset_ns : 0);
 
 		for (size_t i = 0; i < b->n && p->verdict != VNS_PKT_OK; i++)
 			p = &b->pkt[i];
-		offset -= r->opts->have_offset ? r->opts->offset_ns : 0;
-		r->guest[0] = offset >= 0 ? *vns_packet_dst(p) : *vns_packet_src(p);
+		r->guest[0] = later ? *vns_packet_dst(p) : *vns_packet_src(p);
 		r->n_guest = 1;
 		r->guest_assumed = true;
 	}
@@ -271,9 +271,14 @@ static int64_t next_time(const struct vo_offline *r, enum vns_point p)
 {
 	const struct vo_end *e = &r->end[p];
 
+	int64_t time;
+
 	if (e->n == 0)
 		return INT64_MAX;
-	return e->pkt[0].time_ns - (p == VNS_POINT_B ? r->coarse_ns : 0);
+	/* Any 64-bit stamp may be in a file. */
+	if (__builtin_sub_overflow(e->pkt[0].time_ns, p == VNS_POINT_B ? r->coarse_ns : 0, &time))
+		return INT64_MAX - 1;
+	return time;
 }
 
 static int pump(struct vo_offline *r, struct vns_err *err)

@@ -316,6 +316,16 @@ class Offline(unittest.TestCase):
         self.vo(*self.files(pcap_file([]), pcap_file([])), code=4, says='no packet was found')
         self.vo(*self.files(pcap_file(host), pcap_file([])), code=4, says='no packet was found')
 
+    def test_absurd_numbers(self):
+        """Any 64-bit stamp may be in a pcapng file, and any offset on the command line."""
+        host, guest = traffic(n=5)
+        far = pcapng([(t if i % 2 else 2**63 + t, f, 0) for i, (t, f) in enumerate(guest)])
+        for offset in ((), ('--offset-ns', str(-9 * 10**18)), ('--offset-ns', str(9 * 10**18))):
+            r = subprocess.run([VNETSCOPE, 'vo', *self.files(pcap_file(host), far), *offset],
+                               capture_output=True, text=True, timeout=60)
+            self.assertIn(r.returncode, (0, 1, 4), r.stderr)
+            self.assertNotIn('runtime error', r.stderr)
+
     def test_wrong_link_type(self):
         host, guest = traffic()
         out = self.vo(*self.files(pcap_file(host, linktype=147), pcap_file(guest)), code=4,

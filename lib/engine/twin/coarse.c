@@ -112,7 +112,7 @@ int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct 
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < n; i++)
-		diff[i] = pairs[i].b->time_ns - pairs[i].a->time_ns;
+		diff[i] = twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns);
 	qsort(diff, n, sizeof(*diff), by_value);
 	if (n)
 		*offset_ns = diff[n / 2];
@@ -293,7 +293,7 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 	for (size_t i = 0; t && i < n; i++) {
 		const struct vns_packet *p = pairs[i].b;
 		struct talk x = { vns_packet_src(p), vns_packet_dst(p),
-				  p->time_ns - pairs[i].a->time_ns };
+				  twin_time_sub(p->time_ns, pairs[i].a->time_ns) };
 
 		if (usable(p))
 			t[n_talk++] = x;

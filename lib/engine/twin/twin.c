@@ -29,6 +29,7 @@
 #include "engine/twin/twin_int.h"
 
 #define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
+#define MAX_WINDOW_NS     (24 * 3600 * VNS_NSEC_PER_SEC) /* far from any overflow */
 #define DEFAULT_SLACK_NS  (20 * VNS_NSEC_PER_MSEC)
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
@@ -52,11 +53,13 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	if (!t)
 		return vns_err_set(err, -ENOMEM, "no memory for the twin engine");
 	t->window = opts->window_ns > 0 ? opts->window_ns : DEFAULT_WINDOW_NS;
+	if (t->window > MAX_WINDOW_NS)
+		t->window = MAX_WINDOW_NS;
 	t->settle = t->window / 10;
 	t->slack = opts->slack_ns > 0 ? opts->slack_ns : DEFAULT_SLACK_NS;
 	if (t->slack > t->settle)
 		t->slack = t->settle;
-	t->coarse = opts->coarse_offset_ns;
+	t->coarse = twin_time_sub(opts->coarse_offset_ns, 0);
 	t->max_pending = opts->max_pending ? opts->max_pending : DEFAULT_PENDING;
 	if (t->max_pending > MAX_PENDING)
 		t->max_pending = MAX_PENDING;
@@ -464,7 +467,7 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 	for (size_t i = 0; i < n; i++)
 		twin_prefetch_entries(&t->m, node[i]);
 	for (size_t i = 0; i < n; i++) {
-		int64_t time = pkts[i].time_ns - shift;
+		int64_t time = twin_time_sub(pkts[i].time_ns, shift);
 		int ret;
 
 		t->counts[p].read++;
@@ -499,7 +502,7 @@ void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
 	if (now_ns == INT64_MAX)
 		t->now[p] = INT64_MAX;
 	else
-		see_time(t, p, p == VNS_POINT_B ? now_ns - t->coarse : now_ns);
+		see_time(t, p, twin_time_sub(now_ns, p == VNS_POINT_B ? t->coarse : 0));
 	drain(t);
 }
 

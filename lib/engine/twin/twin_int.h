@@ -148,6 +148,20 @@ struct vns_twin {
 	struct twin_copies up, down; /* scratch of range.c and unit.c */
 };
 
+/*
+ * a - b, kept within +-2^62: capture files may hold any 64-bit stamp, and differences and small sums
+ * of what this returns do not overflow.
+ */
+static inline int64_t twin_time_sub(int64_t a, int64_t b)
+{
+	const int64_t limit = (INT64_C(1) << 62) - 1;
+	int64_t d;
+
+	if (__builtin_sub_overflow(a, b, &d))
+		d = a < b ? -limit : limit;
+	return d > limit ? limit : d < -limit ? -limit : d;
+}
+
 /* Longer than packets of @direction are under way: twice the longest latency found lately. */
 static inline int64_t twin_quiet(const struct vns_twin *t, unsigned int direction)
 {

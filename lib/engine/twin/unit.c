@@ -131,13 +131,17 @@ static void decide(struct vns_twin *t, struct twin_node *node, size_t nu, size_t
 		for (size_t i = 0; i < set[side]->n; i++) {
 			struct twin_copy *c = &set[side]->c[i];
 			struct twin_entry *x = &entry[c->entry];
+			int64_t twin;
 
 			if (c->pair != COPY_AMBIGUOUS)
 				x->flags &= (uint16_t)~E_AMBIGUOUS;
 			if (c->pair < 0)
 				continue;
+			twin = set[!side]->c[c->pair].time;
+			if (twin - c->time > t->window || c->time - twin > t->window)
+				continue;
 			x->flags |= set[0]->n > 1 ? E_MATCHED | E_CHOSEN : E_MATCHED;
-			x->first = x->last = set[!side]->c[c->pair].time;
+			x->first = x->last = twin;
 			x->n_first = x->n_last = 1;
 		}
 	}
