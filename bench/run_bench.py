@@ -7,6 +7,7 @@ come from wait4 (usage.c). Medians are printed. A machine's figures say little; 
 Captures are made once and kept in a cache folder (about 1.2 GB; delete it at will).
 """
 import argparse
+import glob
 import hashlib
 import json
 import os
@@ -47,6 +48,9 @@ class Capture:
             sys.exit(r.stderr.strip())
         for f, final in zip(new, self.files):
             os.rename(f, final)
+        for old in glob.glob(self.stem[:-12] + '?' * 12 + '*.pcap'):
+            if old not in self.files:
+                os.unlink(old)  # made by another generator or with other options
 
 
 def run(opts, argv):
@@ -58,15 +62,9 @@ def run(opts, argv):
     return float(cpu), int(kb) / 1024
 
 
-def peers(capture, opts):
-    """Commands of others on the same capture: those that are installed."""
-    f = capture.files[0]
-    found = []
-    if shutil.which('tcpdump'):
-        found.append(('tcpdump -w /dev/null', ['tcpdump', '-r', f, '-w', '/dev/null']))
-    if shutil.which('tcptrace') and opts.peers:
-        found.append(('tcptrace -n -r -l', ['tcptrace', '-n', '-r', '-l', f]))
-    return found
+def installed(*commands):
+    """Those whose program is there."""
+    return [(name, argv) for name, argv in commands if shutil.which(argv[0])]
 
 
 def bench(title, capture, commands, opts):
@@ -120,17 +118,18 @@ def bench_rtt(opts):
     commands = floors(opts, capture) + [
         ('vnetscope rtt -r', [opts.vnetscope, 'rtt', '-r', f]),
         ('vnetscope rtt -r --json --flows', [opts.vnetscope, 'rtt', '-r', f, '--json', '--flows']),
-    ] + peers(capture, opts)
+    ] + installed(('tcpdump -w /dev/null', ['tcpdump', '-r', f, '-w', '/dev/null']))
     results = [bench('rtt, snap 96, one flow per 100 packets', capture, commands, opts)]
-    if shutil.which('tshark') and opts.peers:
-        small = Capture(opts, 'rtt-small', 'rtt', '--packets', '200000', '--flows', '2000',
-                        '--snap', '96', '--microsecond')
-        f = small.files[0]
-        commands = floors(opts, small) + [
-            ('vnetscope rtt -r', [opts.vnetscope, 'rtt', '-r', f]),
-            ('tshark ack_rtt', ['tshark', '-n', '-r', f, '-Y', 'tcp.analysis.ack_rtt', '-T',
-                                'fields', '-e', 'tcp.analysis.ack_rtt'])]
-        results.append(bench('rtt, for the slow', small, commands, opts))
+    small = Capture(opts, 'small', 'rtt', '--packets', '200000', '--flows', '2000', '--snap', '96',
+                    '--microsecond')
+    f = small.files[0]
+    slow = installed(
+        ('tcptrace -n -r -l', ['tcptrace', '-n', '-r', '-l', f]),
+        ('tshark ack_rtt', ['tshark', '-n', '-r', f, '-Y', 'tcp.analysis.ack_rtt', '-T', 'fields',
+                            '-e', 'tcp.analysis.ack_rtt']))
+    if slow and opts.peers:
+        commands = floors(opts, small) + [('vnetscope rtt -r', [opts.vnetscope, 'rtt', '-r', f])]
+        results.append(bench('rtt, small enough for the slow', small, commands + slow, opts))
     return results
 
 
@@ -154,7 +153,7 @@ def main():
         p.add_argument('--' + name, required=True)
     p.add_argument('--cache', default=CACHE, help='folder of the captures')
     p.add_argument('--packets', type=int, default=10**7, help='of the large capture')
-    p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--only', choices=('rtt', 'vo'))
     p.add_argument('--no-peers', dest='peers', action='store_false',
                    help='leave out tcptrace and tshark')

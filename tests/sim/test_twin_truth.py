@@ -34,6 +34,7 @@ CASES = {
     'microseconds, pcapng': ['--microsecond', '--pcapng', '--loss', '1'],
     'identical datagrams': ['--udp', '100', '--identical', '100', '--loss', '0'],
     'identical datagrams, loss': ['--udp', '100', '--identical', '100', '--loss', '3'],
+    'fragments': ['--udp', '80', '--fragments', '50', '--ipv6', '10', '--loss', '1'],
     'strangers': ['--foreign', '40'],
     'everything': ['--loss', '2', '--dup', '1', '--reorder', '2', '--retrans', '5', '--cut', '0.6',
                    '--drift-ppm', '-60', '--offset-ns', '5000000000'],

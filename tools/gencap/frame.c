@@ -127,6 +127,14 @@ static uint8_t *put_ethernet(const struct gc_path *path, int from, uint8_t *p)
 	return p;
 }
 
+/* RFC 791: "more fragments" and the offset in units of eight bytes. */
+static uint32_t fragment_word(const struct gc_pkt *p)
+{
+	bool more = p->whole && p->frag_off + p->len < 8 + p->whole;
+
+	return (more ? 0x2000 : 0) | p->frag_off >> 3;
+}
+
 static uint8_t *put_ip(const struct gc_pkt *p, uint8_t *h, uint32_t l4_len)
 {
 	const struct gc_path *path = p->path;
@@ -150,7 +158,7 @@ static uint8_t *put_ip(const struct gc_pkt *p, uint8_t *h, uint32_t l4_len)
 	put16(h, 0x4500);
 	put16(h + 2, 20 + l4_len);
 	put16(h + 4, p->ip_id);
-	put16(h + 6, p->df ? 0x4000 : 0);
+	put16(h + 6, p->df ? 0x4000 : fragment_word(p));
 	h[8] = p->ttl;
 	h[9] = path->proto;
 	put16(h + 10, 0);
@@ -244,11 +252,36 @@ static void put_checksum(const struct gc_pkt *p, uint8_t *h, uint32_t hlen)
 
 #define MIN_FRAME 60U /* Ethernet without its check sequence */
 
+static void fill_until(const struct gc_pkt *p, uint8_t *buf, uint32_t have, uint64_t off,
+		       uint32_t len, uint32_t snap)
+{
+	if (have < snap)
+		fill(p->path->key, off, buf + have, len < snap - have ? len : snap - have);
+}
+
+/* The UDP header and its checksum stand in the first fragment only. */
+static uint32_t build_fragment(const struct gc_pkt *p, uint8_t *buf, uint32_t snap)
+{
+	uint8_t *ip = put_ethernet(p->path, p->from, buf), *l4 = put_ip(p, ip, p->len);
+	uint32_t have = (uint32_t)(l4 - buf), head = p->frag_off ? 0 : 8;
+	struct gc_pkt whole = *p;
+
+	if (head) {
+		whole.len = p->whole;
+		put_l4(&whole, l4);
+		put_checksum(&whole, l4, head);
+	}
+	fill_until(p, buf, have + head, p->off + (head ? 0 : p->frag_off - 8), p->len - head, snap);
+	return have + p->len;
+}
+
 uint32_t gc_build(const struct gc_pkt *p, uint8_t *buf, uint32_t snap)
 {
 	uint8_t *link = put_ethernet(p->path, p->from, buf), *l4, *ip;
 	uint32_t hlen, wire, have;
 
+	if (p->whole)
+		return build_fragment(p, buf, snap);
 	/* L4 first: its length enters the IP header. */
 	ip = link;
 	l4 = ip + 2 + (p->path->v6 ? 40 : 20);
@@ -257,8 +290,7 @@ uint32_t gc_build(const struct gc_pkt *p, uint8_t *buf, uint32_t snap)
 	put_checksum(p, l4, hlen);
 	have = (uint32_t)(l4 - buf) + hlen;
 	wire = have + p->len;
-	if (have < snap)
-		fill(p->path->key, p->off, buf + have, p->len < snap - have ? p->len : snap - have);
+	fill_until(p, buf, have, p->off, p->len, snap);
 	if (p->path->pad && wire < MIN_FRAME) {
 		memset(buf + wire, 0, MIN_FRAME - wire);
 		wire = MIN_FRAME;

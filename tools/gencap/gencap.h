@@ -84,6 +84,7 @@ struct gc_opts {
 	double drift_ppm, dup, retrans, identical, foreign, cut_s;
 	const char *offload;   /* mix|same|split|gro|regroup */
 	bool id_zero;
+	double fragments;
 };
 int gc_parse(struct gc_opts *o, int argc, char **argv, bool twin);
 void gc_usage(FILE *to, bool twin);
@@ -132,7 +133,9 @@ struct gc_pkt {
 	uint8_t icmp_type;
 	uint16_t icmp_id, icmp_seq;
 	uint64_t off;        /* place of the payload in the flow's byte stream */
-	uint32_t len;        /* payload */
+	uint32_t len;        /* payload; of a fragment: what IP carries of the datagram */
+	uint32_t whole;      /* fragment of UDP over IPv4: payload of the datagram; else 0 */
+	uint32_t frag_off;   /* bytes of the datagram, header included, before this fragment */
 };
 /*
  * Build the frame into @buf (room for snap + 160 bytes), payload only as far as @snap asks.

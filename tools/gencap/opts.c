@@ -63,6 +63,8 @@ static const struct option_row rows[] = {
 	{ "retrans", "PCT", PERCENT, TWIN, AT(retrans), 0, 50, "TCP sends that are repeated (2)" },
 	{ "identical", "PCT", PERCENT, TWIN, AT(identical), 0, 100,
 	  "UDP flows whose datagrams are all alike (20)" },
+	{ "fragments", "PCT", PERCENT, TWIN, AT(fragments), 0, 100,
+	  "UDP datagrams over IPv4 that are fragmented (0)" },
 	{ "foreign", "PCT", PERCENT, TWIN, AT(foreign), 0, 100,
 	  "host packets that never cross, ARP among them (5)" },
 	{ "cut", "SECONDS", REAL, TWIN, AT(cut_s), 0, 1e6,

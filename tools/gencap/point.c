@@ -16,12 +16,12 @@
 
 static const char *const kind_name[] = { "must", "shared", "behind", "late" };
 
-static struct sim_tick *find_tick(struct sim_side *h, uint32_t tick)
+static struct sim_tick *find_tick(struct sim_flow *f, int side, uint32_t tick)
 {
-	uint32_t n = h->n_ticks < SIM_TICKS ? h->n_ticks : SIM_TICKS;
+	uint32_t last = f->side[side].n_ticks, n = last < SIM_TICKS ? last : SIM_TICKS;
 
 	for (uint32_t i = 1; i <= n; i++) {
-		struct sim_tick *r = &h->tick[(h->n_ticks - i) % SIM_TICKS];
+		struct sim_tick *r = &f->tick[side][(last - i) % SIM_TICKS];
 
 		if (r->tick == tick)
 			return r;
@@ -51,7 +51,7 @@ static void put_sample(struct sim *s, const struct sim_flow *f, int side,
 static void note_echo(struct sim *s, struct sim_flow *f, const struct gc_event *e, int64_t t)
 {
 	struct sim_side *h = &f->side[!e->side];
-	struct sim_tick *r = find_tick(h, e->echo);
+	struct sim_tick *r = find_tick(f, !e->side, e->echo);
 	bool late = e->echo < h->hi_echoed;
 	uint8_t kind;
 
@@ -85,7 +85,7 @@ static void note_tick(struct sim *s, struct sim_flow *f, const struct gc_event *
 	if (e->tick <= h->hi_tick)
 		return;
 	h->hi_tick = e->tick;
-	r = &h->tick[h->n_ticks++ % SIM_TICKS];
+	r = &f->tick[e->side][h->n_ticks++ % SIM_TICKS];
 	if (h->n_ticks > SIM_TICKS && !r->echoed && r->tick >= f->side[!e->side].ts_recent)
 		s->tick_overflow++;
 	*r = (struct sim_tick){ .t = t, .tick = e->tick };

@@ -52,7 +52,6 @@ struct sim_side {
 	uint16_t ip_id;
 	/* the capture point's view of the segments this side sent */
 	uint32_t n_ticks, hi_tick, hi_ack_tick, hi_echoed;
-	struct sim_tick tick[SIM_TICKS];
 	uint64_t packets, samples, must;
 	int64_t min_must;
 };
@@ -70,6 +69,7 @@ struct sim_flow {
 	uint8_t turn, mode;
 	int8_t only;          /* asymmetric capture: the side that is seen; -1: both */
 	bool ts;
+	struct sim_tick tick[2][SIM_TICKS]; /* by sender; behind what every event touches */
 };
 
 struct sim {

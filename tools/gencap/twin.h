@@ -59,6 +59,7 @@ struct twin {
 	struct gc_heap heap[2];
 	struct tw_item *item;
 	uint32_t n_items, free_item, order, strangers;
+	uint16_t fragment_id;
 	struct tw_flow *flow;
 	int64_t end, from_b, to_b; /* of the traffic, and of B's capture */
 	uint64_t sent;             /* upstream packets */

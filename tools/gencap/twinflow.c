@@ -144,11 +144,37 @@ static bool draw_loss(struct twin *w)
 	return gc_pct(&w->rng, w->o->loss);
 }
 
+#define FRAGMENT 1480U /* payload of an IPv4 packet of 1500 bytes */
+
+/*
+ * Each fragment is a packet with a fate of its own. Fragments of all flows between two addresses
+ * share the identification (RFC 791), so one counter serves all.
+ */
+static void fragments(struct twin *w, struct tw_flow *f, int dir, int64_t t)
+{
+	struct gc_pkt p = tw_packet(f, TW_A, dir);
+
+	p.df = false;
+	p.whole = 2000 + gc_below(&w->rng, 6192);
+	p.off = ((uint64_t)f->count++ << 20) | (uint64_t)dir << 19;
+	p.ip_id = w->fragment_id++;
+	for (; p.frag_off < 8 + p.whole; p.frag_off += FRAGMENT, t += 1200) {
+		p.len = 8 + p.whole - p.frag_off;
+		if (p.len > FRAGMENT)
+			p.len = FRAGMENT;
+		tw_single(w, f, &p, dir, t, draw_loss(w), 0);
+	}
+}
+
 static void datagram(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 {
 	struct gc_pkt p = tw_packet(f, TW_A, dir);
 	bool uneven = w->o->loss > 0 || w->o->dup > 0;
 
+	if (!f->identical && !f->path[0].v6 && gc_pct(&w->rng, w->o->fragments)) {
+		fragments(w, f, dir, t);
+		return;
+	}
 	p.ip_id = tw_next_id(w, f, dir == TW_G2H, 1);
 	p.len = f->identical ? f->size : 8 + gc_below(&w->rng, 1400);
 	p.off = f->identical ? 0 : ((uint64_t)f->count++ << 20) | (uint64_t)dir << 19;

@@ -14,6 +14,8 @@
 
 #define SLOTS (1U << 16)
 #define NONE  UINT32_MAX
+/* Cache lines at the front of a flow that an event touches. */
+#define FETCH_LINES 10
 
 struct gc_wheel {
 	struct gc_event *pool;
@@ -90,7 +92,7 @@ static void fetch(const struct gc_wheel *w, uint32_t flow)
 {
 	const char *p = w->flows + flow * w->flow_size;
 
-	for (size_t i = 0; w->flows && i < 6; i++)
+	for (size_t i = 0; w->flows && i < FETCH_LINES; i++)
 		__builtin_prefetch(p + 64 * i, 1);
 }
 
