@@ -116,6 +116,7 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(r->at.ci_lower_ns, -1));
 	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(r->at.ci_upper_ns, 1));
 	json_object_set_new(o, "ci_level", json_real(0.95));
+	json_object_set_new(o, "ci_assumes", json_string("same fixed delay in both directions"));
 	json_object_set_new(o, "drift_ppm", ppm(r->at.drift_ppm, 0));
 	if (n > 0) {
 		json_object_set_new(o, "drift_lower_ppm", ppm(p[n - 1].drift_lower_ppm, -1));

@@ -106,7 +106,7 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 		fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 "
 			"ppm\n", around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
 	if (r->at.ci_lower_ns > r->at.lower_ns || r->at.ci_upper_ns < r->at.upper_ns)
-		fprintf(to, "  95 %%       %s: holds when both directions' delays are alike\n",
+		fprintf(to, "  95 %%       %s: if both directions have the same fixed delay, which is not known\n",
 			around(b, r->at.ci_lower_ns, r->at.offset_ns, r->at.ci_upper_ns));
 	if (n > 0 && p[n - 1].from_ns < p[n - 1].to_ns)
 		fprintf(to, "  drift      %+.3f ppm (%+.3f to %+.3f feasible)\n", r->at.drift_ppm,
