@@ -88,8 +88,9 @@ static int default_knots(struct reader *r, const json_t *doc, const char *name, 
 {
 	const struct vns_clock_piece *p = &r->piece[i].piece;
 	const json_t *bound = json_object_get(doc, name), *off = json_object_get(doc, "offset_ns");
-	double distance, rise = p->drift_ppm * 1e-6 * (double)(p->to_ns - p->from_ns);
+	double distance, rise;
 
+	rise = p->drift_ppm * 1e-6 * ((double)p->to_ns - (double)p->from_ns);
 	if (json_is_null(bound))
 		return 0;
 	if (!json_is_number(bound) || !json_is_number(off))
