@@ -93,7 +93,7 @@ static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_e
 	r->n++;
 	if (mode == VNS_CLOCK_SAME && r->s->same_clock)
 		return vns_clock_set_fixed(d->clock, vns_now_ns(), 0, 0, 0);
-	code = vns_gather_open(&r->gather[r->n - 1], r->s, mode, d->clock, err);
+	code = vns_gather_open(&r->gather[r->n - 1], r->s, mode, d->clock, NULL, err);
 	if (!code && mode == VNS_CLOCK_EXCHANGE)
 		r->echo = r->gather[r->n - 1];
 	return code;

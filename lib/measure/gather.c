@@ -38,6 +38,7 @@ struct pending {
 struct vns_gather {
 	const struct vns_subject *s;
 	struct vns_clock *clock;
+	pthread_mutex_t *lock; /* or NULL */
 	enum vns_clock_mode mode;
 	int sock;
 	bool v6;
@@ -133,7 +134,7 @@ static int open_socket(struct vns_gather *g, struct vns_err *err)
 }
 
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
-		    struct vns_clock *clock, struct vns_err *err)
+		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err)
 {
 	const char *why = vns_gather_refusal(s, mode);
 	struct vns_gather *g;
@@ -148,6 +149,7 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 		return vns_err_set(err, -ENOMEM, "out of memory");
 	g->s = s;
 	g->clock = clock;
+	g->lock = lock;
 	g->mode = mode;
 	g->sock = -1;
 	g->last_t1_ns = INT64_MIN;
@@ -184,6 +186,29 @@ static uint16_t checksum(const uint8_t *b, size_t n)
 	return htons((uint16_t)~sum);
 }
 
+static void take(struct vns_gather *g)
+{
+	if (g->lock)
+		pthread_mutex_lock(g->lock);
+}
+
+static void release(struct vns_gather *g)
+{
+	if (g->lock)
+		pthread_mutex_unlock(g->lock);
+}
+
+/* An exchange that the agent made, from a thread that does not hold the lock. */
+static int add_one(struct vns_gather *g, const struct vns_exchange *x)
+{
+	int code;
+
+	take(g);
+	code = vns_clock_add(g->clock, x);
+	release(g);
+	return code;
+}
+
 /* One echo request; the kernel fills ICMPv6's checksum. */
 static int send_request(struct vns_gather *g, struct vns_err *err)
 {
@@ -201,8 +226,10 @@ static int send_request(struct vns_gather *g, struct vns_err *err)
 	memcpy(msg + 6, &seq, 2);
 	for (size_t i = 0; i < PAYLOAD; i++)
 		msg[8 + i] = (uint8_t)(i + g->next_seq);
+	take(g);
 	*slot = (struct pending){ .seq = g->next_seq++, .used = true };
 	g->sent++;
+	release(g);
 	if (g->v6) {
 		memcpy(&to6.sin6_addr, g->peer.b, 16);
 		n = sendto(g->sock, msg, sizeof(msg), 0, (void *)&to6, sizeof(to6));
@@ -221,7 +248,7 @@ static int send_request(struct vns_gather *g, struct vns_err *err)
 static int add_all(struct vns_gather *g, const struct vns_exchange *x, int n)
 {
 	for (int i = 0; i < n; i++) {
-		int code = vns_clock_add(g->clock, &x[i]);
+		int code = add_one(g, &x[i]);
 
 		if (code < 0)
 			return code;

@@ -10,6 +10,8 @@
 #ifndef VNS_MEASURE_GATHER_H
 #define VNS_MEASURE_GATHER_H
 
+#include <pthread.h>
+
 #include <vnetscope/measure.h>
 
 struct vns_gather;
@@ -23,9 +25,14 @@ enum vns_clock_mode vns_gather_best_mode(const struct vns_subject *s);
 /* Why @mode cannot be used with @s: a sentence, or NULL when it can. */
 const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode mode);
 
-/* Exchanges go to @clock (borrowed, of mode @mode). Return: 0 or -errno with @err. */
+/*
+ * Exchanges go to @clock (borrowed, of mode @mode). @lock guards the clock and the probes in flight
+ * when bursts and packets come from different threads: taken inside vns_gather_burst(), never
+ * while it waits for the agent; held by the callers of the functions below. NULL: one thread.
+ * Return: 0 or -errno with @err.
+ */
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
-		    struct vns_clock *clock, struct vns_err *err);
+		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err);
 void vns_gather_close(struct vns_gather *g);
 
 /*

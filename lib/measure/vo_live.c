@@ -3,12 +3,13 @@
  * The live VO measurement: subjects -> clock exchanges, captures at both ends, twins,
  * passive RTT -> a vns_vo_result.
  *
- * One thread, one loop: whatever a host interface or an agent has is read, told apart by
- * guest address and fed to the engines; four times a second each clock gets some
- * exchanges. Every host point is paired with the guest, and each outer point with the
- * tap, so that after the run the outermost point that the traffic really crossed gives
- * the figures and the others the hops (forwarded packets never pass the bridge's own device,
- * local ones never pass the uplink).
+ * The main thread reads the host's interfaces; each subject has a thread of its own for its agent,
+ * which makes clock exchanges four times a second and takes in the guest's packets. A
+ * guest that gets no CPU thus delays its own stream only: the engines hold the host's packets until
+ * the guest's have come. Every host point is paired with the guest, and each outer point with
+ * the tap, so that after the run the outermost point that the traffic really crossed
+ * gives the figures and the others the hops (forwarded packets never pass the bridge's own
+ * device, local ones never pass the uplink).
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,23 +20,30 @@
 
 #include "measure/vo_run.h"
 
-#define BEFORE_BURSTS  12
-#define BEFORE_GAP_NS  (15 * VNS_NSEC_PER_MSEC)
+#define BURSTS         12 /* of exchanges before and after the traffic */
+#define BURST_GAP_NS   (15 * VNS_NSEC_PER_MSEC)
 #define DURING_GAP_NS  (250 * VNS_NSEC_PER_MSEC)
 #define PROBE_GAP_NS   (20 * VNS_NSEC_PER_MSEC) /* mode exchange: one echo request each */
 #define EXCHANGES      8    /* per burst */
+#define CAPTURE_ID     1
 #define BATCH          256
 #define POLL_MS        10
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
 
+/* The phase that both sides go by. */
+static bool in_phase(const struct vo_run *run, enum vo_phase phase)
+{
+	return atomic_load(&run->phase) == phase;
+}
+
 static void subject_fail(struct vo_subject *v, const char *sentence)
 {
-	if (v->dead)
+	if (atomic_load(&v->dead))
 		return;
-	v->dead = true;
-	snprintf(v->why, sizeof(v->why), "%s ended early: %s", v->s->name, sentence);
+	snprintf(v->why, sizeof(v->why), "%s ended early: %.200s", v->s->name, sentence);
+	atomic_store(&v->dead, true);
 }
 
 /* Packets of one point of a subject: probes go to the clock, the rest to twins and RTT. */
@@ -73,6 +81,7 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 	struct vns_packet own[BATCH];
 	size_t m = 0;
 
+	pthread_mutex_lock(&v->lock);
 	for (size_t i = 0; i < n; i++) {
 		const struct vns_packet *p = &pkts[i];
 
@@ -88,8 +97,9 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 		}
 		own[m++] = *p;
 	}
-	if (run->feeding && m)
+	if (in_phase(run, VO_TRAFFIC) && m)
 		feed_host(v, k, own, m);
+	pthread_mutex_unlock(&v->lock);
 }
 
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
@@ -99,6 +109,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 	struct vns_packet own[BATCH];
 
 	(void)capture_id;
+	pthread_mutex_lock(&v->lock);
 	v->guest_lost += dropped;
 	for (size_t at = 0; at < n;) {
 		size_t m = 0;
@@ -106,19 +117,22 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 		for (; at < n && m < BATCH; at++)
 			if (!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at]))
 				own[m++] = pkts[at];
-		if (*v->feeding && m)
+		if (v->paired && m)
 			feed_guest(v, own, m);
 	}
-	for (size_t i = 0; *v->feeding && i < v->n_pair; i++)
+	for (size_t i = 0; v->paired && i < v->n_pair; i++)
 		if (v->pair[i].b == VO_GUEST)
 			vns_twin_advance(v->pair[i].twin, VNS_POINT_B, now_ns);
+	pthread_mutex_unlock(&v->lock);
 }
 
 static void agent_note(void *ctx, const char *sentence)
 {
 	struct vo_subject *v = ctx;
 
+	pthread_mutex_lock(&v->lock);
 	snprintf(v->note, sizeof(v->note), "%s", sentence);
+	pthread_mutex_unlock(&v->lock);
 }
 
 /* Read one host interface until it has nothing more now. */
@@ -142,21 +156,23 @@ static void drain_point(struct vo_run *run, size_t at)
 
 static void advance_host(struct vo_run *run, int64_t now_ns)
 {
-	for (size_t i = 0; run->feeding && i < run->n; i++) {
+	for (size_t i = 0; in_phase(run, VO_TRAFFIC) && i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
 
+		pthread_mutex_lock(&v->lock);
 		for (size_t j = 0; j < v->n_pair; j++) {
 			vns_twin_advance(v->pair[j].twin, VNS_POINT_A, now_ns - HOST_LAG_NS);
 			if (v->pair[j].b != VO_GUEST)
 				vns_twin_advance(v->pair[j].twin, VNS_POINT_B, now_ns - HOST_LAG_NS);
 		}
+		pthread_mutex_unlock(&v->lock);
 	}
 }
 
-/* Wait a little for anything, then read everything that is there. */
-static void pump(struct vo_run *run, int wait_ms)
+/* Main thread: wait a little for the host's interfaces, then read all that is there. */
+static void pump_host(struct vo_run *run, int wait_ms)
 {
-	struct pollfd fds[VNS_VO_MAX_POINTS + VNS_VO_MAX_SUBJECTS];
+	struct pollfd fds[VNS_VO_MAX_POINTS];
 	nfds_t n = 0;
 	int64_t now_ns;
 
@@ -164,36 +180,11 @@ static void pump(struct vo_run *run, int wait_ms)
 		if (!run->points.point[i].ended)
 			fds[n++] = (struct pollfd){ .fd = vns_source_fd(run->points.point[i].source),
 						    .events = POLLIN };
-	for (size_t i = 0; i < run->n; i++)
-		if (!run->subject[i].dead)
-			fds[n++] = (struct pollfd){ .fd = vns_agent_fd(run->subject[i].s->agent),
-						    .events = POLLIN };
 	poll(fds, n, wait_ms);
 	now_ns = vns_now_ns();
 	for (size_t i = 0; i < run->points.n; i++)
 		drain_point(run, i);
-	for (size_t i = 0; i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-		struct vns_err err = { "" };
-		int got = 1;
-
-		while (!v->dead && got > 0)
-			got = vns_agent_poll(v->s->agent, 0, &err);
-		if (got < 0)
-			subject_fail(v, err.text);
-	}
 	advance_host(run, now_ns);
-}
-
-static void exchange_all(struct vo_run *run)
-{
-	for (size_t i = 0; i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-		struct vns_err err = { "" };
-
-		if (!v->dead && v->gather && vns_gather_burst(v->gather, EXCHANGES, &err))
-			subject_fail(v, err.text);
-	}
 }
 
 static bool stopped(const struct vo_run *run)
@@ -201,31 +192,103 @@ static bool stopped(const struct vo_run *run)
 	return run->opts->stop && *run->opts->stop;
 }
 
-/* Exchanges outside the captured time: the relation's two ends. */
-static void exchange_phase(struct vo_run *run)
+/* Subject's thread: one burst of exchanges, then its stream for @ns. Return: false: it is dead. */
+static bool exchange_and_poll(struct vo_subject *v, int64_t ns)
 {
-	for (int i = 0; i < BEFORE_BURSTS; i++) {
-		int64_t until = vns_monotonic_ns() + BEFORE_GAP_NS;
+	int64_t until = vns_monotonic_ns() + ns;
+	struct vns_err err = { "" };
+	int code = v->gather ? vns_gather_burst(v->gather, EXCHANGES, &err) : 0;
 
-		exchange_all(run);
-		do
-			pump(run, 1);
-		while (vns_monotonic_ns() < until);
+	while (code >= 0 && vns_monotonic_ns() < until)
+		code = vns_agent_poll(v->s->agent, 1, &err);
+	if (code < 0)
+		subject_fail(v, err.text);
+	return code >= 0;
+}
+
+static void read_usage(struct vo_subject *v, bool begin)
+{
+	uint64_t rx = 0, tx = 0;
+
+	vns_agent_traffic(v->s->agent, &rx, &tx);
+	v->agent_bytes = rx + tx - (begin ? 0 : v->agent_bytes);
+	vns_agent_usage(v->s->agent, begin ? &v->usage_begin : &v->usage_end, NULL);
+}
+
+/*
+ * After the traffic: the capture goes on a little, so that what was under way is seen at the
+ * guest too; then its rest is fetched and the relation gets its far end.
+ */
+static void end_subject(struct vo_subject *v)
+{
+	struct vns_err err = { "" };
+
+	exchange_and_poll(v, SETTLE_NS);
+	read_usage(v, false);
+	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, CAPTURE_ID, &err))
+		subject_fail(v, err.text);
+	v->capturing = false;
+	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
+		exchange_and_poll(v, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
+}
+
+static void *subject_thread(void *arg)
+{
+	struct vo_subject *v = arg;
+	int64_t gap = v->mode == VNS_CLOCK_EXCHANGE ? PROBE_GAP_NS : DURING_GAP_NS;
+	bool alive = true;
+
+	for (int i = 0; i < BURSTS && alive && !stopped(v->run); i++)
+		alive = exchange_and_poll(v, BURST_GAP_NS);
+	atomic_store(&v->ready, true);
+	while (alive && in_phase(v->run, VO_BEFORE))
+		alive = exchange_and_poll(v, BURST_GAP_NS);
+	if (alive)
+		read_usage(v, true);
+	while (alive && in_phase(v->run, VO_TRAFFIC))
+		alive = exchange_and_poll(v, gap);
+	if (alive)
+		end_subject(v);
+	return NULL;
+}
+
+static int start_threads(struct vo_run *run, struct vns_err *err)
+{
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		int code = pthread_create(&v->thread, NULL, subject_thread, v);
+
+		if (code)
+			return vns_err_set(err, -code, "cannot start a thread for %s: %s", v->s->name,
+					   strerror(code));
+		v->has_thread = true;
+	}
+	return 0;
+}
+
+/* Leave @phase behind; in VO_AFTER the subjects' threads end by themselves. */
+static void join_threads(struct vo_run *run)
+{
+	atomic_store(&run->phase, VO_AFTER);
+	for (size_t i = 0; i < run->n; i++) {
+		if (run->subject[i].has_thread)
+			pthread_join(run->subject[i].thread, NULL);
+		run->subject[i].has_thread = false;
 	}
 }
 
-static bool probes_network(const struct vo_run *run)
+static bool all_ready(struct vo_run *run)
 {
 	for (size_t i = 0; i < run->n; i++)
-		if (run->subject[i].mode == VNS_CLOCK_EXCHANGE)
-			return true;
-	return false;
+		if (!atomic_load(&run->subject[i].ready))
+			return false;
+	return true;
 }
 
-static bool any_alive(const struct vo_run *run)
+static bool any_alive(struct vo_run *run)
 {
 	for (size_t i = 0; i < run->n; i++)
-		if (!run->subject[i].dead)
+		if (!atomic_load(&run->subject[i].dead))
 			return true;
 	return false;
 }
@@ -233,41 +296,20 @@ static bool any_alive(const struct vo_run *run)
 static void traffic_phase(struct vo_run *run)
 {
 	int64_t begin = vns_monotonic_ns(), end = begin + run->opts->duration_ns;
-	int64_t gap = probes_network(run) ? PROBE_GAP_NS : DURING_GAP_NS;
-	int64_t next_exchange = begin + gap, next_report = begin + REPORT_NS, now;
+	int64_t next_report = begin + REPORT_NS, now;
 
+	run->from_ns = vns_now_ns();
+	atomic_store(&run->phase, VO_TRAFFIC);
 	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
-		pump(run, POLL_MS);
-		if (now >= next_exchange) {
-			exchange_all(run);
-			next_exchange = now + gap;
-		}
+		pump_host(run, POLL_MS);
 		if (run->opts->progress && now >= next_report) {
 			vo_run_report(run, now - begin);
 			next_report += REPORT_NS;
 		}
 	}
 	run->elapsed_ns = vns_monotonic_ns() - begin;
+	run->to_ns = vns_now_ns();
 	run->interrupted = stopped(run);
-}
-
-/* Let what is under way arrive, then end the guests' captures (their rest comes with it). */
-static void stop_captures(struct vo_run *run)
-{
-	int64_t until = vns_monotonic_ns() + SETTLE_NS;
-
-	do
-		pump(run, 5);
-	while (vns_monotonic_ns() < until);
-	for (size_t i = 0; i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-		struct vns_err err = { "" };
-
-		if (!v->dead && v->capturing && vns_agent_capture_stop(v->s->agent, 1, &err))
-			subject_fail(v, err.text);
-		v->capturing = false;
-	}
-	vns_vo_points_count(&run->points);
 }
 
 static int start_guest_captures(struct vo_run *run, struct vns_err *err)
@@ -285,7 +327,7 @@ static int start_guest_captures(struct vo_run *run, struct vns_err *err)
 		if (n < 0)
 			return n;
 		vns_agent_set_sink(v->s->agent, &sink);
-		code = vns_agent_capture_start(v->s->agent, 1, v->s->guest_ifname, insns, (size_t)n,
+		code = vns_agent_capture_start(v->s->agent, CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
 					       run->opts->snaplen, err);
 		free(insns);
 		if (code)
@@ -304,21 +346,6 @@ static int64_t own_cpu_ns(void)
 	       ((int64_t)u.ru_utime.tv_usec + u.ru_stime.tv_usec) * VNS_NSEC_PER_USEC;
 }
 
-static void note_usage(struct vo_run *run, bool begin)
-{
-	run->cpu_ns = own_cpu_ns() - (begin ? 0 : run->cpu_ns);
-	for (size_t i = 0; i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-		struct vns_agent_usage *u = begin ? &v->usage_begin : &v->usage_end;
-		uint64_t rx = 0, tx = 0;
-
-		vns_agent_traffic(v->s->agent, &rx, &tx);
-		v->agent_bytes = rx + tx - (begin ? 0 : v->agent_bytes);
-		if (v->dead || vns_agent_usage(v->s->agent, u, NULL))
-			u->at_ns = 0;
-	}
-}
-
 static int measure(struct vo_run *run, struct vns_err *err)
 {
 	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts->filter,
@@ -326,24 +353,20 @@ static int measure(struct vo_run *run, struct vns_err *err)
 
 	if (!code)
 		code = start_guest_captures(run, err);
-	if (code)
-		return code;
-	exchange_phase(run);
-	code = vo_run_open_twins(run, err);
-	if (code)
-		return code;
-	note_usage(run, true);
-	run->from_ns = vns_now_ns();
-	run->feeding = true;
-	traffic_phase(run);
-	run->to_ns = vns_now_ns();
-	note_usage(run, false);
-	stop_captures(run);
-	run->feeding = false;
-	if (probes_network(run))
-		return 0; /* its exchanges went on to the end; captures are closed now */
-	exchange_phase(run);
-	return 0;
+	if (!code)
+		code = start_threads(run, err);
+	while (!code && !all_ready(run))
+		pump_host(run, POLL_MS);
+	if (!code)
+		code = vo_run_open_twins(run, err);
+	if (!code) {
+		run->cpu_ns = own_cpu_ns();
+		traffic_phase(run);
+		run->cpu_ns = own_cpu_ns() - run->cpu_ns;
+		vns_vo_points_count(&run->points);
+	}
+	join_threads(run);
+	return code;
 }
 
 int vns_measure_vo_live(const struct vns_subject *subjects, size_t n,

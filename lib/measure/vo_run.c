@@ -29,7 +29,7 @@ static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct v
 		return out_of_memory(err);
 	if (v->mode == VNS_CLOCK_SAME)
 		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
-	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, err);
+	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, &v->lock, err);
 }
 
 static int init_subject(struct vo_run *run, struct vo_subject *v, const struct vns_subject *s,
@@ -38,7 +38,8 @@ static int init_subject(struct vo_run *run, struct vo_subject *v, const struct v
 	const struct vns_agent_info *info = vns_agent_info(s->agent);
 
 	v->s = s;
-	v->feeding = &run->feeding;
+	v->run = run;
+	pthread_mutex_init(&v->lock, NULL);
 	if (s->n_point == 0)
 		return vns_err_set(err, -ENODEV, "%s: no interface of this host is known to carry its "
 				   "packets; nothing to compare the guest's capture with", s->name);
@@ -122,16 +123,22 @@ int vo_run_open_twins(struct vo_run *run, struct vns_err *err)
 	for (size_t i = 0; i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
 		struct vns_clock_at at;
-		int code = vns_clock_solve(v->clock);
+		int code;
 
+		pthread_mutex_lock(&v->lock);
+		code = vns_clock_solve(v->clock);
 		if (!code)
 			code = vns_clock_eval(v->clock, now_ns, &at);
+		pthread_mutex_unlock(&v->lock);
 		if (code && v->dead)
 			return vns_err_set(err, -EPIPE, "%s", v->why);
 		if (code)
 			return vns_err_set(err, -ENODATA, "%s: no clock exchange (mode %s) came back, so "
 					   "its clock is unknown", v->s->name, vns_clock_mode_name(v->mode));
+		pthread_mutex_lock(&v->lock);
 		code = open_pairs(v, (int64_t)at.offset_ns, err);
+		v->paired = !code;
+		pthread_mutex_unlock(&v->lock);
 		if (code)
 			return code;
 	}
@@ -159,10 +166,13 @@ static size_t main_pair(const struct vo_subject *v)
 
 static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 {
-	size_t k = main_pair(v);
-	const struct vns_vo_samples *s = &v->pair[k].samples;
 	struct vns_clock_at at = { 0 };
+	const struct vns_vo_samples *s;
+	size_t k;
 
+	pthread_mutex_lock(&v->lock);
+	k = main_pair(v);
+	s = &v->pair[k].samples;
 	vns_clock_solve(v->clock);
 	vns_clock_eval(v->clock, vns_now_ns(), &at);
 	t->name = v->s->name;
@@ -177,6 +187,7 @@ static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 		vns_dist_add(&t->recent[dir], dir == VNS_HOST_TO_GUEST ? d : -d);
 	}
 	v->reported[k] = s->n;
+	pthread_mutex_unlock(&v->lock);
 }
 
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns)
@@ -373,6 +384,7 @@ void vo_run_fini(struct vo_run *run)
 		}
 		vns_gather_close(v->gather);
 		vns_clock_free(v->clock);
+		pthread_mutex_destroy(&v->lock);
 	}
 	vns_vo_points_close(&run->points);
 }

@@ -6,6 +6,9 @@
 #ifndef VNS_MEASURE_VO_RUN_H
 #define VNS_MEASURE_VO_RUN_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <vnetscope/rtt.h>
 
 #include "measure/gather.h"
@@ -31,8 +34,21 @@ struct vo_rtt_at {
 	size_t point;
 };
 
+/* Where a run stands; subjects' threads follow the main thread's lead. */
+enum vo_phase { VO_BEFORE = 0, VO_TRAFFIC, VO_AFTER };
+
+/*
+ * One thread per subject talks to its agent (which may be slow to answer without holding up the
+ * others or the host's captures); the main thread reads the host's captures. @lock guards
+ * everything both touch: clock, probes in flight, twins, samples, notes.
+ */
 struct vo_subject {
 	const struct vns_subject *s;
+	struct vo_run *run;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	bool has_thread;
+	atomic_bool ready;         /* its exchanges before the traffic are made */
 	enum vns_clock_mode mode;
 	struct vns_clock *clock;
 	struct vns_gather *gather; /* NULL in mode same */
@@ -44,8 +60,9 @@ struct vo_subject {
 	struct vns_agent_usage usage_begin, usage_end;
 	uint64_t agent_bytes, guest_lost;
 	size_t reported[VO_PAIRS]; /* samples already in a progress report */
-	const bool *feeding;
-	bool capturing, dead;
+	bool capturing;
+	bool paired;               /* its twins are open: the guest's packets count */
+	atomic_bool dead;
 	char why[256], note[256];
 };
 
@@ -55,7 +72,7 @@ struct vo_run {
 	struct vo_subject subject[VNS_VO_MAX_SUBJECTS];
 	size_t n;
 	struct vns_vo_points points;
-	bool feeding;              /* captured packets count (not before the first clock relation) */
+	_Atomic enum vo_phase phase; /* captured packets count in VO_TRAFFIC only */
 	bool interrupted;
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
 };
