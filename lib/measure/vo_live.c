@@ -192,13 +192,19 @@ static bool stopped(const struct vo_run *run)
 	return run->opts->stop && *run->opts->stop;
 }
 
-/* Subject's thread: one burst of exchanges, then its stream for @ns. Return: false: it is dead. */
+/*
+ * Subject's thread: one burst of exchanges, then its stream for @ns. A burst that got no answer in
+ * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
+ * told by vns_agent_poll(). Return: false: it is dead.
+ */
 static bool exchange_and_poll(struct vo_subject *v, int64_t ns)
 {
 	int64_t until = vns_monotonic_ns() + ns;
 	struct vns_err err = { "" };
 	int code = v->gather ? vns_gather_burst(v->gather, EXCHANGES, &err) : 0;
 
+	if (code == -ETIMEDOUT)
+		code = 0;
 	while (code >= 0 && vns_monotonic_ns() < until)
 		code = vns_agent_poll(v->s->agent, 1, &err);
 	if (code < 0)
