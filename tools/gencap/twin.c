@@ -9,8 +9,14 @@
 
 #include "twin.h"
 
-/* How near to an end of a capture nothing on the wire tells "lost" from "not captured". */
-#define EDGE_NS (50 * GC_MSEC)
+/*
+ * How near to an end of a capture nothing on the wire tells "lost" from "not captured": a reader
+ * knows the end only by the packets near it.
+ */
+static int64_t edge_ns(const struct gc_opts *o)
+{
+	return 50 * GC_MSEC + (int64_t)(o->duration_s * 50e9 / (double)o->packets);
+}
 
 static const char point_name[] = "AB";
 static const char *const dir_name[] = { "h2g,", "g2h,", "-," };
@@ -61,9 +67,9 @@ bool tw_seen_at(const struct twin *w, int point, int64_t t)
 	return point == TW_A || (t >= w->from_b && t <= w->to_b);
 }
 
-static bool near(int64_t a, int64_t b)
+static bool near(const struct twin *w, int64_t a, int64_t b)
 {
-	return a - b < EDGE_NS && b - a < EDGE_NS;
+	return a - b < edge_ns(w->o) && b - a < edge_ns(w->o);
 }
 
 void tw_unmatched(const struct twin *w, struct tw_item *it, int other_point, int64_t t)
@@ -72,7 +78,7 @@ void tw_unmatched(const struct twin *w, struct tw_item *it, int other_point, int
 	int64_t to = other_point == TW_B && w->to_b < w->end ? w->to_b : w->end;
 
 	it->class = tw_seen_at(w, other_point, t) ? TW_MISSING : TW_OUTSIDE;
-	if (near(t, from) || near(t, to) || t > to)
+	if (near(w, t, from) || near(w, t, to) || t > to)
 		it->other |= TW_MISSING | TW_OUTSIDE;
 }
 

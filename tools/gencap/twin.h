@@ -89,8 +89,13 @@ struct gc_pkt tw_packet(const struct tw_flow *f, int point, int dir);
 uint16_t tw_next_id(const struct twin *w, struct tw_flow *f, int sender, uint32_t n);
 /* Time at the downstream point of what passed upstream at @t. */
 int64_t tw_cross(struct twin *w, struct tw_flow *f, int dir, int64_t t, bool may_reorder);
-/* One packet that crosses unchanged: both items and their truth. @others: not wrong either */
+/*
+ * Whether other packets look the same: TW_ALIKE keeps its place, so that order tells unless one of
+ * them is missing at a point; of TW_DOUBTFUL packets one is known to be.
+ */
+enum tw_likeness { TW_UNIQUE, TW_ALIKE, TW_DOUBTFUL };
+/* One packet that crosses unchanged: both items and their truth. */
 void tw_single(struct twin *w, struct tw_flow *f, const struct gc_pkt *at_a, int dir, int64_t t,
-	       bool lost, int others);
+	       bool lost, enum tw_likeness like);
 
 #endif

@@ -104,11 +104,12 @@ int64_t tw_cross(struct twin *w, struct tw_flow *f, int dir, int64_t t, bool may
 }
 
 void tw_single(struct twin *w, struct tw_flow *f, const struct gc_pkt *at_a, int dir, int64_t t,
-	       bool lost, int others)
+	       bool lost, enum tw_likeness like)
 {
 	int up = dir == TW_H2G ? TW_A : TW_B, down = !up;
-	bool plain = !f->identical && !others;
-	int64_t there = tw_cross(w, f, dir, t, plain);
+	bool uneven = w->o->loss > 0 || w->o->dup > 0 || w->o->cut_s > 0;
+	int others = like == TW_DOUBTFUL || (like == TW_ALIKE && uneven) ? TW_AMBIGUOUS : 0;
+	int64_t there = tw_cross(w, f, dir, t, like == TW_UNIQUE);
 	bool twice = !lost && gc_pct(&w->rng, w->o->dup);
 	struct gc_pkt p = *at_a;
 	struct tw_item *it;
@@ -162,14 +163,13 @@ static void fragments(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 		p.len = 8 + p.whole - p.frag_off;
 		if (p.len > FRAGMENT)
 			p.len = FRAGMENT;
-		tw_single(w, f, &p, dir, t, draw_loss(w), 0);
+		tw_single(w, f, &p, dir, t, draw_loss(w), TW_UNIQUE);
 	}
 }
 
 static void datagram(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 {
 	struct gc_pkt p = tw_packet(f, TW_A, dir);
-	bool uneven = w->o->loss > 0 || w->o->dup > 0;
 
 	if (!f->identical && !f->path[0].v6 && gc_pct(&w->rng, w->o->fragments)) {
 		fragments(w, f, dir, t);
@@ -178,7 +178,7 @@ static void datagram(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	p.ip_id = tw_next_id(w, f, dir == TW_G2H, 1);
 	p.len = f->identical ? f->size : 8 + gc_below(&w->rng, 1400);
 	p.off = f->identical ? 0 : ((uint64_t)f->count++ << 20) | (uint64_t)dir << 19;
-	tw_single(w, f, &p, dir, t, draw_loss(w), f->identical && uneven ? TW_AMBIGUOUS : 0);
+	tw_single(w, f, &p, dir, t, draw_loss(w), f->identical ? TW_ALIKE : TW_UNIQUE);
 }
 
 /* Request one way, reply the other; both ends may ask. */
@@ -197,13 +197,13 @@ static void echo(struct twin *w, struct tw_flow *f, int64_t t)
 	p.off = (uint64_t)f->count << 20;
 	p.ip_id = tw_next_id(w, f, dir == TW_G2H, 1);
 	lost = draw_loss(w);
-	tw_single(w, f, &p, dir, t, lost, 0);
+	tw_single(w, f, &p, dir, t, lost, TW_UNIQUE);
 	if (lost)
 		return;
 	p.from = dir != TW_G2H;
 	p.icmp_type = v6 ? 129 : 0;
 	p.ip_id = tw_next_id(w, f, p.from, 1);
-	tw_single(w, f, &p, !dir, t + delay, draw_loss(w), 0);
+	tw_single(w, f, &p, !dir, t + delay, draw_loss(w), TW_UNIQUE);
 }
 
 void tw_unit(struct twin *w, struct tw_flow *f, int64_t t)

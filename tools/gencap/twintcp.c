@@ -66,7 +66,7 @@ static void handshake(struct twin *w, struct tw_flow *f, int64_t t)
 		p.seq = f->isn[from] + (i == 2);
 		p.mss = i < 2 ? (f->path[0].v6 ? 1440 : 1460) : 0;
 		p.ip_id = tw_next_id(w, f, from, 1);
-		tw_single(w, f, &p, dir, t, false, 0);
+		tw_single(w, f, &p, dir, t, false, TW_UNIQUE);
 	}
 	f->open = true;
 }
@@ -285,16 +285,17 @@ static void twice_alike(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	int from = dir == TW_G2H;
 	uint32_t len = 1 + gc_below(&w->rng, mss_of(f));
 	struct gc_pkt p = segment(f, dir, t, GC_ACK | GC_PSH);
-	int mark = f->path[0].v6 || w->o->id_zero || f->id_reuse ? TW_AMBIGUOUS : 0;
+	bool no_id = f->path[0].v6 || w->o->id_zero || f->id_reuse;
+	enum tw_likeness like = no_id ? TW_DOUBTFUL : TW_UNIQUE;
 	bool lost = gc_below(&w->rng, 2);
 
 	p.seq = f->isn[from] + (uint32_t)f->sent[from];
 	p.off = f->sent[from] | (uint64_t)from << 62;
 	p.len = len;
 	p.ip_id = tw_next_id(w, f, from, 1);
-	tw_single(w, f, &p, dir, t, lost, mark);
+	tw_single(w, f, &p, dir, t, lost, like);
 	p.ip_id = tw_next_id(w, f, from, 1);
-	tw_single(w, f, &p, dir, t + 400 * GC_USEC, false, mark);
+	tw_single(w, f, &p, dir, t + 400 * GC_USEC, false, like);
 	f->sent[from] += len;
 }
 
@@ -333,7 +334,7 @@ static void acks(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	for (uint32_t i = 0; i < n; i++) {
 		p.ip_id = tw_next_id(w, f, from, 1);
 		tw_single(w, f, &p, dir, t + 3 * WIRE_NS * i, gc_pct(&w->rng, w->o->loss),
-			  n > 1 && (w->o->loss > 0 || w->o->dup > 0) ? TW_AMBIGUOUS : 0);
+			  n > 1 ? TW_ALIKE : TW_UNIQUE);
 	}
 }
 
@@ -345,7 +346,7 @@ static void keepalive(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	p.seq = f->isn[from] + (uint32_t)f->sent[from] - 1;
 	p.win = f->win[from] = (uint16_t)(f->win[from] + 1);
 	p.ip_id = tw_next_id(w, f, from, 1);
-	tw_single(w, f, &p, dir, t, false, 0);
+	tw_single(w, f, &p, dir, t, false, TW_UNIQUE);
 }
 
 void tw_tcp_unit(struct twin *w, struct tw_flow *f, int64_t t)
