@@ -77,6 +77,10 @@ struct sample {
 	uint8_t dir;
 };
 
+/* What a segment's TSval and TSecr came to; see struct vns_rtt_counts. */
+enum tsval_kind { TSVAL_STORED, TSVAL_REPEATED, TSVAL_BACKWARDS, PURE_ACK, TSVAL_KINDS };
+enum echo_kind { ECHO_MATCHED, ECHO_REPEATED, ECHO_UNKNOWN, ECHO_KINDS };
+
 struct vns_rtt {
 	struct vns_rtt_opts opts;
 	struct vns_flow_table flows;
@@ -85,7 +89,9 @@ struct vns_rtt {
 	void *track_block;
 	uint64_t pending_bytes;
 	struct vns_dist total;
-	struct vns_rtt_counts counts;
+	struct vns_rtt_counts counts;  /* without what stands in the next two */
+	uint64_t tsval[TSVAL_KINDS];
+	uint64_t echo[ECHO_KINDS];
 	struct sample sample[SAMPLES]; /* not yet in the distributions */
 	size_t n_sample;
 };
@@ -324,21 +330,23 @@ static void follow_flags(struct vns_rtt *r, uint32_t id, const struct vns_packet
 		vns_flow_move(&r->flows, id, VNS_FLOW_CLOSED);
 }
 
-/* TSecr of @p against what the other direction sent. */
+/*
+ * TSecr of @p against what the other direction sent. Most echoes are repetitions, in no order that a
+ * processor could predict: their kinds are counted by index, and the one branch is the rare case.
+ */
 static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
 {
 	int sender = !p->dir;
 	struct track *t = &r->track[id];
 	struct vns_pending *q = &t->pending[sender];
 	uint8_t *user = &r->flows.head[id].user;
+	bool repeated = ((*user & HAS_ECHO(sender)) != 0) & (p->tsecr == q->last_echo);
+	bool waits = vns_pending_any(q) & !after(q->oldest_tsval, p->tsecr) &
+		     !after(p->tsecr, t->tsval_max[sender]);
 	int64_t sent_ns;
 
-	if ((*user & HAS_ECHO(sender)) && p->tsecr == q->last_echo) {
-		r->counts.echo_repeated++;
-		return;
-	}
-	if (t->packets[sender] == 0 || after(p->tsecr, t->tsval_max[sender])) {
-		r->counts.echo_unknown++;
+	if (repeated | !waits) {
+		r->echo[repeated ? ECHO_REPEATED : ECHO_UNKNOWN]++;
 		return;
 	}
 	while (vns_pending_any(q) && after(p->tsecr, q->oldest_tsval)) {
@@ -346,42 +354,39 @@ static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 		vns_pending_pop(q);
 	}
 	if (!vns_pending_any(q) || q->oldest_tsval != p->tsecr) {
-		r->counts.echo_unknown++;
+		r->echo[ECHO_UNKNOWN]++;
 		return;
 	}
 	sent_ns = q->oldest_ns;
 	vns_pending_pop(q);
 	*user |= HAS_ECHO(sender);
 	q->last_echo = p->tsecr;
-	r->counts.echo_matched++;
+	r->echo[ECHO_MATCHED]++;
 	if (p->time_ns < sent_ns)
 		r->counts.echo_before_tsval++;
 	else
 		add_sample(r, id, sender, p->tsecr, p->time_ns, p->time_ns - sent_ns);
 }
 
-/* TSval of @p: remembered if it is new and stands on a segment that will be answered. */
+/*
+ * TSval of @p: remembered if it is new and stands on a segment that will be answered. As above: the
+ * kind is computed without branches, only storing is one.
+ */
 static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_packet *p)
 {
-	bool first = t->packets[p->dir] == 0;
+	uint32_t *packets = &t->packets[p->dir], *max = &t->tsval_max[p->dir];
 	uint32_t limit = t->packets[!p->dir] ? VNS_PENDING_MAX : VNS_PENDING_ALONE;
+	bool pure_ack = (p->payload_len == 0) & !(p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN));
+	bool is_new = (*packets == 0) | after(p->tsval, *max);
+	enum tsval_kind kind = is_new		  ? pure_ack ? PURE_ACK : TSVAL_STORED :
+			       p->tsval == *max ? TSVAL_REPEATED :
+						  TSVAL_BACKWARDS;
 
-	t->packets[p->dir] += t->packets[p->dir] != UINT32_MAX;
-	if (!first && p->tsval == t->tsval_max[p->dir]) {
-		r->counts.tsval_repeated++;
-		return;
-	}
-	if (!first && !after(p->tsval, t->tsval_max[p->dir])) {
-		r->counts.tsval_backwards++;
-		return;
-	}
-	t->tsval_max[p->dir] = p->tsval;
-	if (p->payload_len == 0 && !(p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN))) {
-		r->counts.pure_acks++;
-		return;
-	}
-	r->counts.tsval_stored++;
-	if (vns_pending_push(&t->pending[p->dir], p->tsval, p->time_ns, limit, &r->pending_bytes))
+	*packets += *packets != UINT32_MAX;
+	*max = is_new ? p->tsval : *max;
+	r->tsval[kind]++;
+	if (kind == TSVAL_STORED && vns_pending_push(&t->pending[p->dir], p->tsval, p->time_ns,
+						     limit, &r->pending_bytes))
 		r->counts.outstanding_dropped++;
 }
 
@@ -488,6 +493,13 @@ void vns_rtt_finish(struct vns_rtt *r)
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
 {
 	*out = r->counts;
+	out->tsval_stored = r->tsval[TSVAL_STORED];
+	out->tsval_repeated = r->tsval[TSVAL_REPEATED];
+	out->tsval_backwards = r->tsval[TSVAL_BACKWARDS];
+	out->pure_acks = r->tsval[PURE_ACK];
+	out->echo_matched = r->echo[ECHO_MATCHED];
+	out->echo_repeated = r->echo[ECHO_REPEATED];
+	out->echo_unknown = r->echo[ECHO_UNKNOWN];
 	out->flows_live = r->flows.live;
 }
 
