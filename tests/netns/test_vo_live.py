@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status
+from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_until
 
 LAB = "t-vo"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -34,7 +34,12 @@ def start_vo(*words, targets=("vm1",), seconds=4):
     vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t",
                            str(seconds), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True)
-    time.sleep(1.0)  # the clock exchanges come first and take some 200 ms
+    # its captures are open; the clock exchanges that come next take some 200 ms
+    holder = status(LAB)["holder_pid"]
+    wait_until("the captures open", lambda: len(subprocess.run(
+        ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
+        capture_output=True, text=True, check=True).stdout.splitlines()) > 3)
+    time.sleep(1.0)
     return vo
 
 
