@@ -262,6 +262,61 @@ static void test_resegmented_retransmission(void **state)
 	drop(b);
 }
 
+/* So soon that only the TSval tells. */
+static void test_quick_retransmission_told_by_tsval(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 5)); /* lost */
+	feed(b, VNS_POINT_A, tcp(2 * MS, true, 10, 100, 7));
+	feed(b, VNS_POINT_B, tcp(2 * MS + 40 * US, true, 10, 100, 7));
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, 40 * US);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	drop(b);
+}
+
+/* Neither TSval nor ID, and not quiet between them: the first had arrived before the second left. */
+static void test_segments_told_by_time(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	vns_twin_advance(b->t, VNS_POINT_B, T0 - SEC);
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 0));
+	feed(b, VNS_POINT_B, tcp(40 * US, true, 10, 100, 0));
+	feed(b, VNS_POINT_A, tcp(100 * MS, true, 10, 100, 0)); /* lost */
+	vns_twin_advance(b->t, VNS_POINT_B, T0 + SEC);
+	done(b);
+	assert_int_equal(b->n, 1);
+	assert_int_equal(b->s[0].first_raw_ns, 40 * US);
+	expect(b, VNS_POINT_A, 1, 1, 0, 0);
+	expect(b, VNS_POINT_B, 1, 0, 0, 0);
+	drop(b);
+}
+
+/* Alike but for the ID, and they overtake each other. */
+static void test_ids_tell_the_order(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++)
+		feed(b, VNS_POINT_A, udp(i * US, true, 1, 10 + i));
+	for (uint32_t i = 0; i < 2; i++)
+		feed(b, VNS_POINT_B, udp(50 * US + i * US, true, 1, 11 - i));
+	done(b);
+	assert_int_equal(b->n, 2);
+	for (size_t k = 0; k < 2; k++)
+		assert_int_equal(b->s[k].first_raw_ns, b->s[k].host_ns == T0 ? 51 * US : 49 * US);
+	drop(b);
+}
+
 /* An old retransmission is told apart by time alone: it had arrived before the next was sent. */
 static void test_copies_told_by_time(void **state)
 {
@@ -475,6 +530,9 @@ int main(void)
 		cmocka_unit_test(test_retransmission_ambiguous),
 		cmocka_unit_test(test_resegmented_retransmission),
 		cmocka_unit_test(test_copies_told_by_time),
+		cmocka_unit_test(test_quick_retransmission_told_by_tsval),
+		cmocka_unit_test(test_segments_told_by_time),
+		cmocka_unit_test(test_ids_tell_the_order),
 		cmocka_unit_test(test_identical_datagrams),
 		cmocka_unit_test(test_rewritten_ip_id),
 		cmocka_unit_test(test_lost_and_doubled),

@@ -5,6 +5,37 @@
  */
 #include "twin_bench.h"
 
+#include "engine/twin/twin_int.h"
+
+/* The hash table against a plain array; few different homes, so that probes run into each other. */
+static void test_table(void **state)
+{
+	enum { KEYS = 600 };
+	static uint32_t node[KEYS];
+	struct twin_memory m;
+	uint32_t rng = 7;
+
+	(void)state;
+	assert_int_equal(twin_memory_init(&m, KEYS), 0);
+	memset(node, 0, sizeof(node));
+	for (int i = 0; i < 200000; i++) {
+		uint32_t k = ((rng = rng * 1664525 + 1013904223) >> 8) % KEYS;
+		uint64_t key = (uint64_t)(4090 + k % 30) << 32 | k; /* wraps at 4096 slots */
+
+		if (node[k] && rng >> 31) {
+			twin_node_free(&m, node[k]);
+			node[k] = 0;
+		} else {
+			uint32_t n = twin_node_get(&m, key);
+
+			assert_true(n != 0 && (node[k] == 0 || node[k] == n));
+			assert_int_equal(m.node[n].key, key);
+			node[k] = n;
+		}
+	}
+	twin_memory_fini(&m);
+}
+
 static void test_one_point_silent(void **state)
 {
 	struct bench *b = open_default();
@@ -177,6 +208,7 @@ static void test_learn_guest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_one_point_silent),
 		cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_streams),

@@ -80,9 +80,8 @@ static bool told_by_time(const struct vns_twin *t, uint32_t u, uint32_t d)
 		return false;
 	if (u2 && entry[u2].time <= entry[d].time + t->slack)
 		return false;
-	if (d2 && (!u2 || entry[d2].time + t->slack < entry[u2].time))
-		return false; /* a second downstream copy of the same */
-	return entry[u].ip_id == entry[d].ip_id || !entry[u].ip_id || !entry[d].ip_id;
+	/* ... and is not followed by a second copy of the same. */
+	return !d2 || (u2 && entry[d2].time + t->slack >= entry[u2].time);
 }
 
 bool twin_unit_settle(struct vns_twin *t, uint32_t e)
