@@ -2,7 +2,9 @@
 /*
  * What every kind of target does once its agent has said hello.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "target/internal.h"
@@ -53,4 +55,48 @@ void vns_target_adopt(struct vns_target *t, struct vns_agent *agent, const struc
 	snprintf(t->guest_ifname, sizeof(t->guest_ifname), "%s", iface->name);
 	t->n_guest = iface->n_addr;
 	memcpy(t->guest, iface->addr, iface->n_addr * sizeof(t->guest[0]));
+}
+
+static void explain(void *ctx, char *buf, size_t size)
+{
+	vns_child_last_words(ctx, buf, size);
+}
+
+static void end_child(struct vns_target *t)
+{
+	vns_child_end(t->priv);
+	free(t->priv);
+	t->priv = NULL;
+}
+
+int vns_target_attach(struct vns_target *t, struct vns_child *child, int timeout_ms,
+		      const struct vns_addr *address, struct vns_err *err)
+{
+	struct vns_child *kept = malloc(sizeof(*kept));
+	struct vns_agent *agent = NULL;
+	struct vns_err why = { "" };
+	char words[256];
+	int ret;
+
+	if (!kept) {
+		vns_child_end(child);
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	}
+	*kept = *child;
+	*child = (struct vns_child){ .rfd = -1, .wfd = -1, .errfd = -1 };
+	ret = vns_agent_attach(&agent, t->name, kept->rfd, kept->wfd, kept->pid, timeout_ms, &why);
+	kept->rfd = kept->wfd = -1;
+	kept->pid = 0;
+	if (ret) {
+		vns_child_last_words(kept, words, sizeof(words));
+		vns_child_end(kept);
+		free(kept);
+		return vns_err_set(err, ret, "%.220s%s%s%s", why.text, *words ? " (it said: " : "",
+				   words, *words ? ")" : "");
+	}
+	t->priv = kept;
+	t->close = end_child;
+	vns_agent_set_explain(agent, explain, kept);
+	vns_target_adopt(t, agent, address);
+	return 0;
 }

@@ -40,6 +40,13 @@ void vns_child_last_words(const struct vns_child *c, char *buf, size_t size);
 void vns_child_end(struct vns_child *c);
 
 /*
+ * Say hello to the agent that @child is or carries. @child is taken over in any case; with success
+ * it lives as long as @t, and its last words explain a lost connection. t->name must be set.
+ */
+int vns_target_attach(struct vns_target *t, struct vns_child *child, int timeout_ms,
+		      const struct vns_addr *address, struct vns_err *err);
+
+/*
  * The agent's binary for @machine (uname -m; NULL: this machine's): @asked when given, else
  * beside the running program, in the build tree, or in libexec. Return: 0 or -ENOENT.
  */

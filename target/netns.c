@@ -32,29 +32,14 @@ static int open_ns(const char *name, struct vns_err *err)
 static int start_agent(struct vns_target *t, int netns_fd, const char *agent_path,
 		       struct vns_err *err)
 {
-	char path[4096], words[256];
+	char path[4096];
 	char *argv[] = { path, "--stdio", NULL };
-	struct vns_agent *agent = NULL;
-	struct vns_err why = { "" };
 	struct vns_child child;
 	int rc = vns_target_find_agent(path, sizeof(path), agent_path, NULL, err);
 
 	if (rc == 0)
 		rc = vns_child_spawn(&child, argv, netns_fd, err);
-	if (rc)
-		return rc;
-	rc = vns_agent_attach(&agent, t->name, child.rfd, child.wfd, child.pid, HELLO_TIMEOUT_MS,
-			      &why);
-	child.rfd = child.wfd = -1;
-	child.pid = 0;
-	if (rc == 0) {
-		vns_target_adopt(t, agent, NULL);
-	} else {
-		vns_child_last_words(&child, words, sizeof(words));
-		vns_err_set(err, rc, "%s%s%s", why.text, words[0] ? ": " : "", words);
-	}
-	vns_child_end(&child);
-	return rc;
+	return rc ? rc : vns_target_attach(t, &child, HELLO_TIMEOUT_MS, NULL, err);
 }
 
 int vns_target_open_netns(struct vns_target *t, const char *name, const char *agent_path,

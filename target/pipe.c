@@ -26,10 +26,7 @@ int vns_target_open_pipe(struct vns_target *t, const char *command, const char *
 			 struct vns_err *err)
 {
 	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
-	struct vns_agent *agent = NULL;
-	struct vns_err why = { "" };
 	struct vns_child child;
-	char words[256];
 	int ret;
 
 	(void)agent_path; /* the command starts its own */
@@ -39,17 +36,5 @@ int vns_target_open_pipe(struct vns_target *t, const char *command, const char *
 	if (ret)
 		return ret;
 	name_of(command, t->name, sizeof(t->name));
-	ret = vns_agent_attach(&agent, t->name, child.rfd, child.wfd, child.pid, HELLO_TIMEOUT_MS,
-			       &why);
-	child.rfd = child.wfd = -1;
-	child.pid = 0;
-	if (ret) {
-		vns_child_last_words(&child, words, sizeof(words));
-		vns_err_set(err, ret, "%s%s%s%s", why.text, *words ? " (it said: " : "", words,
-			    *words ? ")" : "");
-	} else {
-		vns_target_adopt(t, agent, NULL);
-	}
-	vns_child_end(&child);
-	return ret;
+	return vns_target_attach(t, &child, HELLO_TIMEOUT_MS, NULL, err);
 }

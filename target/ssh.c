@@ -327,22 +327,14 @@ static void note_connection(struct vns_target *t, const char *conn, struct vns_a
 static int attach(struct vns_target *t, struct session *s, struct vns_err *err)
 {
 	struct vns_addr server = { { 0 } };
-	struct vns_agent *agent = NULL;
 	struct vns_err why = { "" };
-	char words[256];
 	int ret;
 
-	ret = vns_agent_attach(&agent, t->name, s->child.rfd, s->child.wfd, s->child.pid,
-			       HELLO_TIMEOUT_MS, &why);
-	s->child.rfd = s->child.wfd = -1;
-	s->child.pid = 0;
-	if (ret) {
-		vns_child_last_words(&s->child, words, sizeof(words));
-		return vns_err_set(err, ret, "ssh %s: the agent did not start in %s: %s", s->where,
-				   s->dir, words[0] ? words : why.text);
-	}
 	note_connection(t, s->conn, &server);
-	vns_target_adopt(t, agent, &server);
+	ret = vns_target_attach(t, &s->child, HELLO_TIMEOUT_MS, &server, &why);
+	if (ret)
+		return vns_err_set(err, ret, "ssh %.120s: the agent did not start in %s: %.220s",
+				   s->where, s->dir, why.text);
 	vns_target_find_points(t);
 	return 0;
 }

@@ -75,6 +75,12 @@ void vns_agent_close(struct vns_agent *a);
 const struct vns_agent_info *vns_agent_info(const struct vns_agent *a);
 const char *vns_agent_name(const struct vns_agent *a);
 void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink);
+/**
+ * vns_agent_set_explain() - @explain writes what the transport itself said last ("Connection
+ * closed by remote host"; "" for nothing); it is asked once the connection is lost.
+ */
+void vns_agent_set_explain(struct vns_agent *a,
+			   void (*explain)(void *ctx, char *buf, size_t size), void *ctx);
 int vns_agent_fd(const struct vns_agent *a);
 /** Bytes received and sent so far: part of our own overhead. */
 void vns_agent_traffic(const struct vns_agent *a, uint64_t *rx, uint64_t *tx);

@@ -85,23 +85,27 @@ static ssize_t write_quiet(int fd, const void *data, size_t n)
 	return r;
 }
 
-/* Why the far end is gone: an exit status says more than "closed". */
+/* Why the far end is gone: an exit status and the transport's own words say more than "closed". */
 static int gone(struct vns_agent *a, struct vns_err *err)
 {
+	char how[64] = "closed the connection", words[256] = "";
 	int status;
 
 	for (int i = 0; a->child > 0 && i < 20; i++) {
 		if (waitpid(a->child, &status, WNOHANG) == a->child) {
 			a->child = 0;
 			if (WIFSIGNALED(status))
-				return vns_client_broken(a, -EPIPE, err,
-					"ended by signal %d", WTERMSIG(status));
-			return vns_client_broken(a, -EPIPE, err, "ended with exit code %d",
-						 WEXITSTATUS(status));
+				snprintf(how, sizeof(how), "ended by signal %d", WTERMSIG(status));
+			else
+				snprintf(how, sizeof(how), "ended with exit code %d",
+					 WEXITSTATUS(status));
+			break;
 		}
 		vns_sleep_ns(5 * VNS_NSEC_PER_MSEC);
 	}
-	return vns_client_broken(a, -EPIPE, err, "closed the connection");
+	if (a->explain)
+		a->explain(a->explain_ctx, words, sizeof(words));
+	return vns_client_broken(a, -EPIPE, err, "%s%s%s", how, words[0] ? ": " : "", words);
 }
 
 /* Read what is there. Return: bytes > 0, 0 nothing yet, -errno when the connection is lost. */
@@ -551,6 +555,13 @@ const char *vns_agent_name(const struct vns_agent *a)
 void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink)
 {
 	a->sink = sink ? *sink : (struct vns_agent_sink){ 0 };
+}
+
+void vns_agent_set_explain(struct vns_agent *a,
+			   void (*explain)(void *ctx, char *buf, size_t size), void *ctx)
+{
+	a->explain = explain;
+	a->explain_ctx = ctx;
 }
 
 int vns_agent_fd(const struct vns_agent *a)

@@ -18,6 +18,8 @@ struct vns_agent {
 	struct vns_inbuf in;
 	struct vns_agent_info info;
 	struct vns_agent_sink sink;
+	void (*explain)(void *ctx, char *buf, size_t size); /* what the transport said; or NULL */
+	void *explain_ctx;
 	struct vns_packet *pkts; /* room for one batch */
 	uint64_t nonce;
 	uint64_t rx_bytes, tx_bytes;

@@ -400,7 +400,8 @@ def case_killed_sshd(b):
         os.kill(pid, signal.SIGKILL)
     out, said = process.communicate(timeout=25)
     document = json.loads(out)
-    assert "nded early" in document["note"], (process.returncode, document["note"], said)
+    assert "nded early" in document["note"] and "closed by remote host" in document["note"], \
+        (process.returncode, document["note"], said)
     assert document["exchanges"]["used"] > 0, document["exchanges"]
     b.expect_nothing_left()
 
