@@ -138,6 +138,8 @@ static int measure(const struct cli_command *self, const struct drift_config *c,
 	code = render(c, r, n);
 	if (code)
 		code = cli_fail(self, VNS_EXIT_SETUP, "cannot write the result: %s", strerror(-code));
+	else if (r[0].ended_early[0])
+		code = cli_fail(self, VNS_EXIT_SETUP, "%s", r[0].ended_early);
 	else if (n > 1 && !vns_drift_agree(r, n))
 		code = cli_fail(self, VNS_EXIT_CHECK, "%s: the bounds of the modes do not intersect",
 				r[0].target);

@@ -150,6 +150,7 @@ struct vns_drift_result {
 	struct vns_clock_at at;      /* at the end of the measurement */
 	bool interrupted;
 	uint64_t lost;               /* probes sent that came to no exchange */
+	char ended_early[256];       /* why the measurement ended before it was complete, or empty */
 	char note[512];
 };
 void vns_drift_result_free(struct vns_drift_result *r);

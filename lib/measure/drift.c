@@ -276,7 +276,7 @@ int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *
 	}
 	if (!code && lost && err)
 		for (size_t i = 0; i < r.n; i++)
-			snprintf(out[i].note, sizeof(out[i].note), "Ended early: %.480s", err->text);
+			snprintf(out[i].ended_early, sizeof(out[i].ended_early), "%.255s", err->text);
 	close_captures(&r);
 	for (size_t i = 0; i < r.n; i++)
 		vns_gather_close(r.gather[i]);

@@ -123,6 +123,8 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 		json_object_set_new(o, "drift_upper_ppm", ppm(p[n - 1].drift_upper_ppm, 1));
 	}
 	json_object_set_new(o, "interrupted", json_boolean(r->interrupted));
+	json_object_set_new(o, "ended_early",
+			    r->ended_early[0] ? json_string(r->ended_early) : json_null());
 	json_object_set_new(o, "note", r->note[0] ? json_string(r->note) : json_null());
 	json_object_set_new(exchanges, "used", json_integer((json_int_t)used));
 	json_object_set_new(exchanges, "rejected", json_integer((json_int_t)rejected));

@@ -115,6 +115,8 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 	print_pieces(r, to);
 	if (r->note[0])
 		fprintf(to, "  note: %s\n", r->note);
+	if (r->ended_early[0])
+		fprintf(to, "  ended early: %s\n", r->ended_early);
 	if (r->interrupted)
 		fputs("  interrupted: figures are of what was measured until then\n", to);
 }

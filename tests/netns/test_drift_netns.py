@@ -147,6 +147,24 @@ def check_interrupt(program, agent):
           and len(doc["samples"]) > 3, f"{len(doc['samples'])} samples")
 
 
+def check_death(program, agent):
+    """The agent dies in the middle: what was measured is printed, one sentence, exit 3."""
+    p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "channel", "-t",
+                          "50", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+        children = [int(w) for w in f.read().split()]
+    check("the agent is our program's child", len(children) == 1, f"{len(children)}")
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    out, err = p.communicate(timeout=30)
+    check("death: exit 3", p.returncode == 3, f"got {p.returncode}")
+    check("death: one sentence", err.count("\n") == 1, err.strip())
+    doc = json.loads(out)
+    check("death: nothing measured is lost", len(doc["samples"]) > 3 and doc["ended_early"],
+          f"{len(doc['samples'])} samples")
+
+
 def main(argv):
     program, agent = argv[1:3]
     if os.geteuid() != 0:
@@ -163,6 +181,7 @@ def main(argv):
         check_refusals(program, agent)
         check_no_answer(program, agent)
         check_interrupt(program, agent)
+        check_death(program, agent)
     finally:
         down()
     print(f"{len(failures)} failures")
