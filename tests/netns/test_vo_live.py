@@ -149,7 +149,8 @@ def interrupt_keeps_the_results():
     doc, _ = finish(vo)
     assert time.monotonic() - began < 3
     assert doc["interrupted"] is True
-    assert figure(doc["targets"][0], "host_to_guest", "icmp")["matched"] >= 50, doc
+    f = figure(doc["targets"][0], "host_to_guest", "icmp")
+    assert f["matched"] >= 50, (f, doc["targets"][0]["accounting"])
 
 
 def a_death_ends_one_target_only():
