@@ -24,6 +24,8 @@ enum {
 enum tw_form { TW_SAME, TW_SPLIT, TW_GRO, TW_REGROUP };
 
 #define TW_NEVER INT64_MIN
+/* IP ID of flows that use seven values again and again; 0 would mean that there is none. */
+#define TW_REUSED_ID(n) ((uint16_t)(1 + (n) % 7))
 
 /* struct tw_item - one packet at one point, with its truth */
 struct tw_item {

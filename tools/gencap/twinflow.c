@@ -77,7 +77,7 @@ uint16_t tw_next_id(const struct twin *w, struct tw_flow *f, int sender, uint32_
 	f->id[sender] = (uint16_t)(id + n);
 	if (w->o->id_zero)
 		return 0;
-	return f->id_reuse ? id & 7 : id;
+	return f->id_reuse ? TW_REUSED_ID(id) : id;
 }
 
 struct gc_pkt tw_packet(const struct tw_flow *f, int point, int dir)

@@ -116,7 +116,7 @@ static void make_wire(struct twin *w, struct unit *u)
 			*p = *up;
 			p->off += at;
 			p->len = up->len - at < step ? up->len - at : step;
-			p->id = u->f->id_reuse && up->id ? (up->id + n) & 7 :
+			p->id = u->f->id_reuse && up->id ? TW_REUSED_ID(up->id - 1U + n) :
 				up->id || !w->o->id_zero ? (uint16_t)(up->id + n) : 0;
 			p->flags = at + step < up->len ? GC_ACK : up->flags;
 			p->lost = gc_pct(&w->rng, w->o->loss);
