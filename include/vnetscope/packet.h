@@ -116,7 +116,7 @@ struct vns_flow_key {
  *             fragment's or an unknown transport's IP header: all that follows it
  * @ip_id:     IPv4 identification, or IPv6 fragment identification; 0 if none
  * @frag_off:  fragment offset in bytes
- * @icmp_id, @icmp_seq, @icmp_type, @icmp_code: ICMP and ICMPv6
+ * @icmp_ident, @icmp_seqno, @icmp_type, @icmp_code: ICMP and ICMPv6
  * @proto:     enum vns_proto of the innermost packet
  * @verdict:   enum vns_verdict; the fields above are valid as far as it says
  * @tunnel_depth: number of tunnel headers removed (VXLAN, GRE, IP-in-IP ...)
@@ -135,7 +135,7 @@ struct vns_packet {
 	uint32_t ip_id;
 	uint16_t window;
 	uint16_t frag_off;
-	uint16_t icmp_id, icmp_seq;
+	uint16_t icmp_ident, icmp_seqno;
 	uint16_t flags;
 	uint16_t vlan;
 	uint8_t tcp_flags;

@@ -362,7 +362,7 @@ static int probe_part(const struct vns_gather *g, const struct vns_packet *p)
 {
 	const struct vns_addr *end;
 
-	if (g->mode != VNS_CLOCK_EXCHANGE || p->proto != VNS_PROTO_ICMP || p->icmp_id != g->id)
+	if (g->mode != VNS_CLOCK_EXCHANGE || p->proto != VNS_PROTO_ICMP || p->icmp_ident != g->id)
 		return 0;
 	if (p->icmp_type == (g->v6 ? V6_REQUEST : V4_REQUEST))
 		end = vns_packet_dst(p);
@@ -387,8 +387,8 @@ bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct 
 
 	if (!part)
 		return false;
-	slot = &g->ring[p->icmp_seq % RING];
-	if (!slot->used || slot->seq != p->icmp_seq)
+	slot = &g->ring[p->icmp_seqno % RING];
+	if (!slot->used || slot->seq != p->icmp_seqno)
 		return true; /* answered too late: its slot serves a newer one */
 	if (point == VNS_POINT_A && part == 1)
 		slot->x.t1_ns = p->time_ns;

@@ -203,8 +203,8 @@ static enum vns_verdict icmp(struct vns_packet *out, struct vns_span s, const st
 	out->icmp_code = s.p[1];
 	rest = vns_be32(s.p + 4);
 	if (icmp_is_echo(net->ipproto, out->icmp_type)) {
-		out->icmp_id = id = (uint16_t)(rest >> 16);
-		out->icmp_seq = (uint16_t)rest;
+		out->icmp_ident = id = (uint16_t)(rest >> 16);
+		out->icmp_seqno = (uint16_t)rest;
 	}
 	set_key(out, net, id, id);
 	vns_span_skip(&s, HEADER);

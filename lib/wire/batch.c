@@ -90,7 +90,7 @@ static uint16_t mask_of(const struct vns_packet *p)
 		m |= HAS_TCP;
 	if (p->tsval | p->tsecr)
 		m |= HAS_TS;
-	if (p->icmp_id | p->icmp_seq | p->icmp_type | p->icmp_code)
+	if (p->icmp_ident | p->icmp_seqno | p->icmp_type | p->icmp_code)
 		m |= HAS_ICMP;
 	if (p->frag_off)
 		m |= HAS_FRAG;
@@ -150,8 +150,8 @@ size_t vns_put_packet(uint8_t *to, const struct vns_packet *p, int64_t prev_ns)
 		w = w32(w, p->tsecr);
 	}
 	if (m & HAS_ICMP) {
-		w = w16(w, p->icmp_id);
-		w = w16(w, p->icmp_seq);
+		w = w16(w, p->icmp_ident);
+		w = w16(w, p->icmp_seqno);
 		*w++ = p->icmp_type;
 		*w++ = p->icmp_code;
 	}
@@ -225,8 +225,8 @@ bool vns_get_packet(struct vns_cursor *c, struct vns_packet *p, int64_t prev_ns)
 		p->tsecr = vns_get_le32(c);
 	}
 	if (m & HAS_ICMP) {
-		p->icmp_id = vns_get_le16(c);
-		p->icmp_seq = vns_get_le16(c);
+		p->icmp_ident = vns_get_le16(c);
+		p->icmp_seqno = vns_get_le16(c);
 		p->icmp_type = vns_get_u8(c);
 		p->icmp_code = vns_get_u8(c);
 	}

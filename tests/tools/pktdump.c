@@ -49,8 +49,8 @@ static void dump(const struct vns_packet *p)
 	       p->key.family ? vns_addr_format(vns_packet_dst(p), dst) : "",
 	       vns_packet_dport(p), p->seq, p->ack, p->tcp_flags, p->window);
 	printf("%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t", p->tsval, p->tsecr,
-	       p->payload_len, p->ip_id, p->frag_off, p->icmp_type, p->icmp_code, p->icmp_id,
-	       p->icmp_seq, p->ttl, p->vlan, p->tunnel_depth);
+	       p->payload_len, p->ip_id, p->frag_off, p->icmp_type, p->icmp_code, p->icmp_ident,
+	       p->icmp_seqno, p->ttl, p->vlan, p->tunnel_depth);
 	printf("0x%04x\t%u\t%u\t%016" PRIx64 "\t%016" PRIx64 "\n", p->flags, p->wire_len,
 	       p->cap_len, p->digest, p->flow_hash);
 }

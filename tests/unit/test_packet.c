@@ -94,8 +94,8 @@ static void test_icmp(void **state)
 	assert_int_equal(a.proto, VNS_PROTO_ICMP);
 	assert_int_equal(a.icmp_type, 8);
 	assert_int_equal(b.icmp_type, 0);
-	assert_int_equal(a.icmp_id, 0x1234);
-	assert_int_equal(a.icmp_seq, 7);
+	assert_int_equal(a.icmp_ident, 0x1234);
+	assert_int_equal(a.icmp_seqno, 7);
 	assert_int_equal(a.key.port[0], 0x1234);
 	assert_int_equal(a.key.port[1], 0x1234);
 	assert_int_equal(a.payload_len, 56);
@@ -107,7 +107,7 @@ static void test_icmp(void **state)
 	assert_int_not_equal(a.digest, decode(&f).digest);
 	/* an error message has no identifier */
 	make_ping4(&f, 3, 0x1234, 7);
-	assert_int_equal(decode(&f).icmp_id, 0);
+	assert_int_equal(decode(&f).icmp_ident, 0);
 	assert_int_equal(decode(&f).key.port[0], 0);
 	/* ICMPv6 echo; type 8 means nothing there */
 	f.n = 0;
@@ -117,8 +117,8 @@ static void test_icmp(void **state)
 	ip6_end(&f, at);
 	a = decode(&f);
 	assert_int_equal(a.proto, VNS_PROTO_ICMP);
-	assert_int_equal(a.icmp_id, 0x4321);
-	assert_int_equal(a.icmp_seq, 9);
+	assert_int_equal(a.icmp_ident, 0x4321);
+	assert_int_equal(a.icmp_seqno, 9);
 	assert_int_equal(a.payload_len, 5);
 	every_cut(&f, VNS_LINK_ETHERNET);
 	(void)state;

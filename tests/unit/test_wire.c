@@ -74,8 +74,8 @@ static struct vns_packet random_packet(void)
 	p.ip_id = (uint32_t)some();
 	p.window = (uint16_t)some();
 	p.frag_off = (uint16_t)some();
-	p.icmp_id = (uint16_t)some();
-	p.icmp_seq = (uint16_t)some();
+	p.icmp_ident = (uint16_t)some();
+	p.icmp_seqno = (uint16_t)some();
 	p.flags = (uint16_t)some();
 	p.vlan = (uint16_t)some();
 	p.tcp_flags = (uint8_t)some();
