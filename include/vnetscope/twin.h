@@ -114,10 +114,12 @@ size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_a
 /**
  * vns_twin_learn_guest_pairs() - the same from both points, where B alone cannot tell (one peer
  * only): t_B - t_A is larger towards the guest than from it, whatever the clock offset is.
+ * @addr: room for @max addresses, of which the first @n_known are known already; then only senders
+ *   of multicast are added (IPv6 link-local addresses). Return: addresses in @addr.
  */
 size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
-				  const struct vns_packet *b, size_t n_b, struct vns_addr *out,
-				  size_t max);
+				  const struct vns_packet *b, size_t n_b, struct vns_addr *addr,
+				  size_t n_known, size_t max);
 
 #ifdef __cplusplus
 }

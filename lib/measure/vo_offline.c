@@ -139,9 +139,8 @@ static size_t learn(struct vo_offline *r)
 	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0 &&
 	    !r->opts->have_offset)
 		r->coarse_ns = offset;
-	if (r->opts->n_guest)
-		return support;
-	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest, VO_GUESTS);
+	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest,
+						r->opts->n_guest ? r->n_guest : 0, VO_GUESTS);
 	if (!r->n_guest)
 		r->n_guest = vns_twin_learn_guest(b->pkt, b->n, r->guest, VO_GUESTS);
 	if (!r->n_guest && support) {

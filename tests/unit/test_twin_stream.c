@@ -197,8 +197,20 @@ static void test_learn_guest(void **state)
 	}
 	/* One peer only: B alone cannot tell, both points can. */
 	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 0);
-	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 4), 1);
+	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 0, 4), 1);
 	assert_true(vns_addr_equal(&out[0], &guest));
+	/* Two multicast senders: one's stamps are those of the guest, the other's those of a peer. */
+	for (uint32_t i = 10; i < 12; i++) {
+		a[i].flags = b[i].flags = VNS_PKT_F_MULTICAST;
+		a[i].dir = b[i].dir = 0;
+		a[i].key.addr[0].b[15] = b[i].key.addr[0].b[15] = (uint8_t)(100 + i);
+		b[i].time_ns = a[i].time_ns + SEC + (i % 2 ? 20 * US : -45 * US);
+	}
+	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 0, 4), 2);
+	assert_int_equal(out[1].b[15], 110);
+	assert_int_equal(vns_twin_learn_guest_pairs(a, 20, b, 20, out, 1, 4), 2);
+	assert_true(vns_addr_equal(&out[0], &guest));
+	assert_int_equal(out[1].b[15], 110);
 	/* A second peer: the guest is what all packets share. */
 	b[3].key.addr[1].b[15] = 77;
 	assert_int_equal(vns_twin_learn_guest(b, 20, out, 4), 1);

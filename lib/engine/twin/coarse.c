@@ -40,7 +40,9 @@ static int by_identity(const void *pa, const void *pb)
 {
 	const struct seen *a = pa, *b = pb;
 
-	return a->id < b->id ? -1 : a->id > b->id;
+	if (a->id != b->id)
+		return a->id < b->id ? -1 : 1;
+	return (a->p->time_ns > b->p->time_ns) - (a->p->time_ns < b->p->time_ns);
 }
 
 static int by_value(const void *pa, const void *pb)
@@ -50,11 +52,11 @@ static int by_value(const void *pa, const void *pb)
 	return a < b ? -1 : a > b;
 }
 
-/* Packets whose identity occurs once in @in, sorted by it; the array is the caller's to free. */
-static size_t unique_packets(const struct vns_packet *in, size_t n, struct seen **out)
+/* All decoded packets, sorted by identity and time; the array is the caller's to free. */
+static size_t by_identities(const struct vns_packet *in, size_t n, struct seen **out)
 {
 	struct seen *s = malloc((n ? n : 1) * sizeof(*s));
-	size_t m = 0, k = 0;
+	size_t m = 0;
 
 	*out = s;
 	if (!s)
@@ -63,35 +65,45 @@ static size_t unique_packets(const struct vns_packet *in, size_t n, struct seen 
 		if (in[i].verdict == VNS_PKT_OK || in[i].verdict == VNS_PKT_FRAGMENT)
 			s[m++] = (struct seen){ twin_identity(&in[i]), &in[i] };
 	qsort(s, m, sizeof(*s), by_identity);
-	for (size_t i = 0, j; i < m; i = j) {
-		for (j = i + 1; j < m && s[j].id == s[i].id; j++)
-			;
-		if (j == i + 1)
-			s[k++] = s[i];
-	}
-	return k;
+	return m;
+}
+
+static size_t alike(const struct seen *s, size_t n, size_t from)
+{
+	size_t i = from + 1;
+
+	while (i < n && s[i].id == s[from].id)
+		i++;
+	return i - from;
 }
 
 struct pair {
 	const struct vns_packet *a, *b;
 };
 
-/* Packets that are unique at both points. Return: their number; *@out is the caller's to free. */
+/*
+ * Packets that are unique at both points; and multicast that was repeated as often at one as at the
+ * other (router solicitations are all alike). Return: their number; *@out is the caller's to free.
+ */
 static size_t unique_pairs(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			   size_t n_b, struct pair **out)
 {
 	struct seen *sa, *sb;
-	size_t na = unique_packets(a, n_a, &sa), nb = unique_packets(b, n_b, &sb);
-	size_t most = na < nb ? na : nb, n = 0;
+	size_t na = by_identities(a, n_a, &sa), nb = by_identities(b, n_b, &sb), n = 0;
+	size_t most = na < nb ? na : nb;
 	struct pair *pairs = malloc((most ? most : 1) * sizeof(*pairs));
 
 	for (size_t i = 0, j = 0; pairs && i < na && j < nb;) {
-		if (sa[i].id < sb[j].id)
-			i++;
-		else if (sb[j].id < sa[i].id)
-			j++;
-		else
-			pairs[n++] = (struct pair){ sa[i++].p, sb[j++].p };
+		size_t ka = alike(sa, na, i), kb = alike(sb, nb, j);
+		bool same = sa[i].id == sb[j].id, a_first = sa[i].id < sb[j].id;
+
+		if (same && ka == kb && (ka == 1 || (sa[i].p->flags & VNS_PKT_F_MULTICAST)))
+			for (size_t k = 0; k < ka; k++)
+				pairs[n++] = (struct pair){ sa[i + k].p, sb[j + k].p };
+		if (same || a_first)
+			i += ka;
+		if (same || !a_first)
+			j += kb;
 	}
 	free(sa);
 	free(sb);
@@ -222,72 +234,94 @@ static int by_talk(const void *pa, const void *pb)
 	return c ? c : (a->diff > b->diff) - (a->diff < b->diff);
 }
 
-/* Median difference of packets src -> dst. Return: false when there are none. */
-static bool median_talk(const struct talk *t, size_t n, const struct vns_addr *src,
-			const struct vns_addr *dst, int64_t *out)
+/* Packets src -> dst: [*from, *end) of the sorted @t. Return: false when there are none. */
+static bool find_talk(const struct talk *t, size_t n, const struct vns_addr *src,
+		      const struct vns_addr *dst, size_t *from, size_t *end)
 {
 	struct talk low = { src, dst, INT64_MIN };
-	size_t from = 0, to = n, end;
+	size_t lo = 0, hi = n;
 
-	while (from < to) {
-		size_t mid = from + (to - from) / 2;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
 
 		if (by_talk(&t[mid], &low) < 0)
-			from = mid + 1;
+			lo = mid + 1;
 		else
-			to = mid;
+			hi = mid;
 	}
-	for (end = from; end < n && vns_addr_equal(t[end].src, src) &&
-	     vns_addr_equal(t[end].dst, dst); end++)
-		;
-	if (end == from)
-		return false;
-	*out = t[from + (end - from) / 2].diff;
-	return true;
+	*from = *end = lo;
+	while (*end < n && vns_addr_equal(t[*end].src, src) && vns_addr_equal(t[*end].dst, dst))
+		(*end)++;
+	return *end > *from;
 }
 
-/* One address pair of two that talk, with the guest told from its peer. */
-struct verdict {
-	const struct vns_addr *guest, *peer;
-	int64_t there, back; /* median t_B - t_A towards the guest and from it */
+/* What is known so far: the guest's addresses, and the offset's bounds that follow from them. */
+struct learnt {
+	struct vns_addr *addr;
+	size_t n, max;
+	bool given;           /* the addresses were given: none are added from unicast */
+	int64_t upper, lower; /* no t_B - t_A towards the guest is lower, none from it higher */
 };
 
-static bool judge(const struct talk *t, size_t n, const struct talk *x, struct verdict *v)
+/* Does the conversation of t[from..end) lead to the guest (1), from it (-1), or is it unknown (0)? */
+static int leads(const struct talk *t, size_t n, size_t from, size_t end, struct learnt *known)
 {
-	int64_t out, back;
+	size_t back, back_end;
+	int64_t there, home;
 
-	if (!median_talk(t, n, x->src, x->dst, &out) || !median_talk(t, n, x->dst, x->src, &back) ||
-	    out == back)
-		return false;
-	if (out > back)
-		*v = (struct verdict){ x->dst, x->src, out, back };
-	else
-		*v = (struct verdict){ x->src, x->dst, back, out };
-	return true;
+	if (known->given)
+		return contains(known->addr, known->n, t[from].dst) -
+		       contains(known->addr, known->n, t[from].src);
+	if (!find_talk(t, n, t[from].dst, t[from].src, &back, &back_end))
+		return 0;
+	there = t[from + (end - from) / 2].diff;
+	home = t[back + (back_end - back) / 2].diff;
+	return (there > home) - (there < home);
+}
+
+static void learn_unicast(const struct talk *t, size_t n, struct learnt *known)
+{
+	size_t end;
+
+	for (size_t from = 0; from < n; from = end) {
+		const struct vns_addr *guest;
+		int way;
+
+		find_talk(t, n, t[from].src, t[from].dst, &from, &end);
+		way = leads(t, n, from, end, known);
+		if (way == 0)
+			continue;
+		guest = way > 0 ? t[from].dst : t[from].src;
+		if (way > 0 && t[from].diff < known->upper)
+			known->upper = t[from].diff;
+		if (way < 0 && t[end - 1].diff > known->lower)
+			known->lower = t[end - 1].diff;
+		if (!known->given && known->n < known->max &&
+		    !contains(known->addr, known->n, guest))
+			known->addr[known->n++] = *guest;
+	}
 }
 
 /*
- * Multicast has a source only (an IPv6 link-local address often sends nothing else): it is the
- * guest's when t_B - t_A is nearer to what leaves the guest than to what arrives.
+ * Multicast has a source only, and an IPv6 link-local address often sends nothing else: it is the
+ * guest's when its t_B - t_A is lower than any packet's towards the guest can be.
  */
-static size_t learn_senders(const struct talk *t, size_t n, const struct verdict *v,
-			    struct vns_addr *out, size_t found, size_t max)
+static void learn_senders(const struct talk *t, size_t n, struct learnt *known)
 {
-	for (size_t i = 0; i < n && found < max; i++)
-		if (!contains(out, found, t[i].src) && !vns_addr_equal(t[i].src, v->peer) &&
-		    t[i].diff < v->back + (v->there - v->back) / 2)
-			out[found++] = *t[i].src;
-	return found;
+	for (size_t i = 0; i < n && known->n < known->max; i++)
+		if (t[i].diff < known->lower && t[i].diff > known->lower - VNS_NSEC_PER_SEC &&
+		    !contains(known->addr, known->n, t[i].src))
+			known->addr[known->n++] = *t[i].src;
 }
 
 size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
-				  const struct vns_packet *b, size_t n_b, struct vns_addr *out,
-				  size_t max)
+				  const struct vns_packet *b, size_t n_b, struct vns_addr *addr,
+				  size_t n_known, size_t max)
 {
+	struct learnt known = { addr, n_known, max, n_known > 0, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, &pairs), n_talk = 0, n_multi = 0, found = 0;
+	size_t n = unique_pairs(a, n_a, b, n_b, &pairs), n_talk = 0, n_multi = 0;
 	struct talk *t = malloc((n ? n : 1) * sizeof(*t));
-	struct verdict v, last = { 0 };
 
 	/* Unicast from the front, multicast from the back. */
 	for (size_t i = 0; t && i < n; i++) {
@@ -300,21 +334,12 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 		else if (!twin_is_unspecified(x.src))
 			t[n - ++n_multi] = x;
 	}
-	if (t)
+	if (t) {
 		qsort(t, n_talk, sizeof(*t), by_talk);
-	for (size_t i = 0; i < n_talk; i++) {
-		if (i > 0 && vns_addr_equal(t[i].src, t[i - 1].src) &&
-		    vns_addr_equal(t[i].dst, t[i - 1].dst))
-			continue;
-		if (!judge(t, n_talk, &t[i], &v))
-			continue;
-		last = v;
-		if (found < max && !contains(out, found, v.guest))
-			out[found++] = *v.guest;
+		learn_unicast(t, n_talk, &known);
+		learn_senders(t + n - n_multi, n_multi, &known);
 	}
-	if (found)
-		found = learn_senders(t + n - n_multi, n_multi, &last, out, found, max);
 	free(t);
 	free(pairs);
-	return found;
+	return known.n;
 }
