@@ -25,6 +25,8 @@ static uint32_t take_slot(struct sim *s)
 		uint32_t to = s->flow_size ? s->flow_size * 2 : 1024;
 
 		s->flow = gc_grow(s->flow, to, sizeof(*s->flow));
+		/* finish() looks at all of them, at those that never opened, too */
+		memset(&s->flow[s->flow_size], 0, (to - s->flow_size) * sizeof(*s->flow));
 		s->free_flow = gc_grow(s->free_flow, to, sizeof(*s->free_flow));
 		for (uint32_t i = to; i-- > s->flow_size;)
 			s->free_flow[s->n_free++] = i;
