@@ -36,10 +36,15 @@ static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure
 
 static json_t *figure_json(const struct vns_vo_figure *f)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *first;
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
-	json_object_set_new(o, "latency_ns", latency_json(&f->first, f));
+	first = latency_json(&f->first, f);
+	json_object_set_new(first, "p50_lower",
+			    f->first.n ? json_integer(f->p50_lower_ns) : json_null());
+	json_object_set_new(first, "p50_upper",
+			    f->first.n ? json_integer(f->p50_upper_ns) : json_null());
+	json_object_set_new(o, "latency_ns", first);
 	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f));
 	return o;
 }

@@ -56,7 +56,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
 		       const char *byte, const struct vns_vo_figure *f)
 {
-	char n[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
+	char n[VNS_TEXT_LEN], upper[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", from);
 	vns_table_cell(t, "%s", proto_word(p));
@@ -64,6 +64,11 @@ static void add_figure(struct vns_table *t, const char *from, int p, const struc
 	vns_table_cell(t, "%s", vns_text_count(n, d->n));
 	vns_table_dist(t, d);
 	vns_table_cell(t, "%s", vns_text_ns(n, vns_dist_stddev(d)));
+	if (d == &f->first)
+		vns_table_cell(t, "%s .. %s", vns_text_ns(n, (double)f->p50_lower_ns),
+			       vns_text_ns(upper, (double)f->p50_upper_ns));
+	else
+		vns_table_cell(t, "%s", "");
 	vns_table_cell(t, "%s", interval(around, f->err_minus_ns, f->err_plus_ns));
 }
 
@@ -76,11 +81,11 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 {
 	static const char *const heads[] = { "direction", "protocol", "byte", "matched", "min",
 					     "mean",      "p50",      "p95",  "p99",     "max",
-					     "stddev",    "clock interval" };
+					     "stddev",    "p50 (95 %)", "clock interval" };
 	struct vns_table table;
 	size_t rows = 0;
 
-	vns_table_init(&table, "<<<>>>>>>>><", heads);
+	vns_table_init(&table, "<<<>>>>>>>>><", heads);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
 			const struct vns_vo_figure *f = &t->fig[d][p];
@@ -172,21 +177,22 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 	vns_table_fini(&table);
 }
 
-/* VO as a share of the RTT between client and guest: both halves at the host point make the whole. */
+/*
+ * VO as a share of TCP's RTT from the host's point to the guest and back, by means, which add up. The
+ * other half, towards the client, is left out: its echo rides on the client's next request, so it
+ * holds the client's own pauses.
+ */
 static void print_share(const struct vns_vo_target *t, FILE *to)
 {
-	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired;
-	double rtt, vo;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired, *rtt = &t->rtt.guest_side;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN];
 
-	if (!t->rtt.client_side.n || !t->rtt.guest_side.n || !sum->n)
+	if (!rtt->n || !sum->n || rtt->mean <= 0)
 		return;
-	rtt = (double)vns_dist_quantile(&t->rtt.client_side, 0.5) +
-	      (double)vns_dist_quantile(&t->rtt.guest_side, 0.5);
-	vo = (double)vns_dist_quantile(sum, 0.5);
-	if (rtt > 0)
-		fprintf(to, "share of the RTT: both directions' %s (p50) of TCP's %s (p50): %.1f %%\n",
-			vns_text_ns(a, vo), vns_text_ns(b, rtt), 100 * vo / rtt);
+	fprintf(to, "share of the RTT: both directions take %s of TCP's mean RTT from the %s to the guest "
+		"and back, %s (%s samples): %.1f %%\n",
+		vns_text_ns(a, sum->mean), t->from_point, vns_text_ns(b, rtt->mean),
+		vns_text_count(n, rtt->n), 100 * sum->mean / rtt->mean);
 }
 
 static void print_books(const struct vns_vo_target *t, FILE *to)
