@@ -39,6 +39,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 	const struct vns_source_opts opts = { .filter = filter };
 
 	e->n = 0;
+	e->left_out = 0;
 	e->eof = false;
 	if (!e->pkt)
 		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
@@ -53,6 +54,37 @@ static void close_end(struct vo_end *e)
 	e->source = NULL;
 }
 
+/* Of packets [from, n) keep those of the chosen point. */
+static void keep_point(struct vo_end *e, size_t from)
+{
+	size_t keep = from;
+
+	for (size_t i = from; i < e->n; i++)
+		if (e->pkt[i].point == e->point)
+			e->pkt[keep++] = e->pkt[i];
+	e->left_out += e->n - keep;
+	e->n = keep;
+}
+
+/*
+ * A pcapng file of several interfaces (bridge and tap, say) holds each packet several times, each
+ * with its own time: choose the interface that saw most.
+ */
+static void choose_point(struct vo_end *e)
+{
+	size_t seen[VO_POINTS_MAX] = { 0 };
+
+	for (size_t i = 0; i < e->n; i++) {
+		seen[e->pkt[i].point % VO_POINTS_MAX]++;
+		e->one_point |= e->pkt[i].point != e->pkt[0].point;
+	}
+	for (uint16_t p = 0; p < VO_POINTS_MAX; p++)
+		if (seen[p] > seen[e->point])
+			e->point = p;
+	if (e->one_point)
+		keep_point(e, 0);
+}
+
 /* Read up to @max packets behind those that are there. Return: 0 or -errno. */
 static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
 {
@@ -65,6 +97,8 @@ static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
 			return n;
 		else
 			e->n += (size_t)n;
+		if (n > 0 && e->one_point)
+			keep_point(e, e->n - (size_t)n);
 	}
 	return 0;
 }
@@ -93,7 +127,8 @@ static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, st
 		if (n < 0)
 			code = n;
 		for (int i = 0; i < n; i++) {
-			if (batch[i].digest > *limit)
+			if (batch[i].digest > *limit ||
+			    (e->one_point && batch[i].point != e->point))
 				continue;
 			if (e->n == VO_PROBE) {
 				size_t keep = 0;
@@ -171,6 +206,8 @@ static int find_out(struct vo_offline *r, struct vns_err *err)
 		code = open_end(&r->end[p], r->opts->filter, err);
 		if (!code)
 			code = fill_end(&r->end[p], VO_PROBE, err);
+		if (!code)
+			choose_point(&r->end[p]);
 	}
 	if (code)
 		return code;
@@ -447,6 +484,10 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 		if (st.verdicts[VNS_PKT_BAD_LINKTYPE])
 			note(t, "%s: %llu frames have a link type that is not supported.", e->path,
 			     (unsigned long long)st.verdicts[VNS_PKT_BAD_LINKTYPE]);
+		if (e->one_point)
+			note(t, "%s holds several capture points: only the one with most packets (%u) is "
+				"read, %llu packets of others are left out.", e->path, e->point,
+			     (unsigned long long)e->left_out);
 		if (st.backwards)
 			note(t, "%s is not in order of time (%llu steps back).", e->path,
 			     (unsigned long long)st.backwards);

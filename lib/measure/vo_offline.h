@@ -11,6 +11,7 @@
 #define VO_BATCH   512   /* packets read and fed at a time after that */
 #define VO_RING    4096  /* samples of one direction that wait for the other's */
 #define VO_GUESTS  64
+#define VO_POINTS_MAX 64 /* capture points of one file that are told apart */
 #define VO_CELL_NS (100 * VNS_NSEC_PER_MSEC) /* one bound of each direction is kept for so long */
 
 /* One capture file and what was read of it but not fed yet. */
@@ -20,6 +21,9 @@ struct vo_end {
 	struct vns_packet *pkt; /* VO_PROBE of them */
 	size_t n;
 	bool eof;
+	bool one_point;  /* the file holds several capture points: only @point is read */
+	uint16_t point;
+	uint64_t left_out; /* packets of its other points */
 };
 
 /* offset(at) <= value (upper) or >= value: the tightest packet of a cell of time. */

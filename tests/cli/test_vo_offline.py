@@ -273,6 +273,15 @@ class Offline(unittest.TestCase):
         t = self.target(*self.pair((host, guest)), '--offset-ns', '0', says='not in order of time')
         self.check_latencies(t)
 
+    def test_several_points_in_one_file(self):
+        host, guest = traffic()
+        both = sorted([(t, f, 1) for t, f in host] + [(t + 3000, f, 0) for t, f in host[:-10]])
+        t = self.target(*self.files(pcapng(both, 2), pcap_file(guest)), '--offset-ns', '0',
+                        says='several capture points')
+        self.check_latencies(t)
+        self.assertEqual(t['accounting']['host']['read'], 300)
+        self.assertIn('290 packets', t['note'])
+
     def test_cut_file(self):
         host, guest = traffic()
         data = pcap_file(guest)
