@@ -28,6 +28,7 @@ static uint32_t take_slot(struct sim *s)
 		/* finish() looks at all of them, at those that never opened, too */
 		memset(&s->flow[s->flow_size], 0, (to - s->flow_size) * sizeof(*s->flow));
 		s->free_flow = gc_grow(s->free_flow, to, sizeof(*s->free_flow));
+		memset(s->flow + s->flow_size, 0, (to - s->flow_size) * sizeof(*s->flow));
 		for (uint32_t i = to; i-- > s->flow_size;)
 			s->free_flow[s->n_free++] = i;
 		s->flow_size = to;
