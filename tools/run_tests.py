@@ -16,6 +16,7 @@ import sys
 import time
 
 FAILURE_LINES = 40
+LINE_CHARACTERS = 400  # a document on one line would bury the rest
 
 
 def suites_of(build):
@@ -47,7 +48,8 @@ def run(build, suites):
 
 def output_lines(record):
     text = (record.get("stdout") or "") + "\n" + (record.get("stderr") or "")
-    return [line.rstrip() for line in text.splitlines() if line.strip()]
+    return [line.rstrip() if len(line) <= LINE_CHARACTERS else line[:LINE_CHARACTERS] + " ..."
+            for line in text.splitlines() if line.strip()]
 
 
 def main(argv):
