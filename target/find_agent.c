@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -50,9 +51,15 @@ int vns_target_find_agent(char *path, size_t size, const char *asked, const char
 	const char *name;
 
 	if (asked) {
-		snprintf(path, size, "%s", asked);
-		if (access(asked, R_OK) == 0)
+		/* Whoever starts it may stand in another folder by then. */
+		char *real = realpath(asked, NULL);
+
+		if (real && access(real, R_OK) == 0) {
+			snprintf(path, size, "%s", real);
+			free(real);
 			return 0;
+		}
+		free(real);
 		return vns_err_set(err, -errno, "agent %s: %s", asked, strerror(errno));
 	}
 	if (!machine && uname(&uts) == 0)

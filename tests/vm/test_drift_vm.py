@@ -11,6 +11,7 @@ VNS_DRIFT_RUNS (default 12) sets the number of runs; 50 takes about three minute
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -125,7 +126,7 @@ def measure(guest, run, kind, base_ppm):
 def main(argv):
     guest = Guest(*argv[1:3])
     p = guest.up()
-    if p.returncode == 3:
+    if p.returncode == 3 and not shutil.which("qemu-system-x86_64"):
         print(f"no lab: {p.stderr.strip().splitlines()[-1] if p.stderr else 'exit code 3'}")
         guest.down()
         return 77
