@@ -64,10 +64,12 @@ uint32_t twin_entry_new(struct twin_memory *m)
 {
 	uint32_t e = m->entry_free;
 
-	if (e)
+	if (e) {
 		m->entry_free = m->entry[e].next;
-	else if (m->entry_top <= m->max_entries)
+		__builtin_prefetch(&m->entry[m->entry_free], 1);
+	} else if (m->entry_top <= m->max_entries) {
 		e = m->entry_top++;
+	}
 	return e;
 }
 

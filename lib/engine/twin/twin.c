@@ -240,17 +240,20 @@ static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
 }
 
 /* Entries that wait have left the cache: ask for those that come next, and for what they name. */
-static void prefetch_queue(const struct vns_twin *t, const struct twin_queue *q)
+TWIN_PREFETCHER void prefetch_queue(const struct vns_twin *t, const struct twin_queue *q)
 {
-	const struct twin_entry *e;
+	const struct twin_entry *e, *entry = t->m.entry;
+	const struct twin_side *s;
 
-	if (q->n > 2 * AHEAD)
-		__builtin_prefetch(&t->m.entry[q->slot[(q->head + 2 * AHEAD) & q->mask]]);
-	if (q->n <= AHEAD)
+	if (q->n <= 3 * AHEAD)
 		return;
-	e = &t->m.entry[q->slot[(q->head + AHEAD) & q->mask]];
+	__builtin_prefetch(&entry[q->slot[(q->head + 3 * AHEAD) & q->mask]]);
+	e = &entry[q->slot[(q->head + 2 * AHEAD) & q->mask]];
 	__builtin_prefetch(&t->m.node[e->node]);
-	__builtin_prefetch(&t->m.entry[e->next]);
+	__builtin_prefetch(&entry[e->next]);
+	e = &entry[q->slot[(q->head + AHEAD) & q->mask]];
+	s = t->m.node[e->node].side;
+	__builtin_prefetch(&entry[s[TWIN_DOWN].head]);
 }
 
 /* Look at all entries of point @p and direction @dir whose time has come. */
@@ -466,6 +469,8 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 		node[i] = twin_prefetch_node(&t->m, in[i].key);
 	for (size_t i = 0; i < n; i++)
 		twin_prefetch_entries(&t->m, node[i]);
+	for (size_t i = 0; i < n; i++)
+		twin_prefetch_next(&t->m, node[i]);
 	for (size_t i = 0; i < n; i++) {
 		int64_t time = twin_time_sub(pkts[i].time_ns, shift);
 		int ret;

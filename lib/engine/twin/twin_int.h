@@ -190,16 +190,19 @@ static inline void twin_queue_pop(struct twin_queue *q)
 	q->head++;
 	q->n--;
 }
+/* gcc finds a function that only prefetches free of effects, and drops calls of it: inline always. */
+#define TWIN_PREFETCHER static inline __attribute__((always_inline))
+
 /*
  * Bring what twin_node_get(@key) will touch into the cache, in steps that need each other: its
  * slot; the node that the slot names (a guess: a wrong one costs nothing); that
  * node's entries at which new ones are inserted and looked up.
  */
-static inline void twin_prefetch_slot(const struct twin_memory *m, uint64_t key)
+TWIN_PREFETCHER void twin_prefetch_slot(const struct twin_memory *m, uint64_t key)
 {
 	__builtin_prefetch(&m->slot[(uint32_t)(key >> 32) & m->slot_mask]);
 }
-static inline uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t key)
+TWIN_PREFETCHER uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t key)
 {
 	const struct twin_slot *s = &m->slot[(uint32_t)(key >> 32) & m->slot_mask];
 
@@ -207,7 +210,7 @@ static inline uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t 
 		__builtin_prefetch(&m->node[s->node]);
 	return s->node;
 }
-static inline void twin_prefetch_entries(const struct twin_memory *m, uint32_t node)
+TWIN_PREFETCHER void twin_prefetch_entries(const struct twin_memory *m, uint32_t node)
 {
 	const struct twin_side *s = m->node[node].side;
 
@@ -215,6 +218,14 @@ static inline void twin_prefetch_entries(const struct twin_memory *m, uint32_t n
 		__builtin_prefetch(&m->entry[s[side].tail]);
 		__builtin_prefetch(&m->entry[s[side].finger]);
 	}
+}
+/* ... and the entries behind these, where searches end. */
+TWIN_PREFETCHER void twin_prefetch_next(const struct twin_memory *m, uint32_t node)
+{
+	const struct twin_side *s = m->node[node].side;
+
+	for (int side = 0; node && side < 2; side++)
+		__builtin_prefetch(&m->entry[m->entry[s[side].finger].next]);
 }
 
 /* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
