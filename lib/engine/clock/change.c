@@ -6,7 +6,8 @@
  * Theory: one line against two, the boundary being the place where two fit best (Quandt 1960); the
  * gain in likelihood, n ln(RSS1/RSS2), is weakened where neighbouring residuals go together. To
  * cut where nothing happened only loosens the bound, as fewer points make it; not to cut where
- * something did makes it wrong. All places that fit nearly as well stay between the pieces.
+ * something did makes it wrong. All places that fit nearly as well stay between the pieces, which
+ * is a likelihood, not a certainty.
  * A load that delays one direction for a while also moves midpoints, but by at most half of the
  * delay it adds: there is no change when one line runs within that of every midpoint.
  */

@@ -63,6 +63,8 @@ void vns_clock_free(struct vns_clock *c)
 		return;
 	clock_drop_segs(c);
 	free(c->sample);
+	free(c->given.v);
+	free(c->bounds.v);
 	free(c->con);
 	free(c->side);
 	free(c);
@@ -73,29 +75,27 @@ enum vns_clock_mode vns_clock_get_mode(const struct vns_clock *c)
 	return c->mode;
 }
 
-static int push(struct clock_con **list, size_t *n, size_t *cap, const struct clock_con *k)
+static int push(struct clock_list *list, const struct clock_con *k)
 {
-	if (*n == *cap) {
-		size_t more = *cap ? 2 * *cap : 64;
-		struct clock_con *v = realloc(*list, more * sizeof(*v));
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 64;
+		struct clock_con *v = realloc(list->v, cap * sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
-		*list = v;
-		*cap = more;
+		list->v = v;
+		list->cap = cap;
 	}
-	(*list)[(*n)++] = *k;
+	list->v[list->n++] = *k;
 	return 0;
 }
 
 static int add_con(struct vns_clock *c, const struct clock_con *k)
 {
-	bool backwards = c->n_con && k->x < c->con[c->n_con - 1].x;
-	int ret = push(&c->con, &c->n_con, &c->cap_con, k);
+	int ret = push(&c->given, k);
 
 	if (ret)
 		return ret;
-	c->unsorted |= backwards;
 	c->span_lo = fmin(c->span_lo, k->lo);
 	c->span_hi = fmax(c->span_hi, k->hi);
 	c->dirty = true;
@@ -180,7 +180,7 @@ int vns_clock_add(struct vns_clock *c, const struct vns_exchange *x)
 	if (ret == 0)
 		c->sample[c->n_sample++] = s;
 	else
-		c->n_con--;
+		c->given.n--;
 	return ret;
 }
 
@@ -193,9 +193,8 @@ int vns_clock_add_bound(struct vns_clock *c, int64_t at_ns, int64_t value_ns, bo
 	k.y = clock_rel(value_ns, c->base_ns) + (upper ? CLOCK_STAMP_NS : -CLOCK_STAMP_NS);
 	if (c->mode == VNS_CLOCK_TRAFFIC)
 		return add_con(c, &k);
-	c->side_unsorted |= c->n_side && k.x < c->side[c->n_side - 1].x;
 	c->dirty = true;
-	return push(&c->side, &c->n_side, &c->cap_side, &k);
+	return push(&c->bounds, &k);
 }
 
 void vns_clock_bound_counts(const struct vns_clock *c, uint64_t *used, uint64_t *refused)
@@ -230,51 +229,59 @@ int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, do
 	return clock_publish_pieces(c);
 }
 
-static int by_time(const void *pa, const void *pb)
-{
-	const struct clock_con *a = pa, *b = pb;
-
-	if (a->x != b->x)
-		return (a->x > b->x) - (a->x < b->x);
-	return (a->sample > b->sample) - (a->sample < b->sample);
-}
-
-/*
- * Constraints [first, last) in order of time, with the bounds [side, side_end) between them.
- * Return: 0, 1 a bound contradicts the exchanges, -ENOMEM.
- */
-static int fit_all(const struct vns_clock *c, size_t first, size_t last, size_t side,
-		   size_t side_end, struct clock_fit *fit)
-{
-	bool beside = side < side_end;
-	int ret = 0;
-
-	clock_fit_reset(fit);
-	while (ret == 0 && (first < last || side < side_end)) {
-		bool exchange = side == side_end ||
-				(first < last && c->con[first].x <= c->side[side].x);
-
-		ret = clock_fit_add(fit, exchange ? &c->con[first++] : &c->side[side++]);
-		if (ret > 0 && !beside)
-			ret = 0; /* rounding; exchanges of a piece go together */
-	}
-	return ret;
-}
-
-/* Index of the first one-sided bound at or after @x. */
-static size_t side_from(const struct vns_clock *c, double x)
+/* Index of the first of the others after @x. */
+static size_t side_after(const struct vns_clock *c, double x)
 {
 	size_t lo = 0, hi = c->n_side;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (c->side[mid].x < x)
+		if (c->side[mid].x <= x)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return lo;
+}
+
+/*
+ * Constraints [first, last) in order of time, with @beside those of the others between them that
+ * lie wholly within the piece. Return: 0, 1 one of these contradicts the exchanges, -ENOMEM.
+ */
+static int fit_all(const struct vns_clock *c, size_t first, size_t last, const struct clock_seg *seg,
+		   bool beside, struct clock_fit *fit)
+{
+	size_t side = beside ? side_after(c, nextafter(seg->from, -INFINITY)) : 0;
+	size_t end = beside ? side_after(c, seg->to) : 0;
+	int ret = 0;
+
+	clock_fit_reset(fit);
+	while (ret == 0 && (first < last || side < end)) {
+		const struct clock_con *k;
+
+		if (side == end || (first < last && c->con[first].x <= c->side[side].x))
+			k = &c->con[first++];
+		else
+			k = &c->side[side++];
+		if (k->lo < seg->from || k->hi > seg->to)
+			continue;
+		ret = clock_fit_add(fit, k);
+		if (ret > 0 && !beside)
+			ret = 0; /* rounding; exchanges of a piece go together */
+	}
+	return ret;
+}
+
+/* One-sided bounds in the piece, for the count. */
+static uint64_t bounds_within(const struct vns_clock *c, const struct clock_seg *seg)
+{
+	uint64_t n = 0;
+
+	for (size_t i = side_after(c, nextafter(seg->from, -INFINITY));
+	     i < c->n_side && c->side[i].x <= seg->to; i++)
+		n += c->side[i].sample == SIZE_MAX;
+	return n;
 }
 
 /*
@@ -284,7 +291,7 @@ static size_t side_from(const struct vns_clock *c, double x)
 static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t i,
 		       struct clock_fit *fit, struct clock_seg *seg)
 {
-	size_t first = sp->latest[i], side = 0, side_end = 0;
+	size_t first = sp->latest[i];
 	size_t last = i + 1 < sp->n ? sp->earliest[i + 1] : c->n_con;
 	int ret;
 
@@ -292,18 +299,14 @@ static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t
 		seg->weak = true;
 		last = i + 1 < sp->n ? sp->latest[i + 1] : c->n_con;
 	}
-	seg->from = c->con[first].lo;
-	seg->to = c->con[last - 1].hi;
-	if (!seg->weak) {
-		side = side_from(c, seg->from);
-		side_end = side_from(c, seg->to);
-	}
-	ret = fit_all(c, first, last, side, side_end, fit);
+	seg->from = i == 0 ? c->span_lo : c->con[first].lo;
+	seg->to = i + 1 == sp->n ? c->span_hi : c->con[last - 1].hi;
+	ret = fit_all(c, first, last, seg, !seg->weak, fit);
 	if (ret > 0) {
-		c->side_refused += side_end - side;
-		ret = fit_all(c, first, last, side, side, fit);
-	} else {
-		c->side_used += side_end - side;
+		c->side_refused += bounds_within(c, seg);
+		ret = fit_all(c, first, last, seg, false, fit);
+	} else if (!seg->weak) {
+		c->side_used += bounds_within(c, seg);
 	}
 	return ret < 0 ? ret : clock_seg_from_fit(fit, seg);
 }
@@ -311,8 +314,6 @@ static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t
 /* Edges of what is certain: an exchange across a boundary may belong to either side. */
 static void set_gaps(struct vns_clock *c, const struct clock_split *sp)
 {
-	c->seg[0].from = c->span_lo;
-	c->seg[c->n_seg - 1].to = c->span_hi;
 	for (size_t i = 0; i + 1 < c->n_seg; i++) {
 		size_t before = sp->earliest[i + 1] - 1, after = sp->latest[i + 1];
 		double lo = c->con[before].lo, hi = c->con[after].hi;
@@ -411,14 +412,11 @@ int vns_clock_solve(struct vns_clock *c)
 
 	if (c->fixed || c->loaded || !c->dirty)
 		return 0;
-	if (c->unsorted)
-		qsort(c->con, c->n_con, sizeof(*c->con), by_time);
-	if (c->side_unsorted)
-		qsort(c->side, c->n_side, sizeof(*c->side), by_time);
-	c->unsorted = c->side_unsorted = false;
 	c->side_used = c->side_refused = 0;
 	clock_drop_segs(c);
-	ret = clock_split_find(c->con, c->n_con, &sp);
+	ret = clock_order(c);
+	if (ret == 0)
+		ret = clock_split_find(c->con, c->n_con, &sp);
 	if (ret == 0)
 		ret = clock_split_refine(c, &sp);
 	if (ret) {

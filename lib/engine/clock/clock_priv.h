@@ -36,6 +36,11 @@ struct clock_con {
 	size_t sample; /* index of the exchange; SIZE_MAX for a one-sided bound */
 };
 
+struct clock_list {
+	struct clock_con *v;
+	size_t n, cap;
+};
+
 struct clock_hull {
 	struct clock_point *v;
 	size_t n, cap;
@@ -72,14 +77,16 @@ struct vns_clock {
 	enum vns_clock_mode mode;
 	int64_t epoch_ns, base_ns;
 	bool have_base;
-	bool fixed, loaded, dirty, unsorted;
+	bool fixed, loaded, dirty;
 	struct vns_clock_sample *sample;
 	size_t n_sample, cap_sample;
-	struct clock_con *con; /* of exchanges; in mode TRAFFIC of one-sided bounds */
-	size_t n_con, cap_con;
-	struct clock_con *side; /* one-sided bounds beside exchanges */
-	size_t n_side, cap_side;
-	bool side_unsorted;
+	struct clock_list given; /* as added: two of each exchange; in mode TRAFFIC bounds */
+	struct clock_list bounds; /* one-sided bounds beside exchanges */
+	/* made of these by each solve, in order of x (order.c): */
+	struct clock_con *con;   /* no two exchanges in it overlap: these make the pieces */
+	size_t n_con;
+	struct clock_con *side;  /* all others: these only tighten */
+	size_t n_side;
 	uint64_t refused; /* contradictory stamps */
 	uint64_t side_used, side_refused;
 	double span_lo, span_hi;
@@ -87,6 +94,9 @@ struct vns_clock {
 	size_t n_seg;
 	struct vns_clock_piece *piece;
 };
+
+/* Sort what was given into con and side (order.c). Return: 0 or -ENOMEM. */
+int clock_order(struct vns_clock *c);
 
 /* Where pieces begin: latest and earliest possible first constraint of each (split.c). */
 struct clock_split {
