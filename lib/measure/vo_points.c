@@ -10,6 +10,14 @@
 
 #include "measure/vo_points.h"
 
+/*
+ * A ring's blocks are retired every 10 ms however empty they are, so 8 MiB hold 0.3 s of a quiet
+ * interface: too little while a busy host keeps us waiting. Memory is shared out among the points.
+ */
+#define RING_BYTES  (32u << 20)
+#define RINGS_BYTES (256u << 20)
+#define RING_LEAST  (8u << 20)
+
 /* Append to a bounded string. Return: false when it does not fit. */
 static bool append(char *to, size_t size, const char *text)
 {
@@ -123,6 +131,15 @@ static size_t users_of(const struct vns_vo_points *p, size_t at, const struct vn
 	return m;
 }
 
+static uint32_t ring_bytes(size_t points)
+{
+	uint32_t share = RINGS_BYTES / (uint32_t)points;
+
+	if (share > RING_BYTES)
+		return RING_BYTES;
+	return share < RING_LEAST ? RING_LEAST : share;
+}
+
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
 		       const char *filter, uint32_t snaplen, struct vns_err *err)
 {
@@ -134,6 +151,7 @@ int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjec
 	code = collect(p, subjects, n, err);
 	for (size_t at = 0; at < p->n && !code; at++) {
 		struct vns_source_opts opts = { .snaplen = snaplen, .timeout_ms = 1, .filter = expr,
+						.ring_bytes = ring_bytes(p->n),
 						.netns_fd = p->point[at].netns_fd };
 
 		code = vns_vo_filter(users, users_of(p, at, subjects, n, users), filter, expr,
