@@ -85,15 +85,14 @@ static uint32_t find(struct vns_twin *t, struct twin_side *s, uint32_t seq)
  * The first entry of @s that can overlap what starts at @seq. Without overlaps on the side that
  * is the entry found; with them any of the last max_len bytes may reach over.
  */
-static uint32_t first_candidate(struct vns_twin *t, const struct twin_node *node,
-				struct twin_side *s, uint32_t seq)
+static uint32_t first_candidate(struct vns_twin *t, struct twin_side *s, uint32_t seq)
 {
 	struct twin_entry *entry = t->m.entry;
 	uint32_t at = find(t, s, seq);
 
 	if (!at)
 		return s->head;
-	if (!(node->overlaps & 1u << (s - node->side)))
+	if (s->n == 0)
 		return at;
 	while (entry[at].prev && seq - entry[entry[at].prev].seq < s->max_len) {
 		at = entry[at].prev;
@@ -124,7 +123,12 @@ static void link_in(struct vns_twin *t, struct twin_side *s, uint32_t e, uint32_
 		entry[next].prev = e;
 	else
 		s->tail = e;
-	s->n++;
+}
+
+static void mark_overlap(struct twin_side *s, struct twin_entry *x)
+{
+	s->n += !(x->flags & E_OVERLAP);
+	x->flags |= E_OVERLAP;
 }
 
 /* Put @e into its own side, and see whether it overlaps what is there. */
@@ -137,7 +141,6 @@ static void insert_own(struct vns_twin *t, struct twin_node *node, uint32_t e)
 	if (!s->tail) {
 		s->max_end = end;
 		s->max_len = x->len;
-		node->overlaps &= (uint8_t)~(1u << side_of(x));
 		link_in(t, s, e, 0);
 		return;
 	}
@@ -151,12 +154,13 @@ static void insert_own(struct vns_twin *t, struct twin_node *node, uint32_t e)
 	if (before(s->max_end, end))
 		s->max_end = end;
 	after = find(t, s, x->seq);
-	for (uint32_t i = first_candidate(t, node, s, x->seq);
+	for (uint32_t i = first_candidate(t, s, x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next) {
 		t->credit--;
 		if (!overlap(&entry[i], x))
 			continue;
-		node->overlaps |= (uint8_t)(1u << side_of(x));
+		mark_overlap(s, x);
+		mark_overlap(s, &entry[i]);
 		if (same_tsval(&entry[i], x) && in_window(t, &entry[i], x))
 			contest(t, i, e);
 	}
@@ -192,7 +196,7 @@ static void link_across(struct vns_twin *t, struct twin_node *node, uint32_t e)
 	struct twin_side *s = &node->side[!side_of(x)];
 	uint32_t end = x->seq + x->len;
 
-	for (uint32_t i = first_candidate(t, node, s, x->seq);
+	for (uint32_t i = first_candidate(t, s, x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next) {
 		t->credit--;
 		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
@@ -231,7 +235,7 @@ void twin_range_remove(struct vns_twin *t, uint32_t e)
 		entry[x->next].prev = x->prev;
 	else
 		s->tail = x->prev;
-	s->n--;
+	s->n -= !!(x->flags & E_OVERLAP);
 }
 
 /* All copies of @byte on one side that may be told from @x only by more than TSval. */
@@ -242,7 +246,7 @@ static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
 	struct twin_side *s = &node->side[side];
 
 	out->n = 0;
-	for (uint32_t i = first_candidate(t, node, s, byte);
+	for (uint32_t i = first_candidate(t, s, byte);
 	     i && !before(byte, entry[i].seq); i = entry[i].next) {
 		if (t->credit-- < 0)
 			return -E2BIG;
@@ -291,7 +295,7 @@ static void spread_doubt(struct vns_twin *t, uint32_t e)
 	struct twin_node *node = &t->m.node[x->node];
 	uint32_t end = x->seq + x->len;
 
-	for (uint32_t i = first_candidate(t, node, &node->side[TWIN_DOWN], x->seq);
+	for (uint32_t i = first_candidate(t, &node->side[TWIN_DOWN], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
 		    in_window(t, &entry[i], x))
@@ -333,7 +337,7 @@ void twin_range_resolve(struct vns_twin *t, uint32_t e)
 	uint32_t end = x->seq + x->len;
 
 	resolve_one(t, e);
-	for (uint32_t i = first_candidate(t, node, &node->side[TWIN_UP], x->seq);
+	for (uint32_t i = first_candidate(t, &node->side[TWIN_UP], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (i != e && (entry[i].flags & (E_CONTESTED | E_DONE)) == E_CONTESTED &&
 		    overlap(&entry[i], x) && same_tsval(&entry[i], x) &&

@@ -37,6 +37,8 @@ enum twin_kind { TWIN_RANGE, TWIN_UNIT };
 #define E_MATCHED   0x0800 /* with E_DONE: has a twin */
 #define E_CHOSEN    0x1000 /* up: its twin was chosen among copies: no evidence of how long packets take */
 
+#define E_OVERLAP   0x2000 /* overlaps another of its own side, whatever their TSvals (RANGE) */
+
 /*
  * @time:  on point A's clock (B's shifted by the coarse offset), ns
  * @first: up: time of the downstream packet with the first byte; @last: with the last byte
@@ -58,6 +60,7 @@ struct twin_entry {
 
 /*
  * @finger:  entry last looked at from the other side (RANGE)
+ * @n:       entries (UNIT); entries that overlap another (RANGE: 0 is what makes searches short)
  * @max_end: highest sequence number that ever ended an entry of the present list (RANGE)
  * @max_len: longest entry of the present list (RANGE)
  */
@@ -76,7 +79,7 @@ struct twin_node {
 	uint8_t kind;      /* enum twin_kind */
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
-	uint8_t overlaps;  /* bit per side: entries of it overlap (RANGE) */
+	uint8_t zero;
 };
 
 _Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64,
