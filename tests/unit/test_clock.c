@@ -202,6 +202,23 @@ static void test_step_and_kink(void **state)
 	vns_clock_free(c);
 }
 
+/* A reply sent before a step that arrives long after it, when later exchanges are done. */
+static void test_reply_held_up_over_a_step(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	struct vns_clock_at a;
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		add(c, T0 + i * SEC, 400, i == 20 ? 35 * SEC / 10 : 400, i <= 20 ? 0 : -5 * SEC);
+	a = at(c, T0 + 47 * SEC / 2);
+	assert_int_equal(n_pieces(c), 2);
+	assert_true(a.lower_ns <= -5e9 && a.upper_ns >= -5e9 && a.upper_ns < -4.9e9);
+	a = at(c, T0 + 19 * SEC);
+	assert_true(a.lower_ns <= 0 && a.lower_ns > -2000 && a.upper_ns >= 0);
+	vns_clock_free(c);
+}
+
 /* Same times, duplicates, reverse order: no crash, same answer as in order. */
 static void test_order_and_duplicates(void **state)
 {
@@ -414,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_rejected),
 		cmocka_unit_test(test_huge_offsets),
 		cmocka_unit_test(test_step_and_kink),
+		cmocka_unit_test(test_reply_held_up_over_a_step),
 		cmocka_unit_test(test_order_and_duplicates),
 		cmocka_unit_test(test_all_contradictory),
 		cmocka_unit_test(test_incremental),

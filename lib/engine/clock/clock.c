@@ -249,8 +249,8 @@ static size_t side_after(const struct vns_clock *c, double x)
  * Constraints [first, last) in order of time, with @beside those of the others between them that
  * lie wholly within the piece. Return: 0, 1 one of these contradicts the exchanges, -ENOMEM.
  */
-static int fit_all(const struct vns_clock *c, size_t first, size_t last, const struct clock_seg *seg,
-		   bool beside, struct clock_fit *fit)
+static int fit_all(const struct vns_clock *c, size_t first, size_t last,
+		   const struct clock_seg *seg, bool beside, struct clock_fit *fit)
 {
 	size_t side = beside ? side_after(c, nextafter(seg->from, -INFINITY)) : 0;
 	size_t end = beside ? side_after(c, seg->to) : 0;

@@ -2,9 +2,9 @@
 /*
  * What was given -> constraints that make the pieces, and others that only tighten them.
  *
- * An exchange's packet arrives somewhere between T1 and T4. While exchanges do not overlap, the order
- * of their constraints is the order of these events, so that a step divides the list into a left
- * and a right part; split.c relies on it. Of exchanges that overlap (a reply held up for long, or
+ * An exchange's packet arrives somewhere between T1 and T4. While exchanges do not overlap, the
+ * order of their constraints is the order of these events, so that a step divides the list into a
+ * left and a right part; split.c relies on it. Of exchanges that overlap (a reply held up for long, or
  * requests sent before the reply) as many as possible that do not are chosen, the one that ends
  * first each time; the others bound a piece only where they lie wholly within it.
  */
