@@ -369,10 +369,12 @@ static int measure(struct vo_run *run, struct vns_err *err)
 	if (!code)
 		code = vo_run_open_twins(run, err);
 	if (!code) {
+		pump_host(run, 0); /* what came before, and was lost before, is no part of it */
+		vns_vo_points_count(&run->points, true);
 		run->cpu_ns = own_cpu_ns();
 		traffic_phase(run);
 		run->cpu_ns = own_cpu_ns() - run->cpu_ns;
-		vns_vo_points_count(&run->points);
+		vns_vo_points_count(&run->points, false);
 	}
 	join_threads(run);
 	return code;

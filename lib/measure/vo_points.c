@@ -173,7 +173,7 @@ void vns_vo_points_close(struct vns_vo_points *p)
 	p->n = 0;
 }
 
-void vns_vo_points_count(struct vns_vo_points *p)
+void vns_vo_points_count(struct vns_vo_points *p, bool begin)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		struct vns_source_stats st;
@@ -181,6 +181,6 @@ void vns_vo_points_count(struct vns_vo_points *p)
 		if (!p->point[i].source)
 			continue;
 		vns_source_stats(p->point[i].source, &st);
-		p->point[i].lost = st.dropped;
+		p->point[i].lost = st.dropped - (begin ? 0 : p->point[i].lost);
 	}
 }

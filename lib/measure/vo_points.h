@@ -17,7 +17,7 @@ struct vns_vo_point {
 	char ifname[16];
 	int netns_fd;      /* borrowed from a subject */
 	ino_t netns_ino;   /* tells two namespaces apart */
-	uint64_t lost;     /* by the kernel, so far */
+	uint64_t lost;     /* by the kernel, between the two counts */
 	bool ended;        /* interface gone; @why says it */
 	struct vns_err why;
 };
@@ -37,7 +37,7 @@ int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const cha
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
 		       const char *filter, uint32_t snaplen, struct vns_err *err);
 void vns_vo_points_close(struct vns_vo_points *p);
-/* Fetch the kernel's drop counters into each point's @lost. */
-void vns_vo_points_count(struct vns_vo_points *p);
+/* The kernel's drop counters: once when the traffic begins, once when it has ended (into @lost). */
+void vns_vo_points_count(struct vns_vo_points *p, bool begin);
 
 #endif
