@@ -11,6 +11,9 @@
 
 #include "measure/vo_run.h"
 
+/* Packets a live pair remembers at each point: 5 s of 100,000 packets a second; over it, counted. */
+#define MAX_PENDING (1u << 19)
+
 static int out_of_memory(struct vns_err *err)
 {
 	return vns_err_set(err, -ENOMEM, "out of memory");
@@ -87,6 +90,7 @@ static int add_pair(struct vo_subject *v, size_t a, size_t b, int64_t coarse_ns,
 	struct vo_pair *p = &v->pair[v->n_pair];
 	const struct vns_twin_opts opts = {
 		.coarse_offset_ns = b == VO_GUEST ? coarse_ns : 0,
+		.max_pending = MAX_PENDING,
 		.guest = v->s->guest,
 		.n_guest = v->s->n_guest,
 	};
