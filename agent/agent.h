@@ -101,6 +101,8 @@ struct agent {
 /* serve.c: speak over rfd/wfd until the transport is lost or the host says so. */
 int agent_init(struct agent *a, struct vns_err *err);
 void agent_fini(struct agent *a);
+/* Sleep @ms or until a signal; one that ends the agent sets its quit. */
+void agent_wait(struct agent *a, int ms);
 void agent_serve(struct agent *a);
 void agent_end_session(struct agent *a);
 void agent_note(struct agent *a, const char *sentence);

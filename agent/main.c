@@ -117,7 +117,7 @@ static void serve_port(struct agent *a)
 				fprintf(stderr, "vnetscope-agent: virtio port %s: %s; waiting\n",
 					a->name, strerror(-fd));
 			told = true;
-			vns_sleep_ns(100 * VNS_NSEC_PER_MSEC);
+			agent_wait(a, 100);
 			continue;
 		}
 		a->rfd = a->wfd = fd;

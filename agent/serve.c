@@ -102,6 +102,14 @@ static void on_signals(struct agent *a)
 	}
 }
 
+void agent_wait(struct agent *a, int ms)
+{
+	struct pollfd p = { .fd = a->signal_fd, .events = POLLIN };
+
+	if (poll(&p, 1, ms) > 0)
+		on_signals(a);
+}
+
 /* Before a session: skip to a HELLO. Return: false when the other end is no host. */
 static bool skip_to_hello(struct agent *a)
 {

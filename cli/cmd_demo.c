@@ -98,6 +98,8 @@ static json_t *demo_json(const struct vns_demo_result *r)
 	json_object_set_new(doc, "host", json_string(r->host));
 	json_object_set_new(doc, "lab", json_string(r->lab));
 	json_object_set_new(doc, "tcg", json_boolean(r->tcg));
+	json_object_set_new(doc, "interrupted", json_boolean(r->vo.interrupted));
+	json_object_set_new(doc, "duration_ns", json_integer(r->vo.to_ns - r->vo.from_ns));
 	for (int i = 0; i < VNS_DEMO_VMS; i++) {
 		json_object_set_new(roles, r->name[i], json_string(r->role[i]));
 		if (r->drift[i].clock)
@@ -131,6 +133,7 @@ static void as_report(const struct vns_demo_result *r, const char *command,
 		.at_ns = r->at_ns,
 		.duration_ns = r->vo.to_ns - r->vo.from_ns,
 		.tcg = r->tcg,
+		.interrupted = r->vo.interrupted,
 		.vm = vm,
 		.n_vm = VNS_DEMO_VMS,
 	};
@@ -161,6 +164,19 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	if (fflush(stdout))
 		return cli_fail(self, VNS_EXIT_SETUP, "standard output: %s", strerror(errno));
 	return html ? html : json;
+}
+
+/* A file that cannot be written is better known before the guests are booted. */
+static bool can_write(const struct cli_command *self, const char *path)
+{
+	FILE *f = fopen(path, "a");
+
+	if (!f) {
+		cli_fail(self, 0, "cannot write %s: %s", path, strerror(errno));
+		return false;
+	}
+	fclose(f);
+	return true;
 }
 
 /* The options as the experiment takes them. */
@@ -200,6 +216,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
 	if (n_rest)
 		return cli_fail(self, VNS_EXIT_USAGE, "unexpected argument '%s'", rest[0]);
+	if (!can_write(self, c.html) || !can_write(self, c.json))
+		return VNS_EXIT_SETUP;
 	cli_catch_interrupts();
 	opts = demo_opts(&c);
 	code = vns_demo_run(&opts, &r, &err);

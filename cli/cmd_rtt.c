@@ -39,8 +39,8 @@ static const struct cli_option options[] = {
 	OPT('s', "samples", CLI_FLAG, samples, NULL,
 	    "one line per sample as it comes; with --json JSON lines"),
 	OPT('d', "duration", CLI_DURATION, duration_ns, "TIME",
-	    "end after TIME; of a file: only its first TIME"),
-	OPT('c', "count", CLI_U64, count, "N", "end with N samples"),
+	    "end after TIME; of a file: only its first TIME", .min = 0.001, .max = 31536000),
+	OPT('c', "count", CLI_U64, count, "N", "end with N samples", .min = 1, .max = 1e18),
 	OPT(0, "min-samples", CLI_U64, min_samples, "N", "list only directions with N samples"),
 	OPT(0, "sort", CLI_CHOICE, sort, "FIGURE", "order of the flows",
 	    .choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
@@ -61,6 +61,7 @@ struct view {
 	const struct rtt_config *config;
 	enum vns_rtt_order order;
 	struct vns_dist interval; /* samples since the last line */
+	uint64_t packets_told;    /* of the lines so far */
 	int64_t started;
 	size_t lines;             /* of the rolling table on the screen */
 	bool progress;            /* a progress line stands on stderr */
@@ -169,8 +170,9 @@ static void roll_line(struct view *v, const struct vns_rtt_result *so_far)
 	char b[VNS_TEXT_LEN];
 
 	printf("%4.0f s  packets %" PRIu64 "  flows %" PRIu64 "  samples %" PRIu64,
-	       (double)(vns_monotonic_ns() - v->started) / 1e9, so_far->counts.packets,
-	       so_far->counts.flows_live, v->interval.n);
+	       (double)(vns_monotonic_ns() - v->started) / 1e9,
+	       so_far->counts.packets - v->packets_told, so_far->counts.flows_live, v->interval.n);
+	v->packets_told = so_far->counts.packets;
 	for (size_t i = 0; v->interval.n && i < sizeof(q) / sizeof(q[0]); i++)
 		printf("  %s %s", names[i],
 		       vns_text_ns(b, (double)vns_dist_quantile(&v->interval, q[i])));

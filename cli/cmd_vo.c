@@ -78,8 +78,8 @@ const struct cli_command cmd_vo = {
 
 static uint64_t matched(const struct vns_vo_target *t)
 {
-	return t->counts[VNS_POINT_A].class[VNS_TWIN_MATCHED] +
-	       t->counts[VNS_POINT_B].class[VNS_TWIN_MATCHED];
+	return t->counts[VNS_POINT_A].in_class[VNS_TWIN_MATCHED] +
+	       t->counts[VNS_POINT_B].in_class[VNS_TWIN_MATCHED];
 }
 
 static int render(const struct vo_config *c, const struct vns_vo_result *r)

@@ -71,6 +71,16 @@ static void keep_argv(int argc, char **argv)
 	cli_argv = copy;
 }
 
+/* What was printed must have reached its reader: a full disk is no success. */
+static int flushed(int code)
+{
+	if ((fflush(stdout) || ferror(stdout)) && code == VNS_EXIT_OK) {
+		fputs("vnetscope: standard output could not be written\n", stderr);
+		return VNS_EXIT_SETUP;
+	}
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	keep_argv(argc, argv);
@@ -82,17 +92,17 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0) {
 		print_overview(stdout);
-		return VNS_EXIT_OK;
+		return flushed(VNS_EXIT_OK);
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		puts("vnetscope " VNS_VERSION);
-		return VNS_EXIT_OK;
+		return flushed(VNS_EXIT_OK);
 	}
 	if (strcmp(argv[1], "--tables") == 0)
-		return print_tables();
+		return flushed(print_tables());
 	for (const struct cli_command *const *c = cli_commands; *c; c++)
 		if (strcmp(argv[1], (*c)->name) == 0)
-			return (*c)->run(*c, argc - 1, argv + 1);
+			return flushed((*c)->run(*c, argc - 1, argv + 1));
 	fprintf(stderr, "vnetscope: there is no command '%s'; see vnetscope --help\n", argv[1]);
 	return VNS_EXIT_USAGE;
 }

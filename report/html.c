@@ -164,7 +164,7 @@ static void accounting_table(FILE *to, const struct vns_report *r)
 			fprintf(to, "</td><td class=\"t\">%s</td><td>%llu</td>", points[p],
 				(unsigned long long)c->read);
 			for (int k = 0; k < VNS_TWIN_CLASSES; k++)
-				fprintf(to, "<td>%llu</td>", (unsigned long long)c->class[k]);
+				fprintf(to, "<td>%llu</td>", (unsigned long long)c->in_class[k]);
 			fprintf(to, "<td>%llu</td></tr>\n",
 				(unsigned long long)r->vm[i].vo->capture_lost[p]);
 		}
@@ -261,6 +261,8 @@ void vns_report_html(const struct vns_report *r, FILE *to)
 	if (r->tcg)
 		fputs("<p class=\"warn\">The guests ran under TCG, software emulation. Do not read these "
 		      "figures as KVM's.</p>\n", to);
+	if (r->interrupted)
+		fputs("<p class=\"warn\">The run was interrupted before its time.</p>\n", to);
 	fputs("<h2>Reading</h2><ul>\n", to);
 	vns_report_reading(r, reading_item, to);
 	fputs("</ul>\n", to);

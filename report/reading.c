@@ -151,6 +151,11 @@ void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, cons
 	if (r->tcg)
 		line(ctx, "These guests run under TCG (software emulation): the figures show that the "
 			  "measurement works and what is slow here, not what KVM would give.");
+	if (r->interrupted) {
+		snprintf(s, sizeof(s), "The run was interrupted: its figures are of %.1f s of traffic.",
+			 (double)r->duration_ns / 1e9);
+		line(ctx, s);
+	}
 	for (size_t i = 0; i < r->n_vm; i++) {
 		const struct vns_report_vm *vm = &r->vm[i];
 

@@ -26,6 +26,7 @@ struct vns_report {
 	int64_t at_ns;        /* when the run began */
 	int64_t duration_ns;
 	bool tcg;
+	bool interrupted;     /* ended before its time: the figures are of a shorter run */
 	const struct vns_report_vm *vm;
 	size_t n_vm;
 };

@@ -51,7 +51,7 @@ typedef void (*vns_twin_sample_fn)(void *ctx, const struct vns_twin_sample *s);
 
 struct vns_twin_counts {
 	uint64_t read;
-	uint64_t class[VNS_TWIN_CLASSES];
+	uint64_t in_class[VNS_TWIN_CLASSES];
 	uint64_t missing_by_proto[VNS_PROTOS];
 };
 

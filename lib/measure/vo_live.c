@@ -24,7 +24,7 @@
 #define BURST_GAP_NS   (15 * VNS_NSEC_PER_MSEC)
 #define DURING_GAP_NS  (250 * VNS_NSEC_PER_MSEC)
 #define PROBE_GAP_NS   (20 * VNS_NSEC_PER_MSEC) /* mode exchange: one echo request each */
-#define EXCHANGES      8    /* per burst */
+#define EXCHANGES      8    /* per burst before and after; 1 during, so as not to disturb */
 #define CAPTURE_ID     1
 #define BATCH          256
 #define POLL_MS        10
@@ -197,12 +197,17 @@ static bool stopped(const struct vo_run *run)
  * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
  * told by vns_agent_poll(). Return: false: it is dead.
  */
-static bool exchange_and_poll(struct vo_subject *v, int64_t ns)
+static bool exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns)
 {
 	int64_t until = vns_monotonic_ns() + ns;
 	struct vns_err err = { "" };
-	int code = v->gather ? vns_gather_burst(v->gather, EXCHANGES, &err) : 0;
+	int code = 0;
 
+	if (v->gather) {
+		pthread_mutex_lock(&v->run->exchanging);
+		code = vns_gather_burst(v->gather, exchanges, &err);
+		pthread_mutex_unlock(&v->run->exchanging);
+	}
 	if (code == -ETIMEDOUT)
 		code = 0;
 	while (code >= 0 && vns_monotonic_ns() < until)
@@ -229,13 +234,13 @@ static void end_subject(struct vo_subject *v)
 {
 	struct vns_err err = { "" };
 
-	exchange_and_poll(v, SETTLE_NS);
+	exchange_and_poll(v, 1, SETTLE_NS);
 	read_usage(v, false);
 	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, CAPTURE_ID, &err))
 		subject_fail(v, err.text);
 	v->capturing = false;
 	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
-		exchange_and_poll(v, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
+		exchange_and_poll(v, EXCHANGES, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
 }
 
 static void *subject_thread(void *arg)
@@ -245,14 +250,14 @@ static void *subject_thread(void *arg)
 	bool alive = true;
 
 	for (int i = 0; i < BURSTS && alive && !stopped(v->run); i++)
-		alive = exchange_and_poll(v, BURST_GAP_NS);
+		alive = exchange_and_poll(v, EXCHANGES, BURST_GAP_NS);
 	atomic_store(&v->ready, true);
 	while (alive && in_phase(v->run, VO_BEFORE))
-		alive = exchange_and_poll(v, BURST_GAP_NS);
+		alive = exchange_and_poll(v, 1, BURST_GAP_NS);
 	if (alive)
 		read_usage(v, true);
 	while (alive && in_phase(v->run, VO_TRAFFIC))
-		alive = exchange_and_poll(v, gap);
+		alive = exchange_and_poll(v, 1, gap);
 	if (alive)
 		end_subject(v);
 	return NULL;

@@ -58,6 +58,7 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 		const struct vns_vo_live_opts *opts, struct vns_err *err)
 {
 	run->first = subjects;
+	pthread_mutex_init(&run->exchanging, NULL);
 	run->opts = opts;
 	for (size_t i = 0; i < n; i++) {
 		int code = init_subject(run, &run->subject[i], &subjects[i], err);
@@ -158,7 +159,7 @@ static size_t main_pair(const struct vo_subject *v)
 		struct vns_twin_counts c;
 
 		vns_twin_get_counts(v->pair[k].twin, VNS_POINT_B, &c);
-		matched[k] = c.class[VNS_TWIN_MATCHED];
+		matched[k] = c.in_class[VNS_TWIN_MATCHED];
 		most = matched[k] > most ? matched[k] : most;
 	}
 	/* outermost first: the first point that most of the traffic crosses */
@@ -230,7 +231,7 @@ static int fill_hops(struct vo_subject *v, const struct vns_clock *same, struct 
 			continue;
 		snprintf(h->from, sizeof(h->from), "%s", point_name(v, p->a));
 		snprintf(h->to, sizeof(h->to), "%s", point_name(v, p->b));
-		h->clock_free = !to_guest || v->s->same_clock;
+		h->clock_free = !to_guest || v->mode == VNS_CLOCK_SAME;
 		vns_twin_get_counts(p->twin, VNS_POINT_A, &h->counts[VNS_POINT_A]);
 		vns_twin_get_counts(p->twin, VNS_POINT_B, &h->counts[VNS_POINT_B]);
 		code = vns_vo_figures(&p->samples, to_guest ? v->clock : same, h->fig, NULL);
@@ -391,4 +392,5 @@ void vo_run_fini(struct vo_run *run)
 		pthread_mutex_destroy(&v->lock);
 	}
 	vns_vo_points_close(&run->points);
+	pthread_mutex_destroy(&run->exchanging);
 }

@@ -74,6 +74,7 @@ struct vo_run {
 	struct vns_vo_points points;
 	_Atomic enum vo_phase phase; /* captured packets count in VO_TRAFFIC only */
 	bool interrupted;
+	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
 };
 

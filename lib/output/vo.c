@@ -92,7 +92,7 @@ static json_t *counts_json(const struct vns_twin_counts *c)
 
 	json_object_set_new(o, "read", json_integer((json_int_t)c->read));
 	for (int k = 0; k < VNS_TWIN_CLASSES; k++)
-		json_object_set_new(o, class_name[k], json_integer((json_int_t)c->class[k]));
+		json_object_set_new(o, class_name[k], json_integer((json_int_t)c->in_class[k]));
 	return o;
 }
 

@@ -211,7 +211,7 @@ static void print_books(const struct vns_vo_target *t, FILE *to)
 										    names[p]);
 		vns_table_cell(&table, "%s", vns_text_count(b, c->read));
 		for (int k = 0; k < VNS_TWIN_CLASSES; k++)
-			vns_table_cell(&table, "%s", vns_text_count(b, c->class[k]));
+			vns_table_cell(&table, "%s", vns_text_count(b, c->in_class[k]));
 		vns_table_cell(&table, "%s", vns_text_count(b, t->capture_lost[p]));
 	}
 	fputc('\n', to);

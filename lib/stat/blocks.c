@@ -81,6 +81,9 @@ void vns_blocks_median_ci(const struct vns_blocks *b, const struct vns_dist *all
 	*lower = vns_dist_quantile(all, fmax(0.5 - half, 0));
 	*upper = vns_dist_quantile(all, fmin(0.5 + half, 1));
 	widen_by_blocks(b, vns_dist_quantile(all, 0.5), lower, upper);
+	/* every quantile was read from the histogram */
+	*lower -= llround(fabs((double)*lower) * VNS_HIST_MAX_REL_ERROR);
+	*upper += llround(fabs((double)*upper) * VNS_HIST_MAX_REL_ERROR);
 	if (*lower < all->min)
 		*lower = all->min; /* no median lies outside the sample's range */
 	if (*upper > all->max)

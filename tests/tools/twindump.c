@@ -57,7 +57,7 @@ static void print_counts(const struct vns_twin *t, enum vns_point p)
 	vns_twin_get_counts(t, p, &c);
 	printf("C %c %" PRIu64, "AB"[p], c.read);
 	for (int k = 0; k < VNS_TWIN_CLASSES; k++)
-		printf(" %" PRIu64, c.class[k]);
+		printf(" %" PRIu64, c.in_class[k]);
 	putchar('\n');
 }
 

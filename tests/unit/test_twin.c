@@ -109,7 +109,7 @@ static void test_other_superframes(void **state)
 	}
 	done(b);
 	/* TSval changes about 85 times; a frame that crosses such a change is left out below. */
-	assert_true(b->c[0].class[VNS_TWIN_MATCHED] > 1300);
+	assert_true(b->c[0].in_class[VNS_TWIN_MATCHED] > 1300);
 	for (size_t i = 0; i < b->n; i++) {
 		uint32_t at = (uint32_t)(b->s[i].host_ns - T0), d = at / (32 * MSS) * (32 * MSS);
 
@@ -505,7 +505,7 @@ static void test_classes(void **state)
 	frame_case(b, 100 * MS);
 	feed(b, VNS_POINT_B, udp(200 * MS, true, 62, 0));
 	done(b);
-	assert_int_equal(b->c[0].class[VNS_TWIN_UNDECODABLE], 2);
+	assert_int_equal(b->c[0].in_class[VNS_TWIN_UNDECODABLE], 2);
 	expect(b, VNS_POINT_A, 4, 1, 0, 1);
 	expect(b, VNS_POINT_B, 4, 0, 0, 1);
 	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 8), 2);

@@ -67,7 +67,7 @@ static inline uint64_t class_sum(const struct vns_twin_counts *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < VNS_TWIN_CLASSES; i++)
-		n += c->class[i];
+		n += c->in_class[i];
 	return n;
 }
 
@@ -81,7 +81,7 @@ static inline void done(struct bench *b)
 		vns_twin_get_counts(b->t, p, &b->c[p]);
 		assert_int_equal(class_sum(&b->c[p]), b->c[p].read);
 	}
-	up = b->c[0].class[VNS_TWIN_MATCHED] + b->c[1].class[VNS_TWIN_MATCHED];
+	up = b->c[0].in_class[VNS_TWIN_MATCHED] + b->c[1].in_class[VNS_TWIN_MATCHED];
 	assert_true(b->n <= up);
 }
 
@@ -94,10 +94,10 @@ static inline void drop(struct bench *b)
 static inline void expect(struct bench *b, enum vns_point p, uint64_t matched, uint64_t missing,
 		   uint64_t ambiguous, uint64_t outside)
 {
-	assert_int_equal(b->c[p].class[VNS_TWIN_MATCHED], matched);
-	assert_int_equal(b->c[p].class[VNS_TWIN_MISSING], missing);
-	assert_int_equal(b->c[p].class[VNS_TWIN_AMBIGUOUS], ambiguous);
-	assert_int_equal(b->c[p].class[VNS_TWIN_OUTSIDE_WINDOW], outside);
+	assert_int_equal(b->c[p].in_class[VNS_TWIN_MATCHED], matched);
+	assert_int_equal(b->c[p].in_class[VNS_TWIN_MISSING], missing);
+	assert_int_equal(b->c[p].in_class[VNS_TWIN_AMBIGUOUS], ambiguous);
+	assert_int_equal(b->c[p].in_class[VNS_TWIN_OUTSIDE_WINDOW], outside);
 }
 
 /* A packet between peer and guest; @to_guest gives the direction. */

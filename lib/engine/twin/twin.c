@@ -189,7 +189,7 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 	enum vns_point p = point_of(t, e);
 	enum vns_twin_class c = class_of(t, e, p);
 
-	t->counts[p].class[c]++;
+	t->counts[p].in_class[c]++;
 	if (c == VNS_TWIN_MISSING)
 		t->counts[p].missing_by_proto[node->proto]++;
 	if (c == VNS_TWIN_MATCHED && !(e->flags & E_DOWN))
@@ -426,7 +426,7 @@ static int remember(struct vns_twin *t, enum vns_point p, const struct vns_packe
 		twin_unit_insert(t, e);
 	} else if (twin_range_insert(t, e)) {
 		/* Too disordered to be searched in bounded time. */
-		t->counts[p].class[VNS_TWIN_AMBIGUOUS]++;
+		t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 		if (--node->refs == 0)
 			twin_node_free(&t->m, n);
 		twin_entry_free(&t->m, e);
@@ -478,7 +478,7 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 		t->counts[p].read++;
 		see_time(t, p, time);
 		if (in[i].dir < 0) {
-			t->counts[p].class[VNS_TWIN_UNDECODABLE]++;
+			t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
 			continue;
 		}
 		ret = remember(t, p, &pkts[i], &in[i], time);
