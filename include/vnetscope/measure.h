@@ -125,8 +125,8 @@ struct vns_vo_target {
 	char note[512];        /* what the reader must know (assumed clock, shared path), or empty */
 };
 
-/** Resolution that every time stamp is trusted to have: capture files of microseconds cut it. */
-#define VNS_VO_STAMP_NS 1000
+/** A minimum below zero by no more than its interval and this is no contradiction: rounding. */
+#define VNS_VO_STAMP_NS 1
 
 /**
  * vns_vo_contradiction() - is a latency negative beyond its clock interval? Then the clock relation

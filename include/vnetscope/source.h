@@ -49,11 +49,14 @@ struct vns_source_opts {
  *             record cannot be found any more, the end (vns_source_sentence() says so)
  * @backwards: frames with a time stamp lower than their predecessor's at the same point
  * @verdicts:  frames by enum vns_verdict
+ * @resolution_ns: coarsest step of the time stamps read (1000 for an ordinary pcap file); stamps
+ *             are cut to it, not rounded
  */
 struct vns_source_stats {
 	uint64_t frames, filtered, dropped, bytes;
 	uint64_t truncated, bad_records, backwards;
 	uint64_t verdicts[VNS_PKT_VERDICTS];
+	uint64_t resolution_ns;
 };
 
 /**

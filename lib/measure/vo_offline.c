@@ -400,6 +400,45 @@ static int first_clock(struct vo_offline *r, struct vns_err *err)
 	return fixed_clock(r, VNS_CLOCK_SAME, 0, &r->clock);
 }
 
+/*
+ * What cutting stamps to a file's resolution leaves open: a true t_B - t_A lies above
+ * raw - cut[A] and below raw + cut[B]. Nanosecond stamps count as exact.
+ */
+static void read_resolution(struct vo_offline *r)
+{
+	for (int p = 0; p < 2; p++) {
+		struct vns_source_stats st;
+
+		vns_source_stats(r->end[p].source, &st);
+		r->cut_ns[p] = st.resolution_ns > 1 ? (int64_t)st.resolution_ns : 0;
+	}
+	if (r->lower_ns != INT64_MIN)
+		r->lower_ns -= r->cut_ns[VNS_POINT_A];
+	if (r->upper_ns != INT64_MAX)
+		r->upper_ns += r->cut_ns[VNS_POINT_B];
+	for (size_t i = 0; i < r->n_bound; i++)
+		r->bound[i].value_ns += r->bound[i].upper ? r->cut_ns[VNS_POINT_B] :
+							    -r->cut_ns[VNS_POINT_A];
+}
+
+/* The figures' intervals hold the stamps' resolution too. */
+static void widen_by_resolution(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		double minus = (double)r->cut_ns[d == VNS_HOST_TO_GUEST ? VNS_POINT_A : VNS_POINT_B];
+		double plus = (double)r->cut_ns[d == VNS_HOST_TO_GUEST ? VNS_POINT_B : VNS_POINT_A];
+
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			struct vns_vo_figure *f = &t->fig[d][p];
+
+			f->err_minus_ns += minus;
+			f->mean_err_minus_ns += minus;
+			f->err_plus_ns += plus;
+			f->mean_err_plus_ns += plus;
+		}
+	}
+}
+
 /* 0 was assumed and fits: its interval is what the traffic leaves. */
 static void bounds_to_figures(const struct vo_offline *r, struct vns_vo_target *t)
 {
@@ -528,6 +567,8 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 
 	if (!code)
 		code = read_both(r, r->clock, t, err);
+	if (!code)
+		read_resolution(r);
 	if (!code && r->want_bounds && !zero_fits(r)) {
 		r->want_bounds = false;
 		code = traffic_clock(r, err);
@@ -547,6 +588,7 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 	vns_clock_eval(r->clock, r->from_ns + (r->to_ns - r->from_ns) / 2, &t->clock);
 	if (r->want_bounds)
 		bounds_to_figures(r, t);
+	widen_by_resolution(r, t);
 	return 0;
 }
 

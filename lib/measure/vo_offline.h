@@ -52,6 +52,7 @@ struct vo_offline {
 	int64_t from_ns, to_ns; /* of the samples */
 	bool want_bounds;
 	int64_t lower_ns, upper_ns; /* of a constant offset */
+	int64_t cut_ns[2];      /* coarsest resolution of each file's stamps; 0: exact */
 	struct vo_bound *bound;
 	size_t n_bound, cap_bound;
 	uint64_t last_lost, digest_short[2];

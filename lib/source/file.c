@@ -59,6 +59,8 @@ int vns_file_add_iface(struct vns_file *f, const struct vns_file_iface *iface,
 		f->iface = grown;
 		f->max_iface = f->max_iface * 2 + 4;
 	}
+	if (iface->usable && f->base.stats.resolution_ns < iface->mul >> iface->shift)
+		f->base.stats.resolution_ns = iface->mul >> iface->shift;
 	f->iface[f->n_iface] = *iface;
 	f->iface[f->n_iface].last_ns = INT64_MIN;
 	return find_filter(f, iface->linktype, &f->iface[f->n_iface++].filter, err);

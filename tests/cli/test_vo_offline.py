@@ -214,6 +214,19 @@ class Offline(unittest.TestCase):
         self.target(*self.files(pcap_file(host, nano=False), pcap_file(guest, nano=False)),
                     '--offset-ns', '900')
 
+    def test_microseconds_widen_the_intervals(self):
+        # 100 us each way, the host's stamps cut to 1 us: the truth lies in every interval
+        host, guest = traffic(inward=(100, 0), outward=(100, 0), step=10 * MS + 333)
+        t = self.target(*self.files(pcap_file(host, nano=False), pcap_file(guest)),
+                        '--offset-ns', '0')
+        for direction in ('host_to_guest', 'guest_to_host'):
+            f = t['directions'][direction]['udp']['latency_ns']
+            self.assertNotEqual(f['min'], f['max'])  # the cut shows
+            for figure in ('min', 'max', 'mean'):
+                self.assertLessEqual(f[figure] - f['err_minus_ns'], 100 * US, direction)
+                self.assertGreaterEqual(f[figure] + f['err_plus_ns'], 100 * US, direction)
+            self.assertEqual(f['err_minus_ns'] + f['err_plus_ns'], 1000, direction)
+
     def test_segmentation_differs(self):
         """One superframe at the host, segments in the guest; and the reverse."""
         host, guest = [], []
