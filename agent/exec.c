@@ -128,11 +128,18 @@ void command_start(struct agent *a, uint32_t request, const uint8_t *body, size_
 	outq_put(&a->out.control, VNS_MSG_OK, request, NULL, 0);
 }
 
+/* Its whole session; itself by name, too: on a busy guest it may not have made one yet. */
+static void kill_command(const struct command *c)
+{
+	kill(-c->pid, SIGKILL);
+	kill(c->pid, SIGKILL);
+}
+
 void command_kill(struct agent *a, uint32_t request, uint32_t which)
 {
 	for (unsigned int i = 0; i < MAX_EXECS; i++)
 		if (a->command[i].pid && a->command[i].request == which)
-			kill(-a->command[i].pid, SIGKILL);
+			kill_command(&a->command[i]);
 	outq_put(&a->out.control, VNS_MSG_OK, request, NULL, 0);
 }
 
@@ -204,7 +211,7 @@ void command_end_all(struct agent *a)
 
 		if (!c->pid)
 			continue;
-		kill(-c->pid, SIGKILL);
+		kill_command(c);
 		waitpid(c->pid, NULL, 0);
 		command_free(c);
 	}
