@@ -102,11 +102,11 @@ struct vns_flow_key {
  * struct vns_packet - one decoded frame; two cache lines; plain data.
  *
  * @time_ns:   capture timestamp, ns since the epoch, clock of the capture point
- * @digest:    64-bit hash of what no hop changes: IP protocol, ports, payload length, TCP
- *             seq/ack/flags/timestamps; for the others ICMP type/code/id/seq and the first
- *             VNS_DIGEST_PAYLOAD_BYTES of payload. Later fragments: IP ID and offset instead of
- *             ports. Not in it: TTL, checksums, MAC, VLAN, window, DSCP, IP ID of whole packets,
- *             addresses (add flow_hash for those). The same on every machine and run; the same
+ * @digest:    64-bit hash of what no hop changes, NAT neither: IP protocol, payload length, TCP
+ *             seq/ack/flags/timestamps; for the others ICMP type/code/seq and the first
+ *             VNS_DIGEST_PAYLOAD_BYTES of payload. Later fragments: IP ID and offset too.
+ *             Not in it: TTL, checksums, MAC, VLAN, window, DSCP, IP ID of whole packets,
+ *             addresses, ports, ICMP echo's identifier (add flow_hash for those). The same on every machine and run; the same
  *             for every snap length unless VNS_PKT_F_DIGEST_SHORT says otherwise.
  * @flow_hash: hash of @key, the same in both directions
  * @key, @dir: flow; dir = 0 when the packet goes from endpoint 0 to endpoint 1
@@ -191,6 +191,17 @@ struct vns_frame {
  * Return: @out->verdict.
  */
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out);
+
+/**
+ * vns_packet_sampled() - is @p one of the 1 in @one_in that every capture point chooses alike?
+ *
+ * TCP by a hash of both ports, the same in both directions and for every segmentation: whole
+ * connections are chosen. All else by the digest (hash-based selection, RFC 5475 6.2.2), so
+ * packet by packet. No addresses enter: NAT that keeps the ports changes nothing. What 1 in 2N
+ * chooses, 1 in N does too. Packets without a digest (foreign, cut or malformed ones) are always
+ * chosen: they are counted, not paired. @one_in 0 or 1: every packet.
+ */
+bool vns_packet_sampled(const struct vns_packet *p, uint32_t one_in);
 
 #ifdef __cplusplus
 }

@@ -14,10 +14,9 @@
 /* Look for the timestamp among the options at @p, of which @cap of @len bytes are readable. */
 void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len);
 
-static inline void tcp_digest(struct vns_packet *out, uint16_t sport, uint16_t dport)
+static inline void tcp_digest(struct vns_packet *out)
 {
-	out->digest = vns_mix4((uint64_t)sport << 48 | (uint64_t)dport << 32 |
-				       (uint64_t)out->tcp_flags << 8 | VNS_IP_TCP,
+	out->digest = vns_mix4((uint64_t)out->tcp_flags << 8 | VNS_IP_TCP,
 			       (uint64_t)out->seq << 32 | out->ack,
 			       (uint64_t)out->tsval << 32 | out->tsecr, out->payload_len);
 }
@@ -54,7 +53,7 @@ static inline enum vns_verdict vns_decode_tcp(struct vns_packet *out, const stru
 	}
 	if (likely(s->cap >= 16))
 		out->window = vns_be16(h + 14);
-	tcp_digest(out, sport, dport);
+	tcp_digest(out);
 	return VNS_PKT_OK;
 }
 

@@ -179,8 +179,7 @@ static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const str
 		if (udp_tunnel(out, inner, dport, &v))
 			return v;
 	}
-	set_digest(out, (uint64_t)sport << 48 | (uint64_t)dport << 32 | IPPROTO_NR_UDP,
-		   out->payload_len, &s);
+	set_digest(out, IPPROTO_NR_UDP, out->payload_len, &s);
 	return VNS_PKT_OK;
 }
 
@@ -205,6 +204,7 @@ static enum vns_verdict icmp(struct vns_packet *out, struct vns_span s, const st
 	if (icmp_is_echo(net->ipproto, out->icmp_type)) {
 		out->icmp_ident = id = (uint16_t)(rest >> 16);
 		out->icmp_seqno = (uint16_t)rest;
+		rest &= 0xffff; /* the identifier is the flow's port: NAT may change it */
 	}
 	set_key(out, net, id, id);
 	vns_span_skip(&s, HEADER);
