@@ -19,7 +19,7 @@
 
 struct lab_config {
 	const char *name, *backend, *accel, *offloads, *kernel, *modules, *agent;
-	uint64_t guests, vcpus, memory;
+	uint64_t guests, vcpus, memory, queues;
 	struct cli_list with;
 	bool no_tso, json;
 };
@@ -37,12 +37,16 @@ static const struct cli_option options[] = {
 	    "up: virtual CPUs of each guest (default 1)", .min = 1, .max = 64),
 	OPT(0, "memory", CLI_U64, memory, "MB",
 	    "up: memory of each guest (default 128)", .min = 96, .max = 65536),
+	OPT(0, "queues", CLI_U64, queues, "N",
+	    "up: queue pairs of each guest's card and tap (default 1)", .min = 1,
+	    .max = VNS_LAB_MAX_QUEUES),
 	OPT(0, "backend", CLI_CHOICE, backend, "KIND",
 	    "up: real guests, or namespaces that share the host's clock", .choices = "qemu|netns"),
 	OPT(0, "accel", CLI_CHOICE, accel, "KIND",
 	    "up: auto tries KVM and falls back to emulation", .choices = "auto|kvm|tcg"),
 	OPT(0, "offloads", CLI_STRING, offloads, "LIST",
-	    "up: default, off, or of no-tso, no-csum, no-mrg, no-gro"),
+	    "up: default, off, or of no-tso, no-guest-tso, no-host-tso, no-csum, no-mrg, no-gro; "
+	    "vm2:WORD for one guest"),
 	OPT(0, "no-tso", CLI_FLAG, no_tso, NULL,
 	    "up: the same as --offloads no-tso"),
 	OPT(0, "kernel", CLI_STRING, kernel, "FILE",
@@ -97,11 +101,31 @@ static json_t *node_json(const struct vns_lab *lab, const struct vns_lab_node *n
 	return o;
 }
 
+/* How many guests (and client) have ended; their names into @names. */
+static unsigned int ended_nodes(const struct vns_lab *lab, char *names, size_t len)
+{
+	unsigned int ended = 0;
+
+	for (unsigned int i = 0; i <= lab->n_guest; i++) {
+		const struct vns_lab_node *n = i < lab->n_guest ? &lab->guest[i] : &lab->client;
+		size_t used = names ? strlen(names) : 0;
+
+		if (n->proc.pid == 0 || vns_proc_alive(&n->proc))
+			continue;
+		if (names)
+			snprintf(names + used, len - used, "%s%s", ended ? ", " : "", n->name);
+		ended++;
+	}
+	return ended;
+}
+
 static const char *lab_state(const struct vns_lab *lab)
 {
 	if (!vns_proc_alive(&lab->holder))
 		return vns_lab_busy(lab) ? "starting" : "stale";
-	return lab->phase == VNS_LAB_RUNNING ? "running" : "starting";
+	if (lab->phase != VNS_LAB_RUNNING)
+		return "starting";
+	return ended_nodes(lab, NULL, 0) ? "degraded" : "running";
 }
 
 static json_t *lab_json(const struct vns_lab *lab)
@@ -110,13 +134,13 @@ static json_t *lab_json(const struct vns_lab *lab)
 
 	for (unsigned int i = 0; i < lab->n_guest; i++)
 		json_array_append_new(guests, node_json(lab, &lab->guest[i]));
-	return json_pack("{s:s s:s s:s s:s s:s s:b s:i s:s s:f s:i s:i s:s s:s s:o s:o}", "name",
+	return json_pack("{s:s s:s s:s s:s s:s s:b s:i s:s s:f s:i s:i s:i s:s s:s s:o s:o}", "name",
 			 lab->name, "state", lab_state(lab), "backend",
 			 lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "accel", lab->accel,
 			 "accel_why", lab->accel_why, "rootless", (int)lab->rootless,
 			 "holder_pid", (int)lab->holder.pid, "folder", lab->dir, "uptime_s",
 			 (double)(vns_now_ns() - lab->started_ns) / 1e9, "vcpus", (int)lab->vcpus,
-			 "memory_mb", (int)lab->memory_mb, "offloads", lab->offloads, "kernel",
+			 "memory_mb", (int)lab->memory_mb, "queues", (int)lab->queues, "offloads", lab->offloads, "kernel",
 			 lab->kernel, "client", node_json(lab, &lab->client), "guests", guests);
 }
 
@@ -138,8 +162,9 @@ static void lab_text(const struct vns_lab *lab)
 	static const char *const heads[] = { "name", "state", "pid", "address", "host port",
 					     "agent", "clock source" };
 	double uptime = (double)(vns_now_ns() - lab->started_ns) / 1e9;
+	char why[512], names[17 * (VNS_LAB_MAX_GUESTS + 1)] = "";
 	struct vns_table t;
-	char why[512];
+	unsigned int ended;
 
 	if (!vns_proc_alive(&lab->holder) && vns_lab_busy(lab)) {
 		printf("lab %s: being started or removed\n", lab->name);
@@ -150,8 +175,9 @@ static void lab_text(const struct vns_lab *lab)
 		       "vnetscope lab down --name %s\n", lab->name, lab->dir, lab->name);
 		return;
 	}
-	printf("lab %s: %s, %s%s%s, up %.0f s, held by process %d%s\n", lab->name,
-	       lab->phase == VNS_LAB_RUNNING ? "running" : "starting",
+	ended = ended_nodes(lab, names, sizeof(names));
+	printf("lab %s: %s%s%s%s, %s%s%s, up %.0f s, held by process %d%s\n", lab->name,
+	       lab_state(lab), ended ? " (" : "", names, ended > 1 ? " have ended)" : ended ? " has ended)" : "",
 	       lab->backend == VNS_LAB_NETNS ? "namespaces" : "QEMU guests",
 	       lab->backend == VNS_LAB_NETNS ? "" : ", accelerator ",
 	       lab->backend == VNS_LAB_NETNS ? "" : lab->accel, uptime, (int)lab->holder.pid,
@@ -229,6 +255,7 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 	o.guests = (unsigned int)cfg->guests;
 	o.vcpus = (unsigned int)cfg->vcpus;
 	o.memory_mb = (unsigned int)cfg->memory;
+	o.queues = (unsigned int)cfg->queues;
 	o.backend = strcmp(cfg->backend, "netns") == 0 ? VNS_LAB_NETNS : VNS_LAB_QEMU;
 	o.accel = strcmp(cfg->accel, "kvm") == 0 ? VNS_LAB_ACCEL_KVM :
 		  strcmp(cfg->accel, "tcg") == 0 ? VNS_LAB_ACCEL_TCG : VNS_LAB_ACCEL_AUTO;
@@ -366,7 +393,7 @@ static int own_words(int argc, char **argv)
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
-	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .backend = "qemu",
+	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .queues = 1, .backend = "qemu",
 				  .accel = "auto", .offloads = "default" };
 	char *rest[4] = { 0 };
 	size_t n_rest;

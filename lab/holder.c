@@ -98,7 +98,7 @@ static int start_guest(struct vns_lab *lab, struct vns_lab_node *node,
 	pid_t pid;
 
 	if (lab->backend == VNS_LAB_NETNS)
-		return start_keeper(lab, node, plan, plan->offload_bits, err);
+		return start_keeper(lab, node, plan, plan->offload_bits[node - lab->guest], err);
 	pid = lab_qemu_start(lab, node, plan, err);
 	if (pid < 0)
 		return pid;

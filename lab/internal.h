@@ -15,17 +15,22 @@
 #define LAB_CLIENT_MAC  "52:54:00:77:01:02"
 
 /* Offloads taken away from the virtual card. */
-#define LAB_NO_TSO  0x01u
-#define LAB_NO_CSUM 0x02u
-#define LAB_NO_MRG  0x04u
-#define LAB_NO_GRO  0x08u
-/* lab_parse_offloads() - "off", "no-tso,no-gro" -> bits. Return: 0 or -EINVAL. */
-int lab_parse_offloads(const char *text, unsigned int *bits, struct vns_err *err);
+#define LAB_NO_HOST_TSO  0x01u /* the guest may not send frames to be cut */
+#define LAB_NO_CSUM      0x02u
+#define LAB_NO_MRG       0x04u
+#define LAB_NO_GRO       0x08u
+#define LAB_NO_GUEST_TSO 0x10u /* the host cuts frames before it hands them to the guest */
+#define LAB_NO_TSO       (LAB_NO_HOST_TSO | LAB_NO_GUEST_TSO)
+/*
+ * lab_parse_offloads() - "off", "no-tso,vm2:no-gro" -> bits of each of @n guests; a word without
+ * a guest is for all. Return: 0 or -EINVAL.
+ */
+int lab_parse_offloads(const char *text, unsigned int *bits, unsigned int n, struct vns_err *err);
 
 /* struct lab_plan - everything the holder needs, found out before anything is started. */
 struct lab_plan {
 	const struct vns_lab_opts *opts;
-	unsigned int offload_bits;
+	unsigned int offload_bits[VNS_LAB_MAX_GUESTS];
 	char agent[VNS_LAB_PATH_LEN];
 	/* QEMU guests only */
 	char qemu[VNS_LAB_PATH_LEN];

@@ -19,8 +19,9 @@ enum vns_lab_accel { VNS_LAB_ACCEL_AUTO = 0, VNS_LAB_ACCEL_KVM, VNS_LAB_ACCEL_TC
 
 /**
  * struct vns_lab_opts - what `up` builds. Start from VNS_LAB_OPTS_DEFAULT.
- * @offloads:    "default", "off", or a list of no-tso, no-csum, no-mrg, no-gro (of the virtual
- *               network card, as the guest sees it)
+ * @offloads:    "default", "off", or a list of no-tso, no-guest-tso, no-host-tso, no-csum, no-mrg,
+ *               no-gro (of the virtual network card, as the guest sees it); "vm2:WORD" for one guest
+ * @queues:      pairs of queues of each guest's card and tap; more than @vcpus lie idle
  * @kernel, @modules: guest kernel and the folder /lib/modules/VERSION; NULL: Debian's cloud kernel
  * @with, @n_with: programs of this host to have in the guests too, by name or path
  * @agent_path:  vnetscope-agent; NULL: found beside the running program
@@ -29,7 +30,7 @@ enum vns_lab_accel { VNS_LAB_ACCEL_AUTO = 0, VNS_LAB_ACCEL_KVM, VNS_LAB_ACCEL_TC
  */
 struct vns_lab_opts {
 	const char *name;
-	unsigned int guests, vcpus, memory_mb;
+	unsigned int guests, vcpus, memory_mb, queues;
 	enum vns_lab_backend backend;
 	enum vns_lab_accel accel;
 	const char *offloads;
@@ -42,7 +43,7 @@ struct vns_lab_opts {
 	const volatile int *interrupted;
 };
 #define VNS_LAB_OPTS_DEFAULT \
-	{ .name = "lab", .guests = 3, .vcpus = 1, .memory_mb = 128, .offloads = "default" }
+	{ .name = "lab", .guests = 3, .vcpus = 1, .memory_mb = 128, .queues = 1, .offloads = "default" }
 
 /**
  * vns_lab_up() - start the lab; every guest's agent has answered when this returns.

@@ -67,9 +67,9 @@ int lab_net_host(const struct vns_lab *lab, struct vns_err *err)
 			LAB_HOST_NUMBER);
 	fputs("link set " VNS_LAB_BRIDGE " up\n", f);
 	for (unsigned int i = 0; i < lab->n_guest && lab->backend == VNS_LAB_QEMU; i++)
-		fprintf(f, "tuntap add dev %s mode tap vnet_hdr\n"
-			"link set %s master " VNS_LAB_BRIDGE " up\n",
-			lab->guest[i].tap, lab->guest[i].tap);
+		fprintf(f, "tuntap add dev %s mode tap vnet_hdr%s\n"
+			"link set %s master " VNS_LAB_BRIDGE " up\n", lab->guest[i].tap,
+			lab->queues > 1 ? " multi_queue" : "", lab->guest[i].tap);
 	return end_script(f, &text, 0, err);
 }
 

@@ -81,19 +81,27 @@ static const char *onoff(bool off)
 	return off ? "off" : "on";
 }
 
-static void put_card(struct args *a, const struct vns_lab_node *n, const struct lab_plan *plan)
+static void put_card(struct args *a, const struct vns_lab *lab, const struct vns_lab_node *n,
+		     const struct lab_plan *plan)
 {
-	const char *csum = onoff(plan->offload_bits & LAB_NO_CSUM);
-	const char *tso = onoff(plan->offload_bits & LAB_NO_TSO);
+	unsigned int bits = plan->offload_bits[n - lab->guest];
+	const char *csum = onoff(bits & LAB_NO_CSUM);
+	const char *out = onoff(bits & LAB_NO_HOST_TSO), *in = onoff(bits & LAB_NO_GUEST_TSO);
+	char queues[24] = "", mq[40] = "";
 
+	if (lab->queues > 1) {
+		snprintf(queues, sizeof(queues), ",queues=%u", lab->queues);
+		/* an interrupt for each queue, one for changes of the configuration, one for control */
+		snprintf(mq, sizeof(mq), ",mq=on,vectors=%u", 2 * lab->queues + 2);
+	}
 	arg(a, "-netdev");
-	arg(a, "tap,id=n0,ifname=%s,script=no,downscript=no,vhost=%s", n->tap,
-	    plan->vhost ? "on" : "off");
+	arg(a, "tap,id=n0,ifname=%s,script=no,downscript=no,vhost=%s%s", n->tap,
+	    plan->vhost ? "on" : "off", queues);
 	arg(a, "-device");
 	arg(a, "virtio-net-pci,netdev=n0,mac=%s,romfile=,csum=%s,guest_csum=%s,host_tso4=%s,"
 	    "host_tso6=%s,host_ecn=%s,host_ufo=%s,guest_tso4=%s,guest_tso6=%s,guest_ecn=%s,"
-	    "guest_ufo=%s,mrg_rxbuf=%s", n->mac, csum, csum, tso, tso, tso, tso, tso, tso, tso,
-	    tso, onoff(plan->offload_bits & LAB_NO_MRG));
+	    "guest_ufo=%s,mrg_rxbuf=%s%s", n->mac, csum, csum, out, out, out, out, in, in, in, in,
+	    onoff(bits & LAB_NO_MRG), mq);
 }
 
 static void put_channels(struct args *a, const struct vns_lab *lab, const struct vns_lab_node *n)
@@ -159,7 +167,7 @@ static void build_args(struct args *a, const struct vns_lab *lab, const struct v
 	    "vns.neigh=" LAB_NET6 "%d/" LAB_HOST_MAC " vns.neigh=%s/%s", n->ip,
 	    n->ip6, LAB_HOST_NUMBER, n->name, LAB_HOST_NUMBER, lab->client.ip, lab->client.mac,
 	    LAB_HOST_NUMBER, lab->client.ip6, lab->client.mac);
-	put_card(a, n, plan);
+	put_card(a, lab, n, plan);
 	put_channels(a, lab, n);
 	a->v[a->n] = NULL;
 }

@@ -24,27 +24,50 @@ static const struct {
 	{ "default", 0 },
 	{ "off", LAB_NO_TSO | LAB_NO_CSUM | LAB_NO_MRG | LAB_NO_GRO },
 	{ "no-tso", LAB_NO_TSO },
+	{ "no-guest-tso", LAB_NO_GUEST_TSO },
+	{ "no-host-tso", LAB_NO_HOST_TSO },
 	{ "no-csum", LAB_NO_CSUM | LAB_NO_TSO },
 	{ "no-mrg", LAB_NO_MRG },
 	{ "no-gro", LAB_NO_GRO },
 };
 
-int lab_parse_offloads(const char *text, unsigned int *bits, struct vns_err *err)
+/* "vm2:no-tso" -> 1 and what follows; without a guest -1: for all. -EINVAL: no such guest. */
+static int offload_guest(const char **word, unsigned int n)
 {
-	*bits = 0;
-	while (*text) {
-		size_t n = strcspn(text, ","), i;
+	unsigned int guest;
+	int used = 0;
 
+	if (sscanf(*word, "vm%u:%n", &guest, &used) != 1 || !used)
+		return -1;
+	*word += used;
+	return guest >= 1 && guest <= n ? (int)guest - 1 : -EINVAL;
+}
+
+int lab_parse_offloads(const char *text, unsigned int *bits, unsigned int n, struct vns_err *err)
+{
+	memset(bits, 0, n * sizeof(*bits));
+	while (*text) {
+		const char *word = text;
+		size_t len = strcspn(text, ","), i;
+		int guest = offload_guest(&word, n);
+		size_t rest = len - (size_t)(word - text);
+
+		if (guest == -EINVAL)
+			return vns_err_set(err, -EINVAL, "offloads '%.*s': there are vm1 to vm%u", (int)len,
+					   text, n);
 		for (i = 0; i < sizeof(offload_words) / sizeof(offload_words[0]); i++)
-			if (strlen(offload_words[i].word) == n &&
-			    strncmp(offload_words[i].word, text, n) == 0)
+			if (strlen(offload_words[i].word) == rest &&
+			    strncmp(offload_words[i].word, word, rest) == 0)
 				break;
 		if (i == sizeof(offload_words) / sizeof(offload_words[0]))
 			return vns_err_set(err, -EINVAL,
 					   "offloads '%.*s' is none of default, off, no-tso, "
-					   "no-csum, no-mrg, no-gro", (int)n, text);
-		*bits |= offload_words[i].bits;
-		text += n + (text[n] == ',');
+					   "no-guest-tso, no-host-tso, no-csum, no-mrg, no-gro",
+					   (int)rest, word);
+		for (unsigned int g = 0; g < n; g++)
+			if (guest < 0 || g == (unsigned int)guest)
+				bits[g] |= offload_words[i].bits;
+		text += len + (text[len] == ',');
 	}
 	return 0;
 }
@@ -67,6 +90,9 @@ static int check_opts(const struct vns_lab_opts *o, struct vns_err *err)
 	if (o->guests < 1 || o->guests > VNS_LAB_MAX_GUESTS)
 		return vns_err_set(err, -EINVAL, "a lab has 1 to %d guests, not %u",
 				   VNS_LAB_MAX_GUESTS, o->guests);
+	if (o->queues < 1 || o->queues > VNS_LAB_MAX_QUEUES)
+		return vns_err_set(err, -EINVAL, "a guest's card has 1 to %d queues, not %u",
+				   VNS_LAB_MAX_QUEUES, o->queues);
 	if (!o->kernel != !o->modules)
 		return vns_err_set(err, -EINVAL, "--kernel FILE and --modules DIR go together");
 	return 0;
@@ -108,6 +134,7 @@ static int describe(struct vns_lab *lab, const struct vns_lab_opts *o, struct vn
 	lab->n_guest = o->guests;
 	lab->vcpus = o->vcpus;
 	lab->memory_mb = o->memory_mb;
+	lab->queues = o->queues;
 	snprintf(lab->accel, sizeof(lab->accel), "none");
 	snprintf(lab->offloads, sizeof(lab->offloads), "%s", o->offloads);
 	for (size_t i = 0; i < o->n_with; i++) {
@@ -125,7 +152,7 @@ static bool same_options(const struct vns_lab *a, const struct vns_lab *b)
 	return a->backend == b->backend && a->n_guest == b->n_guest &&
 	       strcmp(a->offloads, b->offloads) == 0 &&
 	       (a->backend == VNS_LAB_NETNS ||
-		(a->vcpus == b->vcpus && a->memory_mb == b->memory_mb &&
+		(a->vcpus == b->vcpus && a->memory_mb == b->memory_mb && a->queues == b->queues &&
 		 strcmp(a->with, b->with) == 0));
 }
 
@@ -278,7 +305,7 @@ int vns_lab_up(const struct vns_lab_opts *opts, struct vns_lab *out, struct vns_
 	int lock, rc = check_opts(opts, err);
 
 	if (rc == 0)
-		rc = lab_parse_offloads(opts->offloads, &plan.offload_bits, err);
+		rc = lab_parse_offloads(opts->offloads, plan.offload_bits, opts->guests, err);
 	if (rc == 0)
 		rc = describe(out, opts, err);
 	if (rc)

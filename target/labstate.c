@@ -190,14 +190,14 @@ static json_t *lab_to_json(const struct vns_lab *lab)
 
 	for (unsigned int i = 0; i < lab->n_guest; i++)
 		json_array_append_new(guests, node_to_json(lab, &lab->guest[i]));
-	return json_pack("{s:i s:s s:s s:s s:b s:{s:i s:I} s:o s:o s:i s:i s:s s:s s:s s:s s:s s:I}",
+	return json_pack("{s:i s:s s:s s:s s:b s:{s:i s:I} s:o s:o s:i s:i s:i s:s s:s s:s s:s s:s s:I}",
 			 "version", STATE_VERSION, "name", lab->name, "phase",
 			 lab->phase == VNS_LAB_RUNNING ? "running" : "starting", "backend",
 			 lab->backend == VNS_LAB_NETNS ? "netns" : "qemu", "rootless",
 			 (int)lab->rootless, "holder", "pid", (int)lab->holder.pid, "start",
 			 (json_int_t)lab->holder.start, "client", node_to_json(lab, &lab->client),
 			 "guests", guests, "vcpus", (int)lab->vcpus, "memory_mb",
-			 (int)lab->memory_mb, "accel", lab->accel, "accel_why", lab->accel_why,
+			 (int)lab->memory_mb, "queues", (int)lab->queues, "accel", lab->accel, "accel_why", lab->accel_why,
 			 "offloads", lab->offloads, "with", lab->with, "kernel", lab->kernel, "started_ns",
 			 (json_int_t)lab->started_ns);
 }
@@ -218,6 +218,7 @@ static void lab_from_json(const json_t *o, struct vns_lab *lab)
 		node_from_json(json_array_get(guests, i), &lab->guest[lab->n_guest++]);
 	lab->vcpus = (unsigned int)json_integer_value(json_object_get(o, "vcpus"));
 	lab->memory_mb = (unsigned int)json_integer_value(json_object_get(o, "memory_mb"));
+	lab->queues = (unsigned int)json_integer_value(json_object_get(o, "queues"));
 	get_string(o, "accel", lab->accel, sizeof(lab->accel));
 	get_string(o, "accel_why", lab->accel_why, sizeof(lab->accel_why));
 	get_string(o, "offloads", lab->offloads, sizeof(lab->offloads));

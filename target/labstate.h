@@ -14,6 +14,7 @@
 #include <vnetscope/base.h>
 
 #define VNS_LAB_MAX_GUESTS 32
+#define VNS_LAB_MAX_QUEUES 8
 #define VNS_LAB_NAME_LEN   17 /* 16 characters and the end */
 #define VNS_LAB_PATH_LEN   256
 #define VNS_LAB_BRIDGE     "br0"
@@ -57,10 +58,10 @@ struct vns_lab {
 	struct vns_lab_node client;
 	struct vns_lab_node guest[VNS_LAB_MAX_GUESTS];
 	unsigned int n_guest;
-	unsigned int vcpus, memory_mb;
+	unsigned int vcpus, memory_mb, queues;
 	char accel[8];            /* "kvm", "tcg"; "none" for namespaces */
 	char accel_why[256];
-	char offloads[96];        /* as asked: "default", "off", "no-tso,..." */
+	char offloads[96];        /* as asked: "default", "off", "no-tso,vm2:no-mrg" */
 	char with[128];           /* programs put into the guests, blanks between; cut */
 	char kernel[VNS_LAB_PATH_LEN];
 	int64_t started_ns;       /* CLOCK_REALTIME */

@@ -86,6 +86,14 @@ static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
 	vns_dist_add(&halves->client_side, s->rtt_ns);
 }
 
+static void pair_sample(void *ctx, const struct vns_twin_sample *s)
+{
+	struct vo_pair *p = ctx;
+
+	p->payload_bytes += s->payload_len;
+	vns_vo_samples_add(&p->samples, s);
+}
+
 static int add_pair(struct vo_subject *v, size_t a, size_t b, int64_t coarse_ns, struct vns_err *err)
 {
 	struct vo_pair *p = &v->pair[v->n_pair];
@@ -99,7 +107,7 @@ static int add_pair(struct vo_subject *v, size_t a, size_t b, int64_t coarse_ns,
 	p->a = a;
 	p->b = b;
 	v->n_pair++;
-	return vns_twin_new(&p->twin, &opts, vns_vo_samples_add, &p->samples, err);
+	return vns_twin_new(&p->twin, &opts, pair_sample, p, err);
 }
 
 /* Every point with the guest, then every outer point with the innermost one. */
@@ -263,7 +271,7 @@ static void add_note(struct vns_vo_target *t, const char *sentence)
 static void fill_notes(const struct vo_run *run, const struct vo_subject *v, size_t k,
 		       struct vns_vo_target *t)
 {
-	size_t i = (size_t)(v - run->subject);
+	size_t i = (size_t)(v - run->subject), inner = v->s->n_point - 1;
 	uint64_t bounds, refused;
 	char text[256];
 
@@ -285,11 +293,11 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		if (p->ended)
 			add_note(t, p->why.text);
 	}
-	if (k < v->s->n_point - 1 && v->pair[v->s->n_point - 1].samples.n > v->pair[k].samples.n) {
-		snprintf(text, sizeof(text), "%zu matched packets crossed the %s but not the %s: traffic "
-			 "within this host; the hops show it.",
-			 v->pair[v->s->n_point - 1].samples.n - v->pair[k].samples.n,
-			 point_name(v, v->s->n_point - 1), point_name(v, k));
+	if (k < inner && v->pair[inner].payload_bytes > v->pair[k].payload_bytes) {
+		snprintf(text, sizeof(text), "%" PRIu64 " bytes of matched payload crossed the %s but not "
+			 "the %s: traffic within this host; the hops show it.",
+			 v->pair[inner].payload_bytes - v->pair[k].payload_bytes, point_name(v, inner),
+			 point_name(v, k));
 		add_note(t, text);
 	}
 	if (v->pair[k].samples.lost)

@@ -24,6 +24,7 @@ struct vo_pair {
 	size_t a, b;
 	struct vns_twin *twin;
 	struct vns_vo_samples samples;
+	uint64_t payload_bytes; /* of the samples: does not depend on what frames were cut into */
 };
 
 struct vo_subject;

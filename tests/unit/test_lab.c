@@ -177,18 +177,23 @@ static void test_module_hostile(void **state)
 
 static void test_words(void **state)
 {
-	unsigned int bits;
+	unsigned int bits[3];
 
 	(void)state;
 	assert_true(vns_lab_name_ok("lab") && vns_lab_name_ok("a234567890123456"));
 	assert_false(vns_lab_name_ok("") || vns_lab_name_ok("a2345678901234567") ||
 		     vns_lab_name_ok("../x") || vns_lab_name_ok("Lab") || vns_lab_name_ok("-a"));
-	assert_int_equal(lab_parse_offloads("default", &bits, NULL), 0);
-	assert_int_equal(bits, 0);
-	assert_int_equal(lab_parse_offloads("no-mrg,no-csum", &bits, NULL), 0);
-	assert_int_equal(bits, LAB_NO_MRG | LAB_NO_CSUM | LAB_NO_TSO);
-	assert_int_equal(lab_parse_offloads("no-mrg,no", &bits, NULL), -EINVAL);
-	assert_int_equal(lab_parse_offloads("no-mrg,,off", &bits, NULL), -EINVAL);
+	assert_int_equal(lab_parse_offloads("default", bits, 3, NULL), 0);
+	assert_int_equal(bits[0] | bits[1] | bits[2], 0);
+	assert_int_equal(lab_parse_offloads("no-mrg,no-csum", bits, 3, NULL), 0);
+	assert_int_equal(bits[2], LAB_NO_MRG | LAB_NO_CSUM | LAB_NO_TSO);
+	assert_int_equal(lab_parse_offloads("no-mrg,vm2:no-guest-tso", bits, 3, NULL), 0);
+	assert_int_equal(bits[0], LAB_NO_MRG);
+	assert_int_equal(bits[1], LAB_NO_MRG | LAB_NO_GUEST_TSO);
+	assert_int_equal(lab_parse_offloads("no-mrg,no", bits, 3, NULL), -EINVAL);
+	assert_int_equal(lab_parse_offloads("no-mrg,,off", bits, 3, NULL), -EINVAL);
+	assert_int_equal(lab_parse_offloads("vm4:off", bits, 3, NULL), -EINVAL);
+	assert_int_equal(lab_parse_offloads("vm0:off", bits, 3, NULL), -EINVAL);
 }
 
 static void test_process_identity(void **state)
@@ -212,7 +217,7 @@ static void test_state(void **state)
 {
 	struct vns_lab lab = { .name = "t-unit", .backend = VNS_LAB_NETNS, .n_guest = 2,
 			       .phase = VNS_LAB_RUNNING, .holder = { 4711, 1234567890123 },
-			       .vcpus = 3, .memory_mb = 200, .started_ns = INT64_MAX,
+			       .vcpus = 3, .memory_mb = 200, .queues = 2, .started_ns = INT64_MAX,
 			       .accel = "none", .offloads = "no-tso" };
 	struct vns_lab back;
 

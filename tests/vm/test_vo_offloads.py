@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`vo` under every combination of offloads: card with and without guest_tso4, and in the guest
+GRO, TSO and GSO on and off; bulk TCP and UDP both ways, the clock related over shared memory.
+
+Every packet of both captures must be paired, no latency may contradict the clock interval, and
+the same bytes must be found whatever the frames were cut into. VNS_OFFLOAD_MATRIX=full takes all
+twelve combinations, else four.
+
+usage: test_vo_offloads.py VNETSCOPE AGENT [CASE...]
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_until
+
+LAB = f"t-off{os.getpid() % 10**8}"
+CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
+FULL = os.environ.get("VNS_OFFLOAD_MATRIX") == "full"
+# (gro, tso, gso) in the guests; vm1's card takes uncut frames, vm2's does not
+STATES = [(g, t, s) for g in ("on", "off") for t, s in (("on", "on"), ("off", "on"), ("off", "off"))]
+QUICK = [("on", "on", "on"), ("off", "off", "off")]
+
+
+def node(name, *words, timeout=60):
+    return run("lab", "exec", "--name", LAB, name, "--", *words, timeout=timeout)
+
+
+def captures_open():
+    holder = status(LAB)["holder_pid"]
+    return len(subprocess.run(["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
+                              capture_output=True, text=True, check=True).stdout.splitlines()) > 4
+
+
+def traffic():
+    """TCP and UDP in both directions at once, one guest after the other."""
+    for last in (11, 12):
+        jobs = [subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "iperf3", "-c",
+                                  f"10.77.0.{last}", "-t", "1", "--bidir", "--connect-timeout", "5000",
+                                  *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                for words in (("-p", "5201", "-b", "40M"), ("-p", "5202", "-u", "-b", "2M"))]
+        for j in jobs:
+            out, _ = j.communicate(timeout=60)
+            assert j.returncode == 0, out
+
+
+def measure():
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", f"lab:{LAB}/vm2", "-m", "shm", "--json",
+                           "-t", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until("the captures open", captures_open)
+        time.sleep(1)
+        traffic()
+        time.sleep(0.2)
+        vo.send_signal(2)
+        out, err = vo.communicate(timeout=60)
+    finally:
+        vo.kill()
+    assert vo.returncode == 0, err
+    return json.loads(out)
+
+
+def check_target(state, t):
+    what = (t["name"], state)
+    for point, acc in t["accounting"].items():
+        assert sum(acc[c] for c in CLASSES) == acc["read"], (what, point, acc)
+        assert acc["capture_lost"] == 0, (what, point, acc)
+        assert acc["ambiguous"] == 0, (what, point, acc)
+        assert acc["read"] > 100, (what, point, acc)
+        assert acc["matched"] >= 0.999 * (acc["read"] - acc["outside_window"]), (what, point, acc)
+    for direction, protocols in t["directions"].items():
+        for proto in ("tcp", "udp"):
+            f = protocols[proto]["latency_ns"]
+            at = (what, direction, proto, f)
+            assert f["n"] > 10, at
+            # the true clock is inside the interval, so no latency can be negative beyond it
+            assert f["min"] + f["err_plus_ns"] >= 0, at
+            # a pair of two different packets is off by a round trip and more in one direction
+            assert f["max"] < 3e9, at
+            last = protocols[proto]["last_byte_ns"]
+            assert last["n"] == f["n"] and last["min"] + last["err_plus_ns"] >= 0, (at, last)
+    for proto in ("tcp", "udp"):
+        assert t["sum_ns"][proto]["agrees"] is not False, (what, t["sum_ns"][proto])
+    assert not t["note"] or "within this host" not in t["note"], (what, t["note"])
+    assert not t["ended_early"], what
+
+
+def frames(t, point):
+    return t["accounting"][point]["read"]
+
+
+def every_combination():
+    ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", "tcg", "-n", "2", "--offloads",
+           "vm2:no-guest-tso", "--with", "ethtool", "--with", "iperf3", timeout=300))
+    for g in ("vm1", "vm2"):
+        for port in ("5201", "5202"):
+            ok(node(g, "iperf3", "-s", "-D", "-p", port))
+    cut = 0
+    for state in STATES if FULL else QUICK:
+        gro, tso, gso = state
+        for g in ("vm1", "vm2"):
+            ok(node(g, "ethtool", "-K", "eth0", "gro", gro, "tso", tso, "gso", gso))
+        began = time.monotonic()
+        doc = measure()
+        for t in doc["targets"]:
+            check_target(state, t)
+        vm1, vm2 = doc["targets"]
+        # the host cuts frames for vm2 only: more of them at its tap than at the uplink
+        hop = {(h["from"], h["to"]): h for h in vm2["hops"]}[("uplink", "tap")]["accounting"]
+        cut += hop["to"]["read"] > hop["from"]["read"]
+        print(f"     gro {gro}, tso {tso}, gso {gso}: {frames(vm1, 'host')}/{frames(vm1, 'guest')} and "
+              f"{frames(vm2, 'host')}/{frames(vm2, 'guest')} frames, {time.monotonic() - began:.1f} s")
+    assert cut, "no frame was ever cut on its way to vm2: the option has no effect"
+
+
+if os.geteuid() != 0:
+    skip("needs root: looks into namespaces")
+for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("ethtool", "ethtool"),
+                         ("iperf3", "iperf3")):
+    if not shutil.which(program):
+        skip(f"{program} is missing (Debian package {package})")
+main([every_combination], [LAB])
