@@ -48,6 +48,8 @@ struct vns_dist {
 void vns_dist_init(struct vns_dist *d);
 void vns_dist_fini(struct vns_dist *d);
 void vns_dist_add(struct vns_dist *d, int64_t value);
+/** vns_dist_add_many() - as vns_dist_add() for each of @n values, several times faster. */
+void vns_dist_add_many(struct vns_dist *d, const int64_t *value, size_t n);
 /** vns_dist_merge() - add all of @from to @into, as if its samples had been added one by one. */
 void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from);
 /** vns_dist_stddev() - sample standard deviation (n - 1), ns; 0 when n < 2. */
@@ -75,6 +77,10 @@ struct vns_blocks {
 	struct vns_dist block[VNS_BLOCKS];
 };
 void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value);
+/** vns_blocks_add_many() - as vns_blocks_add() for each of @n samples; fast when in order of time. */
+void vns_blocks_add_many(struct vns_blocks *b, const int64_t *at_ns, const int64_t *value, size_t n);
+/** vns_blocks_total() - add all samples of all blocks to @out. */
+void vns_blocks_total(const struct vns_blocks *b, struct vns_dist *out);
 /**
  * vns_blocks_median_ci() - 95 % interval of the median: t interval over the blocks' medians
  * (batch means), never narrower than order statistics of @all (the same samples) give.

@@ -85,47 +85,53 @@ static void cell_fill(struct vns_vo_cell *c, int64_t t)
 	vns_clock_eval(c->clock, c->from_ns + CELL_NS, &c->b);
 	expect = c->a.offset_ns + c->a.drift_ppm * 1e-6 * (double)CELL_NS;
 	c->linear = fabs(c->b.offset_ns - expect) < 1 && c->a.extrapolated == c->b.extrapolated;
+	c->below[0] = c->a.offset_ns - c->a.lower_ns;
+	c->below[1] = c->b.offset_ns - c->b.lower_ns;
+	c->above[0] = c->a.upper_ns - c->a.offset_ns;
+	c->above[1] = c->b.upper_ns - c->b.offset_ns;
 	c->filled = true;
 }
 
+/* Equal ends need no arithmetic, which would make nothing of infinite ones. */
 static double chord(double a, double b, double share)
 {
-	return a + (b - a) * share;
+	return a == b ? a : a + (b - a) * share;
 }
 
-static struct vns_clock_at cell_eval(struct vns_vo_cell *c, int64_t t)
-{
-	struct vns_clock_at at;
-	double share;
-
-	if (!c->filled || t < c->from_ns || t >= c->from_ns + CELL_NS)
-		cell_fill(c, t);
-	if (!c->linear) {
-		vns_clock_eval(c->clock, t, &at);
-		return at;
-	}
-	share = (double)(t - c->from_ns) / (double)CELL_NS;
-	at = c->a;
-	at.at_ns = t;
-	at.offset_ns = chord(c->a.offset_ns, c->b.offset_ns, share);
-	at.lower_ns = chord(c->a.lower_ns, c->b.lower_ns, share);
-	at.upper_ns = chord(c->a.upper_ns, c->b.upper_ns, share);
-	return at;
-}
+/* What the relation says of one raw difference. */
+struct relation {
+	double offset_ns;
+	double below_ns, above_ns; /* offset - lower and upper - offset */
+};
 
 /*
  * The relation at the instant when the guest stamped, raw - offset away from the host's stamp: at
  * 100 ppm a latency of 10 ms moves the offset by 1 us meanwhile.
  */
-static struct vns_clock_at relation(struct vns_vo_cell *c, int64_t host_ns, int64_t raw_ns)
+static struct relation relation(struct vns_vo_cell *c, int64_t host_ns, int64_t raw_ns)
 {
-	struct vns_clock_at at = cell_eval(c, host_ns);
-	double shift = at.drift_ppm * 1e-6 * ((double)raw_ns - at.offset_ns);
+	struct relation r;
+	double share, ppm;
 
-	at.offset_ns += shift;
-	at.lower_ns += shift;
-	at.upper_ns += shift;
-	return at;
+	if (!c->filled || host_ns < c->from_ns || host_ns >= c->from_ns + CELL_NS)
+		cell_fill(c, host_ns);
+	if (c->linear) {
+		share = (double)(host_ns - c->from_ns) / (double)CELL_NS;
+		ppm = c->a.drift_ppm;
+		r.offset_ns = chord(c->a.offset_ns, c->b.offset_ns, share);
+		r.below_ns = chord(c->below[0], c->below[1], share);
+		r.above_ns = chord(c->above[0], c->above[1], share);
+	} else {
+		struct vns_clock_at at;
+
+		vns_clock_eval(c->clock, host_ns, &at);
+		ppm = at.drift_ppm;
+		r.offset_ns = at.offset_ns;
+		r.below_ns = at.offset_ns - at.lower_ns;
+		r.above_ns = at.upper_ns - at.offset_ns;
+	}
+	r.offset_ns += ppm * 1e-6 * ((double)raw_ns - r.offset_ns);
+	return r;
 }
 
 /* The corrected latency of one raw difference. */
@@ -136,40 +142,56 @@ static double corrected(int64_t raw_ns, double offset_ns, unsigned direction)
 	return direction == VNS_HOST_TO_GUEST ? d : -d;
 }
 
-static void widen(struct vns_vo_figure *f, const struct vns_clock_at *at, unsigned direction)
+/* To the nearest, as llround(), which is a call. */
+static int64_t nearest(double x)
 {
-	double below = at->offset_ns - at->lower_ns, above = at->upper_ns - at->offset_ns;
-	double minus = direction == VNS_HOST_TO_GUEST ? above : below;
-	double plus = direction == VNS_HOST_TO_GUEST ? below : above;
-	double n = (double)f->first.n; /* this sample included */
+	return (int64_t)(x < 0 ? x - 0.5 : x + 0.5);
+}
 
-	f->err_minus_ns = fmax(f->err_minus_ns, minus);
-	f->err_plus_ns = fmax(f->err_plus_ns, plus);
-	f->mean_err_minus_ns += (minus - f->mean_err_minus_ns) / n;
-	f->mean_err_plus_ns += (plus - f->mean_err_plus_ns) / n;
+static void flush_batch(struct vns_vo_tally *t, int d, int p)
+{
+	struct vns_vo_batch *b = &t->batch[d][p];
+
+	vns_blocks_add_many(&t->blocks[d][p], b->at_ns, b->first, b->n);
+	vns_dist_add_many(&t->fig[d][p].last, b->last, b->n_last);
+	b->n = b->n_last = 0;
+}
+
+static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct relation *r,
+		  unsigned direction)
+{
+	double minus = direction == VNS_HOST_TO_GUEST ? r->above_ns : r->below_ns;
+	double plus = direction == VNS_HOST_TO_GUEST ? r->below_ns : r->above_ns;
+
+	f->err_minus_ns = minus > f->err_minus_ns ? minus : f->err_minus_ns;
+	f->err_plus_ns = plus > f->err_plus_ns ? plus : f->err_plus_ns;
+	b->minus += minus;
+	b->plus += plus;
 }
 
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
-	struct vns_vo_figure *f = &t->fig[s->direction][s->proto];
-	struct vns_clock_at at = relation(&t->cell, s->host_ns, s->raw_ns);
-	int64_t latency = llround(corrected(s->raw_ns, at.offset_ns, s->direction));
+	struct vns_vo_batch *b = &t->batch[s->direction][s->proto];
+	struct relation r = relation(&t->cell, s->host_ns, s->raw_ns);
 
-	vns_dist_add(&f->first, latency);
-	vns_blocks_add(&t->blocks[s->direction][s->proto], s->host_ns, latency);
-	widen(f, &at, s->direction);
+	if (b->n == VNS_VO_BATCH)
+		flush_batch(t, s->direction, s->proto);
+	widen(&t->fig[s->direction][s->proto], b, &r, s->direction);
+	b->at_ns[b->n] = s->host_ns;
+	b->first[b->n++] = nearest(corrected(s->raw_ns, r.offset_ns, s->direction));
 	if (!s->has_last)
 		return;
-	at = relation(&t->cell, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
-	vns_dist_add(&f->last,
-		     llround(corrected(s->raw_ns + s->last_raw_ns, at.offset_ns, s->direction)));
+	if (s->last_host_ns || s->last_raw_ns)
+		r = relation(&t->cell, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
+	b->last[b->n_last++] =
+		nearest(corrected(s->raw_ns + s->last_raw_ns, r.offset_ns, s->direction));
 }
 
 static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 		     const struct vns_vo_sample *out)
 {
-	struct vns_clock_at at_in = relation(&t->cell, in->host_ns, in->raw_ns);
-	struct vns_clock_at at_out = relation(&t->cell, out->host_ns, out->raw_ns);
+	struct relation at_in = relation(&t->cell, in->host_ns, in->raw_ns);
+	struct relation at_out = relation(&t->cell, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
 
 	vns_dist_add(&t->sum[out->proto].paired, in->raw_ns - out->raw_ns);
@@ -212,12 +234,19 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 		pair_up(t, s);
 }
 
-static void finish_medians(struct vns_vo_tally *t)
+/* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
+static void finish_figures(struct vns_vo_tally *t)
 {
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = 0; p < VNS_PROTOS; p++) {
 			struct vns_vo_figure *f = &t->fig[d][p];
 
+			flush_batch(t, d, p);
+			vns_blocks_total(&t->blocks[d][p], &f->first);
+			if (f->first.n) {
+				f->mean_err_minus_ns = t->batch[d][p].minus / (double)f->first.n;
+				f->mean_err_plus_ns = t->batch[d][p].plus / (double)f->first.n;
+			}
 			vns_blocks_median_ci(&t->blocks[d][p], &f->first, &f->p50_lower_ns,
 					     &f->p50_upper_ns);
 			vns_blocks_fini(&t->blocks[d][p]);
@@ -227,7 +256,7 @@ static void finish_medians(struct vns_vo_tally *t)
 
 void vns_vo_tally_fini(struct vns_vo_tally *t)
 {
-	finish_medians(t);
+	finish_figures(t);
 	for (int p = 0; t->sum && p < VNS_PROTOS; p++) {
 		double n = (double)t->acc[p].n;
 

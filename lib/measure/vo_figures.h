@@ -45,7 +45,16 @@ struct vns_vo_cell {
 	const struct vns_clock *clock;
 	int64_t from_ns;
 	struct vns_clock_at a, b;
+	double below[2], above[2]; /* offset - lower, upper - offset at both borders; may be infinite */
 	bool linear, filled;
+};
+
+/* Samples of one direction and protocol on their way to its figure: many at once cost less each. */
+#define VNS_VO_BATCH 64
+struct vns_vo_batch {
+	int64_t at_ns[VNS_VO_BATCH], first[VNS_VO_BATCH], last[VNS_VO_BATCH];
+	size_t n, n_last;
+	double minus, plus; /* sums of the clock's share of each first byte's interval */
 };
 
 /* Latest host_to_guest sample of the flows that share the slot. */
@@ -71,13 +80,14 @@ struct vns_vo_tally {
 	struct vns_vo_pair_slot *slot;
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
 	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_vo_batch batch[VNS_DIRECTIONS][VNS_PROTOS];
 };
 /* @sum (per protocol) may be NULL. All three are borrowed until vns_vo_tally_fini(). */
 int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
-/* Complete @sum and the medians' intervals, and free what the tally holds. */
+/* Complete @fig and @sum, which hold nothing certain before, and free what the tally holds. */
 void vns_vo_tally_fini(struct vns_vo_tally *t);
 
 /*

@@ -37,7 +37,8 @@ static void double_length(struct vns_blocks *b)
 	b->len_ns *= 2;
 }
 
-void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value)
+/* The block of @at_ns, made by doubling the length of all where it lies behind the last one. */
+static size_t block_of(struct vns_blocks *b, int64_t at_ns)
 {
 	if (b->len_ns == 0) {
 		b->from_ns = at_ns;
@@ -47,7 +48,31 @@ void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value)
 		at_ns = b->from_ns; /* a little out of order at the very start */
 	while ((at_ns - b->from_ns) / b->len_ns >= VNS_BLOCKS)
 		double_length(b);
-	vns_dist_add(&b->block[(at_ns - b->from_ns) / b->len_ns], value);
+	return (size_t)((at_ns - b->from_ns) / b->len_ns);
+}
+
+void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value)
+{
+	vns_dist_add(&b->block[block_of(b, at_ns)], value);
+}
+
+void vns_blocks_add_many(struct vns_blocks *b, const int64_t *at_ns, const int64_t *value, size_t n)
+{
+	for (size_t from = 0, to; from < n; from = to) {
+		size_t block = block_of(b, at_ns[from]);
+		int64_t start = b->from_ns + (int64_t)block * b->len_ns;
+
+		for (to = from + 1; to < n; to++)
+			if (at_ns[to] < start || at_ns[to] - start >= b->len_ns)
+				break;
+		vns_dist_add_many(&b->block[block], value + from, to - from);
+	}
+}
+
+void vns_blocks_total(const struct vns_blocks *b, struct vns_dist *out)
+{
+	for (size_t i = 0; i < VNS_BLOCKS; i++)
+		vns_dist_merge(out, &b->block[i]);
 }
 
 /* Widen [@lower, @upper] around @mid to what the blocks' medians say. */

@@ -36,13 +36,12 @@ void vns_dist_add(struct vns_dist *d, int64_t value)
 		d->hist_lost++;
 }
 
-void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from)
+/* Moments and extremes only; @from has samples. */
+static void merge_moments(struct vns_dist *into, const struct vns_dist *from)
 {
 	double a = (double)into->n, b = (double)from->n;
 	double delta = from->mean - into->mean;
 
-	if (from->n == 0)
-		return;
 	if (into->n == 0 || from->min < into->min)
 		into->min = from->min;
 	if (into->n == 0 || from->max > into->max)
@@ -50,6 +49,37 @@ void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from)
 	into->n += from->n;
 	into->mean += delta * (b / (a + b));
 	into->m2 += from->m2 + delta * delta * (a * b / (a + b));
+}
+
+/*
+ * Two passes over the values and one merge, so that one division serves them all. Differences to
+ * the first value keep digits that large values would lose.
+ */
+void vns_dist_add_many(struct vns_dist *d, const int64_t *value, size_t n)
+{
+	struct vns_dist batch = { .n = n };
+	double sum = 0;
+
+	if (n == 0)
+		return;
+	batch.min = batch.max = value[0];
+	for (size_t i = 0; i < n; i++) {
+		batch.min = value[i] < batch.min ? value[i] : batch.min;
+		batch.max = value[i] > batch.max ? value[i] : batch.max;
+		sum += (double)value[i] - (double)value[0];
+	}
+	batch.mean = (double)value[0] + sum / (double)n;
+	for (size_t i = 0; i < n; i++)
+		batch.m2 += ((double)value[i] - batch.mean) * ((double)value[i] - batch.mean);
+	merge_moments(d, &batch);
+	d->hist_lost += vns_hist_add_many(&d->hist, value, n);
+}
+
+void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from)
+{
+	if (from->n == 0)
+		return;
+	merge_moments(into, from);
 	into->hist_lost += from->hist_lost + vns_hist_merge(&into->hist, from->hist);
 }
 

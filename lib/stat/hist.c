@@ -217,6 +217,23 @@ int vns_hist_add(struct vns_hist **h, int64_t value, uint64_t count)
 	return add_bucket(h, bucket_of(value), count);
 }
 
+uint64_t vns_hist_add_many(struct vns_hist **hist, const int64_t *value, size_t n)
+{
+	uint64_t lost = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct vns_hist *h = *hist;
+		int bucket = bucket_of(value[i]);
+
+		/* the usual case of a large histogram, without calls */
+		if (h && !h->cap && (unsigned int)(bucket - h->lowest) < h->used)
+			h->dense[bucket - h->lowest]++;
+		else if (add_bucket(hist, bucket, 1))
+			lost++;
+	}
+	return lost;
+}
+
 /* The @i-th stored bucket and its count. */
 static int stored(const struct vns_hist *h, size_t i, uint64_t *count)
 {

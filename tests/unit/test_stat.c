@@ -87,11 +87,11 @@ static void on_bucket(void *ctx, int64_t lo, int64_t hi, uint64_t count)
 	w->count += count;
 }
 
-/* Everything about @v, added one by one and as two halves merged. */
+/* Everything about @v, added one by one, as two halves merged, and many at a time. */
 static void check_all(const int64_t *v, size_t n)
 {
 	int64_t *sorted = malloc(n * sizeof(*v));
-	struct vns_dist one, a, b;
+	struct vns_dist one, a, b, many = { 0 };
 	struct walk w = { .first = true, .sorted = sorted };
 
 	assert_non_null(sorted);
@@ -105,6 +105,16 @@ static void check_all(const int64_t *v, size_t n)
 		vns_dist_add(i % 3 ? &a : &b, v[i]);
 	}
 	vns_dist_merge(&a, &b);
+	for (size_t i = 0, k; i < n; i += k) {
+		k = next_random() % 130;
+		if (k > n - i)
+			k = n - i;
+		vns_dist_add_many(&many, v + i, k);
+	}
+	assert_true(many.n == n && many.hist_lost == 0 && many.min == one.min &&
+		    many.max == one.max);
+	check_quantiles(&many, sorted, n);
+	check_moments(&many, v, n);
 	assert_true(one.n == n && a.n == n && one.hist_lost == 0);
 	assert_true(one.min == sorted[0] && one.max == sorted[n - 1]);
 	assert_true(a.min == one.min && a.max == one.max);
@@ -117,6 +127,7 @@ static void check_all(const int64_t *v, size_t n)
 	vns_dist_fini(&one);
 	vns_dist_fini(&a);
 	vns_dist_fini(&b);
+	vns_dist_fini(&many);
 	free(sorted);
 }
 
@@ -246,13 +257,47 @@ static void test_memory_follows_use(void **state)
 	free(d);
 }
 
+/* The same samples one by one and many at a time; both totals hold all of them. */
+static void test_blocks_many(void **state)
+{
+	struct vns_blocks one = { 0 }, many = { 0 };
+	struct vns_dist total = { 0 };
+	int64_t at[1000], v[1000];
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++) {
+		at[i] = 5000 + (int64_t)i * 70 * VNS_NSEC_PER_MSEC - (int64_t)(next_random() % 1000000);
+		v[i] = (int64_t)(next_random() % 1000000);
+		vns_blocks_add(&one, at[i], v[i]);
+	}
+	for (size_t i = 0, k; i < 1000; i += k) {
+		k = next_random() % 64 + 1;
+		if (k > 1000 - i)
+			k = 1000 - i;
+		vns_blocks_add_many(&many, at + i, v + i, k);
+	}
+	assert_true(one.from_ns == many.from_ns && one.len_ns == many.len_ns);
+	for (size_t i = 0; i < VNS_BLOCKS; i++) {
+		assert_true(one.block[i].n == many.block[i].n);
+		assert_true(one.block[i].min == many.block[i].min);
+		assert_true(vns_dist_quantile(&one.block[i], 0.5) ==
+			    vns_dist_quantile(&many.block[i], 0.5));
+	}
+	vns_blocks_total(&many, &total);
+	assert_true(total.n == 1000);
+	check_moments(&total, v, 1000);
+	vns_dist_fini(&total);
+	vns_blocks_fini(&one);
+	vns_blocks_fini(&many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),       cmocka_unit_test(test_random),
 		cmocka_unit_test(test_nearest_rank),
 		cmocka_unit_test(test_nasty),       cmocka_unit_test(test_merge_large),
-		cmocka_unit_test(test_memory_follows_use),
+		cmocka_unit_test(test_memory_follows_use), cmocka_unit_test(test_blocks_many),
 	};
 
 	return cmocka_run_group_tests_name("stat", tests, NULL, NULL);
