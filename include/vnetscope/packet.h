@@ -74,6 +74,35 @@ const char *vns_proto_name(enum vns_proto p);
 #define VNS_PKT_F_OPTS_CUT     0x0040 /* TCP options cut by the snap length: no timestamp known */
 #define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
 #define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
+#define VNS_PKT_F_DNS          0x4000 /* UDP payload is a DNS message: dns_id, dns_flags valid */
+#define VNS_PKT_F_QUIC         0x8000 /* UDP payload may be QUIC: quic_* valid */
+
+/* struct vns_packet.dns_flags: as on the wire (RFC 1035 4.1.1). */
+#define VNS_DNS_QR     0x8000 /* a response */
+#define VNS_DNS_OPCODE 0x7800
+
+/**
+ * enum vns_quic_type - the first QUIC packet of a datagram (RFC 9000 17; version 2: RFC 9369).
+ * VNS_QUIC_SHORT_0 and _1 are short headers by their spin bit. A short header names no version: any
+ * UDP payload of at least 21 bytes that begins with the bits 01 looks like one, and only a flow
+ * whose long headers were seen, or port 443, makes it QUIC.
+ */
+enum vns_quic_type {
+	VNS_QUIC_NONE = 0,
+	VNS_QUIC_SHORT_0,
+	VNS_QUIC_SHORT_1,
+	VNS_QUIC_INITIAL,
+	VNS_QUIC_0RTT,
+	VNS_QUIC_HANDSHAKE,
+	VNS_QUIC_RETRY,
+	VNS_QUIC_NEGOTIATION,  /* version negotiation */
+	VNS_QUIC_OTHER,        /* long header of a version we do not know, port 443 only */
+};
+
+/** Bytes of a connection ID that a packet keeps, from its first. */
+#define VNS_QUIC_CID_BYTES 8
+/** quic_dcid_len, quic_scid_len: the length was not captured. */
+#define VNS_QUIC_CID_CUT 0xff
 
 /**
  * Payload bytes that enter the digest of UDP, ICMP and unknown transports: what a snap length of
@@ -117,6 +146,13 @@ struct vns_flow_key {
  * @ip_id:     IPv4 identification, or IPv6 fragment identification; 0 if none
  * @frag_off:  fragment offset in bytes
  * @icmp_ident, @icmp_seqno, @icmp_type, @icmp_code: ICMP and ICMPv6
+ * @dns_id, @dns_flags: in the place of the two ICMP fields, with VNS_PKT_F_DNS
+ * @quic_type: enum vns_quic_type, in the place of TCP's fields as all quic_*, with VNS_PKT_F_QUIC
+ * @quic_dcid, @quic_scid: first VNS_QUIC_CID_BYTES of the connection IDs as big-endian words, the
+ *             rest zero. Of a short header: what follows its first byte, whatever the length
+ * @quic_dcid_len, @quic_scid_len: of a long header; VNS_QUIC_CID_CUT when not captured. Of a short
+ *             header dcid_len is the number of valid bytes in @quic_dcid
+ * @quic_version16: upper half of the version xor the lower
  * @proto:     enum vns_proto of the innermost packet
  * @verdict:   enum vns_verdict; the fields above are valid as far as it says
  * @tunnel_depth: number of tunnel headers removed (VXLAN, GRE, IP-in-IP ...)
@@ -129,17 +165,46 @@ struct vns_packet {
 	uint64_t flow_hash;
 	struct vns_flow_key key;
 	uint32_t wire_len, cap_len;
-	uint32_t seq, ack;
-	uint32_t tsval, tsecr;
+	/* members of one union have the same width and order, so that any of them carries all */
+	union {
+		struct {
+			uint32_t seq, ack;
+			uint32_t tsval, tsecr;
+		};
+		struct {
+			uint32_t quic_dcid[VNS_QUIC_CID_BYTES / 4];
+			uint32_t quic_scid[VNS_QUIC_CID_BYTES / 4];
+		};
+	};
 	uint32_t payload_len;
 	uint32_t ip_id;
-	uint16_t window;
+	union {
+		uint16_t window;
+		uint16_t quic_version16;
+	};
 	uint16_t frag_off;
-	uint16_t icmp_ident, icmp_seqno;
+	union {
+		struct {
+			uint16_t icmp_ident, icmp_seqno;
+		};
+		struct {
+			uint16_t dns_id, dns_flags;
+		};
+	};
 	uint16_t flags;
 	uint16_t vlan;
-	uint8_t tcp_flags;
-	uint8_t icmp_type, icmp_code;
+	union {
+		uint8_t tcp_flags;
+		uint8_t quic_type;
+	};
+	union {
+		struct {
+			uint8_t icmp_type, icmp_code;
+		};
+		struct {
+			uint8_t quic_dcid_len, quic_scid_len;
+		};
+	};
 	uint8_t dir;
 	uint8_t proto;
 	uint8_t verdict;

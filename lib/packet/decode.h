@@ -93,6 +93,9 @@ enum vns_verdict vns_decode_ip(struct vns_packet *out, struct vns_span s);
 /* @s: exactly the IP payload */
 enum vns_verdict vns_decode_transport(struct vns_packet *out, struct vns_span s,
 				      const struct vns_net *net);
+/* DNS and QUIC in the payload @s of a UDP datagram; see app.c. */
+void vns_decode_udp_payload(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
+			    uint16_t dport);
 /* A later fragment: addresses and identification only. */
 enum vns_verdict vns_decode_later_fragment(struct vns_packet *out, struct vns_span s,
 					   const struct vns_net *net);

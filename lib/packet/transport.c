@@ -180,6 +180,7 @@ static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const str
 			return v;
 	}
 	set_digest(out, IPPROTO_NR_UDP, out->payload_len, &s);
+	vns_decode_udp_payload(out, &s, sport, dport);
 	return VNS_PKT_OK;
 }
 

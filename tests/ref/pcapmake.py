@@ -14,8 +14,51 @@ def tcp(src, sport, dst, dport, flags, tsval=None, tsecr=0, size=0, seq=1, ack=1
     return ethernet(ip(src, dst, 6, segment), ':' in src, vlan)
 
 
-def udp(src, sport, dst, dport, size=8):
-    return ethernet(ip(src, dst, 17, struct.pack('>HHHH', sport, dport, 8 + size, 0) + bytes(size)))
+def udp(src, sport, dst, dport, size=8, data=None, vlan=None):
+    data = bytes(size) if data is None else data
+    return ethernet(ip(src, dst, 17, struct.pack('>HHHH', sport, dport, 8 + len(data), 0) + data),
+                    ':' in src, vlan)
+
+
+def echo(src, dst, ident, seqno, reply=False, size=56):
+    """ICMP or ICMPv6 echo; the checksum is zero."""
+    v6 = ':' in src
+    kind = (129 if reply else 128) if v6 else (0 if reply else 8)
+    return ethernet(ip(src, dst, 58 if v6 else 1,
+                       struct.pack('>BBHHH', kind, 0, 0, ident, seqno) + bytes(size)), v6)
+
+
+def dns(ident, response=False, name='example.org', flags=0x0100, questions=1):
+    """A DNS message with one A question (RFC 1035), and one answer if it is a response."""
+    question = b''.join(bytes([len(w)]) + w.encode() for w in name.split('.')) + b'\0\0\1\0\1'
+    head = struct.pack('>HHHHHH', ident, flags | (0x8080 if response else 0), questions,
+                       int(response), 0, 0)
+    answer = b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\1' if response else b''
+    return head + question * questions + answer
+
+
+INITIAL, ZERO_RTT, HANDSHAKE, RETRY = 0, 1, 2, 3
+
+
+def quic_long(kind, dcid, scid, size, version=1, fill=b'\x5a'):
+    """A datagram of `size` bytes that begins with a QUIC long header (RFC 9000 17.2), version 1."""
+    bits = (kind + 1) % 4 if version == 0x6b3343cf else kind
+    head = struct.pack('>BI', 0xc0 | bits << 4, version) + bytes([len(dcid)]) + dcid + \
+        bytes([len(scid)]) + scid
+    if kind == INITIAL:
+        head += b'\0'  # no token
+    if kind != RETRY:
+        head += struct.pack('>H', 0x4000 | size - len(head) - 2)
+    return head + fill * (size - len(head))
+
+
+def quic_negotiation(dcid, scid, versions):
+    return struct.pack('>BI', 0xca, 0) + bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid + \
+        b''.join(struct.pack('>I', v) for v in versions)
+
+
+def quic_short(spin, dcid, size=60, fill=b'\xa5'):
+    return bytes([0x40 | spin << 5]) + dcid + fill * (size - 1 - len(dcid))
 
 
 def ip(src, dst, proto, payload):

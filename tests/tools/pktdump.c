@@ -23,7 +23,9 @@ static volatile sig_atomic_t stop;
 static const char columns[] =
 	"time_ns\tpoint\tverdict\tproto\tsrc\tsport\tdst\tdport\tseq\tack\ttcp_flags\twindow\t"
 	"tsval\ttsecr\tpayload_len\tip_id\tfrag_off\ticmp_type\ticmp_code\ticmp_id\ticmp_seq\t"
-	"ttl\tvlan\ttunnel_depth\tflags\twire_len\tcap_len\tdigest\tflow_hash";
+	"ttl\tvlan\ttunnel_depth\tflags\twire_len\tcap_len\tdigest\tflow_hash\t"
+	"app\tdns_id\tdns_flags\tquic_type\tquic_version16\tquic_dcid_len\tquic_scid_len\t"
+	"quic_dcid\tquic_scid";
 
 struct args {
 	const char *iface, *file;
@@ -36,6 +38,20 @@ static void on_signal(int sig)
 {
 	(void)sig;
 	stop = 1;
+}
+
+static void dump_application(const struct vns_packet *p)
+{
+	bool is_dns = p->flags & VNS_PKT_F_DNS, is_quic = p->flags & VNS_PKT_F_QUIC;
+
+	printf("\t%s", is_dns ? "dns" : is_quic ? "quic" : "");
+	printf(is_dns ? "\t%u\t0x%04x" : "\t\t", p->dns_id, p->dns_flags);
+	if (is_quic)
+		printf("\t%u\t0x%04x\t%u\t%u\t%08x%08x\t%08x%08x\n", p->quic_type,
+		       p->quic_version16, p->quic_dcid_len, p->quic_scid_len, p->quic_dcid[0],
+		       p->quic_dcid[1], p->quic_scid[0], p->quic_scid[1]);
+	else
+		puts("\t\t\t\t\t\t");
 }
 
 static void dump(const struct vns_packet *p)
@@ -51,8 +67,9 @@ static void dump(const struct vns_packet *p)
 	printf("%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t", p->tsval, p->tsecr,
 	       p->payload_len, p->ip_id, p->frag_off, p->icmp_type, p->icmp_code, p->icmp_ident,
 	       p->icmp_seqno, p->ttl, p->vlan, p->tunnel_depth);
-	printf("0x%04x\t%u\t%u\t%016" PRIx64 "\t%016" PRIx64 "\n", p->flags, p->wire_len,
+	printf("0x%04x\t%u\t%u\t%016" PRIx64 "\t%016" PRIx64, p->flags, p->wire_len,
 	       p->cap_len, p->digest, p->flow_hash);
+	dump_application(p);
 }
 
 static void print_stats(struct vns_source *s)
