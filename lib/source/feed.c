@@ -91,3 +91,25 @@ int vns_feed_skip(struct vns_feed *f, uint64_t n)
 	}
 	return 0;
 }
+
+int vns_feed_swap(struct vns_feed *f, uint8_t **buf, size_t *size)
+{
+	size_t have = vns_feed_left(f), old_size = f->size;
+	uint8_t *old = f->buf, *other = *buf;
+
+	if (*size < old_size) {
+		other = realloc(*buf, old_size);
+		if (!other)
+			return -ENOMEM;
+		*buf = other;
+		*size = old_size;
+	}
+	memcpy(other, f->p, have);
+	f->buf_at = vns_feed_at(f);
+	f->p = f->buf = other;
+	f->end = other + have;
+	f->size = *size;
+	*buf = old;
+	*size = old_size;
+	return 0;
+}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Inside of capture file reading: file.c opens and tells the format, file_pcap.c and
- * file_pcapng.c walk the records.
+ * file_pcapng.c walk the records. A walk finds frames and does not look into them: it is the part
+ * of reading that must be done in order.
  */
 #ifndef VNS_SOURCE_FILE_H
 #define VNS_SOURCE_FILE_H
@@ -33,6 +34,9 @@ struct vns_file_iface {
 	const struct vns_bpf_insn *filter;
 };
 
+/* Frames found before they are decoded: 1.3 KB, and small against what they hold. */
+#define VNS_FILE_FRAMES 32
+
 /* Filters are compiled once for each link type; this many we know. */
 #define VNS_FILE_MAX_FILTERS 12
 
@@ -48,7 +52,9 @@ struct vns_file {
 	size_t n_filter;
 	struct vns_file_iface *iface;
 	size_t n_iface, max_iface;
-	int (*walk)(struct vns_file *f, struct vns_packet *out, size_t max, struct vns_err *err);
+	/* Return: as vns_source_next(), but 0 also when nothing is left to find without @more reading */
+	int (*walk)(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
+		    struct vns_err *err);
 	uint64_t record;     /* records or blocks read so far */
 	bool swapped;        /* the file's byte order is not ours */
 	bool ended;
@@ -72,15 +78,15 @@ static inline uint16_t vns_file_u16(const struct vns_file *f, const uint8_t *p)
 	return f->swapped ? __builtin_bswap16(v) : v;
 }
 
-/* Filter, decode and count. Return: packets written, 0 or 1. */
+/* Filter and count @frame, which is in its place already. Return: frames to keep, 0 or 1. */
 static inline size_t vns_file_emit(struct vns_file *f, struct vns_file_iface *iface,
-				   const struct vns_frame *frame, struct vns_packet *out)
+				   const struct vns_frame *frame)
 {
 	if (iface->filter && !vns_filter_match(iface->filter, frame)) {
 		f->base.stats.filtered++;
 		return 0;
 	}
-	vns_source_emit(&f->base, frame, &iface->last_ns, out);
+	vns_source_count(&f->base, frame, &iface->last_ns);
 	return 1;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * pcap file -> packets (draft-ietf-opsawg-pcap): a header of 24 bytes, then records of a header
+ * pcap file -> frames (draft-ietf-opsawg-pcap): a header of 24 bytes, then records of a header
  * of 16 bytes (time, captured length, wire length) and the packet. Either byte order, micro- and
  * nanoseconds, the modified format of Kuznetzov (record headers of 24 bytes), and the
  * length order of versions before 2.4.
@@ -39,11 +39,12 @@ static inline enum peek peek_record(const struct vns_file *f, struct vns_frame *
 	if (cap > VNS_FILE_MAX_PACKET)
 		return IMPOSSIBLE;
 	*need += cap;
-	frame->time_ns = vns_file_u32(f, h) * VNS_NSEC_PER_SEC +
-			 (int64_t)(vns_file_u32(f, h + 4) * f->iface[0].mul);
-	frame->data = h + f->record_header;
-	frame->cap_len = cap;
-	frame->wire_len = wire;
+	*frame = (struct vns_frame){
+		.time_ns = vns_file_u32(f, h) * VNS_NSEC_PER_SEC +
+			   (int64_t)(vns_file_u32(f, h + 4) * f->iface[0].mul),
+		.data = h + f->record_header, .cap_len = cap, .wire_len = wire,
+		.linktype = f->iface[0].linktype,
+	};
 	return vns_feed_left(&f->feed) < *need ? SHORT : WHOLE;
 }
 
@@ -55,24 +56,22 @@ static int impossible(struct vns_file *f)
 			     (unsigned long long)vns_feed_at(&f->feed), VNS_FILE_MAX_PACKET);
 }
 
-static int walk_pcap(struct vns_file *f, struct vns_packet *out, size_t max,
+static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
 		     struct vns_err *err)
 {
-	struct vns_file_iface *iface = &f->iface[0];
-	struct vns_frame frame = { .linktype = iface->linktype };
 	size_t n = 0, need;
 
 	while (n < max) {
-		enum peek seen = peek_record(f, &frame, &need);
+		enum peek seen = peek_record(f, &out[n], &need);
 		int rc;
 
 		if (__builtin_expect(seen == WHOLE, 1)) {
-			n += vns_file_emit(f, iface, &frame, &out[n]);
+			n += vns_file_emit(f, &f->iface[0], &out[n]);
 			f->feed.p += need;
 			f->record++;
 			continue;
 		}
-		if (n) /* what we have first: reading on may wait */
+		if (n || !more) /* what we have first: reading on may wait */
 			break;
 		if (seen == IMPOSSIBLE)
 			return impossible(f);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * pcapng file -> packets (draft-ietf-opsawg-pcapng): blocks of a type, a length, a body and the
+ * pcapng file -> frames (draft-ietf-opsawg-pcapng): blocks of a type, a length, a body and the
  * length again. A section header sets the byte order and forgets the interfaces; interface
  * descriptions give link type, time resolution and offset; enhanced, simple and old packet
  * blocks hold packets; interface statistics hold the capture's drops. Others are skipped.
@@ -121,53 +121,52 @@ static uint16_t direction_flag(const struct vns_file *f, const uint8_t *p, size_
 }
 
 /* Enhanced and old packet blocks: the same but for the size of the interface number. */
-static size_t packet_block(struct vns_file *f, const struct block *b, struct vns_packet *out)
+static size_t packet_block(struct vns_file *f, const struct block *b, struct vns_frame *frame)
 {
 	const uint8_t *p = b->body;
 	struct vns_file_iface *iface;
-	struct vns_frame frame;
 	uint32_t id, padded;
 
 	if (b->body_len < EPB_BODY)
 		goto bad;
 	id = b->type == BLOCK_EPB ? vns_file_u32(f, p) : vns_file_u16(f, p);
-	frame = (struct vns_frame){ .data = p + EPB_BODY, .cap_len = vns_file_u32(f, p + 12),
+	*frame = (struct vns_frame){ .data = p + EPB_BODY, .cap_len = vns_file_u32(f, p + 12),
 				    .wire_len = vns_file_u32(f, p + 16), .point = (uint16_t)id };
-	if (id >= f->n_iface || frame.cap_len > b->body_len - EPB_BODY)
+	if (id >= f->n_iface || frame->cap_len > b->body_len - EPB_BODY)
 		goto bad;
 	iface = &f->iface[id];
-	frame.linktype = iface->linktype;
+	frame->linktype = iface->linktype;
 	if (!iface->usable ||
 	    !to_ns(iface, (uint64_t)vns_file_u32(f, p + 4) << 32 | vns_file_u32(f, p + 8),
-		   &frame.time_ns))
+		   &frame->time_ns))
 		goto bad;
-	padded = (frame.cap_len + 3) & ~3u;
+	padded = (frame->cap_len + 3) & ~3u;
 	if (padded + 4 < b->body_len - EPB_BODY)
-		frame.flags = direction_flag(f, p + EPB_BODY + padded,
+		frame->flags = direction_flag(f, p + EPB_BODY + padded,
 					     b->body_len - EPB_BODY - padded);
-	return vns_file_emit(f, iface, &frame, out);
+	return vns_file_emit(f, iface, frame);
 bad:
 	f->base.stats.bad_records++;
 	return 0;
 }
 
 /* Simple packet block: interface 0, no time. */
-static size_t simple_block(struct vns_file *f, const struct block *b, struct vns_packet *out)
+static size_t simple_block(struct vns_file *f, const struct block *b, struct vns_frame *frame)
 {
-	struct vns_frame frame = { .data = b->body + SPB_BODY };
 	uint32_t keep;
 
 	if (b->body_len < SPB_BODY || !f->n_iface) {
 		f->base.stats.bad_records++;
 		return 0;
 	}
-	frame.linktype = f->iface[0].linktype;
-	frame.wire_len = vns_file_u32(f, b->body);
+	*frame = (struct vns_frame){ .data = b->body + SPB_BODY,
+				     .linktype = f->iface[0].linktype,
+				     .wire_len = vns_file_u32(f, b->body) };
 	keep = b->body_len - SPB_BODY;
 	if (f->iface[0].snaplen && f->iface[0].snaplen < keep)
 		keep = f->iface[0].snaplen;
-	frame.cap_len = frame.wire_len < keep ? frame.wire_len : keep;
-	return vns_file_emit(f, &f->iface[0], &frame, out);
+	frame->cap_len = frame->wire_len < keep ? frame->wire_len : keep;
+	return vns_file_emit(f, &f->iface[0], frame);
 }
 
 /* Interface statistics: what the capturing machine lost, counted up since its start. */
@@ -247,7 +246,7 @@ static int section_block(struct vns_file *f, const struct block *b)
 }
 
 /* One whole block. Return: packets written (0, 1), or a condition of vns_source_next(). */
-static int take_block(struct vns_file *f, const struct block *b, struct vns_packet *out,
+static int take_block(struct vns_file *f, const struct block *b, struct vns_frame *frame,
 		      struct vns_err *err)
 {
 	if (vns_file_u32(f, b->body + b->body_len) != b->len)
@@ -255,9 +254,9 @@ static int take_block(struct vns_file *f, const struct block *b, struct vns_pack
 	switch (b->type) {
 	case BLOCK_EPB:
 	case BLOCK_OLD_PACKET:
-		return (int)packet_block(f, b, out);
+		return (int)packet_block(f, b, frame);
 	case BLOCK_SPB:
-		return (int)simple_block(f, b, out);
+		return (int)simple_block(f, b, frame);
 	case BLOCK_IDB:
 		return interface_block(f, b, err);
 	case BLOCK_ISB:
@@ -283,8 +282,8 @@ static int skip_block(struct vns_file *f, const struct block *b, struct vns_err 
 	return 0;
 }
 
-static int walk_pcapng(struct vns_file *f, struct vns_packet *out, size_t max,
-		       struct vns_err *err)
+static int walk_pcapng(struct vns_file *f, struct vns_frame *out, size_t max,
+		       bool more, struct vns_err *err)
 {
 	size_t n = 0;
 	int rc;
@@ -297,7 +296,7 @@ static int walk_pcapng(struct vns_file *f, struct vns_packet *out, size_t max,
 			break;
 		if (seen == 0 && vns_feed_left(&f->feed) >= b.len) {
 			rc = take_block(f, &b, &out[n], err);
-			if (rc < 0 && n) /* an error comes again, alone */
+			if (rc < 0 && (n || !more)) /* an error comes again, alone */
 				break;
 			f->ended |= rc < 0;
 			if (rc < 0)
@@ -307,7 +306,7 @@ static int walk_pcapng(struct vns_file *f, struct vns_packet *out, size_t max,
 			n += (size_t)rc;
 			continue;
 		}
-		if (n) /* what we have first: reading on may wait */
+		if (n || !more) /* what we have first: reading on may wait */
 			break;
 		if (b.len > MAX_BLOCK) {
 			rc = skip_block(f, &b, err);
@@ -329,7 +328,7 @@ static int walk_pcapng(struct vns_file *f, struct vns_packet *out, size_t max,
  */
 int vns_file_open_pcapng(struct vns_file *f, struct vns_err *err)
 {
-	struct vns_packet none;
+	struct vns_frame none;
 	struct block b = { .len = SHB_MIN };
 	int rc = vns_feed_more(&f->feed, SHB_MIN);
 

@@ -8,9 +8,13 @@
 
 #include <vnetscope/source.h>
 
+#include "source/block.h"
+
 struct vns_source_ops {
 	int (*next)(struct vns_source *s, struct vns_packet *out, size_t max,
 		    struct vns_err *err);
+	/* vns_source_next_block(); NULL: not a file */
+	int (*next_block)(struct vns_source *s, struct vns_block *b, struct vns_err *err);
 	void (*refresh)(struct vns_source *s); /* bring stats up to date; may be NULL */
 	int (*fd)(const struct vns_source *s); /* may be NULL: nothing to poll */
 	void (*close)(struct vns_source *s);
@@ -22,15 +26,22 @@ struct vns_source {
 	char sentence[512];
 };
 
-/* Decode one frame and count it. @last_ns: time of the last frame at this point. */
+/* Count one frame that is handed out. @last_ns: time of the last one at this point. */
+static inline void vns_source_count(struct vns_source *s, const struct vns_frame *frame,
+				    int64_t *last_ns)
+{
+	s->stats.frames++;
+	s->stats.bytes += frame->wire_len > frame->cap_len ? frame->wire_len : frame->cap_len;
+	s->stats.backwards += frame->time_ns < *last_ns;
+	*last_ns = frame->time_ns;
+}
+
+/* Decode one frame and count it. */
 static inline void vns_source_emit(struct vns_source *s, const struct vns_frame *frame,
 				   int64_t *last_ns, struct vns_packet *out)
 {
 	s->stats.verdicts[vns_packet_decode(frame, out)]++;
-	s->stats.frames++;
-	s->stats.bytes += out->wire_len;
-	s->stats.backwards += frame->time_ns < *last_ns;
-	*last_ns = frame->time_ns;
+	vns_source_count(s, frame, last_ns);
 }
 
 #endif
