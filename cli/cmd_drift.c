@@ -40,7 +40,7 @@ static const struct cli_option options[] = {
 	  "go on for so long, whatever --count says", .min = 0.001, .max = 86400),
 	OPT('p', "plot", CLI_FLAG, plot, NULL,
 	  "plot the offset of every exchange"),
-	OPT('j', "json", CLI_FLAG, json, NULL,
+	OPT(0, "json", CLI_FLAG, json, NULL,
 	  "print JSON (vo --drift-file reads it)"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "print a line per exchange"),
 	OPT(0, "agent", CLI_STRING, agent, "FILE",

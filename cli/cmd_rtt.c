@@ -34,7 +34,7 @@ static const struct cli_option options[] = {
 	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),
 	OPT('r', "read", CLI_STRING, file, "FILE", "read a pcap or pcapng file; - is standard input"),
 	OPT('f', "flows", CLI_FLAG, flows, NULL, "figures of each flow and direction"),
-	OPT('j', "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/1)"),
+	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/1)"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per flow and direction, or per sample"),
 	OPT('s', "samples", CLI_FLAG, samples, NULL,
 	    "one line per sample as it comes; with --json JSON lines"),

@@ -22,7 +22,7 @@
 struct vo_config {
 	const char *host, *guest, *drift_file, *filter, *clock, *agent;
 	int64_t offset_ns, window_ns, duration_ns;
-	uint64_t snaplen;
+	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
 	bool json, csv;
 };
@@ -51,7 +51,9 @@ static const struct cli_option options[] = {
 	    "an address of the guest (default: learnt from the captures)"),
 	OPT(0, "window", CLI_DURATION, window_ns, "TIME",
 	    "longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
-	OPT('j', "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
+	OPT('j', "jobs", CLI_U64, jobs, "N",
+	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
+	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
@@ -145,6 +147,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.filter = c->filter, .drift_file = c->drift_file,
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
+		.threads = (unsigned int)c->jobs,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

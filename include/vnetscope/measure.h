@@ -207,6 +207,7 @@ struct vns_vo_offline_opts {
 	const struct vns_addr *guest;
 	size_t n_guest;
 	int64_t window_ns;        /* 0: default */
+	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
 };
 /** vns_measure_vo_offline() - pair two capture files. Fills one target named "offline". */

@@ -40,6 +40,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 
 	e->n = 0;
 	e->left_out = 0;
+	e->digest_short = 0;
 	e->eof = false;
 	if (!e->pkt)
 		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
@@ -54,16 +55,16 @@ static void close_end(struct vo_end *e)
 	e->source = NULL;
 }
 
-/* Of packets [from, n) keep those of the chosen point. */
-static void keep_point(struct vo_end *e, size_t from)
+/* Of @n packets keep those of the chosen point. */
+static size_t keep_point(struct vo_end *e, struct vns_packet *pkt, size_t n)
 {
-	size_t keep = from;
+	size_t keep = 0;
 
-	for (size_t i = from; i < e->n; i++)
-		if (e->pkt[i].point == e->point)
-			e->pkt[keep++] = e->pkt[i];
-	e->left_out += e->n - keep;
-	e->n = keep;
+	for (size_t i = 0; i < n; i++)
+		if (pkt[i].point == e->point)
+			pkt[keep++] = pkt[i];
+	e->left_out += n - keep;
+	return keep;
 }
 
 /*
@@ -82,34 +83,38 @@ static void choose_point(struct vo_end *e)
 		if (seen[p] > seen[e->point])
 			e->point = p;
 	if (e->one_point)
-		keep_point(e, 0);
+		e->n = keep_point(e, e->pkt, e->n);
+}
+
+int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
+{
+	int n = 0;
+
+	while (!e->eof && n == 0) {
+		n = vns_source_next(e->source, to, max, err);
+		e->eof = n == VNS_SOURCE_EOF;
+		if (e->eof)
+			n = 0;
+		if (n > 0 && e->one_point)
+			n = (int)keep_point(e, to, (size_t)n);
+	}
+	for (int i = 0; i < n; i++)
+		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
+				   to[i].proto != VNS_PROTO_TCP;
+	return n;
 }
 
 /* Read up to @max packets behind those that are there. Return: 0 or -errno. */
 static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
 {
 	while (!e->eof && e->n < max) {
-		int n = vns_source_next(e->source, e->pkt + e->n, max - e->n, err);
+		int n = vo_end_read(e, e->pkt + e->n, max - e->n, err);
 
-		if (n == VNS_SOURCE_EOF)
-			e->eof = true;
-		else if (n < 0)
+		if (n < 0)
 			return n;
-		else
-			e->n += (size_t)n;
-		if (n > 0 && e->one_point)
-			keep_point(e, e->n - (size_t)n);
+		e->n += (size_t)n;
 	}
 	return 0;
-}
-
-static uint64_t count_short(const struct vo_end *e)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < e->n; i++)
-		n += (e->pkt[i].flags & VNS_PKT_F_DIGEST_SHORT) && e->pkt[i].proto != VNS_PROTO_TCP;
-	return n;
 }
 
 /* --- what must be known beforehand --- */
@@ -284,9 +289,8 @@ static void merge(struct vo_offline *r, bool all)
 	}
 }
 
-static void on_sample(void *ctx, const struct vns_twin_sample *s)
+void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s)
 {
-	struct vo_offline *r = ctx;
 	struct vo_ring *q = &r->ring[s->direction];
 
 	if (s->host_ns < r->from_ns)
@@ -301,50 +305,6 @@ static void on_sample(void *ctx, const struct vns_twin_sample *s)
 		tally_oldest(r, s->direction);
 	r->last_lost += !vns_vo_sample_pack(&q->s[(q->head + q->n) % VO_RING], s);
 	q->n++;
-}
-
-static int64_t next_time(const struct vo_offline *r, enum vns_point p)
-{
-	const struct vo_end *e = &r->end[p];
-
-	int64_t time;
-
-	if (e->n == 0)
-		return INT64_MAX;
-	/* Any 64-bit stamp may be in a file. */
-	if (__builtin_sub_overflow(e->pkt[0].time_ns, p == VNS_POINT_B ? r->coarse_ns : 0, &time))
-		return INT64_MAX - 1;
-	return time;
-}
-
-static int pump(struct vo_offline *r, struct vns_err *err)
-{
-	int code = 0;
-
-	while (!code) {
-		enum vns_point p;
-		struct vo_end *e;
-
-		for (int i = 0; i < 2 && !code; i++) {
-			e = &r->end[i];
-			if (e->n == 0 && !e->eof)
-				code = fill_end(e, VO_BATCH, err);
-			if (e->n == 0 && e->eof)
-				vns_twin_advance(r->twin, i, INT64_MAX);
-		}
-		if (code || (r->end[0].n == 0 && r->end[1].n == 0))
-			break;
-		p = next_time(r, VNS_POINT_A) <= next_time(r, VNS_POINT_B) ? VNS_POINT_A :
-									      VNS_POINT_B;
-		e = &r->end[p];
-		if (vns_twin_feed(r->twin, p, e->pkt, e->n) || r->failed)
-			code = out_of_memory(err);
-		r->digest_short[p] += count_short(e);
-		e->n = 0;
-	}
-	if (!code)
-		vns_twin_finish(r->twin);
-	return code;
 }
 
 /* One reading of both files with the relation @clock. */
@@ -363,9 +323,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		return out_of_memory(err);
 	r->from_ns = INT64_MAX;
 	r->to_ns = INT64_MIN;
-	code = vns_twin_new(&r->twin, &opts, on_sample, r, err);
-	if (!code)
-		code = pump(r, err);
+	code = vo_pipeline(r, &opts, err);
 	if (!code) {
 		merge(r, true);
 		for (int p = 0; p < 2; p++)
@@ -534,7 +492,7 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			note(t, "The %s's capture holds no packet%s.", at[p],
 			     r->opts->filter ? " that the filter lets through" : "");
 	}
-	if (r->digest_short[0] != r->digest_short[1] && t->counts[0].missing_by_proto[VNS_PROTO_UDP])
+	if (r->end[0].digest_short != r->end[1].digest_short && t->counts[0].missing_by_proto[VNS_PROTO_UDP])
 		note(t, "The captures keep different lengths of each packet: datagrams cut shorter than "
 			"%d payload bytes at one point only find no twin.", VNS_DIGEST_PAYLOAD_BYTES);
 	if (r->guest_assumed)

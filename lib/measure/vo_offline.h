@@ -24,6 +24,7 @@ struct vo_end {
 	bool one_point;  /* the file holds several capture points: only @point is read */
 	uint16_t point;
 	uint64_t left_out; /* packets of its other points */
+	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };
 
 /* offset(at) <= value (upper) or >= value: the tightest packet of a cell of time. */
@@ -55,8 +56,18 @@ struct vo_offline {
 	int64_t cut_ns[2];      /* coarsest resolution of each file's stamps; 0: exact */
 	struct vo_bound *bound;
 	size_t n_bound, cap_bound;
-	uint64_t last_lost, digest_short[2];
+	uint64_t last_lost;
 	int failed;
 };
+
+/* vo_offline.c */
+/* Read up to @max packets of the chosen point to @to. Return: their number, 0 at the end, -errno. */
+int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err);
+/* One sample to the bounds of the clock and, in order of time, to the figures. */
+void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s);
+
+/* vo_pipeline.c */
+/* One reading of both files through the twin engine, which it makes with @opts and leaves in @r. */
+int vo_pipeline(struct vo_offline *r, const struct vns_twin_opts *opts, struct vns_err *err);
 
 #endif

@@ -146,6 +146,14 @@ class Vo(unittest.TestCase):
         self.assertLess(target['directions']['host_to_guest']['udp']['latency_ns']['min'], 0)
         self.assertIn('contradicts', pair.stderr)
 
+    def test_threads_change_nothing(self):
+        for args in ([], ['--offset-ns', 3600 * 10**9, '--loss', '2', '--dup', '1'],
+                     ['--pcapng', '--cut', '0.7', '--reorder', '3']):
+            pair = Pair(self, *args)
+            one = pair.vo()
+            for jobs in ('2', '4', '9'):
+                self.assertEqual(pair.vo('-j', jobs), one, (args, jobs))
+
     def test_filter(self):
         pair = Pair(self, '--vlan', '0')
         target = pair.vo('--offset-ns', '0', '--filter', 'udp')

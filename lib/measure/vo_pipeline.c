@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Offline VO as a pipeline: two capture files -> packets -> twin engine -> samples -> figures.
+ *
+ * Four steps that may be done at once: reading and decoding each file, pairing, and adding samples to
+ * the figures. Pairing is one thread's work, the caller's: where a packet's twin is depends on
+ * all that came before it. The others are jobs of a crew (crew.h), done in order each, so the
+ * results are the same with any number of threads. Of a packet's cost, reading and figures are
+ * about half, so a second thread nearly doubles the speed and a fourth is the last that helps.
+ *
+ * Both files are fed in step of time, a batch of the one that is behind, so that the engine
+ * remembers no more than its window.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "measure/crew.h"
+#include "measure/vo_offline.h"
+
+#define BUFFERS 8 /* batches that may wait between two steps */
+
+struct pipeline;
+
+/* Batches read from one file: full ones from head on. @head and @n are the crew's lock's. */
+struct inbox {
+	struct vo_end *end;
+	struct vns_packet *pkt[BUFFERS];
+	size_t count[BUFFERS];
+	size_t head, n, filling;
+	bool ended;
+	int code, got;
+	struct vns_err err;
+};
+
+/* Batches of samples from the engine. */
+struct outbox {
+	struct vo_offline *run;
+	struct pipeline *pipe;
+	struct vns_twin_sample *s[BUFFERS];
+	size_t count[BUFFERS];
+	size_t head, n;
+	size_t filling, filled; /* the engine's: slot, and samples in it */
+	bool failed;
+};
+
+/* What the engine gets next from a file: what probing left over, then batches. */
+struct feed {
+	const struct vns_packet *pkt;
+	size_t n;
+	bool from_inbox, eof;
+};
+
+struct pipeline {
+	struct vns_crew *crew;
+	struct inbox in[2];
+	struct outbox out;
+	struct feed feed[2];
+	struct vns_crew_job job[3];
+};
+
+/* --- job: read and decode a batch --- */
+
+static bool can_fill(void *ctx)
+{
+	struct inbox *in = ctx;
+
+	in->filling = (in->head + in->n) % BUFFERS; /* stays where it is while full ones are taken */
+	return !in->ended && in->n < BUFFERS;
+}
+
+static void fill(void *ctx)
+{
+	struct inbox *in = ctx;
+
+	in->got = vo_end_read(in->end, in->pkt[in->filling], VO_BATCH, &in->err);
+}
+
+static void filled(void *ctx)
+{
+	struct inbox *in = ctx;
+
+	if (in->got > 0) {
+		in->count[in->filling] = (size_t)in->got;
+		in->n++;
+	} else {
+		in->ended = true;
+		in->code = in->got;
+	}
+}
+
+/* --- job: a batch of samples to the figures --- */
+
+static bool can_tally(void *ctx)
+{
+	return ((struct outbox *)ctx)->n > 0;
+}
+
+static void tally(void *ctx)
+{
+	struct outbox *out = ctx;
+
+	for (size_t i = 0; i < out->count[out->head]; i++)
+		vo_take_sample(out->run, &out->s[out->head][i]);
+}
+
+static void tallied(void *ctx)
+{
+	struct outbox *out = ctx;
+
+	out->failed = out->run->failed != 0;
+	out->head = (out->head + 1) % BUFFERS;
+	out->n--;
+}
+
+/* --- the caller's thread --- */
+
+static bool has_input(void *ctx)
+{
+	const struct inbox *in = ctx;
+
+	return in->n > 0 || in->ended;
+}
+
+static bool has_room(void *ctx)
+{
+	return ((struct outbox *)ctx)->n < BUFFERS;
+}
+
+static bool is_empty(void *ctx)
+{
+	return ((struct outbox *)ctx)->n == 0;
+}
+
+static void hand_over(struct outbox *out)
+{
+	struct vns_crew *crew = out->pipe->crew;
+
+	vns_crew_lock(crew);
+	out->count[out->filling] = out->filled;
+	out->n++;
+	vns_crew_wait(crew, has_room, out);
+	out->filling = (out->head + out->n) % BUFFERS;
+	out->filled = 0;
+	vns_crew_unlock(crew);
+}
+
+static void on_sample(void *ctx, const struct vns_twin_sample *s)
+{
+	struct outbox *out = ctx;
+
+	out->s[out->filling][out->filled++] = *s;
+	if (out->filled == VO_BATCH)
+		hand_over(out);
+}
+
+/* See that @f has packets, or is at its end. */
+static int next_batch(struct pipeline *pl, enum vns_point p, struct vns_err *err)
+{
+	struct feed *f = &pl->feed[p];
+	struct inbox *in = &pl->in[p];
+	int code = 0;
+
+	if (f->n || f->eof)
+		return 0;
+	vns_crew_lock(pl->crew);
+	vns_crew_wait(pl->crew, has_input, in);
+	if (in->n) {
+		*f = (struct feed){ in->pkt[in->head], in->count[in->head], true, false };
+	} else {
+		f->eof = true;
+		code = in->code;
+		if (code && err)
+			*err = in->err;
+	}
+	vns_crew_unlock(pl->crew);
+	return code;
+}
+
+/* The batch was fed: its buffer is free again. */
+static void done_with(struct pipeline *pl, enum vns_point p)
+{
+	struct feed *f = &pl->feed[p];
+
+	if (f->from_inbox) {
+		vns_crew_lock(pl->crew);
+		pl->in[p].head = (pl->in[p].head + 1) % BUFFERS;
+		pl->in[p].n--;
+		vns_crew_unlock(pl->crew);
+	}
+	f->n = 0;
+}
+
+static int64_t next_time(const struct vo_offline *r, const struct pipeline *pl, enum vns_point p)
+{
+	const struct feed *f = &pl->feed[p];
+	int64_t time;
+
+	if (f->n == 0)
+		return INT64_MAX;
+	/* Any 64-bit stamp may be in a file. */
+	if (__builtin_sub_overflow(f->pkt[0].time_ns, p == VNS_POINT_B ? r->coarse_ns : 0, &time))
+		return INT64_MAX - 1;
+	return time;
+}
+
+static int pump(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
+{
+	for (;;) {
+		enum vns_point p;
+		bool failed;
+
+		for (int i = 0; i < 2; i++) {
+			int code = next_batch(pl, i, err);
+
+			if (code)
+				return code;
+			if (pl->feed[i].eof)
+				vns_twin_advance(r->twin, i, INT64_MAX);
+		}
+		if (pl->feed[0].eof && pl->feed[1].eof)
+			break;
+		p = next_time(r, pl, VNS_POINT_A) <= next_time(r, pl, VNS_POINT_B) ? VNS_POINT_A :
+										     VNS_POINT_B;
+		failed = vns_twin_feed(r->twin, p, pl->feed[p].pkt, pl->feed[p].n) != 0;
+		done_with(pl, p);
+		vns_crew_lock(pl->crew);
+		failed |= pl->out.failed;
+		vns_crew_unlock(pl->crew);
+		if (failed)
+			return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+	}
+	vns_twin_finish(r->twin);
+	hand_over(&pl->out);
+	vns_crew_lock(pl->crew);
+	vns_crew_wait(pl->crew, is_empty, &pl->out);
+	vns_crew_unlock(pl->crew);
+	return pl->out.failed ? vns_err_set(err, -ENOMEM, "no memory for the figures") : 0;
+}
+
+static int take_buffers(struct vo_offline *r, struct pipeline *pl)
+{
+	bool have = true;
+
+	for (int i = 0; i < BUFFERS; i++) {
+		for (int p = 0; p < 2; p++)
+			have &= (pl->in[p].pkt[i] = aligned_alloc(64, VO_BATCH * sizeof(struct vns_packet))) !=
+				NULL;
+		have &= (pl->out.s[i] = malloc(VO_BATCH * sizeof(*pl->out.s[i]))) != NULL;
+	}
+	for (int p = 0; p < 2; p++) {
+		pl->in[p].end = &r->end[p];
+		pl->feed[p] = (struct feed){ .pkt = r->end[p].pkt, .n = r->end[p].n };
+		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, &pl->in[p], false };
+	}
+	pl->out.run = r;
+	pl->out.pipe = pl;
+	pl->job[2] = (struct vns_crew_job){ can_tally, tally, tallied, &pl->out, false };
+	return have ? 0 : -ENOMEM;
+}
+
+static void free_pipeline(struct pipeline *pl)
+{
+	vns_crew_free(pl->crew);
+	for (int i = 0; i < BUFFERS; i++) {
+		free(pl->in[0].pkt[i]);
+		free(pl->in[1].pkt[i]);
+		free(pl->out.s[i]);
+	}
+	free(pl);
+}
+
+int vo_pipeline(struct vo_offline *r, const struct vns_twin_opts *opts, struct vns_err *err)
+{
+	struct pipeline *pl = calloc(1, sizeof(*pl));
+	unsigned int threads = r->opts->threads ? r->opts->threads : 1;
+	int code;
+
+	if (!pl)
+		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+	code = take_buffers(r, pl);
+	if (code)
+		vns_err_set(err, code, "no memory to pair the captures");
+	if (!code)
+		code = vns_twin_new(&r->twin, opts, on_sample, &pl->out, err);
+	if (!code)
+		code = vns_crew_new(&pl->crew, pl->job, 3, threads < 4 ? threads - 1 : 3, err);
+	if (!code)
+		code = pump(r, pl, err);
+	free_pipeline(pl);
+	return code;
+}
