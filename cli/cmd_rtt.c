@@ -34,7 +34,7 @@ static const struct cli_option options[] = {
 	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),
 	OPT('r', "read", CLI_STRING, file, "FILE", "read a pcap or pcapng file; - is standard input"),
 	OPT('f', "flows", CLI_FLAG, flows, NULL, "figures of each flow and direction"),
-	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/1)"),
+	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/2)"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per flow and direction, or per sample"),
 	OPT('s', "samples", CLI_FLAG, samples, NULL,
 	    "one line per sample as it comes; with --json JSON lines"),
@@ -60,7 +60,7 @@ static const struct cli_option options[] = {
 struct view {
 	const struct rtt_config *config;
 	enum vns_rtt_order order;
-	struct vns_dist interval; /* samples since the last line */
+	struct vns_dist interval[VNS_RTT_KINDS]; /* samples since the last line */
 	uint64_t packets_told;    /* of the lines so far */
 	int64_t started;
 	size_t lines;             /* of the rolling table on the screen */
@@ -102,10 +102,10 @@ static enum vns_rtt_order order_of(const char *word)
 static json_t *sample_json(uint16_t point, const struct vns_rtt_sample *s, const char *src,
 			   const char *dst)
 {
-	return json_pack("{s:I,s:s,s:i,s:s,s:i,s:I,s:I,s:i}", "at_ns", (json_int_t)s->at_ns, "src",
+	return json_pack("{s:I,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:i}", "at_ns", (json_int_t)s->at_ns, "src",
 			 src, "sport", (int)s->key->port[s->dir], "dst", dst, "dport",
-			 (int)s->key->port[!s->dir], "rtt_ns", (json_int_t)s->rtt_ns, "tsval",
-			 (json_int_t)s->tsval, "point", (int)point);
+			 (int)s->key->port[!s->dir], "method", vns_rtt_kind_name(s->kind), "rtt_ns",
+			 (json_int_t)s->rtt_ns, "id", (json_int_t)s->id, "point", (int)point);
 }
 
 static void print_sample(struct view *v, uint16_t point, const struct vns_rtt_sample *s)
@@ -119,12 +119,14 @@ static void print_sample(struct view *v, uint16_t point, const struct vns_rtt_sa
 	if (v->config->json)
 		failed = vns_json_print_line(sample_json(point, s, src, dst), stdout);
 	else if (v->config->csv)
-		failed = printf("%" PRId64 ",%s,%u,%s,%u,%" PRId64 ",%" PRIu32 ",%u\n", s->at_ns,
-				src, sport, dst, dport, s->rtt_ns, s->tsval, (unsigned)point) < 0;
+		failed = printf("%" PRId64 ",%s,%u,%s,%u,%s,%" PRId64 ",%" PRIu32 ",%u\n",
+				s->at_ns, src, sport, dst, dport, vns_rtt_kind_name(s->kind),
+				s->rtt_ns, s->id, (unsigned)point) < 0;
 	else
-		failed = printf("%" PRId64 ".%09" PRId64 " %s %u > %s %u  %s\n",
+		failed = printf("%" PRId64 ".%09" PRId64 " %s %u > %s %u  %s  %s\n",
 				s->at_ns / VNS_NSEC_PER_SEC, s->at_ns % VNS_NSEC_PER_SEC, src, sport,
-				dst, dport, vns_text_ns(rtt, (double)s->rtt_ns)) < 0;
+				dst, dport, vns_rtt_kind_name(s->kind),
+				vns_text_ns(rtt, (double)s->rtt_ns)) < 0;
 	v->write_failed |= failed != 0;
 }
 
@@ -135,7 +137,7 @@ static void on_sample(void *ctx, uint16_t point, const struct vns_rtt_sample *s)
 	if (v->config->samples)
 		print_sample(v, point, s);
 	else
-		vns_dist_add(&v->interval, s->rtt_ns);
+		vns_dist_add(&v->interval[s->kind], s->rtt_ns);
 }
 
 /* Live on a terminal: the table is drawn over its predecessor. */
@@ -169,15 +171,29 @@ static void roll_line(struct view *v, const struct vns_rtt_result *so_far)
 	static const double q[] = { 0, 0.5, 0.99, 1 };
 	char b[VNS_TEXT_LEN];
 
-	printf("%4.0f s  packets %" PRIu64 "  flows %" PRIu64 "  samples %" PRIu64,
+	printf("%4.0f s  packets %" PRIu64 "  flows %" PRIu64,
 	       (double)(vns_monotonic_ns() - v->started) / 1e9,
-	       so_far->counts.packets - v->packets_told, so_far->counts.flows_live, v->interval.n);
+	       so_far->counts.packets - v->packets_told, so_far->counts.flows_live);
 	v->packets_told = so_far->counts.packets;
-	for (size_t i = 0; v->interval.n && i < sizeof(q) / sizeof(q[0]); i++)
-		printf("  %s %s", names[i],
-		       vns_text_ns(b, (double)vns_dist_quantile(&v->interval, q[i])));
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		struct vns_dist *d = &v->interval[k];
+
+		if (d->n)
+			printf("  %s samples %" PRIu64, vns_rtt_kind_name((enum vns_rtt_kind)k), d->n);
+		for (size_t i = 0; d->n && i < sizeof(q) / sizeof(q[0]); i++)
+			printf("  %s %s", names[i], vns_text_ns(b, (double)vns_dist_quantile(d, q[i])));
+		vns_dist_fini(d);
+	}
 	v->write_failed |= putchar('\n') == EOF || fflush(stdout);
-	vns_dist_fini(&v->interval);
+}
+
+static uint64_t all_samples(const struct vns_rtt_counts *c)
+{
+	uint64_t n = 0;
+
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		n += c->samples[k];
+	return n;
 }
 
 static void on_tick(void *ctx, const struct vns_rtt_result *so_far)
@@ -194,7 +210,7 @@ static void on_tick(void *ctx, const struct vns_rtt_result *so_far)
 			roll_line(v, so_far);
 	} else if (isatty(STDERR_FILENO)) {
 		fprintf(stderr, "\r%s packets, %s samples ", vns_text_count(a, so_far->counts.packets),
-			vns_text_count(b, so_far->counts.samples));
+			vns_text_count(b, all_samples(&so_far->counts)));
 		v->progress = true;
 	}
 	if (v->write_failed)
@@ -217,7 +233,7 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
 	if (r->ended_early[0])
 		return cli_fail(self, VNS_EXIT_SETUP, "%s (figures until then)", r->ended_early);
-	if (n->samples)
+	if (all_samples(n))
 		return VNS_EXIT_OK;
 	if (n->packets == 0 && r->source.filtered)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
@@ -262,7 +278,7 @@ static int render(const struct rtt_config *c, struct view *v, struct vns_rtt_res
 	}
 	vns_rtt_sort(r, v->order);
 	if (c->json)
-		return vns_rtt_print_json(r, c->flows, vns_json_head("vnetscope.rtt/1", cli_argc,
+		return vns_rtt_print_json(r, c->flows, vns_json_head("vnetscope.rtt/2", cli_argc,
 								    cli_argv), stdout);
 	if (c->csv)
 		return vns_rtt_print_csv(r, stdout);
@@ -289,10 +305,10 @@ static char *join(char **words, size_t n)
 static void print_sample_head(const struct rtt_config *c)
 {
 	if (c->json)
-		vns_json_print_line(vns_json_head("vnetscope.rtt.samples/1", cli_argc, cli_argv),
+		vns_json_print_line(vns_json_head("vnetscope.rtt.samples/2", cli_argc, cli_argv),
 				    stdout);
 	else if (c->csv)
-		puts("at_ns,src,sport,dst,dport,rtt_ns,tsval,point");
+		puts("at_ns,src,sport,dst,dport,method,rtt_ns,id,point");
 }
 
 /* -EINVAL of an open is the filter's; of the file itself the library says something else. */
@@ -342,7 +358,8 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 	if (error || v.write_failed)
 		code = cli_fail(self, VNS_EXIT_SETUP, "cannot write the results: %s",
 				strerror(error ? -error : EPIPE));
-	vns_dist_fini(&v.interval);
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		vns_dist_fini(&v.interval[k]);
 	vns_rtt_result_free(&result);
 	return code;
 }

@@ -261,7 +261,7 @@ int vns_measure_vo_live(const struct vns_subject *subjects, size_t n,
 			struct vns_err *err);
 
 /**
- * struct vns_rtt_entry - figures of one direction of a flow, all RTTs in ns.
+ * struct vns_rtt_entry - figures of one direction of a flow by one kind of sample, all RTTs in ns.
  * @dir:   data of key.addr[dir] -> key.addr[!dir] and its echo: capture point to the latter and back
  * @ended: the flow left the table before the run ended (idle, closed, pushed out)
  */
@@ -271,6 +271,7 @@ struct vns_rtt_entry {
 	uint64_t packets, samples;
 	int64_t min, p50, p95, p99, max;
 	double mean, stddev;
+	enum vns_rtt_kind kind;
 	uint16_t point;
 	uint8_t dir;
 	bool ended;
@@ -280,14 +281,15 @@ struct vns_rtt_entry {
 struct vns_rtt_point {
 	uint16_t point;
 	struct vns_rtt_counts counts;
-	struct vns_dist rtt;
+	struct vns_dist rtt[VNS_RTT_KINDS];
 };
 
 /**
  * struct vns_rtt_result - passive RTT of a file or a live capture.
  * @flow:         with per_flow: every direction with at least min_samples
  * @flows_hidden: directions left out: fewer samples, or no memory to list them
- * @counts, @total: of all points together
+ * @counts, @total: of all points together; @total per kind
+ * @kinds:        bit 1 << kind: this kind was looked for
  * @other_point:  packets of points that were not asked for
  * @source:       what was read and what the kernel dropped
  * @from_ns, @to_ns: time of the first and the last packet
@@ -300,7 +302,8 @@ struct vns_rtt_result {
 	size_t n_flow;
 	uint64_t flows_hidden;
 	struct vns_rtt_counts counts;
-	struct vns_dist total;
+	unsigned int kinds;
+	struct vns_dist total[VNS_RTT_KINDS];
 	struct vns_rtt_point *point;
 	size_t n_point;
 	uint64_t other_point;
@@ -358,7 +361,7 @@ enum vns_rtt_order {
 	VNS_RTT_BY_FIRST,   /* earliest first */
 	VNS_RTT_BY_ADDRESS, /* lowest first */
 };
-/** vns_rtt_sort() - order @r->flow; ties by address, so that the same run prints the same. */
+/** vns_rtt_sort() - order @r->flow, kind by kind; ties by address, so that the same run prints the same. */
 void vns_rtt_sort(struct vns_rtt_result *r, enum vns_rtt_order order);
 
 #ifdef __cplusplus

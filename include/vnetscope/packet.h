@@ -74,6 +74,7 @@ const char *vns_proto_name(enum vns_proto p);
 #define VNS_PKT_F_OPTS_CUT     0x0040 /* TCP options cut by the snap length: no timestamp known */
 #define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
 #define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
+#define VNS_PKT_F_HAS_SACK     0x0200 /* TCP SACK option with a block: sack_left, sack_right valid */
 #define VNS_PKT_F_DNS          0x4000 /* UDP payload is a DNS message: dns_id, dns_flags valid */
 #define VNS_PKT_F_QUIC         0x8000 /* UDP payload may be QUIC: quic_* valid */
 
@@ -157,6 +158,8 @@ struct vns_flow_key {
  * @verdict:   enum vns_verdict; the fields above are valid as far as it says
  * @tunnel_depth: number of tunnel headers removed (VXLAN, GRE, IP-in-IP ...)
  * @vlan:      innermost VLAN id of the innermost packet; 0 if none
+ * @sack_left, @sack_right: first SACK block, [left, right): the one that holds the segment which
+ *             caused this ACK (RFC 2018 section 4)
  * @point:     capture point, set by the caller or the source (interface index in a pcapng file)
  */
 struct vns_packet {
@@ -211,7 +214,8 @@ struct vns_packet {
 	uint8_t tunnel_depth;
 	uint8_t ttl;
 	uint16_t point;
-	uint8_t zero[6];
+	uint8_t zero[2];
+	uint32_t sack_left, sack_right;
 } __attribute__((aligned(64)));
 
 /**

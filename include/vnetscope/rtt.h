@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
- * DOC: vnetscope/rtt.h - passive TCP round-trip time (TRoTTEr).
+ * DOC: vnetscope/rtt.h - passive round-trip time (TRoTTEr).
  *
+ * A round trip is told apart by how it was read (enum vns_rtt_kind). Kinds differ in what a sample
+ * contains, so they are never mixed into one figure: distributions are per kind.
+ *
+ * VNS_RTT_TS:
  * Strowes, "Passively measuring TCP round-trip times" (ACM Queue 2013), on RFC 7323 timestamps:
  * the time from the first data, SYN or FIN segment that carries a TSval to the first segment of
  * the other direction that echoes it as TSecr. A sample of direction src -> dst is therefore the
@@ -17,24 +21,45 @@
 extern "C" {
 #endif
 
-/** struct vns_rtt_sample - @dir of @key: src = key.addr[dir]. @at_ns: time of the echo. */
+/** enum vns_rtt_kind - how a sample was read. */
+enum vns_rtt_kind {
+	VNS_RTT_TS = 0,         /* TCP: a TSval and its echo */
+	VNS_RTT_SEQ,            /* TCP: sequence numbers and their acknowledgement */
+	VNS_RTT_HANDSHAKE,      /* TCP: SYN to SYN-ACK, SYN-ACK to ACK */
+	VNS_RTT_ICMP,           /* echo request to reply */
+	VNS_RTT_DNS,            /* query to response: holds the server's work */
+	VNS_RTT_QUIC_HANDSHAKE, /* long headers, RFC 9000 */
+	VNS_RTT_QUIC_SPIN,      /* spin bit, RFC 9000 section 17.4; RFC 9312 */
+	VNS_RTT_KINDS
+};
+/** vns_rtt_kind_name() - "ts", "seq", "handshake", "icmp", "dns", "quic_handshake", "quic_spin". */
+const char *vns_rtt_kind_name(enum vns_rtt_kind kind);
+
+/**
+ * struct vns_rtt_sample - @dir of @key: src = key.addr[dir]. @at_ns: time of the echo.
+ * @key:  borrowed, valid during the call
+ * @id:   what was answered: TSval; sequence number behind the segment; ICMP sequence; DNS id; spin: 0
+ * @kind: enum vns_rtt_kind
+ */
 struct vns_rtt_sample {
 	int64_t at_ns;
 	int64_t rtt_ns;
-	const struct vns_flow_key *key; /* borrowed, valid during the call */
-	uint32_t tsval;
+	const struct vns_flow_key *key;
+	uint32_t id;
+	uint8_t kind;
 	uint8_t dir;
 };
 typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
 
 /**
- * struct vns_rtt_flow - one direction of a flow and its distribution (borrowed).
+ * struct vns_rtt_flow - one direction of a flow and its distribution of one kind (borrowed).
  * @evicted:  left the live table (idle, closed, pushed out); its figures are final
  * @first_ns, @last_ns: first and last packet with timestamps of the flow, either direction
  * @packets:  with timestamps, of this direction; stops at 2^32 - 1
  */
 struct vns_rtt_flow {
 	const struct vns_flow_key *key;
+	enum vns_rtt_kind kind;
 	uint8_t dir;
 	bool evicted;
 	int64_t first_ns, last_ns;
@@ -48,7 +73,8 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
  *
  * packets = not_tcp + undecodable + no_timestamp + those with timestamps, each of which is one of
  * tsval_stored, tsval_repeated, tsval_backwards, pure_acks. Of those with ACK each is one
- * of echo_matched, echo_repeated, echo_unknown. samples = echo_matched - echo_before_tsval.
+ * of echo_matched, echo_repeated, echo_unknown. samples[VNS_RTT_TS] = echo_matched -
+ * echo_before_tsval.
  *
  * @undecodable:  cut or malformed, or its TCP options were cut
  * @pure_acks:    a new TSval on a segment without data, SYN or FIN: not stored, since its echo waits
@@ -72,7 +98,7 @@ struct vns_rtt_counts {
 	uint64_t pure_acks;
 	uint64_t echo_matched, echo_repeated, echo_unknown, echo_before_tsval;
 	uint64_t outstanding_dropped;
-	uint64_t samples;
+	uint64_t samples[VNS_RTT_KINDS];
 	uint64_t flows, flows_live;
 	uint64_t flows_evicted_idle, flows_evicted_full, flows_closed, flows_reused;
 	uint64_t flows_one_direction;
@@ -108,9 +134,10 @@ int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n);
 /** vns_rtt_finish() - no more packets: complete the accounting. Once. */
 void vns_rtt_finish(struct vns_rtt *r);
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
-/** vns_rtt_total() - all samples of all flows (borrowed). */
-const struct vns_dist *vns_rtt_total(const struct vns_rtt *r);
-/** vns_rtt_each_flow() - every direction with a sample of the flows in the table, oldest first. */
+/** vns_rtt_total() - all samples of one kind of all flows (borrowed). */
+const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind);
+/** vns_rtt_each_flow() - every direction and kind with a sample of the flows in the table, oldest
+ * first. */
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);
 
 #ifdef __cplusplus

@@ -71,7 +71,7 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		.packets = f->packets, .samples = d->n, .min = d->min,
 		.p50 = vns_dist_quantile(d, 0.50), .p95 = vns_dist_quantile(d, 0.95),
 		.p99 = vns_dist_quantile(d, 0.99), .max = d->max, .mean = d->mean,
-		.stddev = vns_dist_stddev(d), .point = p->number, .dir = f->dir,
+		.stddev = vns_dist_stddev(d), .kind = f->kind, .point = p->number, .dir = f->dir,
 		.ended = f->evicted,
 	};
 }
@@ -218,11 +218,18 @@ static void collect(struct state *st)
 
 		vns_rtt_get_counts(st->point[i].engine, &c);
 		add_counts(&out->counts, &c);
-		vns_dist_merge(&out->total, vns_rtt_total(st->point[i].engine));
+		for (int k = 0; k < VNS_RTT_KINDS; k++)
+			vns_dist_merge(&out->total[k], vns_rtt_total(st->point[i].engine, k));
 		if (st->run->per_flow)
 			vns_rtt_each_flow(st->point[i].engine, list_flow, &st->point[i]);
 	}
 	vns_source_stats(st->source, &out->source);
+}
+
+static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])
+{
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		vns_dist_fini(&dist[k]);
 }
 
 /* Show the figures so far, then take back what belongs to this moment only. */
@@ -237,7 +244,7 @@ static void tick(struct state *st)
 	out->n_flow = ended;
 	out->flows_hidden = hidden;
 	out->counts = (struct vns_rtt_counts){ 0 };
-	vns_dist_fini(&out->total);
+	fini_kinds(out->total);
 }
 
 static void read_all(struct state *st)
@@ -288,7 +295,8 @@ static void keep_points(struct state *st)
 
 		p->point = st->point[i].number;
 		vns_rtt_get_counts(st->point[i].engine, &p->counts);
-		vns_dist_merge(&p->rtt, vns_rtt_total(st->point[i].engine));
+		for (int k = 0; k < VNS_RTT_KINDS; k++)
+			vns_dist_merge(&p->rtt[k], vns_rtt_total(st->point[i].engine, k));
 	}
 }
 
@@ -299,7 +307,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	const char *sentence;
 	int error;
 
-	*out = (struct vns_rtt_result){ 0 };
+	*out = (struct vns_rtt_result){ .kinds = 1u << VNS_RTT_TS };
 	if (!run->file == !run->ifname)
 		return vns_err_set(err, -EINVAL, "either a file or an interface");
 	error = run->file ? vns_source_open_file(&st.source, run->file, &run->source, err) :
@@ -325,10 +333,10 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 void vns_rtt_result_free(struct vns_rtt_result *r)
 {
 	for (size_t i = 0; i < r->n_point; i++)
-		vns_dist_fini(&r->point[i].rtt);
+		fini_kinds(r->point[i].rtt);
 	free(r->point);
 	free(r->flow);
-	vns_dist_fini(&r->total);
+	fini_kinds(r->total);
 	*r = (struct vns_rtt_result){ 0 };
 }
 
@@ -377,6 +385,8 @@ static int compare_entries(const void *pa, const void *pb, void *order)
 	double va = order_value(a, *(enum vns_rtt_order *)order);
 	double vb = order_value(b, *(enum vns_rtt_order *)order);
 
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
 	return va != vb ? (va < vb) - (va > vb) : by_address(a, b);
 }
 

@@ -77,6 +77,8 @@ static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
 	struct vns_vo_rtt *halves = &at->subject->halves[at->point];
 	const struct vns_subject *subject = at->subject->s;
 
+	if (s->kind != VNS_RTT_TS)
+		return;
 	for (size_t i = 0; i < subject->n_guest; i++) {
 		if (vns_addr_equal(dst, &subject->guest[i])) {
 			vns_dist_add(&halves->guest_side, s->rtt_ns);

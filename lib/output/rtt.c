@@ -22,26 +22,38 @@ static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
 	unsigned d = e->dir;
 
 	fprintf(to,
-		"{\"src\": \"%s\", \"sport\": %u, \"dst\": \"%s\", \"dport\": %u, \"method\": \"ts\", "
+		"{\"src\": \"%s\", \"sport\": %u, \"dst\": \"%s\", \"dport\": %u, \"method\": \"%s\", "
 		"\"samples\": %" PRIu64 ", \"rtt_ns\": {\"min\": %" PRId64 ", \"mean\": %.3f, \"p50\": %"
 		PRId64 ", \"p95\": %" PRId64 ", \"p99\": %" PRId64 ", \"max\": %" PRId64
 		", \"stddev\": %.3f}, \"packets\": %" PRIu64 ", \"first_ns\": %" PRId64
 		", \"last_ns\": %" PRId64 ", \"ended\": %s",
 		vns_addr_format(&e->key.addr[d], src), (unsigned)e->key.port[d],
-		vns_addr_format(&e->key.addr[!d], dst), (unsigned)e->key.port[!d], e->samples,
-		e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns,
+		vns_addr_format(&e->key.addr[!d], dst), (unsigned)e->key.port[!d],
+		vns_rtt_kind_name(e->kind), e->samples, e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns,
 		e->last_ns, e->ended ? "true" : "false");
 	if (points)
 		fprintf(to, ", \"point\": %u", (unsigned)e->point);
 	fputc('}', to);
 }
 
-static json_t *distribution(const struct vns_dist *d)
+/* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
+static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS])
 {
-	json_t *o = vns_json_dist(d);
+	json_t *all = json_object();
 
-	json_object_del(o, "n"); /* stands beside it as "samples" */
-	return o;
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		json_t *o, *figures;
+
+		if (!(kinds & 1u << k))
+			continue;
+		o = json_object();
+		figures = vns_json_dist(&dist[k]);
+		json_object_del(figures, "n"); /* stands beside it as "samples" */
+		json_object_set_new(o, "samples", integer(dist[k].n));
+		json_object_set_new(o, "rtt_ns", figures);
+		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);
+	}
+	return all;
 }
 
 static json_t *json_flow_counts(const struct vns_rtt_counts *c)
@@ -62,9 +74,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 {
 	json_t *o = json_object(), *points;
 
-	json_object_set_new(o, "method", json_string("ts"));
-	json_object_set_new(o, "samples", integer(r->counts.samples));
-	json_object_set_new(o, "rtt_ns", distribution(&r->total));
+	json_object_set_new(o, "methods", methods(r->kinds, r->total));
 	json_object_set_new(o, "from_ns", json_integer(r->from_ns));
 	json_object_set_new(o, "to_ns", json_integer(r->to_ns));
 	json_object_set_new(o, "flows", json_flow_counts(&r->counts));
@@ -76,8 +86,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 		json_t *p = json_object();
 
 		json_object_set_new(p, "point", json_integer(r->point[i].point));
-		json_object_set_new(p, "samples", integer(r->point[i].counts.samples));
-		json_object_set_new(p, "rtt_ns", distribution(&r->point[i].rtt));
+		json_object_set_new(p, "methods", methods(r->kinds, r->point[i].rtt));
 		json_array_append_new(points, p);
 	}
 	json_object_set_new(o, "points", points);
@@ -152,12 +161,12 @@ int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 		const struct vns_rtt_entry *e = &r->flow[i];
 		char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
 
-		fprintf(to, "%s,%u,%s,%u,ts,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
+		fprintf(to, "%s,%u,%s,%u,%s,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
 			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u\n",
 			vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
 			vns_addr_format(&e->key.addr[!e->dir], dst),
-			(unsigned)e->key.port[!e->dir], e->samples, e->min, e->mean, e->p50, e->p95,
-			e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
+			(unsigned)e->key.port[!e->dir], vns_rtt_kind_name(e->kind), e->samples,
+			e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
 			(unsigned)e->point);
 	}
 	return flushed(to);
@@ -174,17 +183,32 @@ static const char *endpoint(const struct vns_rtt_entry *e, unsigned end, char bu
 	return buf;
 }
 
-static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
+/* What a kind's samples are, in a table's head or first column. */
+static const char *kind_label(enum vns_rtt_kind kind)
 {
-	static const char *const heads[] = { "from", "to (and back)", "samples", "min", "mean",
-					     "p50", "p95", "p99", "max", "stddev" };
-	size_t n = max && r->n_flow > max ? max : r->n_flow;
+	static const char *const labels[VNS_RTT_KINDS] = {
+		[VNS_RTT_TS] = "TCP timestamps",
+		[VNS_RTT_SEQ] = "TCP seq/ack",
+		[VNS_RTT_HANDSHAKE] = "TCP handshake",
+		[VNS_RTT_ICMP] = "ICMP echo",
+		[VNS_RTT_DNS] = "DNS",
+		[VNS_RTT_QUIC_HANDSHAKE] = "QUIC handshake",
+		[VNS_RTT_QUIC_SPIN] = "QUIC spin bit",
+	};
+
+	return labels[kind];
+}
+
+/* The @n directions from @e on, all of one kind. */
+static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
+{
+	const char *const heads[] = { kind_label(e->kind), "to (and back)", "samples", "min", "mean",
+				      "p50", "p95", "p99", "max", "stddev" };
 	char a[64], b[VNS_TEXT_LEN];
 	struct vns_table t;
 
 	vns_table_init(&t, "<<>>>>>>>>", heads);
-	for (size_t i = 0; i < n; i++) {
-		const struct vns_rtt_entry *e = &r->flow[i];
+	for (; n--; e++) {
 		const double v[] = { (double)e->min, e->mean, (double)e->p50, (double)e->p95,
 				     (double)e->p99, (double)e->max, e->stddev };
 
@@ -196,18 +220,29 @@ static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);
-	if (n < r->n_flow)
-		fprintf(to, "... and %s more\n", vns_text_count(b, r->n_flow - n));
-	fputc('\n', to);
 }
 
-static void total_row(struct vns_table *t, const char *name, uint64_t samples,
-		      const struct vns_dist *d)
+/* One block per kind (the flows stand kind by kind), of each at most @max lines. */
+static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
+{
+	char b[VNS_TEXT_LEN];
+
+	for (size_t i = 0, n; i < r->n_flow; i += n) {
+		for (n = 1; i + n < r->n_flow && r->flow[i + n].kind == r->flow[i].kind;)
+			n++;
+		print_kind(&r->flow[i], max && n > max ? max : n, to);
+		if (max && n > max)
+			fprintf(to, "... and %s more\n", vns_text_count(b, n - max));
+		fputc('\n', to);
+	}
+}
+
+static void total_row(struct vns_table *t, const char *name, const struct vns_dist *d)
 {
 	char b[VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", name);
-	vns_table_cell(t, "%s", vns_text_count(b, samples));
+	vns_table_cell(t, "%s", vns_text_count(b, d->n));
 	vns_table_dist(t, d);
 	vns_table_cell(t, "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
 }
@@ -217,14 +252,23 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
 					     "p95", "p99", "max", "stddev" };
 	struct vns_table t;
-	char name[32];
+	char name[64];
 
 	vns_table_init(&t, "<>>>>>>>>", heads);
-	for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
-		snprintf(name, sizeof(name), "point %u", (unsigned)r->point[i].point);
-		total_row(&t, name, r->point[i].counts.samples, &r->point[i].rtt);
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		const char *label = kind_label((enum vns_rtt_kind)k);
+
+		if (!(r->kinds & 1u << k))
+			continue;
+		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
+			snprintf(name, sizeof(name), "%s, point %u", label,
+				 (unsigned)r->point[i].point);
+			total_row(&t, name, &r->point[i].rtt[k]);
+		}
+		snprintf(name, sizeof(name), "%s, all %s", label,
+			 r->n_point > 1 ? "points" : "flows");
+		total_row(&t, name, &r->total[k]);
 	}
-	total_row(&t, r->n_point > 1 ? "all points" : "all flows", r->counts.samples, &r->total);
 	vns_table_print(&t, to);
 	vns_table_fini(&t);
 }

@@ -11,7 +11,7 @@
 
 #define VNS_IP_TCP 6
 
-/* Look for the timestamp among the options at @p, of which @cap of @len bytes are readable. */
+/* Timestamp and first SACK block among the options at @p, @cap of @len bytes readable. */
 void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len);
 
 static inline void tcp_digest(struct vns_packet *out)

@@ -2,7 +2,7 @@
 /*
  * IP payload -> transport fields, flow key, flow hash and digest of struct vns_packet.
  *
- * TCP (RFC 9293, timestamps RFC 7323), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), and the
+ * TCP (RFC 9293, timestamps RFC 7323, SACK RFC 2018), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), and the
  * tunnels VXLAN (RFC 7348), Geneve (RFC 8926), GRE (RFC 2784, 2890), IP in IP (RFC 2003, 4213).
  * The span is exactly the IP payload: its wire length is what the IP header says, so padding is
  * already gone and lengths here are the sender's.
@@ -65,13 +65,29 @@ static enum vns_proto proto_of(uint8_t ipproto)
 	}
 }
 
+/* One whole option at @p that may be the timestamp or a SACK; @size bytes. */
+static void keep_option(struct vns_packet *out, const uint8_t *p, uint32_t size)
+{
+	enum { SACK = 5, ONE_BLOCK = 10, TIMESTAMP = 8, TIMESTAMP_LEN = 10 };
+
+	if (p[0] == TIMESTAMP && size == TIMESTAMP_LEN) {
+		out->tsval = vns_be32(p + 2);
+		out->tsecr = vns_be32(p + 6);
+		out->flags |= VNS_PKT_F_HAS_TS;
+	} else if (p[0] == SACK && size >= ONE_BLOCK) {
+		out->sack_left = vns_be32(p + 2);
+		out->sack_right = vns_be32(p + 6);
+		out->flags |= VNS_PKT_F_HAS_SACK;
+	}
+}
+
 /*
- * TCP options from @p, @cap of @len bytes readable. Only the timestamp is wanted; a broken
+ * TCP options from @p, @cap of @len bytes readable. Timestamp and SACK are wanted; a broken
  * option ends the walk as it does in the receiving stack.
  */
 void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len)
 {
-	enum { END = 0, NOP = 1, TIMESTAMP = 8, TIMESTAMP_LEN = 10 };
+	enum { END = 0, NOP = 1, SACK = 5, TIMESTAMP = 8, WANTED = 10 };
 	uint32_t i = 0;
 
 	while (i < cap && p[i] != END) {
@@ -83,17 +99,14 @@ void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uin
 			break;
 		if (p[i + 1] < 2 || p[i + 1] > len - i)
 			return;
-		if (p[i] == TIMESTAMP && p[i + 1] == TIMESTAMP_LEN) {
-			if (i + TIMESTAMP_LEN > cap)
+		if (p[i] == TIMESTAMP || p[i] == SACK) {
+			if (i + WANTED > cap && p[i + 1] >= WANTED)
 				break;
-			out->tsval = vns_be32(p + i + 2);
-			out->tsecr = vns_be32(p + i + 6);
-			out->flags |= VNS_PKT_F_HAS_TS;
-			return;
+			keep_option(out, p + i, p[i + 1]);
 		}
 		i += p[i + 1];
 	}
-	if (cap < len && (i >= cap || p[i] != END))
+	if (!(out->flags & VNS_PKT_F_HAS_TS) && cap < len && (i >= cap || p[i] != END))
 		out->flags |= VNS_PKT_F_OPTS_CUT | VNS_PKT_F_DIGEST_SHORT;
 }
 

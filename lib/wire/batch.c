@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Packet batches: struct vns_packet to bytes and back, every field.
+ * Packet batches: struct vns_packet to bytes and back, every field but the SACK block, which only
+ * the RTT engine reads, at the host's own captures.
  *
  * A capture in a guest must cost little CPU there and little room on a slow port, so a packet
  * is a bit mask of what it has and then only that: about 65 bytes for TCP over IPv4 instead
@@ -125,7 +126,7 @@ static uint8_t *put_common(uint8_t *w, const struct vns_packet *p, uint16_t m)
 	*w++ = p->proto;
 	*w++ = p->verdict;
 	*w++ = p->ttl;
-	w = w16(w, p->flags);
+	w = w16(w, (uint16_t)(p->flags & ~VNS_PKT_F_HAS_SACK));
 	w = wvar(w, p->wire_len);
 	w = wvar(w, p->payload_len);
 	return m & HAS_ID32 ? w32(w, p->ip_id) : w16(w, (uint16_t)p->ip_id);

@@ -101,7 +101,7 @@ def check(vnetscope, path):
         return r.returncode, None, None
     lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--samples', '--json'], text=True,
                            capture_output=True, timeout=60).stdout.splitlines()
-    mine = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['tsval'])
+    mine = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
             for s in map(json.loads, lines) if 'rtt_ns' in s]
     return r.returncode, None if mine == judge else 'samples differ from the judge\'s', len(mine)
 

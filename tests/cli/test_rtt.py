@@ -57,7 +57,7 @@ class Rtt(unittest.TestCase):
         doc = json.loads(self.run_rtt('-r', path, '--json', '--flows'))
         self.assertEqual(list(doc)[:6],
                          ['schema', 'program', 'version', 'argv', 'run_id', 'time'])
-        self.assertEqual(doc['schema'], 'vnetscope.rtt/1')
+        self.assertEqual(doc['schema'], 'vnetscope.rtt/2')
         self.assertEqual(doc['argv'][1:], ['rtt', '-r', path, '--json', '--flows'])
         self.assertLessEqual(doc['percentile_max_rel_error'], 0.01)
         self.assertEqual([(f['src'], f['sport'], f['dst'], f['dport']) for f in doc['flows']],
@@ -72,7 +72,7 @@ class Rtt(unittest.TestCase):
                          (20, 100000, 119000))
         self.assertAlmostEqual(first['rtt_ns']['mean'], 109500, delta=0.001)
         self.assertAlmostEqual(first['rtt_ns']['stddev'], 5916.08, delta=0.01)
-        self.assertEqual(doc['totals']['samples'], 23)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 23)
         self.check_accounting(doc['accounting'], 46)
         self.assertNotIn('flows', json.loads(self.run_rtt('-r', path, '--json')))
 
@@ -115,11 +115,11 @@ class Rtt(unittest.TestCase):
         path = self.file(pcap(exchange(3)))
         lines = [json.loads(x)
                  for x in self.run_rtt('-r', path, '--samples', '--json').splitlines()]
-        self.assertEqual(lines[0]['schema'], 'vnetscope.rtt.samples/1')
+        self.assertEqual(lines[0]['schema'], 'vnetscope.rtt.samples/2')
         self.assertEqual([x['rtt_ns'] for x in lines[1:-1]], [100000, 101000, 102000])
         self.assertEqual(lines[1]['at_ns'], T0 + 100000)
         self.assertEqual((lines[1]['src'], lines[1]['dport']), ('10.0.0.1', 80))
-        self.assertEqual(lines[-1]['totals']['samples'], 3)
+        self.assertEqual(lines[-1]['totals']['methods']['ts']['samples'], 3)
         self.check_accounting(lines[-1]['accounting'], 6)
         rows = list(csv.DictReader(io.StringIO(self.samples_csv(path))))
         self.assertEqual([r['rtt_ns'] for r in rows], ['100000', '101000', '102000'])
@@ -128,34 +128,34 @@ class Rtt(unittest.TestCase):
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, '--samples', '--csv'],
                            capture_output=True, text=True, timeout=60)
         self.assertEqual(r.returncode, 0)
-        self.assertIn('all flows', r.stderr)  # totals stand on stderr
+        self.assertIn('TCP timestamps, all flows', r.stderr)  # totals stand on stderr
         return r.stdout
 
     def test_count_and_duration(self):
         path = self.file(pcap(exchange(20)))
         doc = json.loads(self.run_rtt('-r', path, '--json', '--count', '7'))
-        self.assertEqual(doc['totals']['samples'], 7)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 7)
         self.check_accounting(doc['accounting'], 14)
         doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '21ms'))
-        self.assertEqual(doc['totals']['samples'], 5)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)
         self.check_accounting(doc['accounting'], 10)
 
     def test_filter(self):
         path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
         doc = json.loads(self.run_rtt('-r', path, '--json', 'port', '81'))
-        self.assertEqual((doc['totals']['samples'], doc['accounting']['filtered']), (3, 40))
+        self.assertEqual((doc['totals']['methods']['ts']['samples'], doc['accounting']['filtered']), (3, 40))
         out = self.run_rtt('-r', path, '--json', 'udp', code=4, says='matches the filter')
-        self.assertEqual(json.loads(out)['totals']['rtt_ns']['min'], None)
+        self.assertEqual(json.loads(out)['totals']['methods']['ts']['rtt_ns']['min'], None)
         self.run_rtt('-r', path, 'port', 'banana', code=2, says='banana')
 
     def test_points(self):
         both = sorted((t + d, f, p) for t, f in exchange(5) for p, d in ((0, 0), (3, 7000)))
         path = self.file(pcapng(both, 4), 'x.pcapng')
         out = self.run_rtt('-r', path, '--json', says='2 capture points')
-        self.assertEqual([(p['point'], p['samples']) for p in json.loads(out)['totals']['points']],
+        self.assertEqual([(p['point'], p['methods']['ts']['samples']) for p in json.loads(out)['totals']['points']],
                          [(0, 5), (3, 5)])
         doc = json.loads(self.run_rtt('-r', path, '--json', '--point', '3'))
-        self.assertEqual(doc['totals']['samples'], 5)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)
         self.check_accounting(doc['accounting'], 20)
         self.run_rtt('-r', path, '--json', '--point', '2', code=4, says='no capture point 2')
 
@@ -163,7 +163,7 @@ class Rtt(unittest.TestCase):
         whole = pcap(exchange(20))
         path = self.file(whole[:-30])
         doc = json.loads(self.run_rtt('-r', path, '--json', says='cut'))
-        self.assertEqual(doc['totals']['samples'], 19)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 19)
         self.assertTrue(doc['accounting']['file_cut'])
 
     def test_cuts_end_well(self):
@@ -236,12 +236,12 @@ class Rtt(unittest.TestCase):
         whole = pcap(exchange(20))
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', '-', '--json'], input=whole,
                            capture_output=True, timeout=60)
-        self.assertEqual(json.loads(r.stdout)['totals']['samples'], 20)
+        self.assertEqual(json.loads(r.stdout)['totals']['methods']['ts']['samples'], 20)
         mixed = exchange(20)
         mixed[4], mixed[5] = mixed[5], mixed[4]
         doc = json.loads(self.run_rtt('-r', self.file(pcap(mixed)), '--json'))
-        self.assertEqual(doc['totals']['samples'], 19)
-        self.assertEqual(doc['totals']['rtt_ns']['min'], 100000)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 19)
+        self.assertEqual(doc['totals']['methods']['ts']['rtt_ns']['min'], 100000)
         self.assertEqual(doc['accounting']['time_backwards'], 1)
 
     def test_table_limit(self):

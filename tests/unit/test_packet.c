@@ -169,6 +169,47 @@ static void test_tcp_options(void **state)
 	(void)state;
 }
 
+/* The first SACK block, behind and before a timestamp, alone, and cut. */
+static void test_sack(void **state)
+{
+	static const char ts[] = "\x01\x01\x08\x0a\x01\x02\x03\x04\x05\x06\x07\x08";
+	static const char sack[] = "\x01\x01\x05\x12\xff\xff\xff\xf0\x00\x00\x00\x10"
+				   "\x00\x00\x00\x20\x00\x00\x00\x30";
+	struct vns_packet p, plain;
+	struct bytes f;
+	uint32_t at;
+
+	for (int order = 0; order < 3; order++) {
+		f.n = 0;
+		eth(&f, 0x0800);
+		at = ip4(&f, 6, A, B);
+		tcp_head(&f, 1, 2, order == 2 ? 10 : 13, VNS_TCP_ACK);
+		if (order == 0)
+			put(&f, ts, 12);
+		put(&f, sack, 20);
+		if (order == 1)
+			put(&f, ts, 12);
+		ip4_end(&f, at);
+		p = decode(&f);
+		assert_int_equal(p.flags, VNS_PKT_F_HAS_SACK | (order < 2 ? VNS_PKT_F_HAS_TS : 0));
+		assert_int_equal(p.sack_left, 0xfffffff0);
+		assert_int_equal(p.sack_right, 0x10);
+		assert_int_equal(p.tsval, order < 2 ? 0x01020304 : 0);
+		every_cut(&f, VNS_LINK_ETHERNET);
+	}
+	/* cut behind the first block: known; before its end: not, and the walk saw no timestamp */
+	plain = decode_as(&f, 14 + 20 + 20 + 12, f.n, VNS_LINK_ETHERNET);
+	assert_int_equal(plain.flags & VNS_PKT_F_HAS_SACK, VNS_PKT_F_HAS_SACK);
+	plain = decode_as(&f, 14 + 20 + 20 + 11, f.n, VNS_LINK_ETHERNET);
+	assert_int_equal(plain.flags, VNS_PKT_F_OPTS_CUT | VNS_PKT_F_DIGEST_SHORT);
+	assert_int_equal(plain.sack_right, 0);
+	assert_int_equal(plain.digest, p.digest); /* no SACK in the digest */
+	/* shorter than a block: not a SACK with one */
+	f.b[14 + 20 + 20 + 3] = 2;
+	assert_int_equal(decode(&f).flags & VNS_PKT_F_HAS_SACK, 0);
+	(void)state;
+}
+
 static void test_snap_68(void **state)
 {
 	struct bytes f;
@@ -520,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_udp4),
 		cmocka_unit_test(test_icmp),
 		cmocka_unit_test(test_tcp_options),
+		cmocka_unit_test(test_sack),
 		cmocka_unit_test(test_snap_68),
 		cmocka_unit_test(test_digest_invariance),
 		cmocka_unit_test(test_digest_sensitivity),

@@ -32,7 +32,7 @@ static void on_sample(void *ctx, const struct vns_rtt_sample *s)
 {
 	assert_ptr_equal(ctx, seen);
 	assert_true(n_seen < sizeof(seen) / sizeof(seen[0]));
-	seen[n_seen++] = (struct seen){ s->rtt_ns, s->tsval, s->dir };
+	seen[n_seen++] = (struct seen){ s->rtt_ns, s->id, s->dir };
 }
 
 static void start_with(struct vns_rtt_opts opts)
@@ -103,9 +103,9 @@ static struct vns_rtt_counts counts(void)
 	vns_rtt_get_counts(engine, &c);
 	with_ts = c.tsval_stored + c.tsval_repeated + c.tsval_backwards + c.pure_acks;
 	assert_int_equal(c.packets, c.not_tcp + c.undecodable + c.no_timestamp + with_ts);
-	assert_int_equal(c.samples, c.echo_matched - c.echo_before_tsval);
-	assert_int_equal(c.samples, n_seen);
-	assert_int_equal(c.samples, vns_rtt_total(engine)->n);
+	assert_int_equal(c.samples[VNS_RTT_TS], c.echo_matched - c.echo_before_tsval);
+	assert_int_equal(c.samples[VNS_RTT_TS], n_seen);
+	assert_int_equal(c.samples[VNS_RTT_TS], vns_rtt_total(engine, VNS_RTT_TS)->n);
 	assert_int_equal(c.flows, c.flows_live + c.flows_evicted_idle + c.flows_evicted_full +
 					  c.flows_closed + c.flows_reused);
 	return c;
@@ -559,7 +559,7 @@ static void test_churn(void **state)
 			sent_us[f] = t;
 		}
 	}
-	n_seen = vns_rtt_total(engine)->n;
+	n_seen = vns_rtt_total(engine, VNS_RTT_TS)->n;
 	assert_true(counts().flows_closed > 500);
 }
 
@@ -594,7 +594,7 @@ static void test_per_flow(void **state)
 	feed(1040, 1, ACK, 10, 901, 101);
 	vns_rtt_each_flow(engine, on_flow, &l);
 	assert_int_equal(l.n, 1);
-	assert_int_equal(l.samples, counts().samples);
+	assert_int_equal(l.samples, counts().samples[VNS_RTT_TS]);
 }
 
 /* The answer does not depend on how packets are cut into batches. */
@@ -648,7 +648,7 @@ static void test_memory(void **state)
 		}
 	}
 	after = mallinfo2();
-	assert_int_equal(vns_rtt_total(engine)->n, FLOWS * (2 * SAMPLES - 1));
+	assert_int_equal(vns_rtt_total(engine, VNS_RTT_TS)->n, FLOWS * (2 * SAMPLES - 1));
 	each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / FLOWS;
 	print_message("%zu bytes per flow\n", each);
 #ifndef __SANITIZE_ADDRESS__

@@ -76,7 +76,7 @@ static struct vns_packet random_packet(void)
 	p.frag_off = (uint16_t)some();
 	p.icmp_ident = (uint16_t)some();
 	p.icmp_seqno = (uint16_t)some();
-	p.flags = (uint16_t)some();
+	p.flags = (uint16_t)(some() & ~VNS_PKT_F_HAS_SACK); /* the block stays behind */
 	p.vlan = (uint16_t)some();
 	p.tcp_flags = (uint8_t)some();
 	p.icmp_type = (uint8_t)some();

@@ -88,7 +88,7 @@ struct vns_rtt {
 	struct cold *cold;
 	void *track_block;
 	uint64_t pending_bytes;
-	struct vns_dist total;
+	struct vns_dist total[VNS_RTT_KINDS];
 	struct vns_rtt_counts counts;  /* without what stands in the next two */
 	uint64_t tsval[TSVAL_KINDS];
 	uint64_t echo[ECHO_KINDS];
@@ -141,7 +141,8 @@ void vns_rtt_free(struct vns_rtt *r)
 		}
 	}
 	vns_flow_table_fini(&r->flows);
-	vns_dist_fini(&r->total);
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		vns_dist_fini(&r->total[k]);
 	free(r->track_block);
 	free(r->cold);
 	free(r);
@@ -163,13 +164,14 @@ static void flush_samples(struct vns_rtt *r)
 	for (size_t i = 0; i < r->n_sample; i++) {
 		const struct sample *s = &r->sample[i];
 
-		vns_dist_add(&r->total, s->rtt_ns);
+		vns_dist_add(&r->total[VNS_RTT_TS], s->rtt_ns);
 		if (r->opts.per_flow)
 			vns_dist_add(&r->cold[s->id].side[s->dir].rtt, s->rtt_ns);
 		if (r->opts.on_sample) {
 			struct vns_rtt_sample out = { .at_ns = s->at_ns, .rtt_ns = s->rtt_ns,
 						      .key = &r->flows.head[s->id].key,
-						      .tsval = s->tsval, .dir = s->dir };
+						      .id = s->tsval, .kind = VNS_RTT_TS,
+						      .dir = s->dir };
 
 			r->opts.on_sample(r->opts.ctx, &out);
 		}
@@ -180,7 +182,7 @@ static void flush_samples(struct vns_rtt *r)
 static void add_sample(struct vns_rtt *r, uint32_t id, int dir, uint32_t tsval, int64_t at_ns,
 		       int64_t rtt_ns)
 {
-	r->counts.samples++;
+	r->counts.samples[VNS_RTT_TS]++;
 	if (r->n_sample == SAMPLES)
 		flush_samples(r);
 	r->sample[r->n_sample++] = (struct sample){ .at_ns = at_ns, .rtt_ns = rtt_ns, .id = id,
@@ -196,7 +198,8 @@ static void report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_
 	const struct cold *c = &r->cold[id];
 
 	for (int d = 0; d < 2; d++) {
-		struct vns_rtt_flow f = { .key = &h->key, .dir = (uint8_t)d, .evicted = evicted,
+		struct vns_rtt_flow f = { .key = &h->key, .kind = VNS_RTT_TS, .dir = (uint8_t)d,
+					  .evicted = evicted,
 					  .first_ns = c->side[0].first_ns, .last_ns = h->last_ns,
 					  .packets = r->track[id].packets[d],
 					  .rtt = &c->side[d].rtt };
@@ -503,9 +506,9 @@ void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
 	out->flows_live = r->flows.live;
 }
 
-const struct vns_dist *vns_rtt_total(const struct vns_rtt *r)
+const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind)
 {
-	return &r->total;
+	return &r->total[kind];
 }
 
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
