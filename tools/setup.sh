@@ -19,6 +19,8 @@ build_packages=(
 	libc6-dev     # C library headers; libc.a for the static agent
 	libpcap-dev   # filter expressions to classic BPF
 	libjansson-dev # JSON in and out
+	zlib1g-dev    # captures compressed with gzip
+	libzstd-dev   # captures compressed with zstd
 	libcmocka-dev # unit tests are part of the default build
 )
 # Needed by the lab and the demo.

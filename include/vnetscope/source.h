@@ -44,7 +44,7 @@ struct vns_source_opts {
  * @filtered:  frames that did not match the filter (files only)
  * @dropped:   live: lost by the kernel since the ring was full; pcapng: as its statistics say
  * @bytes:     wire bytes of @frames
- * @truncated: 1 when a file ends in the middle of a record
+ * @truncated: 1 when a file ends in the middle of a record or of its compressed stream
  * @bad_records: records whose lengths or times contradict the file: skipped, or, when the next
  *             record cannot be found any more, the end (vns_source_sentence() says so)
  * @backwards: frames with a time stamp lower than their predecessor's at the same point
@@ -62,7 +62,8 @@ struct vns_source_stats {
 /**
  * vns_source_open_file() - read a pcap or pcapng file ("-" reads standard input).
  * Micro- and nanosecond magic, either byte order, pcapng with several sections,
- * interfaces and per-interface resolution; pipes and FIFOs too. The filter is compiled for each
+ * interfaces and per-interface resolution; pipes and FIFOs too. What is compressed with gzip or
+ * zstd (told by its first bytes, not its name) is unpacked on the way. The filter is compiled for each
  * interface's link type; packets of foreign link types pass it and get their verdict.
  * Return: 0 or -errno with @err set (not a capture, empty, a directory, wrong filter ...).
  */
