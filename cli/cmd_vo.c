@@ -24,7 +24,7 @@ struct vo_config {
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
-	bool json, csv;
+	bool json, csv, symmetric;
 };
 
 #define OPT(let, word, kind, field, argument, text, ...) \
@@ -54,6 +54,8 @@ static const struct cli_option options[] = {
 	OPT('j', "jobs", CLI_U64, jobs, "N",
 	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
+	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
+	    "clock from the measured path itself: take both directions' floors as equal"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
@@ -148,6 +150,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs,
+		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };
@@ -186,6 +189,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.duration_ns = c->duration_ns, .filter = c->filter,
 		.snaplen = (uint32_t)c->snaplen, .stop = &cli_interrupted,
 		.progress = cli_live_vo,
+		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

@@ -85,7 +85,8 @@ static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_e
 	struct vns_drift_result *d = &r->out[r->n];
 	int code;
 
-	*d = (struct vns_drift_result){ .mode = mode, .tcg = r->s->tcg };
+	*d = (struct vns_drift_result){ .mode = mode, .tcg = r->s->tcg,
+					 .assume_symmetric = r->opts->assume_symmetric };
 	snprintf(d->target, sizeof(d->target), "%s", r->s->name);
 	code = vns_clock_new(&d->clock, mode);
 	if (code)
@@ -253,6 +254,7 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		if (vns_clock_mode_shares_path(d->mode))
 			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
+		vns_drift_ways(d);
 	}
 	return 0;
 }

@@ -55,6 +55,7 @@ struct vns_vo_batch {
 	int64_t at_ns[VNS_VO_BATCH], first[VNS_VO_BATCH], last[VNS_VO_BATCH];
 	size_t n, n_last;
 	double minus, plus; /* sums of the clock's share of each first byte's interval */
+	double floor_lower, floor_upper; /* least end of any first byte's interval */
 };
 
 /* Latest host_to_guest sample of the flows that share the slot. */

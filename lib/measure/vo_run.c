@@ -194,6 +194,7 @@ static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 	t->matched = s->n;
 	t->ended = v->dead;
 	t->offset_ns = at.offset_ns;
+	t->withheld = vns_split_of(v->mode, v->run->opts->assume_symmetric) == VNS_SPLIT_WITHHELD;
 	t->bound_ns = (at.upper_ns - at.lower_ns) / 2;
 	for (size_t i = v->reported[k]; i < s->n; i++) {
 		int64_t d = s->at[i].raw_ns - (int64_t)at.offset_ns;
@@ -278,8 +279,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 	char text[256];
 
 	if (vns_clock_mode_shares_path(v->mode))
-		add_note(t, "The clock was related over the measured path itself, so the split between the "
-			    "directions is only as good as the clock interval; their sum is exact.");
+		add_note(t, "The clock was related over the measured path itself.");
 	vns_clock_bound_counts(v->clock, &bounds, &refused);
 	if (refused) {
 		snprintf(text, sizeof(text), "Some packets arrived before they were sent by this clock (%"
@@ -326,6 +326,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, const struct vn
 	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
 	t->tcg = v->s->tcg;
 	t->clock_mode = v->mode;
+	t->assume_symmetric = run->opts->assume_symmetric;
 	if (!code)
 		code = vns_clock_eval(v->clock, run->from_ns + (run->to_ns - run->from_ns) / 2,
 				      &t->clock);
