@@ -39,6 +39,9 @@ struct vns_host_point {
  * @shm_page: mapped ivshmem page, or NULL
  * @same_clock: the agent runs on this very kernel: offset 0 by construction
  * @exclude_filter: pcap expression that matches traffic of our own, to leave out (ssh), or ""
+ * @reconnect: reach the agent anew after its connection was lost (a guest that reboots or is
+ *   restored elsewhere): @agent becomes another one, NULL after a failure; one attempt of
+ *   @timeout_ms. NULL: it cannot be reached anew
  */
 struct vns_subject {
 	const char *name;
@@ -53,6 +56,8 @@ struct vns_subject {
 	bool same_clock;
 	bool tcg;
 	const char *exclude_filter;
+	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
+	void *reconnect_ctx;
 };
 
 /**
@@ -107,6 +112,25 @@ struct vns_vo_rtt {
 	struct vns_dist guest_side;  /* host point -> guest -> host point */
 };
 
+/**
+ * struct vns_vo_event - something that happened to a target while it was measured.
+ * @kind: "clock_step", "stood_still", "lost", "reboot", "back", "renamed", "removed", "returned",
+ *        "link_down", "link_up", "sampling"
+ * @text: one sentence
+ */
+struct vns_vo_event {
+	int64_t at_ns;
+	char kind[16];
+	char text[232];
+};
+#define VNS_VO_MAX_EVENTS 32
+
+/**
+ * struct vns_vo_target - one target's result.
+ * @unrelated: packets matched within an interval in which the clocks' relation changed: their
+ *             latency is not known, so they are in no figure
+ * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
+ */
 struct vns_vo_target {
 	char name[64];
 	char from_point[32];   /* the host point of the main figures */
@@ -122,6 +146,9 @@ struct vns_vo_target {
 	struct vns_vo_hop hop[VNS_VO_MAX_HOPS];
 	size_t n_hop;
 	struct vns_vo_rtt rtt;
+	uint64_t unrelated;
+	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
+	size_t n_event, events_left_out;
 	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
 	double host_cpu, agent_cpu;
 	uint64_t agent_bytes;

@@ -166,6 +166,13 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 	return 0;
 }
 
+void vns_gather_set_clock(struct vns_gather *g, struct vns_clock *clock)
+{
+	g->clock = clock;
+	for (size_t i = 0; i < RING; i++)
+		g->ring[i].used = false; /* what is under way may belong to either */
+}
+
 void vns_gather_close(struct vns_gather *g)
 {
 	if (!g)

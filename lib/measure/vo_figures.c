@@ -240,6 +240,13 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 		pair_up(t, s);
 }
 
+void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
+{
+	t->cell = (struct vns_vo_cell){ .clock = clock };
+	for (size_t i = 0; apart && t->slot && i < PAIR_SLOTS; i++)
+		t->slot[i].waiting = false;
+}
+
 /* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
 static void finish_figures(struct vns_vo_tally *t)
 {
@@ -281,7 +288,7 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 	t->slot = NULL;
 }
 
-static void sort_samples(struct vns_vo_samples *s)
+void vns_vo_samples_sort(struct vns_vo_samples *s)
 {
 	if (s->unsorted && s->n)
 		qsort(s->at, s->n, sizeof(*s->at), by_time);
@@ -313,7 +320,7 @@ int vns_vo_bound_clock(struct vns_vo_samples *s, struct vns_clock *clock)
 	int64_t cell = INT64_MIN;
 	int code = 0;
 
-	sort_samples(s);
+	vns_vo_samples_sort(s);
 	for (size_t i = 0; i < s->n && !code; i++) {
 		const struct vns_vo_sample *x = &s->at[i], **b = &best[x->direction];
 
@@ -335,7 +342,7 @@ int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 
 	if (code)
 		return code;
-	sort_samples(s);
+	vns_vo_samples_sort(s);
 	for (size_t i = 0; i < s->n; i++)
 		vns_vo_tally_add(&t, &s->at[i]);
 	vns_vo_tally_fini(&t);

@@ -35,6 +35,7 @@ bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *
 /* A vns_twin_sample_fn; @ctx is a struct vns_vo_samples. */
 void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s);
 void vns_vo_samples_free(struct vns_vo_samples *s);
+void vns_vo_samples_sort(struct vns_vo_samples *s); /* by time */
 
 /*
  * The relation over one cell of time. Within a piece the estimate is a line, the upper
@@ -88,6 +89,11 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+/*
+ * From here on samples are corrected by @clock. @apart: its offset has nothing to do with the one
+ * before, so no reply is paired with a request from before.
+ */
+void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart);
 /* Complete @fig and @sum, which hold nothing certain before, and free what the tally holds. */
 void vns_vo_tally_fini(struct vns_vo_tally *t);
 

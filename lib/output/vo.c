@@ -223,6 +223,19 @@ static json_t *overhead_json(const struct vns_vo_target *t)
 	return o;
 }
 
+static json_t *events_json(const struct vns_vo_target *t)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->n_event; i++) {
+		const struct vns_vo_event *e = &t->event[i];
+
+		json_array_append_new(list, json_pack("{s:I s:s s:s}", "at_ns", (json_int_t)e->at_ns, "kind",
+						      e->kind, "text", e->text));
+	}
+	return list;
+}
+
 json_t *vns_vo_json_target(const struct vns_vo_target *t)
 {
 	json_t *o = json_object(), *rtt = json_object();
@@ -235,6 +248,9 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "sum_ns", sums_json(t->sum));
 	json_object_set_new(o, "accounting", accounting_json(t));
 	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));
+	json_object_set_new(o, "unrelated", json_integer((json_int_t)t->unrelated));
+	json_object_set_new(o, "events", events_json(t));
+	json_object_set_new(o, "events_left_out", json_integer((json_int_t)t->events_left_out));
 	json_object_set_new(o, "hops", hops_json(t));
 	json_object_set_new(rtt, "client_side_ns", vns_json_dist(&t->rtt.client_side));
 	json_object_set_new(rtt, "guest_side_ns", vns_json_dist(&t->rtt.guest_side));

@@ -6,9 +6,11 @@
  * figures with their clock interval, then what can be checked without any clock, then the books.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <vnetscope/measure.h>
 #include <vnetscope/output.h>
@@ -54,6 +56,25 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 		interval(within, c->offset_ns - c->lower_ns, c->upper_ns - c->offset_ns), c->drift_ppm);
 }
 
+static void print_events(const struct vns_vo_target *t, FILE *to)
+{
+	for (size_t i = 0; i < t->n_event; i++) {
+		const struct vns_vo_event *e = &t->event[i];
+		time_t s = (time_t)(e->at_ns / VNS_NSEC_PER_SEC);
+		char when[32];
+		struct tm tm;
+
+		strftime(when, sizeof(when), "%H:%M:%S", localtime_r(&s, &tm));
+		fprintf(to, "at %s.%03d: %s\n", when,
+			(int)(e->at_ns % VNS_NSEC_PER_SEC / VNS_NSEC_PER_MSEC), e->text);
+	}
+	if (t->events_left_out)
+		fprintf(to, "and %zu more such events\n", t->events_left_out);
+	if (t->unrelated)
+		fprintf(to, "note: %" PRIu64 " matched packets fell into an interval in which the clocks' "
+			"relation changed; they are in no figure.\n", t->unrelated);
+}
+
 static void print_notes(const struct vns_vo_target *t, FILE *to)
 {
 	if (t->tcg)
@@ -63,6 +84,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 		fprintf(to, "note: ended early: %s\n", t->ended_early);
 	if (t->note[0])
 		fprintf(to, "note: %s\n", t->note);
+	print_events(t, to);
 }
 
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
