@@ -63,7 +63,10 @@ struct vns_source_stats {
  * vns_source_open_file() - read a pcap or pcapng file ("-" reads standard input).
  * Micro- and nanosecond magic, either byte order, pcapng with several sections,
  * interfaces and per-interface resolution; pipes and FIFOs too. What is compressed with gzip or
- * zstd (told by its first bytes, not its name) is unpacked on the way. The filter is compiled for each
+ * zstd (told by its first bytes, not its name) is unpacked on the way. Seconds of pcap are unsigned
+ * (1970 to 2106, not unwrapped), times of pcapng are valid within 146 years of 1970; packets of
+ * simple packet blocks have none (VNS_PKT_NO_TIME). vns_packet.point is the interface's number in
+ * its section. The filter is compiled for each
  * interface's link type; packets of foreign link types pass it and get their verdict.
  * Return: 0 or -errno with @err set (not a capture, empty, a directory, wrong filter ...).
  */

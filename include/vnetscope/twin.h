@@ -66,7 +66,9 @@ struct vns_twin_counts {
  * @guest, @n_guest:  the guest's addresses (64 at most): tell the direction. Empty: learnt from
  *   the first batch of B, which must then be fed before A
  * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
- *                    are classed as missing and counted in vns_twin_evicted()
+ *                    are classed as missing and counted in vns_twin_evicted(). Address space of
+ *                    256 bytes for each is reserved at once (1 GiB for 4 M; -ENOMEM where a limit
+ *                    forbids it) and becomes memory only where it is used
  */
 struct vns_twin_opts {
 	int64_t window_ns;

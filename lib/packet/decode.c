@@ -381,6 +381,8 @@ enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_pac
 		v = vns_decode_ethernet(out, s);
 	else
 		v = other_link(out, s, frame->linktype);
+	if (unlikely(frame->flags & VNS_FRAME_NO_TIME))
+		v = VNS_PKT_NO_TIME;
 	out->verdict = (uint8_t)v;
 	return v;
 }

@@ -108,6 +108,10 @@ int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err 
 			 (unsigned long long)(vns_feed_at(&f->feed) + vns_feed_left(&f->feed)),
 			 unpacked(f));
 	}
+	if (f->untimed && !f->base.sentence[0])
+		snprintf(f->base.sentence, sizeof(f->base.sentence), "%llu packets of %s have no "
+			 "time (simple packet blocks): they are counted and not measured",
+			 (unsigned long long)f->untimed, f->name);
 	return VNS_SOURCE_EOF;
 }
 

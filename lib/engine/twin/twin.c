@@ -77,9 +77,10 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 		memcpy(t->guest, opts->guest, t->n_guest * sizeof(t->guest[0]));
 	/* One more at each point: the limit is enforced after the insertion. */
 	if (twin_memory_init(&t->m, 2 * (t->max_pending + 1))) {
+		vns_err_set(err, -ENOMEM, "no memory for %zu pending packets at each point",
+			    t->max_pending);
 		free(t);
-		return vns_err_set(err, -ENOMEM, "no memory for %zu pending packets",
-				   opts->max_pending);
+		return -ENOMEM;
 	}
 	*out = t;
 	return 0;
