@@ -128,7 +128,7 @@ static int measure(const struct cli_command *self, const struct drift_config *c,
 	int code = vns_target_open(&t, spec, c->agent, &err);
 
 	if (code)
-		return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
+		return cli_fail(self, code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s", err.text);
 	s = vns_target_subject(t);
 	code = vns_measure_drift(&s, o, r, &err);
 	if (o->progress)

@@ -171,10 +171,13 @@ static int open_targets(const struct cli_command *self, const struct vo_config *
 	struct vns_err err = { "" };
 
 	for (size_t i = 0; i < n; i++) {
-		if (vns_target_open(&target[i], spec[i], c->agent, &err)) {
+		int error = vns_target_open(&target[i], spec[i], c->agent, &err);
+
+		if (error) {
 			while (i-- > 0)
 				vns_target_close(target[i]);
-			return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
+			return cli_fail(self, error == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s",
+					err.text);
 		}
 		subject[i] = vns_target_subject(target[i]);
 	}

@@ -150,6 +150,8 @@ def check_refusals(program, agent):
               if p.returncode != code else "")
         check(f"{' '.join(args)}: one sentence", p.stderr.count("\n") == 1 and word in p.stderr,
               "" if word in p.stderr else p.stderr)
+    p = drift(program, agent, target="foo:x")
+    check("no kind of target: exit 2", p.returncode == 2 and p.stderr.count("\n") == 1, p.stderr)
     p = drift(program, agent, target="netns:no-such-place")
     check("no such namespace: exit 3", p.returncode == 3 and p.stderr.count("\n") == 1, "")
     p = subprocess.run([program, "drift"], capture_output=True, text=True, check=False)
