@@ -265,6 +265,16 @@ struct vns_frame {
  */
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out);
 
+/** What decoding may leave out, as bits. */
+#define VNS_WITHOUT_DIGEST 0x1u /* digest is 0: nobody pairs or samples these packets */
+
+/**
+ * vns_packet_decode_without() - vns_packet_decode() for those who do not need all of it.
+ * @without: VNS_WITHOUT_*; what they name is zero in @out and its work is saved where it counts
+ */
+enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsigned int without,
+					   struct vns_packet *out);
+
 /**
  * vns_packet_sampled() - is @p one of the 1 in @one_in that every capture point chooses alike?
  *

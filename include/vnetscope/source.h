@@ -23,6 +23,7 @@ struct vns_source;
 /**
  * struct vns_source_opts - options of both kinds; zero means default.
  * @filter:     pcap filter expression (pcap-filter(7)), NULL for all
+ * @without:    VNS_WITHOUT_*: what decoding may leave out
  * @snaplen:    live: bytes kept of each frame; 0 = 128
  * @ring_bytes: live: size of the receive ring; 0 = 8 MiB
  * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100; negative: do not wait
@@ -31,6 +32,7 @@ struct vns_source;
  */
 struct vns_source_opts {
 	const char *filter;
+	unsigned int without;
 	uint32_t snaplen;
 	uint32_t ring_bytes;
 	int timeout_ms;

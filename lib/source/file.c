@@ -142,7 +142,7 @@ static int file_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		if (n <= 0) /* with @done it comes again, alone */
 			return done ? (int)done : n;
 		for (int i = 0; i < n; i++)
-			s->stats.verdicts[vns_packet_decode(&frame[i], &out[done++])]++;
+			s->stats.verdicts[vns_packet_decode_without(&frame[i], s->without, &out[done++])]++;
 	}
 	return (int)done;
 }
@@ -156,6 +156,7 @@ static int file_next_block(struct vns_source *s, struct vns_block *b, struct vns
 		f->ended = true;
 		return vns_err_set(err, -ENOMEM, "no memory to read %s", f->name);
 	}
+	b->without = s->without;
 	return n;
 }
 
@@ -266,6 +267,7 @@ int vns_source_open_file(struct vns_source **out, const char *path,
 		return vns_err_set(err, -ENOMEM, "no memory to read %s", path);
 	}
 	f->base.ops = &file_ops;
+	f->base.without = opts ? opts->without : 0;
 	rc = vns_feed_init(&f->feed, fd);
 	f->name = strdup(fd == STDIN_FILENO ? "standard input" : path);
 	if (opts && opts->filter && opts->filter[0])
