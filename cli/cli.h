@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include <vnetscope/base.h>
+#include <vnetscope/source.h>
 
 enum cli_type {
 	CLI_FLAG,     /* bool */
@@ -70,6 +71,9 @@ void cli_usage(const struct cli_command *cmd, FILE *to);
 /* "vnetscope COMMAND: sentence" on stderr. Return: @exit_code. */
 int cli_fail(const struct cli_command *cmd, int exit_code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The word of a --capture option, NULL for none given. */
+enum vns_capture cli_capture(const char *word);
 
 /* All commands, terminated by a NULL entry; defined in main.c. */
 extern const struct cli_command *const cli_commands[];

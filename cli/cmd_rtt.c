@@ -19,7 +19,7 @@
 #define RING_BYTES (32u << 20)
 
 struct rtt_config {
-	const char *ifname, *file, *sort;
+	const char *ifname, *file, *capture, *sort;
 	bool flows, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
 	uint64_t count, min_samples, max_flows, point, snaplen;
@@ -53,6 +53,9 @@ static const struct cli_option options[] = {
 	    .min = 0, .max = 65535),
 	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES", "live: bytes kept of each packet (default 128)",
 	    .min = 64, .max = 262144),
+	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
+	    "live: packet socket, or programs in the kernel (default afpacket)",
+	    .choices = "afpacket|ebpf"),
 	OPT('p', "promiscuous", CLI_FLAG, promisc, NULL, "live: also packets for other hosts"),
 	CLI_END
 };
@@ -331,7 +334,8 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 	struct vns_rtt_run run = {
 		.file = c->file, .ifname = c->ifname,
 		.source = { .filter = filter, .promisc = c->promisc,
-			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES },
+			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES,
+			    .capture = cli_capture(c->capture) },
 		.duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = c->min_samples, .one_point = c->point != NO_POINT,

@@ -20,11 +20,11 @@
 #define NO_OFFSET INT64_MIN
 
 struct vo_config {
-	const char *host, *guest, *drift_file, *filter, *clock, *agent;
+	const char *host, *guest, *drift_file, *filter, *clock, *agent, *capture;
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
-	bool json, csv, symmetric;
+	bool json, csv;
 };
 
 #define OPT(let, word, kind, field, argument, text, ...) \
@@ -39,6 +39,9 @@ static const struct cli_option options[] = {
 	    .choices = "auto|exchange|channel|shm|ptp_kvm|same"),
 	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES",
 	    "live: bytes of each frame looked at (default 128)", .min = 96, .max = 65535),
+	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
+	    "live: packet socket, or programs in the kernel (default afpacket)",
+	    .choices = "afpacket|ebpf"),
 	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
 	OPT(0, "host", CLI_STRING, host, "FILE", "capture made on the host (pcap or pcapng)"),
 	OPT(0, "guest", CLI_STRING, guest, "FILE", "capture of the same traffic made in the guest"),
@@ -54,8 +57,6 @@ static const struct cli_option options[] = {
 	OPT('j', "jobs", CLI_U64, jobs, "N",
 	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
-	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
-	    "clock from the measured path itself: take both directions' floors as equal"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
@@ -150,7 +151,6 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs,
-		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };
@@ -171,13 +171,10 @@ static int open_targets(const struct cli_command *self, const struct vo_config *
 	struct vns_err err = { "" };
 
 	for (size_t i = 0; i < n; i++) {
-		int error = vns_target_open(&target[i], spec[i], c->agent, &err);
-
-		if (error) {
+		if (vns_target_open(&target[i], spec[i], c->agent, &err)) {
 			while (i-- > 0)
 				vns_target_close(target[i]);
-			return cli_fail(self, error == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s",
-					err.text);
+			return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
 		}
 		subject[i] = vns_target_subject(target[i]);
 	}
@@ -190,9 +187,9 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 	struct vns_subject subject[VNS_VO_MAX_SUBJECTS];
 	struct vns_vo_live_opts opts = {
 		.duration_ns = c->duration_ns, .filter = c->filter,
-		.snaplen = (uint32_t)c->snaplen, .stop = &cli_interrupted,
+		.snaplen = (uint32_t)c->snaplen, .capture = cli_capture(c->capture),
+		.stop = &cli_interrupted,
 		.progress = cli_live_vo,
-		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

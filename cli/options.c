@@ -265,3 +265,8 @@ int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config
 	}
 	return 0;
 }
+
+enum vns_capture cli_capture(const char *word)
+{
+	return word && strcmp(word, "ebpf") == 0 ? VNS_CAPTURE_EBPF : VNS_CAPTURE_AFPACKET;
+}

@@ -21,8 +21,7 @@ MAX_FUNCTION_LINES = 80
 # Public header -> folder of lib/ that implements it.
 PUBLIC = {
     "base.h": "base", "stat.h": "stat", "packet.h": "packet", "clock.h": "engine/clock",
-    "rtt.h": "engine/rtt", "rtt_app.h": "engine/rtt",
-   "twin.h": "engine/twin", "source.h": "source", "agent.h": "wire",
+    "rtt.h": "engine/rtt", "twin.h": "engine/twin", "source.h": "source", "agent.h": "wire",
     "measure.h": "measure", "output.h": "output", "flow.h": "flow", "probe.h": "probe",
     "load.h": "load", "counters.h": "counters", "doctor.h": "measure",
 }
@@ -52,6 +51,7 @@ PUBLIC_ONLY = {"public:" + f for f in LIB_ALL}
 TOP_ORDER = ["cli", "monitor", "experiment", "report", "lab", "target", "store", "analysis"]
 AGENT_ALLOW = {"base", "packet", "source", "wire", "probe", "load", "counters",
                "public:engine/clock", "stat"}
+BPF_ALLOW = {"public:base", "public:packet", "packet"}  # kernel programs; source reads their records
 FREE = ("tests", "bench", "tools")  # they look at everything
 
 LGPL = ("include/", "lib/", "agent/", "bpf/")
@@ -81,8 +81,8 @@ def layer_of(path):
     if parts[0] == "lib":
         folder = "/".join(parts[1:3]) if parts[1] == "engine" else parts[1]
         return "lib:" + folder if folder in LIB_ALLOW else "unknown"
-    if parts[0] == "agent":
-        return "agent"
+    if parts[0] in ("agent", "bpf"):
+        return parts[0]
     if parts[0] in TOP_ORDER:
         return "top:" + parts[0]
     return None if parts[0] in FREE else "unknown"
@@ -103,12 +103,14 @@ def resolve(root, path, quote, name):
 
 def allowed(layer, path, target):
     there = layer_of(target)
-    if layer == there:
+    if layer == there or (layer == "lib:source" and there == "bpf"):
         return True
     if layer.startswith("lib:"):
         names = LIB_ALLOW[layer[4:]]
     elif layer == "agent":
         names = AGENT_ALLOW
+    elif layer == "bpf":
+        names = BPF_ALLOW
     else:
         names = PUBLIC_ONLY
         if there and there.startswith("top:"):

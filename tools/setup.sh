@@ -19,9 +19,11 @@ build_packages=(
 	libc6-dev     # C library headers; libc.a for the static agent
 	libpcap-dev   # filter expressions to classic BPF
 	libjansson-dev # JSON in and out
-	zlib1g-dev    # captures compressed with gzip
-	libzstd-dev   # captures compressed with zstd
 	libcmocka-dev # unit tests are part of the default build
+	clang         # compiles the kernel programs of eBPF capture (and libFuzzer builds)
+	libbpf-dev    # loads them
+	libelf-dev    # ... for libbpf
+	zlib1g-dev    # ... for libbpf
 )
 # Needed by the lab and the demo.
 run_packages=(
@@ -47,7 +49,6 @@ test_packages=(
 	sudo          # the login that is not root
 	ethtool       # offloads switched in namespaces
 	mandoc        # man pages are linted
-	clang         # libFuzzer builds of the parsers
 	libclang-rt-14-dev # the sanitizer and fuzzer run times for it
 	gcc-aarch64-linux-gnu # the arm64 agent
 	libc6-dev-arm64-cross # ... and its libc

@@ -141,7 +141,8 @@ static uint32_t ring_bytes(size_t points)
 }
 
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
-		       const char *filter, uint32_t snaplen, struct vns_err *err)
+		       const char *filter, uint32_t snaplen, enum vns_capture capture,
+		       struct vns_err *err)
 {
 	const struct vns_subject *users[VNS_VO_MAX_SUBJECTS];
 	char expr[4096];
@@ -151,6 +152,7 @@ int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjec
 	code = collect(p, subjects, n, err);
 	for (size_t at = 0; at < p->n && !code; at++) {
 		struct vns_source_opts opts = { .snaplen = snaplen, .timeout_ms = 1, .filter = expr,
+						.capture = capture,
 						.ring_bytes = ring_bytes(p->n),
 						.netns_fd = p->point[at].netns_fd };
 

@@ -35,7 +35,8 @@ int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const cha
 
 /* Open every host point of the subjects. On failure nothing stays open. */
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
-		       const char *filter, uint32_t snaplen, struct vns_err *err);
+		       const char *filter, uint32_t snaplen, enum vns_capture capture,
+		       struct vns_err *err);
 void vns_vo_points_close(struct vns_vo_points *p);
 /* The kernel's drop counters: once when the traffic begins, once when it has ended (into @lost). */
 void vns_vo_points_count(struct vns_vo_points *p, bool begin);

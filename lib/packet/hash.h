@@ -22,9 +22,16 @@
 
 static inline uint64_t vns_mix_fold(uint64_t a, uint64_t b)
 {
+#ifdef __bpf__ /* in the kernel (bpf/), where no product has 128 bits: by halves */
+	uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
+	uint64_t low = al * bl, mid = ah * bl + (low >> 32), mid2 = al * bh + (uint32_t)mid;
+
+	return (a * b) ^ (ah * bh + (mid >> 32) + (mid2 >> 32));
+#else
 	unsigned __int128 m = (unsigned __int128)a * b;
 
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
+#endif
 }
 
 static inline uint64_t vns_mix_end(uint64_t h)

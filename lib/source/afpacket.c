@@ -18,9 +18,11 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -32,7 +34,6 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
-#include "base/netns.h"
 #include "source/live.h"
 #include "source/source.h"
 
@@ -220,20 +221,33 @@ static const struct vns_source_ops live_ops = {
 };
 
 /* socket() inside the namespace @netns_fd (> 0), back in ours afterwards. */
-static int socket_in(int netns_fd, int type, struct vns_err *err)
+int vns_live_socket(int netns_fd, int type, struct vns_err *err)
 {
-	int own = vns_netns_enter(netns_fd, err), fd, e, rc;
+	int own = -1, fd, e;
 
-	if (vns_netns_failed(own))
-		return vns_netns_error(own);
+	if (netns_fd > 0) {
+		own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || setns(netns_fd, CLONE_NEWNET) < 0) {
+			e = errno;
+			if (own >= 0)
+				close(own);
+			return vns_err_set(err, -e, "cannot enter the network namespace: %s%s",
+					   strerror(e),
+					   e == EPERM ? " (needs CAP_SYS_ADMIN)" : "");
+		}
+	}
 	fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
 	e = errno;
-	rc = vns_netns_leave(own, err);
-	if (rc) {
+	if (own >= 0 && setns(own, CLONE_NEWNET) < 0) {
+		e = errno;
 		if (fd >= 0)
 			close(fd);
-		return rc;
+		close(own);
+		return vns_err_set(err, -e, "cannot return to the own network namespace: %s",
+				   strerror(e));
 	}
+	if (own >= 0)
+		close(own);
 	if (fd < 0 && (e == EPERM || e == EACCES))
 		return vns_err_set(err, -e, "capturing needs the capability CAP_NET_RAW: run as "
 				   "root or grant it");
@@ -241,7 +255,7 @@ static int socket_in(int netns_fd, int type, struct vns_err *err)
 }
 
 /* Index, state and hardware type of the interface, seen from the socket's namespace. */
-static int look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct vns_err *err)
+int vns_live_look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct vns_err *err)
 {
 	struct ifreq ifr = { .ifr_ifindex = 0 };
 
@@ -263,7 +277,7 @@ static int look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct
 	return 0;
 }
 
-static int linktype_of(int arphrd)
+int vns_live_linktype(int arphrd)
 {
 	return arphrd == ARPHRD_ETHER || arphrd == ARPHRD_LOOPBACK ? VNS_LINK_ETHERNET :
 								     VNS_LINK_RAW;
@@ -271,14 +285,14 @@ static int linktype_of(int arphrd)
 
 int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *err)
 {
-	int fd = socket_in(netns_fd, SOCK_RAW, err);
+	int fd = vns_live_socket(netns_fd, SOCK_RAW, err);
 	int ifindex, arphrd, rc;
 
 	if (fd < 0)
 		return fd;
-	rc = look_up(fd, ifname, &ifindex, &arphrd, err);
+	rc = vns_live_look_up(fd, ifname, &ifindex, &arphrd, err);
 	close(fd);
-	return rc < 0 ? rc : linktype_of(arphrd);
+	return rc < 0 ? rc : vns_live_linktype(arphrd);
 }
 
 /* Attach the filter; what it returns is the number of bytes to keep, at most @snaplen. */
@@ -345,10 +359,16 @@ static int map_ring(struct live *l, uint32_t bytes, struct vns_err *err)
 	return 0;
 }
 
+int vns_live_promiscuous(int fd, int ifindex)
+{
+	struct packet_mreq mr = { .mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC };
+
+	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr));
+}
+
 static int set_options(struct live *l, int ifindex, bool promisc, struct vns_err *err)
 {
 	const int on = 1, v3 = TPACKET_V3;
-	struct packet_mreq mr = { .mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC };
 
 	if (setsockopt(l->fd, SOL_PACKET, PACKET_VERSION, &v3, sizeof(v3)) < 0 ||
 	    setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
@@ -357,7 +377,7 @@ static int set_options(struct live *l, int ifindex, bool promisc, struct vns_err
 	/* spares the ring; older kernels lack it and take_packet() does it alone */
 	if (l->loopback)
 		setsockopt(l->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
-	if (promisc && setsockopt(l->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr)) < 0)
+	if (promisc && vns_live_promiscuous(l->fd, ifindex))
 		return vns_err_set(err, -errno, "cannot make %s promiscuous: %s", l->ifname,
 				   strerror(errno));
 	return 0;
@@ -369,19 +389,19 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
 {
 	int arphrd, rc;
 
-	l->fd = socket_in(netns_fd, SOCK_RAW, err);
+	l->fd = vns_live_socket(netns_fd, SOCK_RAW, err);
 	if (l->fd < 0)
 		return l->fd;
-	rc = look_up(l->fd, ifname, ifindex, &arphrd, err);
+	rc = vns_live_look_up(l->fd, ifname, ifindex, &arphrd, err);
 	if (rc < 0)
 		return rc;
 	strcpy(l->ifname, ifname);
-	l->linktype = (uint32_t)linktype_of(arphrd);
+	l->linktype = (uint32_t)vns_live_linktype(arphrd);
 	l->loopback = arphrd == ARPHRD_LOOPBACK;
 	if (l->linktype == VNS_LINK_ETHERNET)
 		return 0;
 	close(l->fd);
-	l->fd = socket_in(netns_fd, SOCK_DGRAM, err);
+	l->fd = vns_live_socket(netns_fd, SOCK_DGRAM, err);
 	return l->fd < 0 ? l->fd : 0;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Live capture with a filter expression: compiles it and hands over to afpacket.c. Apart from
- * there, so that the agent can link without libpcap.
+ * Live capture with a filter expression: compiles it and hands over to afpacket.c or ebpf.c. Apart
+ * from there, so that the agent can link without libpcap.
  */
 #include <stdlib.h>
 
+#include "source/ebpf.h"
 #include "source/live.h"
 
 int vns_source_open_live(struct vns_source **out, const char *ifname,
@@ -21,7 +22,10 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
 			       err);
 	if (n < 0)
 		return n;
-	rc = vns_source_open_live_bpf(out, ifname, code, (size_t)n, opts, err);
+	if (opts && opts->capture == VNS_CAPTURE_EBPF)
+		rc = vns_source_open_ebpf(out, ifname, code, (size_t)n, VNS_EBPF_AUTO, opts, err);
+	else
+		rc = vns_source_open_live_bpf(out, ifname, code, (size_t)n, opts, err);
 	free(code);
 	return rc;
 }

@@ -21,6 +21,15 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 /* Link type that capture on @ifname has. Return: enum vns_linktype, or -errno with @err. */
 int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *err);
 
+/* socket(AF_PACKET, @type) inside the namespace @netns_fd (> 0), back in ours afterwards. */
+int vns_live_socket(int netns_fd, int type, struct vns_err *err);
+/* Index and hardware type of an interface that is up, seen from the namespace of socket @fd. */
+int vns_live_look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct vns_err *err);
+/* As long as the packet socket @fd is open. Return: 0, or -1 with errno. */
+int vns_live_promiscuous(int fd, int ifindex);
+/* enum vns_linktype of hardware type @arphrd. */
+int vns_live_linktype(int arphrd);
+
 #define VNS_LIVE_SNAPLEN 128 /* bytes: headers of two tunnel levels, or the digest's payload */
 
 #endif

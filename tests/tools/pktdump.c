@@ -5,7 +5,7 @@
  *
  * pktdump [-f FILTER] [-q] FILE
  * pktdump -i IFACE [-N NETNS_FILE] [-f FILTER] [-s SNAPLEN] [-B RING_BYTES] [-t SECONDS]
- *         [-d DELAY_MS] [-q]
+ *         [-d DELAY_MS] [-c afpacket|ebpf|tcx|tc] [-q]
  * -q: no packets; -d: sleep before the first read (fills the ring)
  */
 #include <fcntl.h>
@@ -18,6 +18,8 @@
 
 #include <vnetscope/source.h>
 
+#include "source/ebpf.h"
+
 static volatile sig_atomic_t stop;
 
 static const char columns[] =
@@ -28,7 +30,7 @@ static const char columns[] =
 	"quic_dcid\tquic_scid";
 
 struct args {
-	const char *iface, *file;
+	const char *iface, *file, *capture;
 	struct vns_source_opts opts;
 	int64_t run_ns, delay_ns;
 	bool quiet;
@@ -118,7 +120,7 @@ static int parse(int argc, char **argv, struct args *a)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:q")) != -1) {
+	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:c:q")) != -1) {
 		switch (c) {
 		case 'i':
 			a->iface = optarg;
@@ -141,6 +143,9 @@ static int parse(int argc, char **argv, struct args *a)
 		case 'd':
 			a->delay_ns = atol(optarg) * VNS_NSEC_PER_MSEC;
 			break;
+		case 'c':
+			a->capture = optarg;
+			break;
 		case 'q':
 			a->quiet = true;
 			break;
@@ -150,6 +155,27 @@ static int parse(int argc, char **argv, struct args *a)
 	}
 	a->file = argv[optind];
 	return (a->iface != NULL) + (a->file != NULL) == 1 ? 0 : 2;
+}
+
+/* The interface by the capture asked for; tcx and tc are eBPF hung up in that very way. */
+static int open_live(struct vns_source **s, struct args *a, struct vns_err *err)
+{
+	bool tcx = a->capture && strcmp(a->capture, "tcx") == 0;
+	bool tc = a->capture && strcmp(a->capture, "tc") == 0;
+	struct vns_bpf_insn *code;
+	int n, rc;
+
+	if (a->capture && strcmp(a->capture, "ebpf") == 0)
+		a->opts.capture = VNS_CAPTURE_EBPF;
+	if (!tcx && !tc)
+		return vns_source_open_live(s, a->iface, &a->opts, err);
+	n = vns_filter_compile(a->opts.filter, VNS_LINK_ETHERNET, 0, &code, err);
+	if (n < 0)
+		return n;
+	rc = vns_source_open_ebpf(s, a->iface, code, (size_t)n, tc ? VNS_EBPF_TC : VNS_EBPF_TCX,
+				  &a->opts, err);
+	free(code);
+	return rc;
 }
 
 int main(int argc, char **argv)
@@ -166,7 +192,7 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	rc = a.iface ? vns_source_open_live(&s, a.iface, &a.opts, &err) :
+	rc = a.iface ? open_live(&s, &a, &err) :
 		       vns_source_open_file(&s, a.file, &a.opts, &err);
 	if (rc) {
 		fprintf(stderr, "pktdump: %s\n", err.text);

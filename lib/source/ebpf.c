@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * A network interface -> packets decoded in the kernel, by programs at tc ingress and egress
+ * (bpf/capture.bpf.c) and a ring of records.
+ *
+ * Where it differs from AF_PACKET: a packet is seen when it is handed to the stack (ingress) and
+ * before the interface's queueing discipline (egress), with its stamp of that moment, so that what
+ * a qdisc drops or delays is seen as sent; superframes are seen before a device without
+ * segmentation offload has them cut.
+ *
+ * Waking: the program wakes the reader with the first packet after WAKE_NS without a wake-up and
+ * not at all in between. So the reader looks by itself WAKE_NS after it has found anything. Its
+ * descriptor is an epoll instance that reports the ring's wake-ups (edges); the ring's own would
+ * be readable as long as there is a packet, and every packet would be a wake-up again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/netns.h"
+#include "source/ebpf.h"
+#include "source/live.h"
+#include "source/source.h"
+
+/* generated from bpf/capture.bpf.c */
+#include "vns_capture_bpf.h"
+
+#define WAKE_NS    (10 * VNS_NSEC_PER_MSEC)
+#define RING_BYTES (16u << 20) /* 160,000 packets: 0.3 s at 500,000 packets a second */
+#define RING_LEAST (64u << 10)
+#define RING_MOST  (1u << 30)
+#define TIMEOUT_MS 100
+#define STATE_NS   (100 * VNS_NSEC_PER_MSEC) /* between two looks at the interface's state */
+
+_Static_assert(sizeof(struct vns_bpf_record) == 24, "no holes: both sides read it");
+
+struct ebpf {
+	struct vns_source base;
+	struct vns_ebpf_object object;
+	struct vns_ebpf_hooks hooks;
+	struct vns_ebpf_ring ring;
+	char ifname[IFNAMSIZ];
+	int ifindex, control; /* socket in the interface's namespace, for its state */
+	int epoll;
+	uint32_t linktype;
+	int timeout_ms;
+	int64_t last_ns, state_ns;
+	bool found;  /* the last look found packets: another comes WAKE_NS later */
+	bool down;   /* said so; until it is up again */
+	bool gone;
+};
+
+/* libbpf's last warning: it goes into our sentence instead of to stderr, as long as we run. */
+static _Thread_local char said[256];
+
+static int keep_what_is_said(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	if (level == LIBBPF_WARN)
+		vsnprintf(said, sizeof(said), fmt, args);
+	said[strcspn(said, "\n")] = '\0';
+	return 0;
+}
+
+const char *vns_ebpf_said(void)
+{
+	return said;
+}
+
+static int load_failed(struct vns_ebpf_object *o, int code, struct vns_err *err)
+{
+	vns_ebpf_unload(o);
+	if (code == -EPERM || code == -EACCES)
+		return vns_err_set(err, code, "eBPF capture needs the capabilities CAP_BPF and "
+				   "CAP_NET_ADMIN: run as root (%s)", said);
+	return vns_err_set(err, code, "the kernel does not take the capture program: %s (%s)",
+			   strerror(-code), said);
+}
+
+static uint32_t power_of_two(uint32_t bytes)
+{
+	uint32_t n = RING_LEAST;
+
+	while (n < bytes && n < RING_MOST)
+		n *= 2;
+	return n;
+}
+
+int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config,
+		  uint32_t ring_bytes, struct vns_err *err)
+{
+	static const char *const program[2] = { "vns_in", "vns_out" };
+	struct bpf_map *ring, *rodata;
+	int rc = 0;
+
+	*o = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
+	libbpf_set_print(keep_what_is_said);
+	said[0] = '\0';
+	o->ring_bytes = power_of_two(ring_bytes);
+	o->object = bpf_object__open_mem(vns_capture_bpf, sizeof(vns_capture_bpf), NULL);
+	if (!o->object)
+		rc = -errno;
+	ring = rc ? NULL : bpf_object__find_map_by_name(o->object, "ring");
+	rodata = rc ? NULL : bpf_object__find_map_by_name(o->object, ".rodata");
+	if (!rc && (!ring || !rodata))
+		rc = -ENOENT;
+	if (!rc)
+		rc = bpf_map__set_max_entries(ring, o->ring_bytes);
+	if (!rc)
+		rc = bpf_map__set_initial_value(rodata, config, sizeof(*config));
+	if (!rc)
+		rc = bpf_object__load(o->object);
+	if (rc)
+		return load_failed(o, rc, err);
+	for (int i = 0; i < 2; i++)
+		o->prog[i] = bpf_program__fd(bpf_object__find_program_by_name(o->object, program[i]));
+	o->ring = bpf_map__fd(ring);
+	o->counts = bpf_map__fd(bpf_object__find_map_by_name(o->object, "counts"));
+	return 0;
+}
+
+static bool accepts_all(const struct vns_bpf_insn *filter, size_t n)
+{
+	return n == 0 || (n == 1 && filter->code == (BPF_RET | BPF_K) && filter->k);
+}
+
+int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *filter, size_t n,
+			 struct vns_err *err)
+{
+	static const char *const name[2] = { "vns_filter_in", "vns_filter_out" };
+
+	if (accepts_all(filter, n))
+		return 0;
+	o->gates = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "vns_gates", 4, 4, 2, NULL);
+	if (o->gates < 0)
+		return vns_err_set(err, -errno, "cannot create an eBPF map: %s", strerror(errno));
+	for (int i = 0; i < 2; i++) {
+		struct bpf_insn *code = NULL;
+		int count = vns_ebpf_translate(filter, n, o->gates, i, &code, err);
+
+		if (count < 0)
+			return count;
+		if (bpf_map_update_elem(o->gates, &i, &o->prog[i], BPF_ANY) == 0)
+			o->filter[i] = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, name[i],
+						     "Dual BSD/GPL", code, (size_t)count, NULL);
+		free(code);
+		if (o->filter[i] < 0)
+			return vns_err_set(err, -errno, "the kernel does not take the filter: %s",
+					   strerror(errno));
+	}
+	return 0;
+}
+
+void vns_ebpf_unload(struct vns_ebpf_object *o)
+{
+	for (int i = 0; i < 2; i++)
+		if (o->filter[i] >= 0)
+			close(o->filter[i]);
+	if (o->gates >= 0)
+		close(o->gates);
+	bpf_object__close(o->object);
+	*o = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
+}
+
+int vns_ebpf_entry(const struct vns_ebpf_object *o, int egress)
+{
+	return o->filter[egress] >= 0 ? o->filter[egress] : o->prog[egress];
+}
+
+uint64_t vns_ebpf_lost(const struct vns_ebpf_object *o)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct vns_bpf_counts *of = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*of));
+	uint32_t zero = 0;
+	uint64_t sum = 0;
+
+	if (of && bpf_map_lookup_elem(o->counts, &zero, of) == 0)
+		for (int i = 0; i < cpus; i++)
+			sum += of[i].lost;
+	free(of);
+	return sum;
+}
+
+/* What became of the interface. Return: 0, or what next() returns. */
+static int look_at_interface(struct ebpf *e, struct vns_err *err)
+{
+	int64_t now = vns_monotonic_ns();
+	struct ifreq ifr = { .ifr_ifindex = e->ifindex };
+
+	if (now - e->state_ns < STATE_NS)
+		return 0;
+	e->state_ns = now;
+	if (ioctl(e->control, SIOCGIFNAME, &ifr) < 0) {
+		e->gone = true;
+		return vns_err_set(err, -ENODEV, "interface %s was removed while capturing on it",
+				   e->ifname);
+	}
+	if (ioctl(e->control, SIOCGIFFLAGS, &ifr) < 0 || (ifr.ifr_flags & IFF_UP)) {
+		e->down = false;
+		return 0;
+	}
+	if (e->down)
+		return 0;
+	e->down = true;
+	return vns_err_set(err, -ENETDOWN, "interface %s went down while capturing on it",
+			   e->ifname);
+}
+
+static size_t drain(struct ebpf *e, struct vns_packet *out, size_t max)
+{
+	size_t n = vns_ebpf_ring_drain(&e->ring, &e->base, e->linktype, &e->last_ns, out,
+				       max > INT32_MAX ? INT32_MAX : max);
+
+	e->found |= n > 0;
+	return n;
+}
+
+static int ebpf_next(struct vns_source *s, struct vns_packet *out, size_t max, struct vns_err *err)
+{
+	struct ebpf *e = (struct ebpf *)s;
+	int left = e->timeout_ms, rc;
+	struct epoll_event event;
+	size_t n = drain(e, out, max);
+
+	while (!n) {
+		int slice = e->found && left > WAKE_NS / VNS_NSEC_PER_MSEC ?
+			    (int)(WAKE_NS / VNS_NSEC_PER_MSEC) : left;
+
+		if (e->gone)
+			return VNS_SOURCE_EOF;
+		rc = look_at_interface(e, err);
+		if (rc)
+			return rc;
+		e->found = false;
+		rc = epoll_wait(e->epoll, &event, 1, slice); /* also takes the edge back */
+		if (rc < 0)
+			return errno == EINTR ? VNS_SOURCE_NONE :
+			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",
+					   e->ifname, strerror(errno));
+		n = drain(e, out, max);
+		left -= slice;
+		if (rc > 0 || left <= 0)
+			break;
+	}
+	return (int)n;
+}
+
+static void ebpf_refresh(struct vns_source *s)
+{
+	s->stats.dropped = vns_ebpf_lost(&((struct ebpf *)s)->object);
+}
+
+static int ebpf_fd(const struct vns_source *s)
+{
+	return ((const struct ebpf *)s)->epoll;
+}
+
+static void ebpf_close(struct vns_source *s)
+{
+	struct ebpf *e = (struct ebpf *)s;
+
+	vns_ebpf_detach(&e->hooks);
+	vns_ebpf_ring_unmap(&e->ring);
+	vns_ebpf_unload(&e->object);
+	if (e->epoll >= 0)
+		close(e->epoll);
+	if (e->control >= 0)
+		close(e->control);
+	free(e);
+}
+
+static const struct vns_source_ops ebpf_ops = {
+	.next = ebpf_next, .refresh = ebpf_refresh, .fd = ebpf_fd, .close = ebpf_close,
+};
+
+static int watch_ring(struct ebpf *e, struct vns_err *err)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+	e->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (e->epoll < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->object.ring, &event) < 0)
+		return vns_err_set(err, -errno, "cannot wait for packets on %s: %s", e->ifname,
+				   strerror(errno));
+	return vns_ebpf_ring_map(&e->ring, e->object.ring, e->object.ring_bytes, err);
+}
+
+/* Interface, programs, ring; then the programs are hung up, in the interface's namespace. */
+static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn *filter,
+		  size_t n_filter, enum vns_ebpf_how how, const struct vns_source_opts *o,
+		  struct vns_err *err)
+{
+	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
+	struct vns_bpf_config config = { .wake_ns = WAKE_NS };
+	int arphrd, rc, token;
+
+	e->control = vns_live_socket(o->netns_fd, SOCK_DGRAM, err);
+	if (e->control < 0)
+		return e->control;
+	rc = vns_live_look_up(e->control, ifname, &e->ifindex, &arphrd, err);
+	if (rc)
+		return rc;
+	strcpy(e->ifname, ifname);
+	if (o->promisc && vns_live_promiscuous(e->control, e->ifindex))
+		return vns_err_set(err, -errno, "cannot make %s promiscuous: %s", ifname,
+				   strerror(errno));
+	e->linktype = (uint32_t)vns_live_linktype(arphrd);
+	config.bare = e->linktype != VNS_LINK_ETHERNET;
+	config.snaplen = snaplen < VNS_BPF_RAW_LARGE ? snaplen : VNS_BPF_RAW_LARGE;
+	rc = vns_ebpf_load(&e->object, &config, o->ring_bytes ? o->ring_bytes : RING_BYTES, err);
+	if (!rc)
+		rc = vns_ebpf_load_filter(&e->object, filter, n_filter, err);
+	if (!rc)
+		rc = watch_ring(e, err);
+	if (rc)
+		return rc;
+	token = vns_netns_enter(o->netns_fd, err);
+	if (vns_netns_failed(token))
+		return token + 1;
+	/* on loopback each packet passes twice: the received one is kept */
+	rc = vns_ebpf_attach(&e->hooks, &e->object, ifname, e->ifindex, o->netns_fd,
+			     arphrd == ARPHRD_LOOPBACK, how, err);
+	vns_netns_leave(token);
+	return rc;
+}
+
+int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
+			 const struct vns_bpf_insn *filter, size_t n_filter, enum vns_ebpf_how how,
+			 const struct vns_source_opts *opts, struct vns_err *err)
+{
+	static const struct vns_source_opts defaults;
+	const struct vns_source_opts *o = opts ? opts : &defaults;
+	struct ebpf *e = calloc(1, sizeof(*e));
+	int rc;
+
+	if (!e)
+		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
+	e->base.ops = &ebpf_ops;
+	e->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
+	e->last_ns = INT64_MIN;
+	e->epoll = e->control = -1;
+	e->object = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
+	e->hooks = (struct vns_ebpf_hooks){ .link = { -1, -1 }, .owner = -1, .netns_fd = -1 };
+	rc = set_up(e, ifname, filter, n_filter, how, o, err);
+	if (rc) {
+		ebpf_close(&e->base);
+		return rc;
+	}
+	*out = &e->base;
+	return 0;
+}
