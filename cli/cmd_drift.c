@@ -19,7 +19,7 @@ struct drift_config {
 	const char *mode, *modes, *agent;
 	uint64_t count;
 	int64_t interval_ns, duration_ns;
-	bool json, csv, plot;
+	bool json, csv, plot, symmetric;
 };
 
 #define OPT(l, n, t, field, a, h, ...)                                                             \
@@ -38,6 +38,8 @@ static const struct cli_option options[] = {
 	  "between rounds of exchanges (default 20ms)", .min = 0.0001, .max = 60),
 	OPT('t', "duration", CLI_DURATION, duration_ns, "TIME",
 	  "go on for so long, whatever --count says", .min = 0.001, .max = 86400),
+	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
+	  "mode exchange: take both directions' floors as equal, which nothing measures"),
 	OPT('p', "plot", CLI_FLAG, plot, NULL,
 	  "plot the offset of every exchange"),
 	OPT(0, "json", CLI_FLAG, json, NULL,
@@ -126,7 +128,7 @@ static int measure(const struct cli_command *self, const struct drift_config *c,
 	int code = vns_target_open(&t, spec, c->agent, &err);
 
 	if (code)
-		return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
+		return cli_fail(self, code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s", err.text);
 	s = vns_target_subject(t);
 	code = vns_measure_drift(&s, o, r, &err);
 	if (o->progress)
@@ -168,6 +170,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	o.count = c.count;
 	o.interval_ns = c.interval_ns;
 	o.duration_ns = c.duration_ns;
+	o.assume_symmetric = c.symmetric;
 	if (isatty(STDERR_FILENO))
 		o.progress = show_progress;
 	cli_catch_interrupts();

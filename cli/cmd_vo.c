@@ -24,7 +24,7 @@ struct vo_config {
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
-	bool json, csv;
+	bool json, csv, symmetric;
 };
 
 #define OPT(let, word, kind, field, argument, text, ...) \
@@ -57,6 +57,8 @@ static const struct cli_option options[] = {
 	OPT('j', "jobs", CLI_U64, jobs, "N",
 	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
+	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
+	    "clock from the measured path itself: take both directions' floors as equal"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
@@ -151,6 +153,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs,
+		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };
@@ -171,10 +174,13 @@ static int open_targets(const struct cli_command *self, const struct vo_config *
 	struct vns_err err = { "" };
 
 	for (size_t i = 0; i < n; i++) {
-		if (vns_target_open(&target[i], spec[i], c->agent, &err)) {
+		int error = vns_target_open(&target[i], spec[i], c->agent, &err);
+
+		if (error) {
 			while (i-- > 0)
 				vns_target_close(target[i]);
-			return cli_fail(self, VNS_EXIT_SETUP, "%s", err.text);
+			return cli_fail(self, error == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s",
+					err.text);
 		}
 		subject[i] = vns_target_subject(target[i]);
 	}
@@ -190,6 +196,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.snaplen = (uint32_t)c->snaplen, .capture = cli_capture(c->capture),
 		.stop = &cli_interrupted,
 		.progress = cli_live_vo,
+		.assume_symmetric = c->symmetric,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

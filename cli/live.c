@@ -11,14 +11,15 @@
 
 static size_t lines_up; /* lines of the last report still on the screen */
 
-static void print_direction(const char *label, const struct vns_dist *d)
+static void print_direction(const char *label, const struct vns_dist *d, bool withheld)
 {
+	double floor = withheld ? (double)d->min : 0;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
 
 	if (d->n)
-		fprintf(stderr, "  %s p50 %9s p99 %9s", label,
-			vns_text_ns(a, (double)vns_dist_quantile(d, 0.5)),
-			vns_text_ns(b, (double)vns_dist_quantile(d, 0.99)));
+		fprintf(stderr, "  %s %sp50 %9s p99 %9s", label, withheld ? "above min: " : "",
+			vns_text_ns(a, (double)vns_dist_quantile(d, 0.5) - floor),
+			vns_text_ns(b, (double)vns_dist_quantile(d, 0.99) - floor));
 	else
 		fprintf(stderr, "  %s %27s", label, "no packets");
 }
@@ -36,8 +37,8 @@ void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
 		char count[VNS_TEXT_LEN], bound[VNS_TEXT_LEN];
 
 		fprintf(stderr, "  %-12s %10s matched", t->name, vns_text_count(count, t->matched));
-		print_direction("to VM", &t->recent[VNS_HOST_TO_GUEST]);
-		print_direction("from VM", &t->recent[VNS_GUEST_TO_HOST]);
+		print_direction("to VM", &t->recent[VNS_HOST_TO_GUEST], t->withheld);
+		print_direction("from VM", &t->recent[VNS_GUEST_TO_HOST], t->withheld);
 		fprintf(stderr, "  clock +-%s%s\n", vns_text_ns(bound, t->bound_ns),
 			t->ended ? "  ENDED" : "");
 	}

@@ -69,10 +69,14 @@ static void clock_table(FILE *to, const struct vns_report *r)
 		fputs("<tr><td class=\"t\">", to);
 		vns_html_text(to, r->vm[i].name);
 		fprintf(to, "</td><td class=\"t\">%s</td>", vns_clock_mode_name(d->mode));
-		fprintf(to, "<td>%+.3f µs</td><td>%+.3f</td><td>%+.3f</td><td>%+.3f</td><td>%+.3f</td>"
-			"<td>%+.3f ppm</td><td>%llu</td><td>%llu</td></tr>\n",
-			d->at.offset_ns / 1e3, d->at.lower_ns / 1e3, d->at.upper_ns / 1e3,
-			d->at.ci_lower_ns / 1e3, d->at.ci_upper_ns / 1e3, d->at.drift_ppm,
+		if (vns_drift_split(d) == VNS_SPLIT_WITHHELD)
+			fprintf(to, "<td>not identifiable</td><td>%+.3f µs</td><td>%+.3f</td><td></td>"
+				"<td></td>", d->at.lower_ns / 1e3, d->at.upper_ns / 1e3);
+		else
+			fprintf(to, "<td>%+.3f µs</td><td>%+.3f</td><td>%+.3f</td><td>%+.3f</td>"
+				"<td>%+.3f</td>", d->at.offset_ns / 1e3, d->at.lower_ns / 1e3,
+				d->at.upper_ns / 1e3, d->at.ci_lower_ns / 1e3, d->at.ci_upper_ns / 1e3);
+		fprintf(to, "<td>%+.3f ppm</td><td>%llu</td><td>%llu</td></tr>\n", d->at.drift_ppm,
 			(unsigned long long)used, (unsigned long long)rejected);
 	}
 	fputs("</table></div>\n", to);
@@ -81,6 +85,8 @@ static void clock_table(FILE *to, const struct vns_report *r)
 static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 {
 	const struct vns_vo_figure *f = &vm->vo->fig[dir][proto];
+	bool withheld = vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD;
+	double floor = withheld ? (double)f->first.min : 0; /* the rest is what is above it */
 	char a[32], b[32];
 
 	fputs("<tr><td class=\"t\">", to);
@@ -90,17 +96,24 @@ static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 	fprintf(to, "</td><td class=\"t\">%s</td><td class=\"t\">%s</td><td>%llu</td>",
 		direction_title[dir], vns_proto_name((enum vns_proto)proto),
 		(unsigned long long)f->first.n);
-	cell_ns(to, (double)f->first.min);
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.5));
-	fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->p50_lower_ns),
-		vns_text_ns(b, (double)f->p50_upper_ns));
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.95));
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.99));
-	cell_ns(to, (double)f->first.max);
-	cell_ns(to, f->first.mean);
+	if (withheld)
+		fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, f->floor_lower_ns),
+			vns_text_ns(b, f->floor_upper_ns));
+	else
+		cell_ns(to, (double)f->first.min);
+	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.5) - floor);
+	fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->p50_lower_ns - floor),
+		vns_text_ns(b, (double)f->p50_upper_ns - floor));
+	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.95) - floor);
+	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.99) - floor);
+	cell_ns(to, (double)f->first.max - floor);
+	cell_ns(to, f->first.mean - floor);
 	cell_ns(to, vns_dist_stddev(&f->first));
-	fprintf(to, "<td>−%s +%s</td></tr>\n", vns_text_ns(a, f->err_minus_ns),
-		vns_text_ns(b, f->err_plus_ns));
+	if (withheld)
+		fputs("<td>not identifiable: above the min</td></tr>\n", to);
+	else
+		fprintf(to, "<td>−%s +%s</td></tr>\n", vns_text_ns(a, f->err_minus_ns),
+			vns_text_ns(b, f->err_plus_ns));
 }
 
 static void vo_table(FILE *to, const struct vns_report *r)
@@ -181,7 +194,8 @@ static void vm_figures(FILE *to, const struct vns_report_vm *vm)
 	fputs(" – ", to);
 	vns_html_text(to, vm->role);
 	fputs("</h2><div class=\"grid\">\n", to);
-	for (int dir = 0; vm->vo && dir < VNS_DIRECTIONS; dir++) {
+	for (int dir = 0; vm->vo && vns_vo_split(vm->vo) != VNS_SPLIT_WITHHELD &&
+			  dir < VNS_DIRECTIONS; dir++) {
 		struct vns_svg_series s[VNS_PROTOS];
 		size_t n = 0;
 

@@ -46,6 +46,15 @@ static void say_clock(const struct vns_report_vm *vm, char *s)
 		snprintf(s, SENTENCE, "%s: its clock is the host's own.", vm->name);
 		return;
 	}
+	if (vns_drift_split(vm->drift) == VNS_SPLIT_WITHHELD) {
+		snprintf(s, SENTENCE, "%s: its clock minus the host's is certain to be between %s and %s "
+			 "(mode %s, over the measured path: the split of the directions is not "
+			 "identifiable), and drifts %+.2f ppm.",
+			 vm->name, vns_text_exact_ns(offset, at->lower_ns),
+			 vns_text_exact_ns(plus, at->upper_ns), vns_clock_mode_name(vm->drift->mode),
+			 at->drift_ppm);
+		return;
+	}
 	snprintf(s, SENTENCE,
 		 "%s: its clock is %s %s the host's, certain within -%s and +%s (mode %s), and drifts "
 		 "%+.2f ppm.",
@@ -66,6 +75,13 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 
 	if (p == VNS_PROTO_NONE) {
 		snprintf(s, SENTENCE, "%s: no packet was matched in both directions.", vm->name);
+		return;
+	}
+	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD) {
+		snprintf(s, SENTENCE, "%s (%s): the clock was related over the measured path, so only the "
+			 "sum of both directions is known: a %s packet and its answer are held up for %s "
+			 "at the median.", vm->name, vm->role, vns_proto_name(p),
+			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)));
 		return;
 	}
 	snprintf(s, SENTENCE,
@@ -107,7 +123,12 @@ static void say_comparison(const struct vns_report_vm *yard, const struct vns_re
 	double ratio = (double)vns_dist_quantile(&b->first, 0.5) /
 		       fmax((double)vns_dist_quantile(&a->first, 0.5), 1);
 
-	if (sa.upper >= sb.lower && sb.upper >= sa.lower)
+	if (vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD || vns_vo_split(yard->vo) == VNS_SPLIT_WITHHELD)
+		ratio = NAN;
+	if (isnan(ratio))
+		snprintf(s, SENTENCE, "%s against %s: a clock related over the measured path tells no "
+			 "single direction, so they are not compared.", vm->name, yard->name);
+	else if (sa.upper >= sb.lower && sb.upper >= sa.lower)
 		snprintf(s, SENTENCE,
 			 "%s against %s: the intervals of the %s medians towards the VM overlap, so this run "
 			 "shows no difference between them.",

@@ -23,29 +23,57 @@ static void clock_rows(struct vns_table *t, const struct vns_report *r)
 		vns_table_cell(t, "%s", r->vm[i].name);
 		vns_table_cell(t, "%s", r->vm[i].role);
 		vns_table_cell(t, "%s", vns_clock_mode_name(d->mode));
-		vns_table_cell(t, "%s", vns_text_signed_ns(buf, d->at.offset_ns));
-		interval_cell(t, d->at.offset_ns - d->at.lower_ns, d->at.upper_ns - d->at.offset_ns);
+		if (vns_drift_split(d) == VNS_SPLIT_WITHHELD) {
+			vns_table_cell(t, "%s ..", vns_text_signed_ns(buf, d->at.lower_ns));
+			vns_table_cell(t, "%s", vns_text_signed_ns(buf, d->at.upper_ns));
+		} else {
+			vns_table_cell(t, "%s", vns_text_signed_ns(buf, d->at.offset_ns));
+			interval_cell(t, d->at.offset_ns - d->at.lower_ns,
+				      d->at.upper_ns - d->at.offset_ns);
+		}
 		vns_table_cell(t, "%+.2f ppm", d->at.drift_ppm);
 	}
+}
+
+/* A figure, or, where the split of the directions is withheld, what is above the least ("+5 us"). */
+static void latency_cell(struct vns_table *t, const struct vns_report_vm *vm,
+			 const struct vns_vo_figure *f, double v)
+{
+	char a[VNS_TEXT_LEN];
+
+	if (vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD)
+		vns_table_cell(t, "%s", vns_text_signed_ns(a, v - (double)f->first.min));
+	else
+		vns_table_cell(t, "%s", vns_text_ns(a, v));
 }
 
 static void vo_row(struct vns_table *t, const struct vns_report_vm *vm, int dir, int p)
 {
 	const struct vns_vo_figure *f = &vm->vo->fig[dir][p];
+	bool withheld = vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD;
+	double floor = withheld ? (double)f->first.min : 0;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", vm->name);
 	vns_table_cell(t, "%s", dir == VNS_HOST_TO_GUEST ? "to VM" : "from VM");
 	vns_table_cell(t, "%s", vns_proto_name((enum vns_proto)p));
 	vns_table_cell(t, "%s", vns_text_count(a, f->first.n));
-	vns_table_cell(t, "%s", vns_text_ns(a, (double)f->first.min));
-	vns_table_cell(t, "%s", vns_text_ns(a, (double)vns_dist_quantile(&f->first, 0.5)));
-	vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)f->p50_lower_ns),
-		       vns_text_ns(b, (double)f->p50_upper_ns));
-	vns_table_cell(t, "%s", vns_text_ns(a, (double)vns_dist_quantile(&f->first, 0.95)));
-	vns_table_cell(t, "%s", vns_text_ns(a, (double)vns_dist_quantile(&f->first, 0.99)));
-	vns_table_cell(t, "%s", vns_text_ns(a, f->first.mean));
-	interval_cell(t, f->err_minus_ns, f->err_plus_ns);
+	if (withheld)
+		vns_table_cell(t, "%s .. %s", vns_text_ns(a, f->floor_lower_ns),
+			       vns_text_ns(b, f->floor_upper_ns));
+	else
+		vns_table_cell(t, "%s", vns_text_ns(a, (double)f->first.min));
+	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.5));
+	vns_table_cell(t, "%s%s .. %s", withheld ? "+" : "",
+		       vns_text_ns(a, (double)f->p50_lower_ns - floor),
+		       vns_text_ns(b, (double)f->p50_upper_ns - floor));
+	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.95));
+	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.99));
+	latency_cell(t, vm, f, f->first.mean);
+	if (withheld)
+		vns_table_cell(t, "above min");
+	else
+		interval_cell(t, f->err_minus_ns, f->err_plus_ns);
 }
 
 static void rtt_rows(struct vns_table *t, const struct vns_report_vm *vm)

@@ -82,6 +82,7 @@ static int open_host_side(struct vns_target *t, const struct vns_lab *lab, struc
 
 struct held {
 	int lock_fd;
+	char ctl[VNS_LAB_PATH_LEN]; /* the agent's socket */
 };
 
 static void let_go(struct vns_target *t)
@@ -107,6 +108,7 @@ static int hold(struct vns_target *t, const struct vns_lab *lab, const char *nod
 		free(h);
 		return vns_err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
 	}
+	vns_lab_path(lab, node, "ctl", h->ctl);
 	t->priv = h;
 	t->close = let_go;
 	if (flock(h->lock_fd, LOCK_EX | LOCK_NB)) {
@@ -120,27 +122,39 @@ static int hold(struct vns_target *t, const struct vns_lab *lab, const char *nod
 	return 0;
 }
 
-static int connect_agent(struct vns_target *t, const struct vns_lab *lab, const char *node,
+static int connect_agent(const struct vns_target *t, const char *path, int timeout_ms,
 			 struct vns_agent **agent, struct vns_err *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	char path[VNS_LAB_PATH_LEN];
 	int fd;
 
-	vns_lab_path(lab, node, "ctl", path);
 	if (strlen(path) >= sizeof(a.sun_path))
 		return vns_err_set(err, -ENAMETOOLONG, "socket path %s is too long", path);
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a))) {
-		int rc = vns_err_set(err, -errno, "cannot reach the agent of %s at %s: %s", node,
+		int rc = vns_err_set(err, -errno, "cannot reach the agent of %s at %s: %s", t->name,
 				     path, strerror(errno));
 
 		if (fd >= 0)
 			close(fd);
 		return rc;
 	}
-	return vns_agent_attach(agent, t->name, fd, fd, 0, HELLO_TIMEOUT_MS, err);
+	return vns_agent_attach(agent, t->name, fd, fd, 0, timeout_ms, err);
+}
+
+/* A guest's QEMU keeps its socket over a reset; one that is restored listens at the same place. */
+static int reconnect(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err)
+{
+	struct vns_target *t = ctx;
+	const struct held *h = t->priv;
+	int rc;
+
+	vns_agent_close(t->agent);
+	t->agent = NULL;
+	rc = connect_agent(t, h->ctl, timeout_ms, &t->agent, err);
+	*agent = t->agent;
+	return rc;
 }
 
 /* No page is no error: another clock mode serves then. */
@@ -197,6 +211,7 @@ static int open_node(struct vns_target *t, const struct vns_lab *lab, const char
 		     struct vns_err *err)
 {
 	const struct vns_lab_node *node = vns_lab_find_node(lab, name);
+	char ctl[VNS_LAB_PATH_LEN];
 	struct vns_agent *agent = NULL;
 	struct vns_addr addr;
 	int rc = 0;
@@ -212,7 +227,7 @@ static int open_node(struct vns_target *t, const struct vns_lab *lab, const char
 	if (rc == 0 && lab->backend == VNS_LAB_QEMU && node && node != &lab->client)
 		rc = hold(t, lab, name, err);
 	if (rc == 0)
-		rc = connect_agent(t, lab, name, &agent, err);
+		rc = connect_agent(t, vns_lab_path(lab, name, "ctl", ctl), HELLO_TIMEOUT_MS, &agent, err);
 	if (rc)
 		return rc;
 	vns_target_adopt(t, agent,
@@ -221,6 +236,7 @@ static int open_node(struct vns_target *t, const struct vns_lab *lab, const char
 		return 0;
 	add_points(t, lab, node);
 	if (node != &lab->client && lab->backend == VNS_LAB_QEMU) {
+		t->reconnect = reconnect;
 		map_shm(t, lab, name);
 		t->is_tcg = strcmp(lab->accel, "tcg") == 0;
 	}

@@ -74,7 +74,7 @@ void vns_target_close(struct vns_target *t)
 	free(t);
 }
 
-struct vns_subject vns_target_subject(const struct vns_target *t)
+struct vns_subject vns_target_subject(struct vns_target *t)
 {
 	return (struct vns_subject){
 		.name = t->name,
@@ -89,5 +89,7 @@ struct vns_subject vns_target_subject(const struct vns_target *t)
 		.same_clock = t->same_clock,
 		.tcg = t->is_tcg,
 		.exclude_filter = t->exclude_filter,
+		.reconnect = t->reconnect,
+		.reconnect_ctx = t,
 	};
 }

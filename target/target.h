@@ -33,6 +33,8 @@ struct vns_target {
 	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
 	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
 	char exclude_filter[256];     /* pcap expression that matches our own traffic (ssh), or "" */
+	/* reach the agent anew (measure.h); NULL: this kind cannot */
+	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
 	void *priv;
 	void (*close)(struct vns_target *t); /* kind's own clean-up */
 };
@@ -46,6 +48,6 @@ int vns_target_open(struct vns_target **out, const char *spec, const char *agent
 void vns_target_close(struct vns_target *t);
 
 /* What lib/measure needs of @t; borrowed, valid while @t is open. */
-struct vns_subject vns_target_subject(const struct vns_target *t);
+struct vns_subject vns_target_subject(struct vns_target *t);
 
 #endif

@@ -19,11 +19,12 @@ build_packages=(
 	libc6-dev     # C library headers; libc.a for the static agent
 	libpcap-dev   # filter expressions to classic BPF
 	libjansson-dev # JSON in and out
+	zlib1g-dev    # captures compressed with gzip; for libbpf
+	libzstd-dev   # captures compressed with zstd
 	libcmocka-dev # unit tests are part of the default build
 	clang         # compiles the kernel programs of eBPF capture (and libFuzzer builds)
 	libbpf-dev    # loads them
 	libelf-dev    # ... for libbpf
-	zlib1g-dev    # ... for libbpf
 )
 # Needed by the lab and the demo.
 run_packages=(

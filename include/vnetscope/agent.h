@@ -82,6 +82,10 @@ void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink);
 void vns_agent_set_explain(struct vns_agent *a,
 			   void (*explain)(void *ctx, char *buf, size_t size), void *ctx);
 int vns_agent_fd(const struct vns_agent *a);
+/** vns_agent_set_timeout() - longest wait for the reply to one request; 0: the default, 10 s. */
+void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms);
+/** vns_agent_silence_ns() - how long nothing has come; a capturing agent speaks every 250 ms. */
+int64_t vns_agent_silence_ns(const struct vns_agent *a);
 /** Bytes received and sent so far: part of our own overhead. */
 void vns_agent_traffic(const struct vns_agent *a, uint64_t *rx, uint64_t *tx);
 

@@ -41,6 +41,18 @@ int vns_clock_mode_parse(const char *name, enum vns_clock_mode *out);
 /** True when the mode's probes cross the path that `vo` measures (split not identifiable). */
 bool vns_clock_mode_shares_path(enum vns_clock_mode m);
 
+/**
+ * enum vns_split - may the floors of the two directions be told apart?
+ * @VNS_SPLIT_WITHHELD: no, the probes crossed the measured path (Freris, Graham, Kumar 2011): each
+ *	direction has its interval and its excess over its own floor, both together their sum
+ * @VNS_SPLIT_ASSUMED: no either, but the user asked for equal floors, as in the thesis
+ */
+enum vns_split { VNS_SPLIT_KNOWN = 0, VNS_SPLIT_WITHHELD, VNS_SPLIT_ASSUMED };
+/** vns_split_of() - @assume_symmetric: the user asked for equal floors. */
+enum vns_split vns_split_of(enum vns_clock_mode m, bool assume_symmetric);
+/** "identifiable", "not identifiable", "assumed symmetric". Static. */
+const char *vns_split_name(enum vns_split s);
+
 /** struct vns_exchange - the four stamps; t1, t4 host clock, t2, t3 guest clock, ns. */
 struct vns_exchange {
 	int64_t t1_ns, t2_ns, t3_ns, t4_ns;

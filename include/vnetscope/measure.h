@@ -39,6 +39,9 @@ struct vns_host_point {
  * @shm_page: mapped ivshmem page, or NULL
  * @same_clock: the agent runs on this very kernel: offset 0 by construction
  * @exclude_filter: pcap expression that matches traffic of our own, to leave out (ssh), or ""
+ * @reconnect: reach the agent anew after its connection was lost (a guest that reboots or is
+ *   restored elsewhere): @agent becomes another one, NULL after a failure; one attempt of
+ *   @timeout_ms. NULL: it cannot be reached anew
  */
 struct vns_subject {
 	const char *name;
@@ -53,6 +56,8 @@ struct vns_subject {
 	bool same_clock;
 	bool tcg;
 	const char *exclude_filter;
+	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
+	void *reconnect_ctx;
 };
 
 /**
@@ -65,12 +70,15 @@ struct vns_subject {
  *   @first: t interval of the medians of equal time blocks (batch means; Law, Simulation Modeling,
  *   9.5.3), never narrower than that of order statistics for independent samples
  * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
+ * @floor_lower_ns, @floor_upper_ns: the true minimum lies between: least ends of all samples' own
+ *   intervals, never wider than the minimum with the worst of them
  */
 struct vns_vo_figure {
 	struct vns_dist first, last;
 	int64_t p50_lower_ns, p50_upper_ns; /* 95 % sampling interval; see above */
 	double err_minus_ns, err_plus_ns;
 	double mean_err_minus_ns, mean_err_plus_ns;
+	double floor_lower_ns, floor_upper_ns;
 };
 
 /**
@@ -104,12 +112,32 @@ struct vns_vo_rtt {
 	struct vns_dist guest_side;  /* host point -> guest -> host point */
 };
 
+/**
+ * struct vns_vo_event - something that happened to a target while it was measured.
+ * @kind: "clock_step", "stood_still", "lost", "reboot", "back", "renamed", "removed", "returned",
+ *        "link_down", "link_up", "sampling"
+ * @text: one sentence
+ */
+struct vns_vo_event {
+	int64_t at_ns;
+	char kind[16];
+	char text[232];
+};
+#define VNS_VO_MAX_EVENTS 32
+
+/**
+ * struct vns_vo_target - one target's result.
+ * @unrelated: packets matched within an interval in which the clocks' relation changed: their
+ *             latency is not known, so they are in no figure
+ * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
+ */
 struct vns_vo_target {
 	char name[64];
 	char from_point[32];   /* the host point of the main figures */
 	bool tcg;
 	struct vns_clock_at clock; /* at the middle of the run */
 	enum vns_clock_mode clock_mode;
+	bool assume_symmetric;     /* the midpoint is given although the mode cannot tell it */
 	struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS];
 	struct vns_vo_sum sum[VNS_PROTOS];
 	struct vns_twin_counts counts[2];  /* VNS_POINT_A host, VNS_POINT_B guest */
@@ -118,6 +146,9 @@ struct vns_vo_target {
 	struct vns_vo_hop hop[VNS_VO_MAX_HOPS];
 	size_t n_hop;
 	struct vns_vo_rtt rtt;
+	uint64_t unrelated;
+	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
+	size_t n_event, events_left_out;
 	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
 	double host_cpu, agent_cpu;
 	uint64_t agent_bytes;
@@ -134,6 +165,12 @@ struct vns_vo_target {
  */
 bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size);
 
+/** vns_vo_split() - are @t's figures of each direction known, withheld or assumed? */
+static inline enum vns_split vns_vo_split(const struct vns_vo_target *t)
+{
+	return vns_split_of(t->clock_mode, t->assume_symmetric);
+}
+
 struct vns_vo_result {
 	struct vns_vo_target *target;
 	size_t n_target;
@@ -142,6 +179,21 @@ struct vns_vo_result {
 };
 void vns_vo_result_free(struct vns_vo_result *r); /* frees the contents, not @r */
 
+/**
+ * struct vns_drift_way - one direction of a mode's own exchanges, processing left out.
+ * @floor_lower_ns, @floor_upper_ns: its least delay lies between (causality bound)
+ * @excess: what the exchanges took above that least delay, drift removed, ns
+ */
+struct vns_drift_way {
+	double floor_lower_ns, floor_upper_ns;
+	struct vns_dist excess;
+};
+
+/**
+ * struct vns_drift_result - one mode's clock relation.
+ * @floor_sum_ns: least delay of both directions together, free of the offset; with @way, 0 samples
+ *	where the mode makes no exchange
+ */
 struct vns_drift_result {
 	char target[64];
 	bool tcg;
@@ -149,11 +201,21 @@ struct vns_drift_result {
 	struct vns_clock *clock;     /* owned; solved; samples and pieces are in it */
 	struct vns_clock_at at;      /* at the end of the measurement */
 	bool interrupted;
+	bool assume_symmetric;       /* see vns_split_of() */
+	struct vns_drift_way way[VNS_DIRECTIONS];
+	double floor_sum_ns;
 	uint64_t lost;               /* probes sent that came to no exchange */
 	char ended_early[256];       /* why the measurement ended before it was complete, or empty */
 	char note[512];
 };
 void vns_drift_result_free(struct vns_drift_result *r);
+/** vns_drift_split() - is the offset between the bounds known, withheld or assumed? */
+static inline enum vns_split vns_drift_split(const struct vns_drift_result *r)
+{
+	return vns_split_of(r->mode, r->assume_symmetric);
+}
+/** vns_drift_ways() - fill @way and @floor_sum_ns from the solved clock's exchanges. */
+void vns_drift_ways(struct vns_drift_result *r);
 
 #define VNS_DRIFT_MAX_MODES 4
 
@@ -163,6 +225,7 @@ void vns_drift_result_free(struct vns_drift_result *r);
  * @count:       exchanges per mode
  * @interval_ns: between rounds; 0 = 20 ms
  * @duration_ns: go on for so long whatever @count says; 0: until @count
+ * @assume_symmetric: handed on to the results
  * @stop:        ends the measurement gracefully once it is not 0; may be NULL
  * @progress:    exchanges made of those wanted; may be NULL
  */
@@ -171,6 +234,7 @@ struct vns_drift_opts {
 	size_t n_mode;
 	size_t count;
 	int64_t interval_ns, duration_ns;
+	bool assume_symmetric;
 	const volatile int *stop;
 	void (*progress)(void *ctx, size_t done, size_t wanted);
 	void *ctx;
@@ -208,6 +272,7 @@ struct vns_vo_offline_opts {
 	size_t n_guest;
 	int64_t window_ns;        /* 0: default */
 	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
+	bool assume_symmetric;    /* handed on to the target */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
 };
 /** vns_measure_vo_offline() - pair two capture files. Fills one target named "offline". */
@@ -219,6 +284,7 @@ struct vns_vo_live_target {
 	const char *name;
 	uint64_t matched;            /* upstream packets found downstream, since the start */
 	struct vns_dist recent[VNS_DIRECTIONS]; /* first byte, since the last call; preliminary clock */
+	bool withheld;               /* of @recent only what is above its minimum may be shown */
 	double offset_ns, bound_ns;  /* relation so far: offset and half the width of its bound */
 	bool ended;
 };
@@ -243,6 +309,7 @@ struct vns_vo_live_opts {
 	const char *filter;
 	enum vns_clock_mode mode;
 	uint32_t snaplen;
+	bool assume_symmetric; /* handed on to the targets */
 	enum vns_capture capture;
 	const volatile int *stop;
 	void (*progress)(void *ctx, const struct vns_vo_live_progress *p);

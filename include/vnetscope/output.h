@@ -30,6 +30,12 @@ void vns_json_set_percentile_error(json_t *object);
  */
 json_t *vns_json_dist(const struct vns_dist *d);
 
+/*
+ * What a distribution's samples are above @floor: {"n","mean","p50","p95","p99","max","stddev"}, ns;
+ * NULL figures when there is none.
+ */
+json_t *vns_json_excess(const struct vns_dist *d, int64_t floor);
+
 /* A time_ns as RFC 3339 text in UTC with nine decimals. */
 json_t *vns_json_time(int64_t time_ns);
 

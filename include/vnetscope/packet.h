@@ -38,6 +38,7 @@ enum vns_verdict {
 	VNS_PKT_CUT,             /* the capture cut a header we need */
 	VNS_PKT_MALFORMED,       /* a length or field contradicts itself */
 	VNS_PKT_BAD_LINKTYPE,    /* the link layer is not supported */
+	VNS_PKT_NO_TIME,         /* the capture holds no time for it: nothing can be measured */
 	VNS_PKT_VERDICTS
 };
 /** vns_verdict_name() - short stable name ("ok", "not_ip", ...) for output. */
@@ -242,6 +243,9 @@ static inline uint16_t vns_packet_dport(const struct vns_packet *p)
 	return p->key.port[!p->dir];
 }
 
+/** struct vns_frame.flags: @time_ns only keeps it in order; the verdict will be VNS_PKT_NO_TIME. */
+#define VNS_FRAME_NO_TIME 0x0001
+
 /**
  * struct vns_frame - a captured frame before decoding; @data is borrowed.
  */
@@ -251,7 +255,7 @@ struct vns_frame {
 	uint32_t cap_len, wire_len;
 	uint32_t linktype;   /* enum vns_linktype */
 	uint16_t point;
-	uint16_t flags;      /* VNS_PKT_F_OUTGOING and VNS_PKT_F_VLAN as known from the capture */
+	uint16_t flags;      /* VNS_PKT_F_OUTGOING, VNS_PKT_F_VLAN as known from the capture, VNS_FRAME_* */
 	uint16_t vlan;       /* id of a tag that the capture took out of the bytes (F_VLAN set) */
 };
 
@@ -260,6 +264,16 @@ struct vns_frame {
  * Return: @out->verdict.
  */
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out);
+
+/** What decoding may leave out, as bits. */
+#define VNS_WITHOUT_DIGEST 0x1u /* digest is 0: nobody pairs or samples these packets */
+
+/**
+ * vns_packet_decode_without() - vns_packet_decode() for those who do not need all of it.
+ * @without: VNS_WITHOUT_*; what they name is zero in @out and its work is saved where it counts
+ */
+enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsigned int without,
+					   struct vns_packet *out);
 
 /**
  * vns_packet_sampled() - is @p one of the 1 in @one_in that every capture point chooses alike?

@@ -29,6 +29,7 @@ enum vns_capture {
 /**
  * struct vns_source_opts - options of both kinds; zero means default.
  * @filter:     pcap filter expression (pcap-filter(7)), NULL for all
+ * @without:    VNS_WITHOUT_*: what decoding may leave out
  * @snaplen:    live: bytes kept of each frame; 0 = 128
  * @ring_bytes: live: size of the receive ring; 0 = 8 MiB
  * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100; negative: do not wait
@@ -38,6 +39,7 @@ enum vns_capture {
  */
 struct vns_source_opts {
 	const char *filter;
+	unsigned int without;
 	uint32_t snaplen;
 	uint32_t ring_bytes;
 	int timeout_ms;
@@ -52,7 +54,7 @@ struct vns_source_opts {
  * @filtered:  frames that did not match the filter (files only)
  * @dropped:   live: lost by the kernel since the ring was full; pcapng: as its statistics say
  * @bytes:     wire bytes of @frames
- * @truncated: 1 when a file ends in the middle of a record
+ * @truncated: 1 when a file ends in the middle of a record or of its compressed stream
  * @bad_records: records whose lengths or times contradict the file: skipped, or, when the next
  *             record cannot be found any more, the end (vns_source_sentence() says so)
  * @backwards: frames with a time stamp lower than their predecessor's at the same point
@@ -70,7 +72,11 @@ struct vns_source_stats {
 /**
  * vns_source_open_file() - read a pcap or pcapng file ("-" reads standard input).
  * Micro- and nanosecond magic, either byte order, pcapng with several sections,
- * interfaces and per-interface resolution; pipes and FIFOs too. The filter is compiled for each
+ * interfaces and per-interface resolution; pipes and FIFOs too. What is compressed with gzip or
+ * zstd (told by its first bytes, not its name) is unpacked on the way. Seconds of pcap are unsigned
+ * (1970 to 2106, not unwrapped), times of pcapng are valid within 146 years of 1970; packets of
+ * simple packet blocks have none (VNS_PKT_NO_TIME). vns_packet.point is the interface's number in
+ * its section. The filter is compiled for each
  * interface's link type; packets of foreign link types pass it and get their verdict.
  * Return: 0 or -errno with @err set (not a capture, empty, a directory, wrong filter ...).
  */

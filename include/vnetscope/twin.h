@@ -59,14 +59,18 @@ struct vns_twin_counts {
  * struct vns_twin_opts
  * @window_ns:        longest latency that is still looked for; 0 = 5 s. Bounds memory.
  *   A packet whose twin was found waits window/10 for rivals before it is counted.
- * @coarse_offset_ns: t_B - t_A to expect, right to well within @window_ns
- * @slack_ns:         how far @coarse_offset_ns may be wrong when time is to tell copies of the same
- *   packet apart; 0 = 20 ms. The smaller, the fewer packets are ambiguous. Latencies
- *   that are negative by more are still found where only one twin is possible.
+ * @coarse_offset_ns: t_B - t_A to expect at the start, right to well within @window_ns. The engine
+ *   follows drift and steps of the clocks from there by the twins it finds.
+ * @slack_ns:         how far the offset may be wrong, where twins of both directions do not say it
+ *   better, when time is to tell copies of the same packet apart; 0 = 20 ms. The smaller, the
+ *   fewer packets are ambiguous. Latencies that are negative by more are still found where only
+ *   one twin is possible.
  * @guest, @n_guest:  the guest's addresses (64 at most): tell the direction. Empty: learnt from
  *   the first batch of B, which must then be fed before A
  * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
- *                    are classed as missing and counted in vns_twin_evicted()
+ *                    are classed as missing and counted in vns_twin_evicted(). Address space of
+ *                    256 bytes for each is reserved at once (1 GiB for 4 M; -ENOMEM where a limit
+ *                    forbids it) and becomes memory only where it is used
  */
 struct vns_twin_opts {
 	int64_t window_ns;
@@ -99,6 +103,25 @@ void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns);
 void vns_twin_finish(struct vns_twin *t);
 void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out);
 uint64_t vns_twin_evicted(const struct vns_twin *t);
+
+#define VNS_TWIN_STEPS 16
+/** struct vns_twin_step - t_B - t_A changed by @by_ns at @host_ns (A's stamp), to within the latencies. */
+struct vns_twin_step {
+	int64_t host_ns, by_ns;
+};
+/**
+ * vns_twin_steps() - steps of a clock that the engine saw in the twins or was told of.
+ * Return: their number; the first VNS_TWIN_STEPS of them are in @out.
+ */
+size_t vns_twin_steps(const struct vns_twin *t, struct vns_twin_step out[VNS_TWIN_STEPS]);
+/** vns_twin_offset() - t_B - t_A as followed so far, to within the latencies: to feed in step. */
+int64_t vns_twin_offset(const struct vns_twin *t);
+/**
+ * vns_twin_step() - the clock of @p jumped by @by_ns at @at_ns: stamps of @p fed from now on are
+ * taken to be that much ahead. For jumps longer than the window, which twins cannot show. @at_ns: the
+ * next packet's stamp. Return: 0, or -ENOSPC after VNS_TWIN_STEPS of them and for absurd jumps.
+ */
+int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t by_ns);
 
 /**
  * vns_twin_coarse_offset() - coarse offset between two captures whose clocks may differ by hours:

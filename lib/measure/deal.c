@@ -203,7 +203,8 @@ static void decode_small(struct vns_deal *d, struct slot *s, uint64_t *verdicts)
 	const struct vns_frame *frame = &s->block.frame[s->decoded];
 
 	for (size_t i = 0; i < n; i++)
-		verdicts[vns_packet_decode(&frame[i], &s->share[0].pkt[i])]++;
+		verdicts[vns_packet_decode_without(&frame[i], s->block.without,
+						   &s->share[0].pkt[i])]++;
 	if (d->opts.clock_step_ns)
 		s->failed = !set_marks(d, s, s->decoded, s->decoded + n);
 	s->share[0].n = n;
@@ -223,7 +224,7 @@ static void decode_shares(struct vns_deal *d, struct slot *s, uint64_t *verdicts
 		struct share *to;
 		unsigned part;
 
-		verdicts[vns_packet_decode(&s->block.frame[i], &p)]++;
+		verdicts[vns_packet_decode_without(&s->block.frame[i], s->block.without, &p)]++;
 		part = d->opts.owner ? d->opts.owner(d->opts.ctx, &p) : vns_deal_part(&p);
 		to = &s->share[part % workers];
 		to->at[to->n] = (uint32_t)i;

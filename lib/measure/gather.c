@@ -20,6 +20,7 @@
 #define PAYLOAD      56  /* as ping's default, so that the probe is ordinary traffic */
 #define BURST_MAX    64
 #define SHM_BURST_NS (20 * VNS_NSEC_PER_MSEC)
+#define SHM_LONGEST_NS (320 * VNS_NSEC_PER_MSEC) /* for a guest that runs now and then */
 #define SHM_SLOW_NS  (20 * VNS_NSEC_PER_USEC) /* the two sides did not run at the same time */
 #define TRIES        16 /* in modes that take a microsecond: the fastest of so many is kept */
 
@@ -46,6 +47,7 @@ struct vns_gather {
 	uint16_t id, next_seq;
 	int64_t last_t1_ns;
 	uint64_t sent;
+	int64_t shm_ns;             /* shm: how long a burst may take */
 	int next_cpu;               /* shm: where to ask from next; -1 leaves it to the kernel */
 	struct pending ring[RING];
 };
@@ -122,14 +124,15 @@ static int open_socket(struct vns_gather *g, struct vns_err *err)
 	g->v6 = !vns_addr_is_v4(a);
 	token = vns_netns_enter(g->s->host_netns_fd, err);
 	if (vns_netns_failed(token))
-		return token + 1;
+		return vns_netns_error(token);
 	g->sock = g->v6 ? socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMPV6) :
 			  socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP);
 	if (g->sock < 0)
 		code = vns_err_set(err, -errno, "cannot open a raw socket for echo requests to %s: %s%s",
 				   g->s->name, strerror(errno),
 				   errno == EPERM ? " (CAP_NET_RAW is needed)" : "");
-	vns_netns_leave(token);
+	if (vns_netns_leave(token, code ? NULL : err) && !code)
+		code = -ENOTRECOVERABLE;
 	return code;
 }
 
@@ -154,6 +157,7 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 	g->sock = -1;
 	g->last_t1_ns = INT64_MIN;
 	g->next_cpu = -1;
+	g->shm_ns = SHM_BURST_NS;
 	if (getrandom(&g->id, sizeof(g->id), 0) != sizeof(g->id))
 		g->id = (uint16_t)getpid();
 	if (mode == VNS_CLOCK_EXCHANGE)
@@ -164,6 +168,13 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 	}
 	*out = g;
 	return 0;
+}
+
+void vns_gather_set_clock(struct vns_gather *g, struct vns_clock *clock)
+{
+	g->clock = clock;
+	for (size_t i = 0; i < RING; i++)
+		g->ring[i].used = false; /* what is under way may belong to either */
 }
 
 void vns_gather_close(struct vns_gather *g)
@@ -291,6 +302,8 @@ static int other_cpu(const cpu_set_t *allowed)
 /*
  * Both sides poll, so they must run at the same time. On a busy host the kernel may keep us on the
  * very CPU of the guest's vCPU for seconds; after a slow burst the next one asks from another.
+ * A guest that does not run within a burst gets twice as long in the next one, so that a starved
+ * one is met at last; what it then answers is as fast as ever.
  */
 static int shm_burst(struct vns_gather *g, size_t tries, struct vns_err *err)
 {
@@ -305,7 +318,11 @@ static int shm_burst(struct vns_gather *g, size_t tries, struct vns_err *err)
 		CPU_SET((size_t)g->next_cpu, &one);
 		moved = sched_setaffinity(0, sizeof(one), &one) == 0;
 	}
-	got = vns_agent_shm_exchange(g->s->agent, g->s->shm_page, x, tries, SHM_BURST_NS, err);
+	got = vns_agent_shm_exchange(g->s->agent, g->s->shm_page, x, tries, g->shm_ns, err);
+	if (got == 0)
+		g->shm_ns = 2 * g->shm_ns < SHM_LONGEST_NS ? 2 * g->shm_ns : SHM_LONGEST_NS;
+	else
+		g->shm_ns = g->shm_ns / 2 > SHM_BURST_NS ? g->shm_ns / 2 : SHM_BURST_NS;
 	if (moved)
 		sched_setaffinity(0, sizeof(allowed), &allowed);
 	for (int i = 0; i < got; i++)

@@ -33,6 +33,8 @@ const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode 
  */
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
 		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err);
+/* From here on exchanges go to @clock; called with the lock held. */
+void vns_gather_set_clock(struct vns_gather *g, struct vns_clock *clock);
 void vns_gather_close(struct vns_gather *g);
 
 /*

@@ -304,14 +304,16 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 		    struct vns_err *err)
 {
 	struct state st = { .run = run, .out = out };
+	struct vns_source_opts source = run->source;
 	const char *sentence;
 	int error;
 
 	*out = (struct vns_rtt_result){ .kinds = 1u << VNS_RTT_TS };
 	if (!run->file == !run->ifname)
 		return vns_err_set(err, -EINVAL, "either a file or an interface");
-	error = run->file ? vns_source_open_file(&st.source, run->file, &run->source, err) :
-			    vns_source_open_live(&st.source, run->ifname, &run->source, err);
+	source.without |= VNS_WITHOUT_DIGEST;
+	error = run->file ? vns_source_open_file(&st.source, run->file, &source, err) :
+			    vns_source_open_live(&st.source, run->ifname, &source, err);
 	if (error)
 		return error;
 	read_all(&st);

@@ -158,7 +158,7 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 }
 
 static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct relation *r,
-		  unsigned direction)
+		  double latency, unsigned direction)
 {
 	double minus = direction == VNS_HOST_TO_GUEST ? r->above_ns : r->below_ns;
 	double plus = direction == VNS_HOST_TO_GUEST ? r->below_ns : r->above_ns;
@@ -167,18 +167,21 @@ static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct 
 	f->err_plus_ns = plus > f->err_plus_ns ? plus : f->err_plus_ns;
 	b->minus += minus;
 	b->plus += plus;
+	b->floor_lower = latency - minus < b->floor_lower ? latency - minus : b->floor_lower;
+	b->floor_upper = latency + plus < b->floor_upper ? latency + plus : b->floor_upper;
 }
 
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	struct vns_vo_batch *b = &t->batch[s->direction][s->proto];
 	struct relation r = relation(&t->cell, s->host_ns, s->raw_ns);
+	double latency = corrected(s->raw_ns, r.offset_ns, s->direction);
 
 	if (b->n == VNS_VO_BATCH)
 		flush_batch(t, s->direction, s->proto);
-	widen(&t->fig[s->direction][s->proto], b, &r, s->direction);
+	widen(&t->fig[s->direction][s->proto], b, &r, latency, s->direction);
 	b->at_ns[b->n] = s->host_ns;
-	b->first[b->n++] = nearest(corrected(s->raw_ns, r.offset_ns, s->direction));
+	b->first[b->n++] = nearest(latency);
 	if (!s->has_last)
 		return;
 	if (s->last_host_ns || s->last_raw_ns)
@@ -221,6 +224,9 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_sum *sum)
 {
 	*t = (struct vns_vo_tally){ .cell.clock = clock, .fig = fig, .sum = sum };
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		for (int p = 0; p < VNS_PROTOS; p++)
+			t->batch[d][p].floor_lower = t->batch[d][p].floor_upper = INFINITY;
 	if (!sum)
 		return 0;
 	t->slot = calloc(PAIR_SLOTS, sizeof(*t->slot));
@@ -232,6 +238,13 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 	add_figure(t, s);
 	if (t->sum)
 		pair_up(t, s);
+}
+
+void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
+{
+	t->cell = (struct vns_vo_cell){ .clock = clock };
+	for (size_t i = 0; apart && t->slot && i < PAIR_SLOTS; i++)
+		t->slot[i].waiting = false;
 }
 
 /* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
@@ -246,6 +259,10 @@ static void finish_figures(struct vns_vo_tally *t)
 			if (f->first.n) {
 				f->mean_err_minus_ns = t->batch[d][p].minus / (double)f->first.n;
 				f->mean_err_plus_ns = t->batch[d][p].plus / (double)f->first.n;
+				f->floor_lower_ns = t->batch[d][p].floor_lower;
+				if (f->floor_lower_ns < 0 && t->batch[d][p].floor_upper >= 0)
+					f->floor_lower_ns = 0; /* none arrives before it was sent */
+				f->floor_upper_ns = t->batch[d][p].floor_upper;
 			}
 			vns_blocks_median_ci(&t->blocks[d][p], &f->first, &f->p50_lower_ns,
 					     &f->p50_upper_ns);
@@ -271,7 +288,7 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 	t->slot = NULL;
 }
 
-static void sort_samples(struct vns_vo_samples *s)
+void vns_vo_samples_sort(struct vns_vo_samples *s)
 {
 	if (s->unsorted && s->n)
 		qsort(s->at, s->n, sizeof(*s->at), by_time);
@@ -303,7 +320,7 @@ int vns_vo_bound_clock(struct vns_vo_samples *s, struct vns_clock *clock)
 	int64_t cell = INT64_MIN;
 	int code = 0;
 
-	sort_samples(s);
+	vns_vo_samples_sort(s);
 	for (size_t i = 0; i < s->n && !code; i++) {
 		const struct vns_vo_sample *x = &s->at[i], **b = &best[x->direction];
 
@@ -325,7 +342,7 @@ int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 
 	if (code)
 		return code;
-	sort_samples(s);
+	vns_vo_samples_sort(s);
 	for (size_t i = 0; i < s->n; i++)
 		vns_vo_tally_add(&t, &s->at[i]);
 	vns_vo_tally_fini(&t);

@@ -35,6 +35,7 @@ bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *
 /* A vns_twin_sample_fn; @ctx is a struct vns_vo_samples. */
 void vns_vo_samples_add(void *ctx, const struct vns_twin_sample *s);
 void vns_vo_samples_free(struct vns_vo_samples *s);
+void vns_vo_samples_sort(struct vns_vo_samples *s); /* by time */
 
 /*
  * The relation over one cell of time. Within a piece the estimate is a line, the upper
@@ -55,6 +56,7 @@ struct vns_vo_batch {
 	int64_t at_ns[VNS_VO_BATCH], first[VNS_VO_BATCH], last[VNS_VO_BATCH];
 	size_t n, n_last;
 	double minus, plus; /* sums of the clock's share of each first byte's interval */
+	double floor_lower, floor_upper; /* least end of any first byte's interval */
 };
 
 /* Latest host_to_guest sample of the flows that share the slot. */
@@ -87,6 +89,11 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+/*
+ * From here on samples are corrected by @clock. @apart: its offset has nothing to do with the one
+ * before, so no reply is paired with a request from before.
+ */
+void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart);
 /* Complete @fig and @sum, which hold nothing certain before, and free what the tally holds. */
 void vns_vo_tally_fini(struct vns_vo_tally *t);
 

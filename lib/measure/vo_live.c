@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "measure/vo_run.h"
+#include "measure/vo_epoch.h"
 
 #define BURSTS         12 /* of exchanges before and after the traffic */
 #define BURST_GAP_NS   (15 * VNS_NSEC_PER_MSEC)
@@ -30,6 +30,10 @@
 #define POLL_MS        10
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
+#define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
+#define LOST_NS        (5 * VNS_NSEC_PER_SEC)  /* twenty signs of life missed: try a new connection */
+#define ATTEMPT_MS     2000
+#define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
 
 /* The phase that both sides go by. */
@@ -50,6 +54,8 @@ static void subject_fail(struct vo_subject *v, const char *sentence)
 static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *pkts, size_t n)
 {
 	for (size_t i = 0; i < v->n_pair; i++) {
+		if (!v->pair[i].twin)
+			continue;
 		if (v->pair[i].a == k)
 			vns_twin_feed(v->pair[i].twin, VNS_POINT_A, pkts, n);
 		else if (v->pair[i].b == k)
@@ -62,7 +68,7 @@ static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *p
 static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
 {
 	for (size_t i = 0; i < v->n_pair; i++)
-		if (v->pair[i].b == VO_GUEST)
+		if (v->pair[i].b == VO_GUEST && v->pair[i].twin)
 			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
 }
 
@@ -115,13 +121,14 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 		size_t m = 0;
 
 		for (; at < n && m < BATCH; at++)
-			if (!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at]))
+			if ((!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at])) &&
+			    vo_epoch_has(v, pkts[at].time_ns))
 				own[m++] = pkts[at];
 		if (v->paired && m)
 			feed_guest(v, own, m);
 	}
-	for (size_t i = 0; v->paired && i < v->n_pair; i++)
-		if (v->pair[i].b == VO_GUEST)
+	for (size_t i = 0; v->paired && i < v->n_pair && vo_epoch_has(v, now_ns); i++)
+		if (v->pair[i].b == VO_GUEST && v->pair[i].twin)
 			vns_twin_advance(v->pair[i].twin, VNS_POINT_B, now_ns);
 	pthread_mutex_unlock(&v->lock);
 }
@@ -161,6 +168,8 @@ static void advance_host(struct vo_run *run, int64_t now_ns)
 
 		pthread_mutex_lock(&v->lock);
 		for (size_t j = 0; j < v->n_pair; j++) {
+			if (!v->pair[j].twin)
+				continue;
 			vns_twin_advance(v->pair[j].twin, VNS_POINT_A, now_ns - HOST_LAG_NS);
 			if (v->pair[j].b != VO_GUEST)
 				vns_twin_advance(v->pair[j].twin, VNS_POINT_B, now_ns - HOST_LAG_NS);
@@ -195,26 +204,74 @@ static bool stopped(const struct vo_run *run)
 /*
  * Subject's thread: one burst of exchanges, then its stream for @ns. A burst that got no answer in
  * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
- * told by vns_agent_poll(). Return: false: it is dead.
+ * told by vns_agent_poll(), or earlier where it can be reached anew. Return: 0, or -errno: it is
+ * dead or lost.
  */
-static bool exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns)
+static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns, struct vns_err *err)
 {
 	int64_t until = vns_monotonic_ns() + ns;
-	struct vns_err err = { "" };
 	int code = 0;
 
 	if (v->gather) {
 		pthread_mutex_lock(&v->run->exchanging);
-		code = vns_gather_burst(v->gather, exchanges, &err);
+		code = vns_gather_burst(v->gather, exchanges, err);
 		pthread_mutex_unlock(&v->run->exchanging);
 	}
 	if (code == -ETIMEDOUT)
 		code = 0;
 	while (code >= 0 && vns_monotonic_ns() < until)
-		code = vns_agent_poll(v->s->agent, 1, &err);
-	if (code < 0)
-		subject_fail(v, err.text);
-	return code >= 0;
+		code = vns_agent_poll(v->s->agent, 1, err);
+	if (code >= 0 && v->capturing && v->s->reconnect &&
+	    vns_agent_silence_ns(v->s->agent) > LOST_NS)
+		code = vns_err_set(err, -ETIMEDOUT, "agent %s: silent for %d s", v->s->name,
+				   (int)(LOST_NS / VNS_NSEC_PER_SEC));
+	if (code >= 0) {
+		pthread_mutex_lock(&v->lock);
+		code = vo_epoch_check(v, err);
+		pthread_mutex_unlock(&v->lock);
+	}
+	return code < 0 ? code : 0;
+}
+
+/* The same, where a lost agent is the end. Return: false: it is dead. */
+static bool alive_after(struct vo_subject *v, size_t exchanges, int64_t ns)
+{
+	struct vns_err err = { "" };
+
+	if (exchange_and_poll(v, exchanges, ns, &err) == 0)
+		return true;
+	subject_fail(v, err.text);
+	return false;
+}
+
+static int start_guest_capture(struct vo_subject *v, struct vns_err *err)
+{
+	const struct vns_agent_sink sink = { from_agent, agent_note, v };
+	const struct vns_vo_live_opts *opts = v->run->opts;
+	struct vns_bpf_insn *insns = NULL;
+	char expr[4096];
+	int code = vns_vo_filter(&v->s, 1, opts->filter, expr, sizeof(expr), err), n;
+
+	if (code)
+		return code;
+	n = vns_filter_compile(expr, VNS_LINK_ETHERNET, 256, &insns, err);
+	if (n < 0)
+		return n;
+	vns_agent_set_sink(v->s->agent, &sink);
+	code = vns_agent_capture_start(v->s->agent, CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
+				       opts->snaplen, err);
+	free(insns);
+	v->capturing = !code;
+	return code;
+}
+
+/* What went over a connection that is lost. */
+static void read_traffic(struct vo_subject *v)
+{
+	uint64_t rx = 0, tx = 0;
+
+	vns_agent_traffic(v->s->agent, &rx, &tx);
+	v->agent_bytes += rx + tx;
 }
 
 static void read_usage(struct vo_subject *v, bool begin)
@@ -222,7 +279,10 @@ static void read_usage(struct vo_subject *v, bool begin)
 	uint64_t rx = 0, tx = 0;
 
 	vns_agent_traffic(v->s->agent, &rx, &tx);
-	v->agent_bytes = rx + tx - (begin ? 0 : v->agent_bytes);
+	if (begin)
+		v->agent_bytes -= rx + tx; /* of this connection, before the traffic */
+	else
+		v->agent_bytes += rx + tx;
 	vns_agent_usage(v->s->agent, begin ? &v->usage_begin : &v->usage_end, NULL);
 }
 
@@ -234,30 +294,106 @@ static void end_subject(struct vo_subject *v)
 {
 	struct vns_err err = { "" };
 
-	exchange_and_poll(v, 1, SETTLE_NS);
+	alive_after(v, 1, SETTLE_NS);
+	vns_agent_set_timeout(v->s->agent, 0);
 	read_usage(v, false);
 	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, CAPTURE_ID, &err))
 		subject_fail(v, err.text);
 	v->capturing = false;
 	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
-		exchange_and_poll(v, EXCHANGES, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
+		alive_after(v, EXCHANGES, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
+}
+
+/* One attempt to have its agent back, capturing, with a relation. */
+static int attempt(struct vo_subject *v, struct vns_err *err)
+{
+	int code = v->s->reconnect(v->s->reconnect_ctx, ATTEMPT_MS, &v->own.agent, err);
+
+	if (code)
+		return code;
+	vns_agent_set_timeout(v->s->agent, REPLY_MS);
+	code = start_guest_capture(v, err);
+	for (int i = 0; i < BURSTS && !code; i++)
+		code = exchange_and_poll(v, EXCHANGES, BURST_GAP_NS, err);
+	if (!code) {
+		pthread_mutex_lock(&v->lock);
+		code = vo_epoch_begin(v, err);
+		pthread_mutex_unlock(&v->lock);
+	}
+	if (!code)
+		read_usage(v, true);
+	return code;
+}
+
+static void tell_return(struct vo_subject *v, const char *boot_id, int64_t lost_ns)
+{
+	double away = (double)(vns_now_ns() - lost_ns) / 1e9;
+
+	pthread_mutex_lock(&v->lock);
+	if (strcmp(boot_id, vns_agent_info(v->s->agent)->boot_id) != 0)
+		vo_event(v, vns_now_ns(), "reboot", "The guest is back after %.1f s: it has rebooted. Its clock "
+			 "was related anew; no packet of before is paired with one of now.", away);
+	else
+		vo_event(v, vns_now_ns(), "back", "The guest's agent answers again after %.1f s; it has not "
+			 "rebooted. Its clock was related anew.", away);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/*
+ * The agent is lost: what it gave stands, and until the run ends it is tried to reach it anew. A guest
+ * that reboots takes its time; a machine that takes no connection any more is gone.
+ */
+static bool reach_again(struct vo_subject *v, struct vns_err *why)
+{
+	int64_t since = vns_monotonic_ns(), lost_ns = vns_now_ns() - vns_agent_silence_ns(v->s->agent);
+	char boot_id[40];
+	int code = -EPIPE;
+
+	if (!v->s->reconnect) {
+		subject_fail(v, why->text);
+		return false;
+	}
+	memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
+	read_traffic(v);
+	v->capturing = false;
+	pthread_mutex_lock(&v->lock);
+	vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.150s.", why->text);
+	code = vo_epoch_end(v, why);
+	pthread_mutex_unlock(&v->lock);
+	while (!code && in_phase(v->run, VO_TRAFFIC) && !stopped(v->run)) {
+		code = attempt(v, why);
+		if (!code) {
+			tell_return(v, boot_id, lost_ns);
+			return true;
+		}
+		if ((code == -ECONNREFUSED || code == -ENOENT) && vns_monotonic_ns() - since > GIVE_UP_NS)
+			break;
+		code = 0;
+		vns_sleep_ns(100 * VNS_NSEC_PER_MSEC);
+	}
+	subject_fail(v, why->text);
+	return false;
 }
 
 static void *subject_thread(void *arg)
 {
 	struct vo_subject *v = arg;
 	int64_t gap = v->mode == VNS_CLOCK_EXCHANGE ? PROBE_GAP_NS : DURING_GAP_NS;
+	struct vns_err err = { "" };
 	bool alive = true;
 
 	for (int i = 0; i < BURSTS && alive && !stopped(v->run); i++)
-		alive = exchange_and_poll(v, EXCHANGES, BURST_GAP_NS);
+		alive = alive_after(v, EXCHANGES, BURST_GAP_NS);
 	atomic_store(&v->ready, true);
 	while (alive && in_phase(v->run, VO_BEFORE))
-		alive = exchange_and_poll(v, 1, BURST_GAP_NS);
-	if (alive)
+		alive = alive_after(v, 1, BURST_GAP_NS);
+	if (alive) {
 		read_usage(v, true);
+		vns_agent_set_timeout(v->s->agent, REPLY_MS);
+	}
 	while (alive && in_phase(v->run, VO_TRAFFIC))
-		alive = exchange_and_poll(v, 1, gap);
+		if (exchange_and_poll(v, 1, gap, &err))
+			alive = reach_again(v, &err);
 	if (alive)
 		end_subject(v);
 	return NULL;
@@ -326,31 +462,6 @@ static void traffic_phase(struct vo_run *run)
 	run->interrupted = stopped(run);
 }
 
-static int start_guest_captures(struct vo_run *run, struct vns_err *err)
-{
-	for (size_t i = 0; i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-		const struct vns_agent_sink sink = { from_agent, agent_note, v };
-		struct vns_bpf_insn *insns = NULL;
-		char expr[4096];
-		int code = vns_vo_filter(&v->s, 1, run->opts->filter, expr, sizeof(expr), err), n;
-
-		if (code)
-			return code;
-		n = vns_filter_compile(expr, VNS_LINK_ETHERNET, 256, &insns, err);
-		if (n < 0)
-			return n;
-		vns_agent_set_sink(v->s->agent, &sink);
-		code = vns_agent_capture_start(v->s->agent, CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
-					       run->opts->snaplen, err);
-		free(insns);
-		if (code)
-			return code;
-		v->capturing = true;
-	}
-	return 0;
-}
-
 static int64_t own_cpu_ns(void)
 {
 	struct rusage u;
@@ -365,8 +476,8 @@ static int measure(struct vo_run *run, struct vns_err *err)
 	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts->filter,
 				      run->opts->snaplen, run->opts->capture, err);
 
-	if (!code)
-		code = start_guest_captures(run, err);
+	for (size_t i = 0; i < run->n && !code; i++)
+		code = start_guest_capture(&run->subject[i], err);
 	if (!code)
 		code = start_threads(run, err);
 	while (!code && !all_ready(run))

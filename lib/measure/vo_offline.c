@@ -393,6 +393,8 @@ static void widen_by_resolution(const struct vo_offline *r, struct vns_vo_target
 			f->mean_err_minus_ns += minus;
 			f->err_plus_ns += plus;
 			f->mean_err_plus_ns += plus;
+			f->floor_lower_ns -= minus;
+			f->floor_upper_ns += plus;
 		}
 	}
 }
@@ -412,6 +414,8 @@ static void bounds_to_figures(const struct vo_offline *r, struct vns_vo_target *
 			f->err_minus_ns = d == VNS_HOST_TO_GUEST ? upper : -lower;
 			f->err_plus_ns = d == VNS_HOST_TO_GUEST ? -lower : upper;
 			f->mean_err_minus_ns = f->err_minus_ns;
+			f->floor_lower_ns = (double)f->first.min - f->err_minus_ns;
+			f->floor_upper_ns = (double)f->first.min + f->err_plus_ns;
 			f->mean_err_plus_ns = f->err_plus_ns;
 		}
 	}
@@ -508,9 +512,8 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 	if (t->clock_mode == VNS_CLOCK_SAME)
 		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
-		note(t, "No offset was given, and 0 contradicts the traffic: the middle of what the "
-			"traffic allows is taken, which makes the floors of both directions equal. "
-			"Only their sum is exact; --offset-ns or --drift-file tells the split.");
+		note(t, "No offset was given, and 0 contradicts the traffic: the clock is bounded by "
+			"the traffic itself; --offset-ns or --drift-file tells the split.");
 	if (r->last_lost)
 		note(t, "%llu last bytes came more than 2 s after the first and are left out.",
 		     (unsigned long long)r->last_lost);
@@ -541,6 +544,7 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 	if (code)
 		return code;
 	t->clock_mode = vns_clock_get_mode(r->clock);
+	t->assume_symmetric = r->opts->assume_symmetric;
 	if (r->to_ns < r->from_ns)
 		r->from_ns = r->to_ns = r->first_ns;
 	vns_clock_eval(r->clock, r->from_ns + (r->to_ns - r->from_ns) / 2, &t->clock);

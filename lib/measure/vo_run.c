@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "measure/vo_run.h"
+#include "measure/vo_epoch.h"
 
 /* Packets a live pair remembers at each point: 5 s of 100,000 packets a second; over it, counted. */
 #define MAX_PENDING (1u << 19)
@@ -40,7 +40,8 @@ static int init_subject(struct vo_run *run, struct vo_subject *v, const struct v
 {
 	const struct vns_agent_info *info = vns_agent_info(s->agent);
 
-	v->s = s;
+	v->own = *s;
+	v->s = s = &v->own;
 	v->run = run;
 	pthread_mutex_init(&v->lock, NULL);
 	if (s->n_point == 0)
@@ -60,6 +61,9 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 	run->first = subjects;
 	pthread_mutex_init(&run->exchanging, NULL);
 	run->opts = opts;
+	if (vns_clock_new(&run->same, VNS_CLOCK_SAME) || vns_clock_set_fixed(run->same, 0, 0, 0, 0) ||
+	    vns_clock_solve(run->same))
+		return out_of_memory(err);
 	for (size_t i = 0; i < n; i++) {
 		int code = init_subject(run, &run->subject[i], &subjects[i], err);
 
@@ -91,37 +95,87 @@ static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
 static void pair_sample(void *ctx, const struct vns_twin_sample *s)
 {
 	struct vo_pair *p = ctx;
+	struct vns_vo_sample packed;
 
+	p->matched++;
 	p->payload_bytes += s->payload_len;
+	if (p->b != VO_GUEST) {
+		vns_vo_sample_pack(&packed, s);
+		vns_vo_tally_add(&p->tally, &packed);
+		return;
+	}
 	vns_vo_samples_add(&p->samples, s);
+	if (p->subject->run->opts->progress) {
+		const struct vns_clock_at *at = &p->subject->preliminary;
+		double offset = at->offset_ns + at->drift_ppm * 1e-6 * (double)(s->host_ns - at->at_ns);
+		int64_t d = s->first_raw_ns - (int64_t)offset;
+
+		vns_dist_add(&p->recent[s->direction], s->direction == VNS_HOST_TO_GUEST ? d : -d);
+	}
 }
 
-static int add_pair(struct vo_subject *v, size_t a, size_t b, int64_t coarse_ns, struct vns_err *err)
+static void add_counts(struct vns_twin_counts *to, const struct vns_twin_counts *c)
 {
-	struct vo_pair *p = &v->pair[v->n_pair];
+	to->read += c->read;
+	for (int k = 0; k < VNS_TWIN_CLASSES; k++)
+		to->in_class[k] += c->in_class[k];
+	for (int k = 0; k < VNS_PROTOS; k++)
+		to->missing_by_proto[k] += c->missing_by_proto[k];
+}
+
+int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err)
+{
 	const struct vns_twin_opts opts = {
-		.coarse_offset_ns = b == VO_GUEST ? coarse_ns : 0,
+		.coarse_offset_ns = coarse_ns,
 		.max_pending = MAX_PENDING,
-		.guest = v->s->guest,
-		.n_guest = v->s->n_guest,
+		.guest = p->subject->s->guest,
+		.n_guest = p->subject->s->n_guest,
 	};
 
-	p->a = a;
-	p->b = b;
-	v->n_pair++;
 	return vns_twin_new(&p->twin, &opts, pair_sample, p, err);
 }
 
+void vo_pair_finish(struct vo_pair *p)
+{
+	if (!p->twin)
+		return;
+	vns_twin_finish(p->twin);
+	for (int at = 0; at < 2; at++) {
+		struct vns_twin_counts c;
+
+		vns_twin_get_counts(p->twin, at, &c);
+		add_counts(&p->counts[at], &c);
+	}
+	p->evicted += vns_twin_evicted(p->twin);
+	vns_twin_free(p->twin);
+	p->twin = NULL;
+}
+
+static int add_pair(struct vo_subject *v, size_t a, size_t b, struct vns_err *err)
+{
+	struct vo_pair *p = &v->pair[v->n_pair++];
+	bool to_guest = b == VO_GUEST;
+
+	p->a = a;
+	p->b = b;
+	p->subject = v;
+	if (vns_vo_tally_init(&p->tally, to_guest ? v->clock : v->run->same, p->fig,
+			      to_guest ? p->sum : NULL))
+		return out_of_memory(err);
+	p->tallying = true;
+	return to_guest ? 0 : vo_pair_begin(p, 0, err);
+}
+
 /* Every point with the guest, then every outer point with the innermost one. */
-static int open_pairs(struct vo_subject *v, int64_t coarse_ns, struct vns_err *err)
+static int open_pairs(struct vo_subject *v, struct vns_err *err)
 {
 	size_t inner = v->s->n_point - 1;
 	int code = 0;
 
 	for (size_t k = 0; k <= inner && !code; k++)
-		code = add_pair(v, k, VO_GUEST, coarse_ns, err);
+		code = add_pair(v, k, VO_GUEST, err);
 	for (size_t k = 0; k < inner && !code; k++)
-		code = add_pair(v, k, inner, 0, err);
+		code = add_pair(v, k, inner, err);
 	for (size_t k = 0; k <= inner && !code; k++) {
 		const struct vns_rtt_opts opts = { .on_sample = rtt_sample, .ctx = &v->rtt_at[k] };
 
@@ -133,31 +187,32 @@ static int open_pairs(struct vo_subject *v, int64_t coarse_ns, struct vns_err *e
 
 int vo_run_open_twins(struct vo_run *run, struct vns_err *err)
 {
-	int64_t now_ns = vns_now_ns();
-
 	for (size_t i = 0; i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
-		struct vns_clock_at at;
 		int code;
 
 		pthread_mutex_lock(&v->lock);
-		code = vns_clock_solve(v->clock);
+		code = open_pairs(v, err);
 		if (!code)
-			code = vns_clock_eval(v->clock, now_ns, &at);
+			code = vo_epoch_begin(v, err);
 		pthread_mutex_unlock(&v->lock);
-		if (code && v->dead)
+		if (code == -ENODATA && v->dead)
 			return vns_err_set(err, -EPIPE, "%s", v->why);
-		if (code)
-			return vns_err_set(err, -ENODATA, "%s: no clock exchange (mode %s) came back, so "
-					   "its clock is unknown", v->s->name, vns_clock_mode_name(v->mode));
-		pthread_mutex_lock(&v->lock);
-		code = open_pairs(v, (int64_t)at.offset_ns, err);
-		v->paired = !code;
-		pthread_mutex_unlock(&v->lock);
 		if (code)
 			return code;
 	}
 	return 0;
+}
+
+static void pair_counts(const struct vo_pair *p, enum vns_point at, struct vns_twin_counts *out)
+{
+	struct vns_twin_counts now;
+
+	*out = p->counts[at];
+	if (!p->twin)
+		return;
+	vns_twin_get_counts(p->twin, at, &now);
+	add_counts(out, &now);
 }
 
 /* The pair with the guest whose samples stand for the subject: see choose_main(). */
@@ -168,7 +223,7 @@ static size_t main_pair(const struct vo_subject *v)
 	for (size_t k = 0; k < v->s->n_point; k++) {
 		struct vns_twin_counts c;
 
-		vns_twin_get_counts(v->pair[k].twin, VNS_POINT_B, &c);
+		pair_counts(&v->pair[k], VNS_POINT_B, &c);
 		matched[k] = c.in_class[VNS_TWIN_MATCHED];
 		most = matched[k] > most ? matched[k] : most;
 	}
@@ -181,27 +236,27 @@ static size_t main_pair(const struct vo_subject *v)
 
 static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 {
-	struct vns_clock_at at = { 0 };
-	const struct vns_vo_samples *s;
-	size_t k;
+	struct vns_clock_at at;
+	struct vo_pair *p;
 
 	pthread_mutex_lock(&v->lock);
-	k = main_pair(v);
-	s = &v->pair[k].samples;
-	vns_clock_solve(v->clock);
-	vns_clock_eval(v->clock, vns_now_ns(), &at);
+	p = &v->pair[main_pair(v)];
+	if (vns_clock_solve(v->clock) == 0 && vns_clock_eval(v->clock, vns_now_ns(), &at) == 0)
+		v->preliminary = at;
 	t->name = v->s->name;
-	t->matched = s->n;
+	t->matched = p->matched;
 	t->ended = v->dead;
-	t->offset_ns = at.offset_ns;
-	t->bound_ns = (at.upper_ns - at.lower_ns) / 2;
-	for (size_t i = v->reported[k]; i < s->n; i++) {
-		int64_t d = s->at[i].raw_ns - (int64_t)at.offset_ns;
-		int dir = s->at[i].direction;
-
-		vns_dist_add(&t->recent[dir], dir == VNS_HOST_TO_GUEST ? d : -d);
+	t->offset_ns = v->preliminary.offset_ns;
+	t->withheld = vns_split_of(v->mode, v->run->opts->assume_symmetric) == VNS_SPLIT_WITHHELD;
+	t->bound_ns = (v->preliminary.upper_ns - v->preliminary.lower_ns) / 2;
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		vns_dist_merge(&t->recent[d], &p->recent[d]);
+	for (size_t k = 0; k < v->n_pair; k++) {
+		for (int d = 0; d < VNS_DIRECTIONS; d++) {
+			vns_dist_fini(&v->pair[k].recent[d]);
+			vns_dist_init(&v->pair[k].recent[d]);
+		}
 	}
-	v->reported[k] = s->n;
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -226,28 +281,41 @@ static const char *point_name(const struct vo_subject *v, size_t k)
 	return k == VO_GUEST ? "guest" : vns_point_kind_name(v->s->point[k].kind);
 }
 
+static void copy_figures(struct vns_vo_figure to[VNS_DIRECTIONS][VNS_PROTOS],
+			 const struct vns_vo_figure from[VNS_DIRECTIONS][VNS_PROTOS])
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			struct vns_vo_figure *f = &to[d][p];
+
+			*f = from[d][p];
+			vns_dist_init(&f->first);
+			vns_dist_init(&f->last);
+			vns_dist_merge(&f->first, &from[d][p].first);
+			vns_dist_merge(&f->last, &from[d][p].last);
+		}
+	}
+}
+
 /* The hops: every outer point to the innermost, the innermost to the guest; if crossed at all. */
-static int fill_hops(struct vo_subject *v, const struct vns_clock *same, struct vns_vo_target *t)
+static void fill_hops(struct vo_subject *v, struct vns_vo_target *t)
 {
 	size_t inner = v->s->n_point - 1;
-	int code = 0;
 
-	for (size_t i = 0; i < v->n_pair && !code && t->n_hop < VNS_VO_MAX_HOPS; i++) {
+	for (size_t i = 0; i < v->n_pair && t->n_hop < VNS_VO_MAX_HOPS; i++) {
 		struct vo_pair *p = &v->pair[i];
 		struct vns_vo_hop *h = &t->hop[t->n_hop];
 		bool to_guest = p->b == VO_GUEST;
 
-		if ((to_guest && p->a != inner) || p->samples.n == 0)
+		if ((to_guest && p->a != inner) || p->matched == 0)
 			continue;
 		snprintf(h->from, sizeof(h->from), "%s", point_name(v, p->a));
 		snprintf(h->to, sizeof(h->to), "%s", point_name(v, p->b));
 		h->clock_free = !to_guest || v->mode == VNS_CLOCK_SAME;
-		vns_twin_get_counts(p->twin, VNS_POINT_A, &h->counts[VNS_POINT_A]);
-		vns_twin_get_counts(p->twin, VNS_POINT_B, &h->counts[VNS_POINT_B]);
-		code = vns_vo_figures(&p->samples, to_guest ? v->clock : same, h->fig, NULL);
+		memcpy(h->counts, p->counts, sizeof(h->counts));
+		copy_figures(h->fig, p->fig);
 		t->n_hop++;
 	}
-	return code;
 }
 
 static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
@@ -274,17 +342,14 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		       struct vns_vo_target *t)
 {
 	size_t i = (size_t)(v - run->subject), inner = v->s->n_point - 1;
-	uint64_t bounds, refused;
 	char text[256];
 
 	if (vns_clock_mode_shares_path(v->mode))
-		add_note(t, "The clock was related over the measured path itself, so the split between the "
-			    "directions is only as good as the clock interval; their sum is exact.");
-	vns_clock_bound_counts(v->clock, &bounds, &refused);
-	if (refused) {
+		add_note(t, "The clock was related over the measured path itself.");
+	if (v->bounds_refused) {
 		snprintf(text, sizeof(text), "Some packets arrived before they were sent by this clock (%"
 			 PRIu64 " fastest of 20 ms not used to bound it): mispaired, or the clock is wrong.",
-			 refused);
+			 v->bounds_refused);
 		add_note(t, text);
 	}
 	if (v->note[0])
@@ -313,29 +378,33 @@ static void move_halves(struct vns_vo_rtt *to, struct vns_vo_rtt *from)
 	vns_dist_init(&from->guest_side);
 }
 
-static int fill_target(struct vo_run *run, struct vo_subject *v, const struct vns_clock *same,
-		       struct vns_vo_target *t)
+static void fill_events(const struct vo_subject *v, struct vns_vo_target *t)
 {
+	memcpy(t->event, v->event, sizeof(t->event));
+	t->n_event = v->n_event;
+	t->events_left_out = v->events_left_out;
+}
+
+static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_target *t)
+{
+	int code = vo_epoch_finish(v);
 	size_t k = main_pair(v), i = (size_t)(v - run->subject);
 	struct vo_pair *p = &v->pair[k];
-	int code = vns_vo_bound_clock(&v->pair[v->s->n_point - 1].samples, v->clock);
 
-	if (!code)
-		code = vns_clock_solve(v->clock);
 	snprintf(t->name, sizeof(t->name), "%s", v->s->name);
 	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
 	t->tcg = v->s->tcg;
 	t->clock_mode = v->mode;
-	if (!code)
-		code = vns_clock_eval(v->clock, run->from_ns + (run->to_ns - run->from_ns) / 2,
-				      &t->clock);
-	if (!code)
-		code = vns_vo_figures(&p->samples, v->clock, t->fig, t->sum);
-	if (!code)
-		code = fill_hops(v, same, t);
-	vns_twin_get_counts(p->twin, VNS_POINT_A, &t->counts[VNS_POINT_A]);
-	vns_twin_get_counts(p->twin, VNS_POINT_B, &t->counts[VNS_POINT_B]);
-	t->evicted = vns_twin_evicted(p->twin);
+	t->assume_symmetric = run->opts->assume_symmetric;
+	t->clock = v->at_middle;
+	copy_figures(t->fig, p->fig);
+	memcpy(t->sum, p->sum, sizeof(t->sum));
+	memset(p->sum, 0, sizeof(p->sum)); /* its distributions are the target's now */
+	fill_hops(v, t);
+	memcpy(t->counts, p->counts, sizeof(t->counts));
+	t->evicted = p->evicted;
+	t->unrelated = p->unrelated;
+	fill_events(v, t);
 	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;
 	move_halves(&t->rtt, &v->halves[k]);
@@ -348,36 +417,45 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, const struct vn
 
 int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err)
 {
-	struct vns_clock *same = NULL;
-	int code = vns_clock_new(&same, VNS_CLOCK_SAME);
+	int code = 0;
 
-	if (!code)
-		code = vns_clock_set_fixed(same, run->from_ns, 0, 0, 0);
-	if (!code)
-		code = vns_clock_solve(same);
 	out->target = calloc(run->n, sizeof(*out->target));
 	if (!out->target)
 		code = -ENOMEM;
 	for (size_t i = 0; i < run->n && !code; i++) {
 		struct vo_subject *v = &run->subject[i];
 
-		for (size_t j = 0; j < v->n_pair; j++)
-			vns_twin_finish(v->pair[j].twin);
 		for (size_t k = 0; k < v->s->n_point; k++)
 			vns_rtt_finish(v->rtt[k]);
-		code = fill_target(run, v, same, &out->target[i]);
+		code = fill_target(run, v, &out->target[i]);
 		out->n_target++;
 	}
 	out->from_ns = run->from_ns;
 	out->to_ns = run->to_ns;
 	out->interrupted = run->interrupted;
-	vns_clock_free(same);
 	if (code) {
 		vns_vo_result_free(out);
 		return vns_err_set(err, code, "the figures could not be put together: %s",
 				   strerror(-code));
 	}
 	return 0;
+}
+
+static void free_pair(struct vo_pair *p)
+{
+	vns_twin_free(p->twin);
+	vns_vo_samples_free(&p->samples);
+	if (p->tallying)
+		vns_vo_tally_fini(&p->tally);
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		vns_dist_fini(&p->recent[d]);
+		for (int k = 0; k < VNS_PROTOS; k++) {
+			vns_dist_fini(&p->fig[d][k].first);
+			vns_dist_fini(&p->fig[d][k].last);
+		}
+	}
+	for (int k = 0; k < VNS_PROTOS; k++)
+		vns_dist_fini(&p->sum[k].paired);
 }
 
 void vo_run_fini(struct vo_run *run)
@@ -387,11 +465,12 @@ void vo_run_fini(struct vo_run *run)
 
 		if (!v->s)
 			continue;
-		vns_agent_set_sink(v->s->agent, NULL);
-		for (size_t j = 0; j < v->n_pair; j++) {
-			vns_twin_free(v->pair[j].twin);
-			vns_vo_samples_free(&v->pair[j].samples);
+		if (v->s->agent) {
+			vns_agent_set_sink(v->s->agent, NULL);
+			vns_agent_set_timeout(v->s->agent, 0);
 		}
+		for (size_t j = 0; j < v->n_pair; j++)
+			free_pair(&v->pair[j]);
 		for (size_t k = 0; k < VO_POINTS; k++) {
 			vns_rtt_free(v->rtt[k]);
 			vns_dist_fini(&v->halves[k].client_side);
@@ -401,6 +480,7 @@ void vo_run_fini(struct vo_run *run)
 		vns_clock_free(v->clock);
 		pthread_mutex_destroy(&v->lock);
 	}
+	vns_clock_free(run->same);
 	vns_vo_points_close(&run->points);
 	pthread_mutex_destroy(&run->exchanging);
 }

@@ -19,15 +19,27 @@
 #define VO_POINTS   8
 #define VO_PAIRS    (2 * VO_POINTS)
 
-/* Two points between which packets are paired: indices into the subject's points. */
+struct vo_subject;
+
+/*
+ * Two points between which packets are paired: indices into the subject's points. Pairs within the
+ * host need no clock relation: their samples go to the figures at once.
+ */
 struct vo_pair {
 	size_t a, b;
-	struct vns_twin *twin;
-	struct vns_vo_samples samples;
-	uint64_t payload_bytes; /* of the samples: does not depend on what frames were cut into */
+	struct vo_subject *subject;
+	struct vns_twin *twin;         /* of this epoch; NULL while the guest cannot be reached */
+	struct vns_vo_samples samples; /* that wait for the relation */
+	struct vns_vo_tally tally;
+	bool tallying;
+	struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_vo_sum sum[VNS_PROTOS];
+	struct vns_twin_counts counts[2];  /* of the epochs before */
+	uint64_t evicted;
+	uint64_t matched, unrelated;
+	uint64_t payload_bytes;            /* does not depend on what frames were cut into */
+	struct vns_dist recent[VNS_DIRECTIONS]; /* since the last progress report, preliminary */
 };
-
-struct vo_subject;
 
 /* Context of one passive RTT engine: samples go to the halves of its point. */
 struct vo_rtt_at {
@@ -44,7 +56,8 @@ enum vo_phase { VO_BEFORE = 0, VO_TRAFFIC, VO_AFTER };
  * everything both touch: clock, probes in flight, twins, samples, notes.
  */
 struct vo_subject {
-	const struct vns_subject *s;
+	const struct vns_subject *s; /* &@own */
+	struct vns_subject own;      /* its agent changes when it is reached anew */
 	struct vo_run *run;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -53,6 +66,18 @@ struct vo_subject {
 	enum vns_clock_mode mode;
 	struct vns_clock *clock;
 	struct vns_gather *gather; /* NULL in mode same */
+	/* the relation's windows and epochs (vo_epoch.c); instants on the host's clock */
+	size_t seen;               /* samples of @clock that were looked at for steps */
+	bool known;                /* the offset lies in: */
+	double known_lower_ns, known_upper_ns;
+	int64_t known_at_ns, last_fit_ns;
+	int64_t window_from_ns, epoch_from_ns;
+	int64_t epoch_guest_ns;    /* its start on the guest's clock */
+	int64_t epoch_back_ns;     /* by how much that was set back, or 0 */
+	struct vns_clock_at at_middle, preliminary;
+	uint64_t bounds_refused;
+	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
+	size_t n_event, events_left_out;
 	struct vo_pair pair[VO_PAIRS];
 	size_t n_pair;
 	struct vns_rtt *rtt[VO_POINTS];
@@ -60,7 +85,6 @@ struct vo_subject {
 	struct vns_vo_rtt halves[VO_POINTS];
 	struct vns_agent_usage usage_begin, usage_end;
 	uint64_t agent_bytes, guest_lost;
-	size_t reported[VO_PAIRS]; /* samples already in a progress report */
 	bool capturing;
 	bool paired;               /* its twins are open: the guest's packets count */
 	atomic_bool dead;
@@ -73,6 +97,7 @@ struct vo_run {
 	struct vo_subject subject[VNS_VO_MAX_SUBJECTS];
 	size_t n;
 	struct vns_vo_points points;
+	struct vns_clock *same; /* within the host: offset 0 */
 	_Atomic enum vo_phase phase; /* captured packets count in VO_TRAFFIC only */
 	bool interrupted;
 	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
@@ -83,6 +108,9 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 		const struct vns_vo_live_opts *opts, struct vns_err *err);
 /* After the first exchanges: solve, then pair with the offset they gave. */
 int vo_run_open_twins(struct vo_run *run, struct vns_err *err);
+/* Begin pairing with B's clock @coarse_ns ahead of A's; end it: its packets get their classes. */
+int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err);
+void vo_pair_finish(struct vo_pair *p);
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns);
 int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err);
 void vo_run_fini(struct vo_run *run);

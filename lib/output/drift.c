@@ -3,6 +3,8 @@
  * Clock relations as JSON and CSV: struct vns_drift_result -> documents that vns_drift_file_read()
  * and other programs read.
  *
+ * Where the probes cross the measured path ("split": "not identifiable") the document's midpoint is
+ * null; samples and pieces stay as they were measured, for vns_drift_file_read() and plots.
  * Offsets and bounds are whole ns, bounds rounded outward: nothing is lost for offsets of hours,
  * and what is certain stays certain.
  */
@@ -96,8 +98,34 @@ static json_t *samples_json(const struct vns_clock *clock)
 	return list;
 }
 
+/* What the exchanges' own packets took: null where the mode makes none. */
+static json_t *ways_json(const struct vns_drift_result *r)
+{
+	static const char *const names[] = { "host_to_guest", "guest_to_host" };
+	json_t *o = json_object();
+
+	if (!r->way[0].excess.n) {
+		json_decref(o);
+		return json_null();
+	}
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		json_t *way = json_object();
+
+		json_object_set_new(way, "floor_lower_ns",
+				    vns_json_whole_ns(r->way[d].floor_lower_ns, -1));
+		json_object_set_new(way, "floor_upper_ns",
+				    vns_json_whole_ns(r->way[d].floor_upper_ns, 1));
+		json_object_set_new(way, "excess_ns", vns_json_excess(&r->way[d].excess, 0));
+		json_object_set_new(o, names[d], way);
+	}
+	json_object_set_new(o, "floor_sum_ns", vns_json_whole_ns(r->floor_sum_ns, 0));
+	return o;
+}
+
 static void add_members(json_t *o, const struct vns_drift_result *r)
 {
+	enum vns_split split = vns_drift_split(r);
+	double hide = split == VNS_SPLIT_WITHHELD ? NAN : 0; /* not finite: null */
 	json_t *exchanges = json_object();
 	size_t n;
 	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
@@ -108,13 +136,14 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(r->mode)));
 	json_object_set_new(o, "shares_measured_path",
 			    json_boolean(vns_clock_mode_shares_path(r->mode)));
+	json_object_set_new(o, "split", json_string(vns_split_name(split)));
 	json_object_set_new(o, "tcg", json_boolean(r->tcg));
 	json_object_set_new(o, "at_ns", json_integer(r->at.at_ns));
-	json_object_set_new(o, "offset_ns", vns_json_whole_ns(r->at.offset_ns, 0));
+	json_object_set_new(o, "offset_ns", vns_json_whole_ns(r->at.offset_ns + hide, 0));
 	json_object_set_new(o, "lower_ns", vns_json_whole_ns(r->at.lower_ns, -1));
 	json_object_set_new(o, "upper_ns", vns_json_whole_ns(r->at.upper_ns, 1));
-	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(r->at.ci_lower_ns, -1));
-	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(r->at.ci_upper_ns, 1));
+	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(r->at.ci_lower_ns + hide, -1));
+	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(r->at.ci_upper_ns + hide, 1));
 	json_object_set_new(o, "ci_level", json_real(0.95));
 	json_object_set_new(o, "ci_assumes", json_string("same fixed delay in both directions"));
 	json_object_set_new(o, "drift_ppm", ppm(r->at.drift_ppm, 0));
@@ -130,6 +159,7 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_object_set_new(exchanges, "rejected", json_integer((json_int_t)rejected));
 	json_object_set_new(exchanges, "lost", json_integer((json_int_t)r->lost));
 	json_object_set_new(o, "exchanges", exchanges);
+	json_object_set_new(o, "ways", ways_json(r));
 	json_object_set_new(o, "pieces", pieces_json(r->clock));
 	json_object_set_new(o, "samples", samples_json(r->clock));
 }

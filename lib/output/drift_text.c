@@ -90,28 +90,66 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 	fputs(rejected ? " (far slower than the fastest: they still bound)\n" : "\n", to);
 }
 
-static void print_result(const struct vns_drift_result *r, FILE *to)
+static void print_offset(const struct vns_drift_result *r, FILE *to)
 {
 	char a[VNS_TEXT_LEN], b[3 * VNS_TEXT_LEN];
-	size_t n;
-	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
 
-	fprintf(to, "%s, clock mode %s: %s\n", r->target, vns_clock_mode_name(r->mode),
-		path_words(r->mode));
-	fprintf(to, "  offset     %s (%s)\n", vns_text_exact_ns(a, r->at.offset_ns),
+	if (vns_drift_split(r) == VNS_SPLIT_WITHHELD) {
+		fprintf(to, "  offset     from %s", vns_text_exact_ns(a, r->at.lower_ns));
+		fprintf(to, " to %s: certain while the clock is linear in pieces, at most 500 ppm\n"
+			"             split not identifiable: nothing tells which value in between "
+			"(--assume-symmetric takes the middle)\n",
+			vns_text_exact_ns(a, r->at.upper_ns));
+		return;
+	}
+	fprintf(to, "  offset     %s (%s)%s\n", vns_text_exact_ns(a, r->at.offset_ns),
 		r->at.offset_ns > 0 ? "the guest is ahead" :
 		r->at.offset_ns < 0 ? "the guest is behind" :
-				      "no difference");
+				      "no difference",
+		vns_drift_split(r) == VNS_SPLIT_ASSUMED ? ", ASSUMED SYMMETRIC" : "");
 	if (r->at.lower_ns < r->at.upper_ns)
 		fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 "
 			"ppm\n", around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
 	if (r->at.ci_lower_ns > r->at.lower_ns || r->at.ci_upper_ns < r->at.upper_ns)
 		fprintf(to, "  95 %%       %s: if both directions have the same fixed delay, which is not known\n",
 			around(b, r->at.ci_lower_ns, r->at.offset_ns, r->at.ci_upper_ns));
+}
+
+/* What the exchanges' own packets took. */
+static void print_ways(const struct vns_drift_result *r, FILE *to)
+{
+	static const char *const names[] = { "to guest  ", "from guest" };
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN];
+
+	if (!r->way[0].excess.n)
+		return;
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		const struct vns_drift_way *w = &r->way[d];
+
+		fprintf(to, "  %s least delay between %s and %s", names[d],
+			vns_text_ns(a, w->floor_lower_ns), vns_text_ns(b, w->floor_upper_ns));
+		fprintf(to, "; above it p50 %s, p95 %s, max %s\n",
+			vns_text_ns(a, (double)vns_dist_quantile(&w->excess, 0.5)),
+			vns_text_ns(b, (double)vns_dist_quantile(&w->excess, 0.95)),
+			vns_text_ns(c, (double)w->excess.max));
+	}
+	fprintf(to, "  both ways  least delays add up to %s, whatever the offset\n",
+		vns_text_ns(a, r->floor_sum_ns));
+}
+
+static void print_result(const struct vns_drift_result *r, FILE *to)
+{
+	size_t n;
+	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
+
+	fprintf(to, "%s, clock mode %s: %s\n", r->target, vns_clock_mode_name(r->mode),
+		path_words(r->mode));
+	print_offset(r, to);
 	if (n > 0 && p[n - 1].from_ns < p[n - 1].to_ns)
 		fprintf(to, "  drift      %+.3f ppm (%+.3f to %+.3f feasible)\n", r->at.drift_ppm,
 			p[n - 1].drift_lower_ppm, p[n - 1].drift_upper_ppm);
 	print_exchanges(r, to);
+	print_ways(r, to);
 	print_pieces(r, to);
 	if (r->note[0])
 		fprintf(to, "  note: %s\n", r->note);
@@ -210,16 +248,19 @@ static void print_agreement(const struct vns_drift_result *r, size_t n, FILE *to
 {
 	struct vns_table t;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN];
-	double base = r[0].at.offset_ns;
+	double base = vns_drift_split(r) == VNS_SPLIT_WITHHELD ? r[0].at.lower_ns : r[0].at.offset_ns;
 
-	fprintf(to, "\nAll modes at one instant, relative to the first one's offset:\n");
+	fprintf(to, "\nAll modes at one instant, relative to the first one's %s:\n",
+		vns_drift_split(r) == VNS_SPLIT_WITHHELD ? "lower bound" : "offset");
 	vns_table_init(&t, "<>>>", (const char *[]){ "mode", "lower", "offset", "upper" });
 	for (size_t i = 0; i < n; i++) {
 		const struct vns_clock_at *at = &r[i].at;
 
 		vns_table_cell(&t, "%s", vns_clock_mode_name(r[i].mode));
 		vns_table_cell(&t, "%s", vns_text_signed_ns(a, at->lower_ns - base));
-		vns_table_cell(&t, "%s", vns_text_signed_ns(b, at->offset_ns - base));
+		vns_table_cell(&t, "%s", vns_drift_split(&r[i]) == VNS_SPLIT_WITHHELD ?
+						 "withheld" :
+						 vns_text_signed_ns(b, at->offset_ns - base));
 		vns_table_cell(&t, "%s", vns_text_signed_ns(c, at->upper_ns - base));
 	}
 	vns_table_print(&t, to);

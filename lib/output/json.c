@@ -83,12 +83,13 @@ json_t *vns_json_real(double v, int digits)
 	return json_real(fabs(v) < 1e15 / scale ? round(v * scale) / scale : v);
 }
 
+static const struct {
+	const char *name;
+	double q;
+} percentiles[] = { { "p50", 0.50 }, { "p95", 0.95 }, { "p99", 0.99 } };
+
 json_t *vns_json_dist(const struct vns_dist *d)
 {
-	static const struct {
-		const char *name;
-		double q;
-	} percentiles[] = { { "p50", 0.50 }, { "p95", 0.95 }, { "p99", 0.99 } };
 	json_t *o = json_object();
 	bool any = d->n > 0;
 
@@ -101,6 +102,22 @@ json_t *vns_json_dist(const struct vns_dist *d)
 					  json_null());
 	json_object_set_new(o, "max", any ? json_integer(d->max) : json_null());
 	json_object_set_new(o, "stddev", any ? vns_json_real(vns_dist_stddev(d), 3) : json_null());
+	return o;
+}
+
+json_t *vns_json_excess(const struct vns_dist *d, int64_t floor)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "n", json_integer((json_int_t)d->n));
+	json_object_set_new(o, "mean", d->n ? vns_json_real(d->mean - (double)floor, 3) :
+					      json_null());
+	for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
+		json_object_set_new(o, percentiles[i].name,
+				    d->n ? json_integer(vns_dist_quantile(d, percentiles[i].q) - floor) :
+					   json_null());
+	json_object_set_new(o, "max", d->n ? json_integer(d->max - floor) : json_null());
+	json_object_set_new(o, "stddev", d->n ? vns_json_real(vns_dist_stddev(d), 3) : json_null());
 	return o;
 }
 

@@ -4,7 +4,9 @@
  *
  * JSON has every direction and the three protocols always, empty ones with "matched": 0 and figures of
  * null, so that a reader needs no special case; packets of other protocols stand under "other" when
- * there are any. Interval ends that nothing bounds are null.
+ * there are any. Interval ends that nothing bounds are null. Where the split of the directions cannot
+ * be known ("split": "not identifiable") the figures that hold half of it are null too: "interval_ns",
+ * "excess_ns" and the sum stand.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,33 +25,72 @@ static const char *proto_key(int p)
 	return p == VNS_PROTO_NONE ? "other" : vns_proto_name((enum vns_proto)p);
 }
 
-static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure *f)
+static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure *f, bool withheld)
 {
+	static const char *const midpoint[] = { "min", "mean", "p50", "p95", "p99", "max",
+						"err_minus_ns", "err_plus_ns",
+						"mean_err_minus_ns", "mean_err_plus_ns" };
 	json_t *o = vns_json_dist(d);
 
 	json_object_set_new(o, "err_minus_ns", vns_json_whole_ns(f->err_minus_ns, 1));
 	json_object_set_new(o, "err_plus_ns", vns_json_whole_ns(f->err_plus_ns, 1));
 	json_object_set_new(o, "mean_err_minus_ns", vns_json_whole_ns(f->mean_err_minus_ns, 1));
 	json_object_set_new(o, "mean_err_plus_ns", vns_json_whole_ns(f->mean_err_plus_ns, 1));
+	for (size_t i = 0; withheld && i < sizeof(midpoint) / sizeof(midpoint[0]); i++)
+		json_object_set_new(o, midpoint[i], json_null());
 	return o;
 }
 
-static json_t *figure_json(const struct vns_vo_figure *f)
+/* [lowest, highest] that the clock relation leaves of a figure; null when there is none. */
+static json_t *span_json(const struct vns_vo_figure *f, double v, double minus, double plus)
 {
-	json_t *o = json_object(), *first;
+	json_t *pair;
+
+	if (!f->first.n)
+		return json_null();
+	pair = json_array();
+	json_array_append_new(pair, vns_json_whole_ns(v - minus, -1));
+	json_array_append_new(pair, vns_json_whole_ns(v + plus, 1));
+	return pair;
+}
+
+static json_t *interval_json(const struct vns_vo_figure *f)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} percentiles[] = { { "p50", 0.5 }, { "p95", 0.95 }, { "p99", 0.99 } };
+	json_t *o = json_object();
+
+	json_object_set_new(o, "min", span_json(f, 0, -f->floor_lower_ns, f->floor_upper_ns));
+	json_object_set_new(o, "mean", span_json(f, f->first.mean, f->mean_err_minus_ns,
+						 f->mean_err_plus_ns));
+	for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
+		json_object_set_new(o, percentiles[i].name,
+				    span_json(f, (double)vns_dist_quantile(&f->first, percentiles[i].q),
+					      f->err_minus_ns, f->err_plus_ns));
+	json_object_set_new(o, "max", span_json(f, (double)f->first.max, f->err_minus_ns,
+						f->err_plus_ns));
+	return o;
+}
+
+static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
+{
+	json_t *o = json_object(), *first = latency_json(&f->first, f, withheld);
+	bool shown = f->first.n && !withheld;
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
-	first = latency_json(&f->first, f);
-	json_object_set_new(first, "p50_lower",
-			    f->first.n ? json_integer(f->p50_lower_ns) : json_null());
-	json_object_set_new(first, "p50_upper",
-			    f->first.n ? json_integer(f->p50_upper_ns) : json_null());
+	json_object_set_new(first, "p50_lower", shown ? json_integer(f->p50_lower_ns) : json_null());
+	json_object_set_new(first, "p50_upper", shown ? json_integer(f->p50_upper_ns) : json_null());
 	json_object_set_new(o, "latency_ns", first);
-	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f));
+	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f, withheld));
+	json_object_set_new(o, "interval_ns", interval_json(f));
+	json_object_set_new(o, "excess_ns", vns_json_excess(&f->first, f->first.min));
 	return o;
 }
 
-static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS])
+static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
+			       bool withheld)
 {
 	json_t *o = json_object();
 
@@ -57,9 +98,10 @@ static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VN
 		json_t *of = json_object();
 
 		for (int p = VNS_PROTO_NONE + 1; p < VNS_PROTOS; p++)
-			json_object_set_new(of, proto_key(p), figure_json(&fig[d][p]));
+			json_object_set_new(of, proto_key(p), figure_json(&fig[d][p], withheld));
 		if (fig[d][VNS_PROTO_NONE].first.n)
-			json_object_set_new(of, "other", figure_json(&fig[d][VNS_PROTO_NONE]));
+			json_object_set_new(of, "other",
+					    figure_json(&fig[d][VNS_PROTO_NONE], withheld));
 		json_object_set_new(o, direction_name[d], of);
 	}
 	return o;
@@ -124,17 +166,20 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 static json_t *clock_json(const struct vns_vo_target *t)
 {
 	const struct vns_clock_at *c = &t->clock;
+	enum vns_split split = vns_vo_split(t);
+	double hide = split == VNS_SPLIT_WITHHELD ? NAN : 0; /* not finite: null */
 	json_t *o = json_object();
 
+	json_object_set_new(o, "split", json_string(vns_split_name(split)));
 	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(t->clock_mode)));
 	json_object_set_new(o, "shares_measured_path",
 			    json_boolean(vns_clock_mode_shares_path(t->clock_mode)));
 	json_object_set_new(o, "at_ns", json_integer(c->at_ns));
-	json_object_set_new(o, "offset_ns", vns_json_whole_ns(c->offset_ns, 0));
+	json_object_set_new(o, "offset_ns", vns_json_whole_ns(c->offset_ns + hide, 0));
 	json_object_set_new(o, "lower_ns", vns_json_whole_ns(c->lower_ns, -1));
 	json_object_set_new(o, "upper_ns", vns_json_whole_ns(c->upper_ns, 1));
-	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(c->ci_lower_ns, -1));
-	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(c->ci_upper_ns, 1));
+	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(c->ci_lower_ns + hide, -1));
+	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(c->ci_upper_ns + hide, 1));
 	json_object_set_new(o, "drift_ppm", vns_json_real(c->drift_ppm, 6));
 	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
 	return o;
@@ -142,6 +187,7 @@ static json_t *clock_json(const struct vns_vo_target *t)
 
 static json_t *hops_json(const struct vns_vo_target *t)
 {
+	bool withheld = vns_vo_split(t) == VNS_SPLIT_WITHHELD;
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < t->n_hop; i++) {
@@ -151,7 +197,8 @@ static json_t *hops_json(const struct vns_vo_target *t)
 		json_object_set_new(o, "from", json_string(h->from));
 		json_object_set_new(o, "to", json_string(h->to));
 		json_object_set_new(o, "clock_free", json_boolean(h->clock_free));
-		json_object_set_new(o, "directions", directions_json(h->fig));
+		json_object_set_new(o, "directions",
+				    directions_json(h->fig, withheld && !h->clock_free));
 		json_object_set_new(a, "from", counts_json(&h->counts[VNS_POINT_A]));
 		json_object_set_new(a, "to", counts_json(&h->counts[VNS_POINT_B]));
 		json_object_set_new(o, "accounting", a);
@@ -176,6 +223,19 @@ static json_t *overhead_json(const struct vns_vo_target *t)
 	return o;
 }
 
+static json_t *events_json(const struct vns_vo_target *t)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->n_event; i++) {
+		const struct vns_vo_event *e = &t->event[i];
+
+		json_array_append_new(list, json_pack("{s:I s:s s:s}", "at_ns", (json_int_t)e->at_ns, "kind",
+						      e->kind, "text", e->text));
+	}
+	return list;
+}
+
 json_t *vns_vo_json_target(const struct vns_vo_target *t)
 {
 	json_t *o = json_object(), *rtt = json_object();
@@ -184,10 +244,13 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "from_point", json_string(t->from_point));
 	json_object_set_new(o, "tcg", json_boolean(t->tcg));
 	json_object_set_new(o, "clock", clock_json(t));
-	json_object_set_new(o, "directions", directions_json(t->fig));
+	json_object_set_new(o, "directions", directions_json(t->fig, vns_vo_split(t) == VNS_SPLIT_WITHHELD));
 	json_object_set_new(o, "sum_ns", sums_json(t->sum));
 	json_object_set_new(o, "accounting", accounting_json(t));
 	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));
+	json_object_set_new(o, "unrelated", json_integer((json_int_t)t->unrelated));
+	json_object_set_new(o, "events", events_json(t));
+	json_object_set_new(o, "events_left_out", json_integer((json_int_t)t->events_left_out));
 	json_object_set_new(o, "hops", hops_json(t));
 	json_object_set_new(rtt, "client_side_ns", vns_json_dist(&t->rtt.client_side));
 	json_object_set_new(rtt, "guest_side_ns", vns_json_dist(&t->rtt.guest_side));
@@ -228,24 +291,39 @@ static void put_row(const struct vns_vo_target *t, int d, int p, const char *byt
 		    const struct vns_dist *x, FILE *to)
 {
 	const struct vns_vo_figure *f = &t->fig[d][p];
+	enum vns_split split = vns_vo_split(t);
+	bool withheld = split == VNS_SPLIT_WITHHELD;
 
 	fprintf(to, "%s,%s,%s,%s,%" PRIu64, t->name, direction_name[d], proto_key(p), byte, x->n);
-	fprintf(to, ",%" PRId64 ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%.1f", x->min,
-		x->mean, vns_dist_quantile(x, 0.5), vns_dist_quantile(x, 0.95),
-		vns_dist_quantile(x, 0.99), x->max, vns_dist_stddev(x));
-	put_ns(to, ceil(f->err_minus_ns));
-	put_ns(to, ceil(f->err_plus_ns));
+	if (withheld)
+		fprintf(to, ",,,,,,,%.1f,,", vns_dist_stddev(x));
+	else
+		fprintf(to, ",%" PRId64 ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%.1f",
+			x->min, x->mean, vns_dist_quantile(x, 0.5), vns_dist_quantile(x, 0.95),
+			vns_dist_quantile(x, 0.99), x->max, vns_dist_stddev(x));
+	if (!withheld) {
+		put_ns(to, ceil(f->err_minus_ns));
+		put_ns(to, ceil(f->err_plus_ns));
+	}
 	fprintf(to, ",%s", vns_clock_mode_name(t->clock_mode));
-	put_ns(to, t->clock.offset_ns);
+	put_ns(to, withheld ? NAN : t->clock.offset_ns);
 	put_ns(to, floor(t->clock.lower_ns));
 	put_ns(to, ceil(t->clock.upper_ns));
-	fputc('\n', to);
+	fprintf(to, ",%s", vns_split_name(split));
+	put_ns(to, x == &f->first ? floor(f->floor_lower_ns) : NAN);
+	put_ns(to, x == &f->first ? ceil(f->floor_upper_ns) : NAN);
+	fprintf(to, ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "\n",
+		x->mean - (double)x->min, vns_dist_quantile(x, 0.5) - x->min,
+		vns_dist_quantile(x, 0.95) - x->min, vns_dist_quantile(x, 0.99) - x->min,
+		x->max - x->min);
 }
 
 int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to)
 {
 	fputs("target,direction,protocol,byte,matched,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
-	      "stddev_ns,err_minus_ns,err_plus_ns,clock_mode,offset_ns,lower_ns,upper_ns\n", to);
+	      "stddev_ns,err_minus_ns,err_plus_ns,clock_mode,offset_ns,lower_ns,upper_ns,split,"
+	      "floor_lower_ns,floor_upper_ns,excess_mean_ns,excess_p50_ns,excess_p95_ns,"
+	      "excess_p99_ns,excess_max_ns\n", to);
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];
 

@@ -6,9 +6,11 @@
  * figures with their clock interval, then what can be checked without any clock, then the books.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <vnetscope/measure.h>
 #include <vnetscope/output.h>
@@ -34,12 +36,43 @@ static const char *interval(char buf[3 * VNS_TEXT_LEN], double minus, double plu
 static void print_clock(const struct vns_vo_target *t, FILE *to)
 {
 	const struct vns_clock_at *c = &t->clock;
-	char offset[VNS_TEXT_LEN], within[3 * VNS_TEXT_LEN];
+	char offset[VNS_TEXT_LEN], upper[VNS_TEXT_LEN], within[3 * VNS_TEXT_LEN];
 
+	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD) {
+		fprintf(to, "clock: mode %s, guest minus host certain from %s to %s, drift %+.3f ppm\n"
+			"split not identifiable: these bounds come from the measured path itself, so each "
+			"direction has an\n  interval and what is above its own floor; the sum stands "
+			"(--assume-symmetric takes equal floors)\n",
+			vns_clock_mode_name(t->clock_mode), vns_text_exact_ns(offset, c->lower_ns),
+			vns_text_exact_ns(upper, c->upper_ns), c->drift_ppm);
+		return;
+	}
+	if (vns_vo_split(t) == VNS_SPLIT_ASSUMED)
+		fputs("ASSUMED SYMMETRIC: the floors of both directions are taken to be equal, as asked; "
+		      "no measurement says so\n", to);
 	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within %s, drift %+.3f ppm\n",
 		vns_clock_mode_name(t->clock_mode), c->offset_ns < 0 ? "behind" : "ahead of",
 		vns_text_exact_ns(offset, fabs(c->offset_ns)) + 1,
 		interval(within, c->offset_ns - c->lower_ns, c->upper_ns - c->offset_ns), c->drift_ppm);
+}
+
+static void print_events(const struct vns_vo_target *t, FILE *to)
+{
+	for (size_t i = 0; i < t->n_event; i++) {
+		const struct vns_vo_event *e = &t->event[i];
+		time_t s = (time_t)(e->at_ns / VNS_NSEC_PER_SEC);
+		char when[32];
+		struct tm tm;
+
+		strftime(when, sizeof(when), "%H:%M:%S", localtime_r(&s, &tm));
+		fprintf(to, "at %s.%03d: %s\n", when,
+			(int)(e->at_ns % VNS_NSEC_PER_SEC / VNS_NSEC_PER_MSEC), e->text);
+	}
+	if (t->events_left_out)
+		fprintf(to, "and %zu more such events\n", t->events_left_out);
+	if (t->unrelated)
+		fprintf(to, "note: %" PRIu64 " matched packets fell into an interval in which the clocks' "
+			"relation changed; they are in no figure.\n", t->unrelated);
 }
 
 static void print_notes(const struct vns_vo_target *t, FILE *to)
@@ -51,6 +84,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 		fprintf(to, "note: ended early: %s\n", t->ended_early);
 	if (t->note[0])
 		fprintf(to, "note: %s\n", t->note);
+	print_events(t, to);
 }
 
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
@@ -75,6 +109,61 @@ static void add_figure(struct vns_table *t, const char *from, int p, const struc
 static bool same_dist(const struct vns_dist *a, const struct vns_dist *b)
 {
 	return a->n == b->n && a->min == b->min && a->max == b->max && fabs(a->mean - b->mean) < 0.5;
+}
+
+static bool matched_any(const struct vns_vo_target *t)
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		for (int p = 0; p < VNS_PROTOS; p++)
+			if (t->fig[d][p].first.n)
+				return true;
+	return false;
+}
+
+/* "10.2 us .. 35.1 us", or unbounded. */
+static void span_cell(struct vns_table *t, double lower, double upper)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s .. %s", isfinite(lower) ? vns_text_ns(a, lower) : "unbounded",
+		       isfinite(upper) ? vns_text_ns(b, upper) : "unbounded");
+}
+
+static void add_withheld(struct vns_table *t, const char *from, int p, const struct vns_vo_figure *f)
+{
+	static const double q[] = { 0.5, 0.95, 0.99 };
+	const struct vns_dist *d = &f->first;
+	double floor = (double)d->min;
+	char b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", from);
+	vns_table_cell(t, "%s", proto_word(p));
+	vns_table_cell(t, "%s", vns_text_count(b, d->n));
+	span_cell(t, f->floor_lower_ns, f->floor_upper_ns);
+	span_cell(t, (double)vns_dist_quantile(d, 0.5) - f->err_minus_ns,
+		  (double)vns_dist_quantile(d, 0.5) + f->err_plus_ns);
+	vns_table_cell(t, "%s", vns_text_ns(b, d->mean - floor));
+	for (size_t i = 0; i < sizeof(q) / sizeof(q[0]); i++)
+		vns_table_cell(t, "%s", vns_text_ns(b, (double)vns_dist_quantile(d, q[i]) - floor));
+	vns_table_cell(t, "%s", vns_text_ns(b, (double)d->max - floor));
+	vns_table_cell(t, "%s", vns_text_ns(b, vns_dist_stddev(d)));
+}
+
+/* Figures without the midpoint that nothing measured. */
+static void print_withheld(const struct vns_vo_target *t, FILE *to)
+{
+	static const char *const heads[] = { "direction", "protocol", "matched", "min between",
+					     "p50 between", "above min: mean", "p50", "p95", "p99",
+					     "max", "stddev" };
+	struct vns_table table;
+
+	vns_table_init(&table, "<<>>>>>>>>>", heads);
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		for (int p = VNS_PROTOS - 1; p >= 0; p--)
+			if (t->fig[d][p].first.n)
+				add_withheld(&table, direction_words[d], p, &t->fig[d][p]);
+	vns_table_print(&table, to);
+	vns_table_fini(&table);
 }
 
 static void print_figures(const struct vns_vo_target *t, FILE *to)
@@ -129,15 +218,30 @@ static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
 {
 	double all = 0;
 
+	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD)
+		return NAN;
 	for (size_t k = 0; k < t->n_hop; k++)
 		all += t->hop[k].fig[d][p].first.mean;
 	return all > 0 ? 100 * t->hop[i].fig[d][p].first.mean / all : NAN;
+}
+
+/* p50, mean, p99 of a hop; what lies above its floor where the split is withheld. */
+static const char *hop_figure(char buf[VNS_TEXT_LEN], const struct vns_vo_target *t,
+			      const struct vns_vo_hop *h, const struct vns_dist *x, int which)
+{
+	double v = which == 1 ? x->mean : (double)vns_dist_quantile(x, which ? 0.99 : 0.5);
+	bool withheld = !h->clock_free && vns_vo_split(t) == VNS_SPLIT_WITHHELD;
+
+	if (!withheld)
+		return vns_text_ns(buf, v);
+	return vns_text_signed_ns(buf, v - (double)x->min);
 }
 
 static void print_hops(const struct vns_vo_target *t, FILE *to)
 {
 	static const char *const heads[] = { "hop", "direction", "protocol", "matched", "p50",
 					     "mean", "p99", "share", "clock" };
+	bool withheld = vns_vo_split(t) == VNS_SPLIT_WITHHELD;
 	struct vns_table table;
 
 	if (t->n_hop < 2)
@@ -158,17 +262,16 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 				vns_table_cell(&table, "%s", direction_words[d]);
 				vns_table_cell(&table, "%s", proto_word(p));
 				vns_table_cell(&table, "%s", vns_text_count(b, x->n));
-				vns_table_cell(&table, "%s",
-					       vns_text_ns(b, (double)vns_dist_quantile(x, 0.5)));
-				vns_table_cell(&table, "%s", vns_text_ns(b, x->mean));
-				vns_table_cell(&table, "%s",
-					       vns_text_ns(b, (double)vns_dist_quantile(x, 0.99)));
+				for (int q = 0; q < 3; q++)
+					vns_table_cell(&table, "%s", hop_figure(b, t, h, x, q));
 				if (isfinite(share))
 					vns_table_cell(&table, "%.1f %%", share);
 				else
 					vns_table_cell(&table, "-");
 				vns_table_cell(&table, "%s",
-					       h->clock_free ? "exact (one clock)" : "as above");
+					       h->clock_free ? "exact (one clock)" :
+					       withheld	     ? "above its floor only" :
+							       "as above");
 			}
 		}
 	}
@@ -243,7 +346,10 @@ int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
 		fprintf(to, "%s%s: %s to guest\n", i ? "\n" : "", t->name, t->from_point);
 		print_notes(t, to);
 		print_clock(t, to);
-		print_figures(t, to);
+		if (vns_vo_split(t) == VNS_SPLIT_WITHHELD && matched_any(t))
+			print_withheld(t, to);
+		else
+			print_figures(t, to);
 		print_sums(t, to);
 		print_share(t, to);
 		print_hops(t, to);

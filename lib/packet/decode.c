@@ -8,7 +8,7 @@
  * through vns_decode_ethertype(), so the innermost packet is what stays in the struct.
  * Headers are read by unaligned loads; every read is preceded by one length check.
  */
-#include "packet/tcp.h"
+#include "packet/usual.h"
 
 enum {
 	ETH_IPV4 = 0x0800,
@@ -362,7 +362,8 @@ static inline void clear(struct vns_packet *p)
 		to[i] = (v2){ 0, 0 };
 }
 
-enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out)
+enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsigned int without,
+					   struct vns_packet *out)
 {
 	struct vns_span s = { .p = frame->data, .cap = frame->cap_len, .wire = frame->wire_len };
 	enum vns_verdict v;
@@ -377,10 +378,24 @@ enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_pac
 	out->point = frame->point;
 	out->flags = frame->flags & (VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN);
 	out->vlan = frame->vlan;
-	if (likely(frame->linktype == VNS_LINK_ETHERNET))
-		v = vns_decode_ethernet(out, s);
-	else
+	if (unlikely(frame->linktype != VNS_LINK_ETHERNET)) {
 		v = other_link(out, s, frame->linktype);
+	} else if (vns_decode_usual(out, s)) {
+		v = VNS_PKT_OK;
+		if (!(without & VNS_WITHOUT_DIGEST))
+			tcp_digest(out);
+	} else {
+		v = vns_decode_ethernet(out, s);
+	}
+	if (without & VNS_WITHOUT_DIGEST)
+		out->digest = 0;
+	if (unlikely(frame->flags & VNS_FRAME_NO_TIME))
+		v = VNS_PKT_NO_TIME;
 	out->verdict = (uint8_t)v;
 	return v;
+}
+
+enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out)
+{
+	return vns_packet_decode_without(frame, 0, out);
 }

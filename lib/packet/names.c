@@ -14,6 +14,7 @@ const char *vns_verdict_name(enum vns_verdict v)
 		[VNS_PKT_CUT] = "cut",
 		[VNS_PKT_MALFORMED] = "malformed",
 		[VNS_PKT_BAD_LINKTYPE] = "bad_linktype",
+		[VNS_PKT_NO_TIME] = "no_time",
 	};
 
 	return (unsigned int)v < VNS_PKT_VERDICTS ? names[v] : "unknown";

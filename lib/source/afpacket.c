@@ -18,11 +18,9 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,6 +32,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
+#include "base/netns.h"
 #include "source/live.h"
 #include "source/source.h"
 
@@ -223,31 +222,18 @@ static const struct vns_source_ops live_ops = {
 /* socket() inside the namespace @netns_fd (> 0), back in ours afterwards. */
 int vns_live_socket(int netns_fd, int type, struct vns_err *err)
 {
-	int own = -1, fd, e;
+	int own = vns_netns_enter(netns_fd, err), fd, e, rc;
 
-	if (netns_fd > 0) {
-		own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-		if (own < 0 || setns(netns_fd, CLONE_NEWNET) < 0) {
-			e = errno;
-			if (own >= 0)
-				close(own);
-			return vns_err_set(err, -e, "cannot enter the network namespace: %s%s",
-					   strerror(e),
-					   e == EPERM ? " (needs CAP_SYS_ADMIN)" : "");
-		}
-	}
+	if (vns_netns_failed(own))
+		return vns_netns_error(own);
 	fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
 	e = errno;
-	if (own >= 0 && setns(own, CLONE_NEWNET) < 0) {
-		e = errno;
+	rc = vns_netns_leave(own, err);
+	if (rc) {
 		if (fd >= 0)
 			close(fd);
-		close(own);
-		return vns_err_set(err, -e, "cannot return to the own network namespace: %s",
-				   strerror(e));
+		return rc;
 	}
-	if (own >= 0)
-		close(own);
 	if (fd < 0 && (e == EPERM || e == EACCES))
 		return vns_err_set(err, -e, "capturing needs the capability CAP_NET_RAW: run as "
 				   "root or grant it");

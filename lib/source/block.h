@@ -5,7 +5,7 @@
  * vns_source_next_block() is the part of reading that must be done in order (bytes, record
  * headers, interfaces, filter, all counters but the verdicts) and is called under the caller's
  * lock. A block owns the bytes of its frames; decoding it needs neither the lock nor the source:
- * vns_packet_decode() on each frame, then vns_source_count_verdicts() under the lock. Blocks and
+ * vns_packet_decode_without() on each frame, then vns_source_count_verdicts() under the lock. Blocks and
  * vns_source_next() may alternate.
  */
 #ifndef VNS_SOURCE_BLOCK_H
@@ -16,10 +16,12 @@
 /* A block is what one read() brought (256 KiB), if it has no more frames than this. */
 #define VNS_BLOCK_FRAMES 4096
 
-/* @frame: point into @buf, valid until the block is filled anew or freed. */
+/* @frame: point into @buf, valid until the block is filled anew or freed; @without: as the source was
+ * opened. */
 struct vns_block {
 	struct vns_frame *frame;
 	size_t n;
+	unsigned int without;
 	uint8_t *buf;
 	size_t size;
 };

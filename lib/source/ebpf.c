@@ -301,7 +301,7 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 {
 	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
 	struct vns_bpf_config config = { .wake_ns = WAKE_NS };
-	int arphrd, rc, token;
+	int arphrd, rc, token, back;
 
 	e->control = vns_live_socket(o->netns_fd, SOCK_DGRAM, err);
 	if (e->control < 0)
@@ -325,12 +325,12 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 		return rc;
 	token = vns_netns_enter(o->netns_fd, err);
 	if (vns_netns_failed(token))
-		return token + 1;
+		return vns_netns_error(token);
 	/* on loopback each packet passes twice: the received one is kept */
 	rc = vns_ebpf_attach(&e->hooks, &e->object, ifname, e->ifindex, o->netns_fd,
 			     arphrd == ARPHRD_LOOPBACK, how, err);
-	vns_netns_leave(token);
-	return rc;
+	back = vns_netns_leave(token, rc ? NULL : err);
+	return rc ? rc : back;
 }
 
 int vns_source_open_ebpf(struct vns_source **out, const char *ifname,

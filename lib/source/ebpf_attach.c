@@ -266,7 +266,7 @@ void vns_ebpf_detach(struct vns_ebpf_hooks *h)
 
 		if (!vns_netns_failed(token)) {
 			detach_tc(h);
-			vns_netns_leave(token);
+			vns_netns_leave(token, NULL);
 		}
 	}
 	if (h->owner >= 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * A descriptor -> a sliding window of its bytes, by read().
+ * A descriptor -> a sliding window of its bytes, by read(), unpacked when they are compressed.
  *
  * Not mmap(): a file that another program cuts while it is mapped kills the reader by SIGBUS, and
  * pipes cannot be mapped. A mapping, populated and released in windows, would save some 6 of 34 ns
@@ -26,7 +26,25 @@ int vns_feed_init(struct vns_feed *f, int fd)
 
 void vns_feed_fini(struct vns_feed *f)
 {
+	vns_stream_close(f->stream);
 	free(f->buf);
+}
+
+int vns_feed_unpack(struct vns_feed *f, enum vns_stream_kind kind)
+{
+	int rc = vns_stream_open(&f->stream, kind, f->fd, f->p, vns_feed_left(f));
+
+	f->p = f->end = f->buf;
+	f->buf_at = 0;
+	f->eof = false;
+	return rc;
+}
+
+static ssize_t read_some(struct vns_feed *f, uint8_t *to, size_t n)
+{
+	ssize_t got = f->stream ? vns_stream_read(f->stream, to, n) : read(f->fd, to, n);
+
+	return got < 0 && !f->stream ? -errno : got;
 }
 
 /* What is left moves to the buffer's start; behind it there is room for @n bytes and a chunk. */
@@ -62,10 +80,10 @@ int vns_feed_more(struct vns_feed *f, size_t n)
 		return rc;
 	while (have < n) {
 		size_t want = n - have > CHUNK ? n - have : CHUNK;
-		ssize_t got = read(f->fd, f->buf + have, want);
+		ssize_t got = read_some(f, f->buf + have, want);
 
 		if (got < 0)
-			return -errno;
+			return (int)got;
 		f->eof = got == 0;
 		if (f->eof)
 			return 1;

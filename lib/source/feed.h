@@ -13,24 +13,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "source/stream.h"
+
 struct vns_feed {
 	const uint8_t *p, *end;
 	uint8_t *buf;
 	size_t size;
-	uint64_t buf_at; /* offset of buf[0] in the file */
+	uint64_t buf_at; /* offset of buf[0] in the file, or in what it unpacks to */
 	int fd;
+	struct vns_stream *stream; /* unpacks what comes from fd; NULL: it is not compressed */
 	bool eof;
 };
 
 int vns_feed_init(struct vns_feed *f, int fd);
 void vns_feed_fini(struct vns_feed *f); /* leaves the descriptor open */
 
+/* From the file's start (what was read of it included) on, read what it unpacks to.
+ * Return: 0 or -ENOMEM. */
+int vns_feed_unpack(struct vns_feed *f, enum vns_stream_kind kind);
+
 static inline size_t vns_feed_left(const struct vns_feed *f)
 {
 	return (size_t)(f->end - f->p);
 }
 
-/* Offset in the file of the next byte. */
+/* Offset of the next byte in the file, or in what it unpacks to. */
 static inline uint64_t vns_feed_at(const struct vns_feed *f)
 {
 	return f->buf_at + (uint64_t)(f->p - f->buf);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Capture file, pipe or standard input -> a source: open it, tell the format by its first bytes,
- * and what the formats share (interfaces, filters, the end of the file).
+ * Capture file, pipe or standard input -> a source: open it, tell compression and format by the
+ * first bytes, and what the formats share (interfaces, filters, the end of the file).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +66,30 @@ int vns_file_add_iface(struct vns_file *f, const struct vns_file_iface *iface,
 	return find_filter(f, iface->linktype, &f->iface[f->n_iface++].filter, err);
 }
 
+/* Byte numbers in sentences count in the capture, whatever holds it. */
+static const char *unpacked(const struct vns_file *f)
+{
+	return f->feed.stream ? " of what it unpacks to" : "";
+}
+
+/* The end of the bytes, if their stream is to blame for it. Return: whether a sentence is set. */
+static bool blame_stream(struct vns_file *f)
+{
+	bool cut;
+	const char *why = f->feed.stream ? vns_stream_problem(f->feed.stream, &cut) : NULL;
+
+	if (!why)
+		return false;
+	if (cut)
+		f->base.stats.truncated = 1;
+	else
+		f->base.stats.bad_records++;
+	snprintf(f->base.sentence, sizeof(f->base.sentence), "%.300s: %s; the %llu packets before "
+		 "that were read", f->name, why,
+		 (unsigned long long)(f->base.stats.frames + f->base.stats.filtered));
+	return true;
+}
+
 int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err *err)
 {
 	if (rc == -EINTR || rc == -EAGAIN)
@@ -76,13 +100,18 @@ int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err 
 				   (unsigned long long)(vns_feed_at(&f->feed) +
 							vns_feed_left(&f->feed)),
 				   strerror(-rc));
-	if (what) {
+	if (!blame_stream(f) && what) {
 		f->base.stats.truncated = 1;
 		snprintf(f->base.sentence, sizeof(f->base.sentence),
-			 "%s is cut in the middle of %s %llu at byte %llu", f->name, what,
+			 "%s is cut in the middle of %s %llu at byte %llu%s", f->name, what,
 			 (unsigned long long)f->record + 1,
-			 (unsigned long long)(vns_feed_at(&f->feed) + vns_feed_left(&f->feed)));
+			 (unsigned long long)(vns_feed_at(&f->feed) + vns_feed_left(&f->feed)),
+			 unpacked(f));
 	}
+	if (f->untimed && !f->base.sentence[0])
+		snprintf(f->base.sentence, sizeof(f->base.sentence), "%llu packets of %s have no "
+			 "time (simple packet blocks): they are counted and not measured",
+			 (unsigned long long)f->untimed, f->name);
 	return VNS_SOURCE_EOF;
 }
 
@@ -113,7 +142,7 @@ static int file_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		if (n <= 0) /* with @done it comes again, alone */
 			return done ? (int)done : n;
 		for (int i = 0; i < n; i++)
-			s->stats.verdicts[vns_packet_decode(&frame[i], &out[done++])]++;
+			s->stats.verdicts[vns_packet_decode_without(&frame[i], s->without, &out[done++])]++;
 	}
 	return (int)done;
 }
@@ -127,6 +156,7 @@ static int file_next_block(struct vns_source *s, struct vns_block *b, struct vns
 		f->ended = true;
 		return vns_err_set(err, -ENOMEM, "no memory to read %s", f->name);
 	}
+	b->without = s->without;
 	return n;
 }
 
@@ -149,15 +179,15 @@ static const struct vns_source_ops file_ops = { .next = file_next, .next_block =
 						.close = file_close };
 
 /* A file that is not a capture: say what it is, if that is known. */
-static int refuse(const struct vns_file *f, struct vns_err *err)
+static int refuse(struct vns_file *f, struct vns_err *err)
 {
 	static const struct {
 		const char *magic;
 		size_t len;
 		const char *what;
 	} known[] = {
-		{ "\x1f\x8b", 2, "compressed with gzip (zcat unpacks it)" },
-		{ "\x28\xb5\x2f\xfd", 4, "compressed with zstd (zstdcat unpacks it)" },
+		{ "\x1f\x8b", 2, "compressed twice, with gzip inside (zcat unpacks once)" },
+		{ "\x28\xb5\x2f\xfd", 4, "compressed twice, with zstd inside (zstdcat unpacks once)" },
 		{ "\xfd" "7zXZ", 5, "compressed with xz (xzcat unpacks it)" },
 		{ "BZh", 3, "compressed with bzip2 (bzcat unpacks it)" },
 		{ "\x04\x22\x4d\x18", 4, "compressed with lz4 (lz4cat unpacks it)" },
@@ -166,6 +196,8 @@ static int refuse(const struct vns_file *f, struct vns_err *err)
 	const uint8_t *p = f->feed.p;
 	size_t n = vns_feed_left(&f->feed);
 
+	if (n < 4 && blame_stream(f))
+		return vns_err_set(err, -EINVAL, "%s", f->base.sentence);
 	if (n == 0)
 		return vns_err_set(err, -EINVAL, "%s is empty", f->name);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -198,9 +230,16 @@ static int open_descriptor(const char *path, struct vns_err *err)
 /* The first bytes decide; a pipe that is interrupted before they came is an error. */
 static int open_format(struct vns_file *f, struct vns_err *err)
 {
-	int rc = vns_feed_more(&f->feed, 5);
+	enum vns_stream_kind kind;
 	uint32_t magic = 0;
+	int rc = vns_feed_more(&f->feed, 5);
 
+	kind = vns_stream_kind(f->feed.p, vns_feed_left(&f->feed));
+	if (rc >= 0 && kind != VNS_STREAM_PLAIN) {
+		rc = vns_feed_unpack(&f->feed, kind);
+		if (!rc)
+			rc = vns_feed_more(&f->feed, 5);
+	}
 	if (rc < 0)
 		return vns_err_set(err, rc, "cannot read %s: %s", f->name, strerror(-rc));
 	if (vns_feed_left(&f->feed) < sizeof(magic))
@@ -228,6 +267,7 @@ int vns_source_open_file(struct vns_source **out, const char *path,
 		return vns_err_set(err, -ENOMEM, "no memory to read %s", path);
 	}
 	f->base.ops = &file_ops;
+	f->base.without = opts ? opts->without : 0;
 	rc = vns_feed_init(&f->feed, fd);
 	f->name = strdup(fd == STDIN_FILENO ? "standard input" : path);
 	if (opts && opts->filter && opts->filter[0])

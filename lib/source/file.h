@@ -56,6 +56,8 @@ struct vns_file {
 	int (*walk)(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
 		    struct vns_err *err);
 	uint64_t record;     /* records or blocks read so far */
+	uint64_t untimed;    /* packets of simple packet blocks, handed out */
+	int64_t latest_ns;   /* pcapng: time of the packet read last */
 	bool swapped;        /* the file's byte order is not ours */
 	bool ended;
 	uint16_t minor;      /* pcap: minor version */

@@ -56,10 +56,53 @@ static int impossible(struct vns_file *f)
 			     (unsigned long long)vns_feed_at(&f->feed), VNS_FILE_MAX_PACKET);
 }
 
+/*
+ * Records of the usual kind (our byte order, version 2.4, headers of 16 bytes, no filter) that lie
+ * whole in the feed; the first other one is left to the walk below. The same with counters
+ * in registers and nothing to decide per record: a quarter of the instructions.
+ */
+static size_t walk_usual(struct vns_file *f, struct vns_frame *out, size_t max)
+{
+	const uint8_t *p = f->feed.p, *end = f->feed.end;
+	struct vns_file_iface *iface = &f->iface[0];
+	const struct vns_frame same = { .linktype = iface->linktype };
+	const int64_t mul = (int64_t)iface->mul;
+	int64_t last_ns = iface->last_ns;
+	uint64_t bytes = 0, backwards = 0;
+	size_t n = 0;
+
+	while (n < max && end - p >= RECORD_HEADER) {
+		struct vns_frame frame = same;
+		uint32_t h[RECORD_HEADER / 4];
+
+		memcpy(h, p, sizeof(h));
+		if (h[2] > VNS_FILE_MAX_PACKET || end - p - RECORD_HEADER < (ptrdiff_t)h[2])
+			break;
+		frame.time_ns = h[0] * VNS_NSEC_PER_SEC + h[1] * mul;
+		frame.data = p + RECORD_HEADER;
+		frame.cap_len = h[2];
+		frame.wire_len = h[3];
+		bytes += h[3] > h[2] ? h[3] : h[2];
+		backwards += frame.time_ns < last_ns;
+		last_ns = frame.time_ns;
+		p += RECORD_HEADER + h[2];
+		out[n++] = frame;
+	}
+	f->feed.p = p;
+	f->record += n;
+	f->base.stats.frames += n;
+	f->base.stats.bytes += bytes;
+	f->base.stats.backwards += backwards;
+	iface->last_ns = last_ns;
+	return n;
+}
+
 static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
 		     struct vns_err *err)
 {
-	size_t n = 0, need;
+	bool usual = !f->swapped && f->minor >= 4 && f->record_header == RECORD_HEADER &&
+		     !f->iface[0].filter;
+	size_t n = usual ? walk_usual(f, out, max) : 0, need;
 
 	while (n < max) {
 		enum peek seen = peek_record(f, &out[n], &need);

@@ -140,6 +140,7 @@ static size_t packet_block(struct vns_file *f, const struct block *b, struct vns
 	    !to_ns(iface, (uint64_t)vns_file_u32(f, p + 4) << 32 | vns_file_u32(f, p + 8),
 		   &frame->time_ns))
 		goto bad;
+	f->latest_ns = frame->time_ns;
 	padded = (frame->cap_len + 3) & ~3u;
 	if (padded + 4 < b->body_len - EPB_BODY)
 		frame->flags = direction_flag(f, p + EPB_BODY + padded,
@@ -150,9 +151,13 @@ bad:
 	return 0;
 }
 
-/* Simple packet block: interface 0, no time. */
+/*
+ * Simple packet block: interface 0, no time. It takes the one of the packet before it, so that it
+ * stands where it was captured, and the mark that keeps it out of every measurement.
+ */
 static size_t simple_block(struct vns_file *f, const struct block *b, struct vns_frame *frame)
 {
+	size_t n;
 	uint32_t keep;
 
 	if (b->body_len < SPB_BODY || !f->n_iface) {
@@ -161,12 +166,17 @@ static size_t simple_block(struct vns_file *f, const struct block *b, struct vns
 	}
 	*frame = (struct vns_frame){ .data = b->body + SPB_BODY,
 				     .linktype = f->iface[0].linktype,
-				     .wire_len = vns_file_u32(f, b->body) };
+				     .wire_len = vns_file_u32(f, b->body),
+				     .time_ns = f->latest_ns, .flags = VNS_FRAME_NO_TIME };
+	if (frame->time_ns < f->iface[0].last_ns)
+		frame->time_ns = f->iface[0].last_ns;
 	keep = b->body_len - SPB_BODY;
 	if (f->iface[0].snaplen && f->iface[0].snaplen < keep)
 		keep = f->iface[0].snaplen;
 	frame->cap_len = frame->wire_len < keep ? frame->wire_len : keep;
-	return vns_file_emit(f, &f->iface[0], frame);
+	n = vns_file_emit(f, &f->iface[0], frame);
+	f->untimed += n;
+	return n;
 }
 
 /* Interface statistics: what the capturing machine lost, counted up since its start. */

@@ -23,6 +23,7 @@ struct vns_source_ops {
 struct vns_source {
 	const struct vns_source_ops *ops;
 	struct vns_source_stats stats;
+	unsigned int without; /* VNS_WITHOUT_* */
 	char sentence[512];
 };
 
@@ -40,7 +41,7 @@ static inline void vns_source_count(struct vns_source *s, const struct vns_frame
 static inline void vns_source_emit(struct vns_source *s, const struct vns_frame *frame,
 				   int64_t *last_ns, struct vns_packet *out)
 {
-	s->stats.verdicts[vns_packet_decode(frame, out)]++;
+	s->stats.verdicts[vns_packet_decode_without(frame, s->without, out)]++;
 	vns_source_count(s, frame, last_ns);
 }
 

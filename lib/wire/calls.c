@@ -33,7 +33,7 @@ static int simple(struct vns_agent *a, uint16_t type, const uint32_t *arg, struc
 	vns_cursor_init(&c, body, sizeof(body));
 	if (arg)
 		vns_put_le32(&c, *arg);
-	return vns_client_request(a, type, body, c.pos, VNS_MSG_OK, &f, VNS_CLIENT_TIMEOUT_MS,
+	return vns_client_request(a, type, body, c.pos, VNS_MSG_OK, &f, a->timeout_ms,
 				  NULL, err);
 }
 
@@ -48,7 +48,7 @@ int vns_agent_exchange(struct vns_agent *a, struct vns_exchange *out, struct vns
 	if (r < 0)
 		return r;
 	r = vns_client_request(a, VNS_MSG_CLOCK, NULL, 0, VNS_MSG_CLOCK_REPLY, &f,
-			       VNS_CLIENT_TIMEOUT_MS, NULL, err);
+			       a->timeout_ms, NULL, err);
 	if (r < 0)
 		return r;
 	vns_cursor_init_const(&c, f.body, f.h.body_len);
@@ -78,7 +78,7 @@ int vns_agent_shm_exchange(struct vns_agent *a, void *page, struct vns_exchange 
 	vns_put_le32(&c, session);
 	vns_put_le64(&c, (uint64_t)limit);
 	r = vns_client_request(a, VNS_MSG_SHM_START, body, c.pos, VNS_MSG_SHM_READY, &f,
-			       VNS_CLIENT_TIMEOUT_MS, &id, err);
+			       a->timeout_ms, &id, err);
 	if (r < 0)
 		return r;
 	done = vns_shm_ask(page, session, limit, out, n < VNS_SHM_STOP - 1 ? n : VNS_SHM_STOP - 1);
@@ -101,7 +101,7 @@ int vns_agent_ptp_exchange(struct vns_agent *a, struct vns_exchange *out, size_t
 	vns_cursor_init(&c, body, sizeof(body));
 	vns_put_le32(&c, n + 1 < VNS_WIRE_MAX_PTP ? (uint32_t)n + 1 : VNS_WIRE_MAX_PTP);
 	r = vns_client_request(a, VNS_MSG_PTP, body, c.pos, VNS_MSG_PTP_REPLY, &f,
-			       VNS_CLIENT_TIMEOUT_MS, NULL, err);
+			       a->timeout_ms, NULL, err);
 	if (r < 0)
 		return r;
 	vns_cursor_init_const(&c, f.body, f.h.body_len);
@@ -137,7 +137,7 @@ int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char
 	vns_cursor_init(&c, body, size);
 	vns_put_capture(&c, &w);
 	r = vns_client_request(a, VNS_MSG_CAPTURE_START, body, c.pos, VNS_MSG_OK, &f,
-			       VNS_CLIENT_TIMEOUT_MS, NULL, err);
+			       a->timeout_ms, NULL, err);
 	free(body);
 	if (r == 0)
 		a->captures++;
@@ -164,7 +164,7 @@ int vns_agent_load_start(struct vns_agent *a, const struct vns_load_spec *spec, 
 	vns_cursor_init(&c, body, sizeof(body));
 	vns_put_load_spec(&c, spec);
 	r = vns_client_request(a, VNS_MSG_LOAD_START, body, c.pos, VNS_MSG_LOAD_STARTED, &f,
-			       VNS_CLIENT_TIMEOUT_MS, NULL, err);
+			       a->timeout_ms, NULL, err);
 	if (r < 0)
 		return r;
 	vns_cursor_init_const(&c, f.body, f.h.body_len);
@@ -183,7 +183,7 @@ static int load_report(struct vns_agent *a, uint16_t type, uint32_t id,
 	vns_cursor_init(&c, body, sizeof(body));
 	vns_put_le32(&c, id);
 	r = vns_client_request(a, type, body, c.pos, VNS_MSG_LOAD_REPORT, &f,
-			       VNS_CLIENT_TIMEOUT_MS, NULL, err);
+			       a->timeout_ms, NULL, err);
 	if (r < 0)
 		return r;
 	vns_cursor_init_const(&c, f.body, f.h.body_len);
@@ -209,7 +209,7 @@ int vns_agent_usage(struct vns_agent *a, struct vns_agent_usage *out, struct vns
 	struct vns_wire_frame f;
 	struct vns_cursor c;
 	int r = vns_client_request(a, VNS_MSG_USAGE, NULL, 0, VNS_MSG_USAGE_REPLY, &f,
-				   VNS_CLIENT_TIMEOUT_MS, NULL, err);
+				   a->timeout_ms, NULL, err);
 
 	if (r < 0)
 		return r;
@@ -280,7 +280,7 @@ int vns_agent_exec(struct vns_agent *a, char *const argv[],
 	if (len < 0)
 		return vns_err_set(err, len, "agent %s: the command has too many words", a->name);
 	r = vns_client_request(a, VNS_MSG_EXEC, body, (size_t)len, VNS_MSG_OK, &f,
-			       VNS_CLIENT_TIMEOUT_MS, &id, err);
+			       a->timeout_ms, &id, err);
 	if (r < 0)
 		return r;
 	r = exec_follow(a, id, output, ctx, deadline, status, err);

@@ -465,6 +465,7 @@ int vns_agent_attach(struct vns_agent **out, const char *name, int rfd, int wfd,
 	a->rfd = rfd;
 	a->wfd = wfd;
 	a->child = child;
+	a->timeout_ms = VNS_CLIENT_TIMEOUT_MS;
 	a->pkts = aligned_alloc(_Alignof(struct vns_packet),
 				VNS_WIRE_BATCH_PACKETS * sizeof(*a->pkts));
 	set_nonblock(rfd);
@@ -540,6 +541,16 @@ int vns_agent_poll(struct vns_agent *a, int timeout_ms, struct vns_err *err)
 		return vns_client_broken(a, -ETIMEDOUT, err, "silent for %d s while capturing",
 					 (int)(SILENCE_NS / VNS_NSEC_PER_SEC));
 	return n;
+}
+
+void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms)
+{
+	a->timeout_ms = timeout_ms > 0 ? timeout_ms : VNS_CLIENT_TIMEOUT_MS;
+}
+
+int64_t vns_agent_silence_ns(const struct vns_agent *a)
+{
+	return a->last_rx_ns ? vns_monotonic_ns() - a->last_rx_ns : 0;
 }
 
 const struct vns_agent_info *vns_agent_info(const struct vns_agent *a)

@@ -25,6 +25,7 @@ struct vns_agent {
 	uint64_t rx_bytes, tx_bytes;
 	uint32_t next_request;
 	int64_t last_rx_ns;   /* monotonic: sign of life */
+	int timeout_ms;       /* of one request */
 	unsigned int captures; /* running */
 	int broken;           /* -errno once the connection is of no more use */
 	int64_t read_ns;      /* realtime just after the last read: T4 of the channel */

@@ -23,11 +23,6 @@ GUEST = ('100.0.0.11', 'fd00:0:0:8::b')
 CLASSES = ('matched', 'missing', 'ambiguous', 'outside_window', 'undecodable')
 
 
-def option(args, name):
-    """The number that stands behind @name, or 0."""
-    return float(args[args.index(name) + 1]) if name in args else 0
-
-
 def dump(a, b, offset=0, window=0, batch=64):
     r = subprocess.run([TWINDUMP, a, b, str(offset), str(window), str(batch), *GUEST],
                        capture_output=True, text=True, timeout=120, check=True)
@@ -60,16 +55,6 @@ class Judge(unittest.TestCase):
         wrong = found - set(known)
         sure = {k for k, row in known.items() if row[8] == '-'}
         lost = sure - found
-        if option(args, '--dup') or option(args, '--reorder'):
-            # One copy lost and another doubled, or identical packets (pure ACKs too) that overtook
-            # each other: with equal counts and no IP IDs the rule is order, and that is wrong here.
-            doubtful = {(r[4], int(r[3])) for rows in points for r in rows
-                        if 'ambiguous' in r[8] or (r[5] == '6' and r[6] == '0')}
-            excused = {w for w in wrong | lost
-                       if (w[0], w[2] if w[0] == 'h2g' else w[3]) in doubtful}
-            self.assertLess(len(excused), 20 + len(samples) // 50, args)
-            wrong -= excused
-            lost -= excused
         self.assertFalse(wrong, '%s: %d samples are not true' % (args, len(wrong)))
         self.assertFalse(lost, '%s: %d sure twins not found' % (args, len(lost)))
         for s in samples:
@@ -92,7 +77,8 @@ class Judge(unittest.TestCase):
         return samples, counts
 
     def test_quiet_path(self):
-        samples, counts = self.judge('--loss', '0', '--retrans', '0', '--foreign', '0')
+        samples, counts = self.judge('--loss', '0', '--retrans', '0', '--foreign', '0',
+                                     '--ipv6', '0')
         self.assertGreater(len(samples), 15000)
         for p in 'AB':
             self.assertEqual(counts[p]['matched'], counts[p]['read'])

@@ -163,12 +163,32 @@ class Offline(unittest.TestCase):
         g2h = t['directions']['guest_to_host']['udp']['latency_ns']
         self.assertEqual((g2h['err_minus_ns'], g2h['err_plus_ns']), (12 * US, 30 * US))
 
+    def check_withheld(self, t, floors_us, wobble_us):
+        """No figure that holds half of the split; the intervals, the excesses and the sum stand."""
+        c = t['clock']
+        self.assertEqual((c['split'], c['offset_ns']), ('not identifiable', None))
+        for name, floor in zip(('host_to_guest', 'guest_to_host'), floors_us):
+            f = t['directions'][name]['tcp']
+            for member in ('min', 'mean', 'p50', 'p95', 'p99', 'max', 'p50_lower', 'err_minus_ns'):
+                self.assertIsNone(f['latency_ns'][member], member)
+            lower, upper = f['interval_ns']['min']
+            self.assertTrue(-2 <= lower <= floor * US <= upper <= sum(floors_us) * US + US,
+                            (lower, upper))
+            self.assertLessEqual(f['excess_ns']['max'], 1000 * US * max(wobble_us))
+            self.assertGreaterEqual(f['excess_ns']['p50'], 0)
+        self.assertEqual(t['sum_ns']['tcp']['min'], sum(floors_us) * US)
+        self.assertTrue(t['sum_ns']['tcp']['agrees'])
+
     def test_hours_of_offset_that_nobody_gave(self):
         for offset in (3 * HOUR, -30 * MS, 200 * US):
             t = self.target(*self.pair(traffic(offset=offset)), says='contradicts')
             c = t['clock']
             self.assertEqual(c['mode'], 'traffic')
             self.assertTrue(c['lower_ns'] <= offset <= c['upper_ns'], c)
+            self.check_withheld(t, (30, 12), (1, 1))
+            t = self.target(*self.pair(traffic(offset=offset)), '--assume-symmetric',
+                            says='contradicts')
+            self.assertEqual(t['clock']['split'], 'assumed symmetric')
             # The middle makes the floors equal: 21 us each way; the sum is exact.
             self.check_latencies(t, shift=-9 * US, delta=300)
             self.assertEqual(t['sum_ns']['tcp']['min'], 42 * US)

@@ -55,6 +55,24 @@ def drift(program, agent, *args, target=f"netns:{NS}"):
                           text=True, timeout=60, check=False)
 
 
+def check_withheld(m):
+    """The offset is 0, so what the exchanges' packets took is known: their own stamps' differences."""
+    check("split not identifiable", (m["split"], m["offset_ns"], m["ci_lower_ns"])
+          == ("not identifiable", None, None))
+    for way, delays in (("host_to_guest", [s["upper_ns"] for s in m["samples"]]),
+                        ("guest_to_host", [-s["lower_ns"] for s in m["samples"]])):
+        w = m["ways"][way]
+        least, spread = min(delays), max(delays) - min(delays)
+        check(f"{way}: least delay inside", w["floor_lower_ns"] <= least <= w["floor_upper_ns"],
+              f"{w} {least}")
+        # the estimate's slope is free within the bound: it shifts the excess by what is left open
+        room = m["upper_ns"] - m["lower_ns"] + 10
+        check(f"{way}: excess", abs(w["excess_ns"]["max"] - spread) <= 3 * room, f"{w} {spread}")
+    floor = min(s["upper_ns"] for s in m["samples"]) - max(s["lower_ns"] for s in m["samples"])
+    check("sum of the least delays", abs(m["ways"]["floor_sum_ns"] - floor) <= 1000 + floor / 2,
+          f'{m["ways"]["floor_sum_ns"]} {floor}')
+
+
 def check_truth(program, agent):
     """0 inside every bound; counts how often it is inside the 95 % interval of channel."""
     covered = 0
@@ -76,8 +94,11 @@ def check_truth(program, agent):
             name = m["mode"]
             check(f"run {run}: 0 in the bound of {name}", m["lower_ns"] <= 0 <= m["upper_ns"],
                   "" if m["lower_ns"] <= 0 <= m["upper_ns"] else f'{m["lower_ns"]} {m["upper_ns"]}')
-            check("interval in the bound", m["lower_ns"] <= m["ci_lower_ns"] <= m["offset_ns"]
-                  <= m["ci_upper_ns"] <= m["upper_ns"])
+            if name == "exchange":
+                check_withheld(m)
+            else:
+                check("interval in the bound", m["lower_ns"] <= m["ci_lower_ns"]
+                      <= m["offset_ns"] <= m["ci_upper_ns"] <= m["upper_ns"])
             if name == "same":
                 check("same is exactly 0", m["lower_ns"] == m["upper_ns"] == m["offset_ns"] == 0)
                 continue
@@ -95,6 +116,16 @@ def check_outputs(program, agent):
     check("auto is same", doc["mode"] == "same" and doc["offset_ns"] == 0)
     p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms", "--json")
     doc = json.loads(p.stdout)
+    check("offset withheld", doc["offset_ns"] is None)
+    p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms")
+    check("text says so", "split not identifiable" in p.stdout and "least delay" in p.stdout)
+    p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms", "--assume-symmetric")
+    check("assumed is marked", "ASSUMED SYMMETRIC" in p.stdout)
+    p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms", "--assume-symmetric",
+              "--json")
+    doc = json.loads(p.stdout)
+    check("assumed is marked in JSON", doc["split"] == "assumed symmetric"
+          and doc["lower_ns"] <= doc["ci_lower_ns"] <= doc["offset_ns"] <= doc["upper_ns"])
     for name in CONTRACT:
         check(f"JSON has {name}", name in doc)
     check("used and rejected", doc["exchanges"]["used"] + doc["exchanges"]["rejected"] >= 20)
@@ -119,6 +150,8 @@ def check_refusals(program, agent):
               if p.returncode != code else "")
         check(f"{' '.join(args)}: one sentence", p.stderr.count("\n") == 1 and word in p.stderr,
               "" if word in p.stderr else p.stderr)
+    p = drift(program, agent, target="foo:x")
+    check("no kind of target: exit 2", p.returncode == 2 and p.stderr.count("\n") == 1, p.stderr)
     p = drift(program, agent, target="netns:no-such-place")
     check("no such namespace: exit 3", p.returncode == 3 and p.stderr.count("\n") == 1, "")
     p = subprocess.run([program, "drift"], capture_output=True, text=True, check=False)

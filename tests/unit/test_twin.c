@@ -208,6 +208,7 @@ static void test_retransmission_told_by_ip_id(void **state)
 	drop(b);
 }
 
+/* As many there as here is no proof of order: one may have been lost and the other doubled. */
 static void test_retransmission_in_order(void **state)
 {
 	struct bench *b = open_default();
@@ -218,9 +219,9 @@ static void test_retransmission_in_order(void **state)
 	feed(b, VNS_POINT_B, tcp(340 * US, true, 10, 100, 5));
 	feed(b, VNS_POINT_B, tcp(350 * US, true, 10, 100, 5));
 	done(b);
-	assert_int_equal(b->n, 2);
-	assert_int_equal(b->s[0].first_raw_ns, 340 * US);
-	assert_int_equal(b->s[1].first_raw_ns, 50 * US);
+	assert_int_equal(b->n, 0);
+	expect(b, VNS_POINT_A, 0, 0, 2, 0);
+	expect(b, VNS_POINT_B, 0, 0, 2, 0);
 	drop(b);
 }
 
@@ -343,11 +344,16 @@ static void test_identical_datagrams(void **state)
 
 	(void)state;
 	frame_case(b, -1 * SEC);
+	/* Farther apart than packets take: time tells. */
 	for (int i = 0; i < 10; i++)
-		feed(b, VNS_POINT_A, udp(i * MS, true, 1, 0));
+		feed(b, VNS_POINT_A, udp(i * 60 * MS - 600 * MS, true, 1, 0));
 	for (int i = 0; i < 10; i++)
-		feed(b, VNS_POINT_B, udp(i * MS + 5 * MS, true, 1, 0));
-	/* Another group, one lost: nothing tells which. */
+		feed(b, VNS_POINT_B, udp(i * 60 * MS - 595 * MS, true, 1, 0));
+	/* Nearer, and nothing does, though all are there: one lost and one doubled look the same. */
+	for (int i = 0; i < 10; i++)
+		feed(b, VNS_POINT_A, udp(100 * MS + i * MS, true, 4, 0));
+	for (int i = 0; i < 10; i++)
+		feed(b, VNS_POINT_B, udp(100 * MS + i * MS + 5 * MS, true, 4, 0));
 	for (int i = 0; i < 10; i++)
 		feed(b, VNS_POINT_A, udp(500 * MS + i * MS, true, 2, 0));
 	for (int i = 0; i < 9; i++)
@@ -363,8 +369,8 @@ static void test_identical_datagrams(void **state)
 	assert_int_equal(samples_of(b, VNS_PROTO_UDP, s, 64), 19);
 	for (int i = 0; i < 19; i++)
 		assert_int_equal(s[i].first_raw_ns, 5 * MS);
-	expect(b, VNS_POINT_A, 4 + 19, 1, 10, 0);
-	expect(b, VNS_POINT_B, 4 + 19, 0, 9, 0);
+	expect(b, VNS_POINT_A, 4 + 19, 1, 20, 0);
+	expect(b, VNS_POINT_B, 4 + 19, 0, 19, 0);
 	drop(b);
 }
 
@@ -396,8 +402,8 @@ static void test_lost_and_doubled(void **state)
 	feed(b, VNS_POINT_B, tcp_id(tcp(350 * US, true, 10, 100, 5), 42));
 	frame_case(b, SEC);
 	done(b);
-	expect(b, VNS_POINT_A, 4, 1, 1, 0);
-	expect(b, VNS_POINT_B, 4, 0, 2, 0);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	expect(b, VNS_POINT_B, 5, 1, 0, 0);
 	drop(b);
 }
 
@@ -415,8 +421,10 @@ static void test_duplicate_downstream(void **state)
 	feed(b, VNS_POINT_B, tcp(41 * US, true, 1, 100, 5));
 	frame_case(b, SEC);
 	done(b);
-	expect(b, VNS_POINT_A, 4, 0, 2, 0);
-	expect(b, VNS_POINT_B, 4, 0, 4, 0);
+	expect(b, VNS_POINT_A, 6, 0, 0, 0);
+	expect(b, VNS_POINT_B, 6, 2, 0, 0);
+	for (size_t i = 0; i < b->n; i++)
+		assert_true(b->s[i].proto == VNS_PROTO_ICMP || b->s[i].first_raw_ns == 40 * US);
 	drop(b);
 }
 

@@ -51,7 +51,8 @@ class Guest:
         return p.stdout
 
     def drift(self, *args):
-        p = self.run("drift", f"lab:{LAB}/vm1", "--modes", "exchange,shm", "--json", *args)
+        p = self.run("drift", f"lab:{LAB}/vm1", "--modes", "exchange,shm", "--assume-symmetric",
+                     "--json", *args)
         check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
         return json.loads(p.stdout) if p.stdout else None
 

@@ -92,8 +92,8 @@ uint16_t tw_next_id(const struct twin *w, struct tw_flow *f, int sender, uint32_
 /* Time at the downstream point of what passed upstream at @t. */
 int64_t tw_cross(struct twin *w, struct tw_flow *f, int dir, int64_t t, bool may_reorder);
 /*
- * Whether other packets look the same: TW_ALIKE keeps its place, so that order tells unless one of
- * them is missing at a point; of TW_DOUBTFUL packets one is known to be.
+ * Whether other packets look the same: TW_ALIKE packets are told apart by IP ID, if they have one
+ * and all are at both points; of TW_DOUBTFUL packets one is known not to be.
  */
 enum tw_likeness { TW_UNIQUE, TW_ALIKE, TW_DOUBTFUL };
 /* One packet that crosses unchanged: both items and their truth. */

@@ -107,7 +107,8 @@ void tw_single(struct twin *w, struct tw_flow *f, const struct gc_pkt *at_a, int
 	       bool lost, enum tw_likeness like)
 {
 	int up = dir == TW_H2G ? TW_A : TW_B, down = !up;
-	bool uneven = w->o->loss > 0 || w->o->dup > 0 || w->o->cut_s > 0;
+	bool no_id = f->path[0].v6 || w->o->id_zero || f->id_reuse;
+	bool uneven = no_id || w->o->loss > 0 || w->o->dup > 0 || w->o->cut_s > 0;
 	int others = like == TW_DOUBTFUL || (like == TW_ALIKE && uneven) ? TW_AMBIGUOUS : 0;
 	int64_t there = tw_cross(w, f, dir, t, like == TW_UNIQUE);
 	bool twice = !lost && gc_pct(&w->rng, w->o->dup);

@@ -44,6 +44,21 @@ bool vns_clock_mode_shares_path(enum vns_clock_mode m)
 	return m == VNS_CLOCK_EXCHANGE || m == VNS_CLOCK_TRAFFIC;
 }
 
+enum vns_split vns_split_of(enum vns_clock_mode m, bool assume_symmetric)
+{
+	if (!vns_clock_mode_shares_path(m))
+		return VNS_SPLIT_KNOWN;
+	return assume_symmetric ? VNS_SPLIT_ASSUMED : VNS_SPLIT_WITHHELD;
+}
+
+const char *vns_split_name(enum vns_split s)
+{
+	static const char *const names[] = { "identifiable", "not identifiable",
+					     "assumed symmetric" };
+
+	return names[s];
+}
+
 int vns_clock_new(struct vns_clock **out, enum vns_clock_mode mode)
 {
 	struct vns_clock *c = calloc(1, sizeof(*c));

@@ -433,7 +433,7 @@ static int on_packet(struct vns_rtt *r, const struct vns_packet *p, uint32_t gue
 	if (is_segment(p))
 		return on_segment(r, p, guess);
 	if (p->verdict == VNS_PKT_CUT || p->verdict == VNS_PKT_MALFORMED ||
-	    p->verdict == VNS_PKT_BAD_LINKTYPE)
+	    p->verdict == VNS_PKT_BAD_LINKTYPE || p->verdict == VNS_PKT_NO_TIME)
 		r->counts.undecodable++;
 	else if (p->verdict != VNS_PKT_OK || p->proto != VNS_PROTO_TCP)
 		r->counts.not_tcp++;

@@ -2,27 +2,27 @@
 /*
  * Several copies of the same thing at two points: which is whose twin?
  *
- * In: the copies seen upstream and downstream, each in order of arrival. Out: each copy's `pair`.
+ * In: the copies seen upstream and downstream. Out: each copy's `pair`.
  *
  * Retransmissions with the same TSval, duplicates made by the network, and applications that send
- * the same datagram again look alike. What may tell them apart, in this order:
+ * the same datagram again look alike. What may tell them apart:
  *   1. the IP identification, where it occurs once on each side (RFC 6864: unique only for a while
  *      and only by sender's choice, so it breaks ties and never forms the identity);
- *   2. quiet: copies are cut into groups wherever nothing was seen for longer than packets take
- *      here (@quiet), and a group is judged by itself;
- *   3. order, when a group has as many upstream as downstream, and neither IDs nor times speak
- *      against it;
- *   4. time: a packet is not seen downstream before it was upstream (less @slack, the error of the
- *      coarse offset). A downstream copy that only one upstream copy can have made is its twin.
- * What is left of one side only is missing at the other. When none of these tells, the
- * group is ambiguous: nothing is guessed.
+ *   2. time: a packet is not seen downstream before it was upstream (less @slack, the error of the
+ *      offset), nor later than packets take here (@reach). A downstream copy that only one upstream
+ *      copy can have made then is its twin, unless what is left over shows that all may have
+ *      been late.
+ * Order alone tells nothing: where one copy is lost and another doubled, both sides count the
+ * same. What is left of one side only is missing at the other. When none of these tells, the
+ * copies are ambiguous: nothing is guessed.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "engine/twin/twin_int.h"
 
-int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index)
+int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index,
+		    int64_t time)
 {
 	if (set->n == set->cap) {
 		size_t cap = set->cap ? 2 * set->cap : 64;
@@ -33,7 +33,7 @@ int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_
 		set->c = c;
 		set->cap = cap;
 	}
-	set->c[set->n++] = (struct twin_copy){ .time = e->time, .ip_id = e->ip_id, .seq = e->seq,
+	set->c[set->n++] = (struct twin_copy){ .time = time, .ip_id = e->ip_id, .seq = e->seq,
 					       .entry = index, .pair = COPY_OPEN };
 	return 0;
 }
@@ -120,175 +120,179 @@ static bool match_by_id(struct twin_copies *up, struct twin_copies *down)
 	return common;
 }
 
-/* What is being decided: the open copies in [u, u_end) and [d, d_end). */
+/* What is being decided. */
 struct group {
 	struct twin_copies *up, *down;
-	size_t u, u_end, d, d_end;
-	int64_t slack, quiet;
+	const struct twin_limits *limits;
 	bool ids_tell;
+	size_t low; /* upstream copies before this are too old for what comes downstream */
 };
 
-/* The first open copy at or after @i and before @end; else @end. */
-static size_t next_open(const struct twin_copies *set, size_t i, size_t end)
+#define MANY 64 /* candidates looked at before a copy is given up as ambiguous */
+
+/* Can upstream @x have become downstream @y, by all but their times? */
+static bool alike(const struct group *g, const struct twin_copy *x, const struct twin_copy *y)
 {
-	while (i < end && set->c[i].pair != COPY_OPEN)
-		i++;
-	return i;
+	return !g->ids_tell || !x->ip_id || !y->ip_id || x->ip_id == y->ip_id || x->seq != y->seq;
 }
 
-static size_t count_open(const struct twin_copies *set, size_t from, size_t end)
+/*
+ * Upstream copies that can have made downstream copy @y: sent before it and not longer ago
+ * than packets take. *@one: the first of them. Return: their number, 2 for more.
+ */
+static size_t makers(struct group *g, const struct twin_copy *y, size_t *one)
+{
+	struct twin_copies *up = g->up;
+	size_t n = 0;
+
+	while (g->low < up->n && y->time - up->c[g->low].time > g->limits->reach)
+		g->low++;
+	for (size_t u = g->low; u < up->n && up->c[u].time <= y->time + g->limits->slack; u++) {
+		if (u - g->low > MANY)
+			return 2;
+		if (!alike(g, &up->c[u], y))
+			continue;
+		if (n++)
+			return 2;
+		*one = u;
+	}
+	return n;
+}
+
+/* Downstream @y is ambiguous, and so are the open copies that can have made it. */
+static void doubt_makers(struct group *g, struct twin_copy *y)
+{
+	struct twin_copies *up = g->up;
+
+	y->pair = COPY_AMBIGUOUS;
+	for (size_t u = g->low; u < up->n && up->c[u].time <= y->time + g->limits->slack; u++)
+		if (up->c[u].pair == COPY_OPEN && alike(g, &up->c[u], y))
+			up->c[u].pair = COPY_AMBIGUOUS;
+}
+
+/*
+ * A downstream copy that only one upstream copy can have made is its twin, a later one of
+ * the same maker a duplicate. One that two can have made leaves both in doubt: if one was lost and
+ * the other doubled, order would tell wrong. So it does for an upstream copy that made a later one
+ * surely, since its first is wanted; hence in order of time, and doubt stays.
+ */
+static void match_by_time(struct group *g)
+{
+	for (size_t d = 0; d < g->down->n; d++) {
+		struct twin_copy *y = &g->down->c[d];
+		size_t u = 0, n;
+
+		if (y->pair != COPY_OPEN)
+			continue;
+		n = makers(g, y, &u);
+		if (n == 2)
+			doubt_makers(g, y);
+		else if (n == 1 && g->up->c[u].pair == COPY_OPEN)
+			make_pair(g->up, g->down, u, d);
+		else if (n == 1)
+			y->pair = g->up->c[u].pair == COPY_AMBIGUOUS ? COPY_AMBIGUOUS : COPY_NONE;
+	}
+}
+
+static size_t count_open(const struct twin_copies *set)
 {
 	size_t n = 0;
 
-	for (size_t i = from; i < end; i++)
+	for (size_t i = 0; i < set->n; i++)
 		n += set->c[i].pair == COPY_OPEN;
 	return n;
 }
 
-static void close_as(struct twin_copies *set, size_t from, size_t end, int32_t as)
+static void close_as(struct twin_copies *set, int32_t as)
 {
-	for (size_t i = from; i < end; i++)
+	for (size_t i = 0; i < set->n; i++)
 		if (set->c[i].pair == COPY_OPEN)
 			set->c[i].pair = as;
 }
 
-/* Can upstream copy @u of the group have made something that was seen at @time? */
-static bool can_precede(const struct group *g, size_t u, int64_t time)
+static int by_time(const void *pa, const void *pb)
 {
-	return u < g->u_end && g->up->c[u].time <= time + g->slack;
+	const struct twin_copy *a = pa, *b = pb;
+
+	return (a->time > b->time) - (a->time < b->time);
 }
 
-static void match_by_time(struct group *g)
+/* Order of arrival, which nearly always is there already. */
+static void sort_by_time(struct twin_copies *set)
+{
+	for (size_t i = 1; i < set->n; i++) {
+		if (set->c[i].time < set->c[i - 1].time) {
+			qsort(set->c, set->n, sizeof(*set->c), by_time);
+			return;
+		}
+	}
+}
+
+/*
+ * An upstream copy is left over, and later a downstream one: each of those between may be the
+ * twin of the one before, all held up together for longer than packets were lately.
+ */
+static void doubt_shifts(struct group *g)
 {
 	struct twin_copies *up = g->up, *down = g->down;
-	size_t u = next_open(up, g->u, g->u_end), d = next_open(down, g->d, g->d_end);
+	int64_t from = 0, last = 0;
+	bool left = false;
 
-	while (d < g->d_end) {
-		size_t d2 = next_open(down, d + 1, g->d_end);
-		size_t u2 = u < g->u_end ? next_open(up, u + 1, g->u_end) : u;
+	for (size_t u = 0, d = 0; d < down->n; d++) {
+		struct twin_copy *y = &down->c[d];
 
-		if (!can_precede(g, u, down->c[d].time)) {
-			down->c[d].pair = COPY_NONE; /* nothing was sent yet */
-		} else if (can_precede(g, u2, down->c[d].time) ||
-			   (d2 < g->d_end && !can_precede(g, u2, down->c[d2].time))) {
-			break; /* two may have made it, or it and the next have one maker */
-		} else {
-			make_pair(up, down, u, d);
-			u = u2;
+		for (; u < up->n && up->c[u].time <= y->time + g->limits->slack; u++) {
+			if (up->c[u].time - last > g->limits->stall)
+				left = false;
+			last = up->c[u].time;
+			if (up->c[u].pair != COPY_OPEN)
+				continue;
+			from = left ? from : last;
+			left = true;
 		}
-		d = d2;
-	}
-}
-
-/* Sent after the last arrival that is left: never arrived. */
-static void drop_unarrived(struct group *g)
-{
-	size_t d = g->d_end;
-
-	while (d > g->d && g->down->c[d - 1].pair != COPY_OPEN)
-		d--;
-	for (size_t u = g->u_end; u-- > g->u;) {
-		if (g->up->c[u].pair != COPY_OPEN)
+		if (!left || y->pair >= 0 || y->time - last > g->limits->stall)
 			continue;
-		if (d > g->d && can_precede(g, u, g->down->c[d - 1].time))
-			break;
-		g->up->c[u].pair = COPY_NONE;
+		for (size_t i = u; i-- > 0 && up->c[i].time >= from;) {
+			if (up->c[i].pair >= 0)
+				down->c[up->c[i].pair].pair = COPY_AMBIGUOUS;
+			up->c[i].pair = COPY_AMBIGUOUS;
+		}
+		y->pair = COPY_AMBIGUOUS;
+		left = false;
 	}
 }
 
-/* May the copies that are left be twins in order? */
-static bool in_order_fits(const struct group *g)
+bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
+		    const struct twin_limits *limits)
 {
-	size_t u = next_open(g->up, g->u, g->u_end), d = next_open(g->down, g->d, g->d_end);
-
-	while (u < g->u_end) {
-		const struct twin_copy *x = &g->up->c[u], *y = &g->down->c[d];
-
-		if (!can_precede(g, u, y->time) || y->time - x->time > g->quiet)
-			return false;
-		if (g->ids_tell && x->ip_id && y->ip_id && x->ip_id != y->ip_id &&
-		    x->seq == y->seq)
-			return false;
-		u = next_open(g->up, u + 1, g->u_end);
-		d = next_open(g->down, d + 1, g->d_end);
-	}
-	return true;
+	if (lag >= -limits->slack && lag <= limits->reach)
+		return true;
+	/* Later than any other, or earlier than can be: the same packet still, or another like it? */
+	if (id_up && id_down)
+		return id_up == id_down;
+	return !limits->repeated;
 }
 
-static void match_in_order(struct group *g)
+void twin_match_copies(struct twin_copies *up, struct twin_copies *down,
+		       const struct twin_limits *limits)
 {
-	size_t u = next_open(g->up, g->u, g->u_end), d = next_open(g->down, g->d, g->d_end);
+	struct group g = { .up = up, .down = down, .limits = limits };
+	bool doubt;
 
-	while (u < g->u_end) {
-		make_pair(g->up, g->down, u, d);
-		u = next_open(g->up, u, g->u_end);
-		d = next_open(g->down, d, g->d_end);
-	}
-}
-
-/* One group, both sides present. */
-static void decide_group(struct group *g)
-{
-	size_t nu = count_open(g->up, g->u, g->u_end), nd = count_open(g->down, g->d, g->d_end);
-
-	if (nu == nd && in_order_fits(g)) {
-		match_in_order(g);
-		return;
-	}
-	match_by_time(g);
-	drop_unarrived(g);
-	if (count_open(g->up, g->u, g->u_end) && count_open(g->down, g->d, g->d_end)) {
-		close_as(g->up, g->u, g->u_end, COPY_AMBIGUOUS);
-		close_as(g->down, g->d, g->d_end, COPY_AMBIGUOUS);
-	}
-	close_as(g->up, g->u, g->u_end, COPY_NONE);
-	close_as(g->down, g->d, g->d_end, COPY_NONE);
-}
-
-/* Move @g to the next group: open copies with no longer quiet between them. */
-static bool next_group(struct group *g)
-{
-	const struct twin_copies *up = g->up, *down = g->down;
-	size_t u, d;
-	int64_t last = 0;
-	bool any = false;
-
-	g->u = u = next_open(up, g->u_end, up->n);
-	g->d = d = next_open(down, g->d_end, down->n);
-	while (u < up->n || d < down->n) {
-		bool is_up = u < up->n && (d == down->n || up->c[u].time <= down->c[d].time);
-		int64_t time = is_up ? up->c[u].time : down->c[d].time;
-
-		if (any && time - last > g->quiet)
-			break;
-		any = true;
-		last = time;
-		if (is_up)
-			u = next_open(up, u + 1, up->n);
-		else
-			d = next_open(down, d + 1, down->n);
-	}
-	g->u_end = u;
-	g->d_end = d;
-	return any;
-}
-
-void twin_match_copies(struct twin_copies *up, struct twin_copies *down, int64_t slack,
-		       int64_t quiet)
-{
-	struct group g = { .up = up, .down = down, .slack = slack, .quiet = quiet };
-	size_t nu, nd;
-
-	if (up->n > 1 || down->n > 1) {
+	sort_by_time(up);
+	sort_by_time(down);
+	if (up->n == 1 && down->n == 1) {
+		if (twin_only_pair(down->c[0].time - up->c[0].time, up->c[0].ip_id,
+				   down->c[0].ip_id, limits))
+			make_pair(up, down, 0, 0);
+	} else {
 		g.ids_tell = match_by_id(up, down);
-		while (next_group(&g))
-			if (count_open(up, g.u, g.u_end) && count_open(down, g.d, g.d_end))
-				decide_group(&g);
+		match_by_time(&g);
+		if (!g.ids_tell)
+			doubt_shifts(&g);
 	}
-	nu = count_open(up, 0, up->n);
-	nd = count_open(down, 0, down->n);
-	if (up->n == 1 && down->n == 1 && nu && nd)
-		make_pair(up, down, 0, 0); /* however late: there is no other */
-	close_as(up, 0, up->n, nu && nd ? COPY_AMBIGUOUS : COPY_NONE);
-	close_as(down, 0, down->n, nu && nd ? COPY_AMBIGUOUS : COPY_NONE);
+	/* Under way for longer than anything else lately, or lost and something else? */
+	doubt = count_open(up) && count_open(down);
+	close_as(up, doubt ? COPY_AMBIGUOUS : COPY_NONE);
+	close_as(down, doubt ? COPY_AMBIGUOUS : COPY_NONE);
 }

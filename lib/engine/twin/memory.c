@@ -41,9 +41,10 @@ int twin_memory_init(struct twin_memory *m, size_t max_entries)
 	m->entry = reserve((max_entries + 1) * sizeof(*m->entry));
 	m->node = reserve((max_entries + 1) * sizeof(*m->node));
 	m->slot = calloc(FIRST_SLOTS, sizeof(*m->slot));
+	m->told = calloc(TWIN_TOLD, sizeof(*m->told));
 	m->slot_mask = FIRST_SLOTS - 1;
 	m->entry_top = m->node_top = 1; /* index 0 means none */
-	if (!m->entry || !m->node || !m->slot) {
+	if (!m->entry || !m->node || !m->slot || !m->told) {
 		twin_memory_fini(m);
 		return -ENOMEM;
 	}
@@ -57,6 +58,7 @@ void twin_memory_fini(struct twin_memory *m)
 	if (m->node)
 		munmap(m->node, ((size_t)m->max_entries + 1) * sizeof(*m->node));
 	free(m->slot);
+	free(m->told);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -77,6 +79,15 @@ void twin_entry_free(struct twin_memory *m, uint32_t e)
 {
 	m->entry[e].next = m->entry_free;
 	m->entry_free = e;
+}
+
+bool twin_told_before(struct twin_memory *m, uint64_t key)
+{
+	uint32_t *told = &m->told[(key >> 32) % TWIN_TOLD], tag = (uint32_t)key | 1;
+	bool before = *told == tag;
+
+	*told = tag;
+	return before;
 }
 
 static int grow_table(struct twin_memory *m)

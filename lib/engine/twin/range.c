@@ -54,6 +54,23 @@ static bool in_window(const struct vns_twin *t, const struct twin_entry *a,
 	return a->time - b->time <= t->window && b->time - a->time <= t->window;
 }
 
+/* The same across sides: is @far within the window of @e, whose side's times differ by @ahead? */
+static bool in_reach(const struct vns_twin *t, const struct twin_entry *e,
+		     const struct twin_entry *far, int64_t ahead)
+{
+	int64_t d = far->time - e->time - ahead;
+
+	return d <= t->window && d >= -t->window;
+}
+
+/* What the other side's times are ahead of @e's. */
+static int64_t ahead_of(const struct vns_twin *t, const struct twin_entry *e)
+{
+	int64_t ahead = twin_ahead(t->m.node[e->node].direction, t->ahead);
+
+	return e->flags & E_DOWN ? -ahead : ahead;
+}
+
 static unsigned int side_of(const struct twin_entry *e)
 {
 	return e->flags & E_DOWN ? TWIN_DOWN : TWIN_UP;
@@ -195,12 +212,13 @@ static void link_across(struct vns_twin *t, struct twin_node *node, uint32_t e)
 	struct twin_entry *entry = t->m.entry, *x = &entry[e];
 	struct twin_side *s = &node->side[!side_of(x)];
 	uint32_t end = x->seq + x->len;
+	int64_t ahead = ahead_of(t, x);
 
 	for (uint32_t i = first_candidate(t, s, x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next) {
 		t->credit--;
 		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
-		    in_window(t, &entry[i], x))
+		    in_reach(t, x, &entry[i], ahead))
 			link_pair(t, i, e);
 	}
 }
@@ -238,9 +256,12 @@ void twin_range_remove(struct vns_twin *t, uint32_t e)
 	s->n -= !!(x->flags & E_OVERLAP);
 }
 
-/* All copies of @byte on one side that may be told from @x only by more than TSval. */
+/*
+ * All copies of @byte on one side that may be told from upstream @x only by more than TSval, in
+ * upstream's time: downstream's is @ahead.
+ */
 static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
-		  const struct twin_entry *x, uint32_t byte, struct twin_copies *out)
+		  const struct twin_entry *x, uint32_t byte, int64_t ahead, struct twin_copies *out)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_side *s = &node->side[side];
@@ -251,19 +272,10 @@ static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
 		if (t->credit-- < 0)
 			return -E2BIG;
 		if (!covers(&entry[i], byte) || !same_tsval(&entry[i], x) ||
-		    !in_window(t, &entry[i], x))
+		    !in_reach(t, x, &entry[i], ahead))
 			continue;
-		if (twin_copies_add(out, &entry[i], i))
+		if (twin_copies_add(out, &entry[i], i, entry[i].time - ahead))
 			return -ENOMEM;
-	}
-	/* By sequence number so far; copies.c wants order of arrival. Few: insertion sort. */
-	for (size_t i = 1; i < out->n; i++) {
-		struct twin_copy c = out->c[i];
-		size_t j = i;
-
-		for (; j > 0 && out->c[j - 1].time > c.time; j--)
-			out->c[j] = out->c[j - 1];
-		out->c[j] = c;
 	}
 	return 0;
 }
@@ -273,12 +285,16 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_node *node = &t->m.node[entry[e].node];
+	struct twin_moment m = twin_moment_of(t, &entry[e]);
+	int64_t ahead = twin_ahead(node->direction, m.ahead);
+	const struct twin_limits limits = { m.error, twin_reach(t, node->direction), t->settle,
+					    false };
 	int32_t pair = COPY_NONE;
 
-	if (gather(t, node, TWIN_UP, &entry[e], byte, &t->up) ||
-	    gather(t, node, TWIN_DOWN, &entry[e], byte, &t->down))
+	if (gather(t, node, TWIN_UP, &entry[e], byte, 0, &t->up) ||
+	    gather(t, node, TWIN_DOWN, &entry[e], byte, ahead, &t->down))
 		return COPY_AMBIGUOUS;
-	twin_match_copies(&t->up, &t->down, t->slack, twin_quiet(t, node->direction));
+	twin_match_copies(&t->up, &t->down, &limits);
 	for (size_t i = 0; i < t->up.n; i++)
 		if (t->up.c[i].entry == e)
 			pair = t->up.c[i].pair;
@@ -294,11 +310,12 @@ static void spread_doubt(struct vns_twin *t, uint32_t e)
 	struct twin_entry *entry = t->m.entry, *x = &entry[e];
 	struct twin_node *node = &t->m.node[x->node];
 	uint32_t end = x->seq + x->len;
+	int64_t ahead = ahead_of(t, x);
 
 	for (uint32_t i = first_candidate(t, &node->side[TWIN_DOWN], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
-		    in_window(t, &entry[i], x))
+		    in_reach(t, x, &entry[i], ahead))
 			entry[i].flags |= E_AMBIGUOUS;
 }
 

@@ -30,11 +30,13 @@
 
 #define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
 #define MAX_WINDOW_NS     (24 * 3600 * VNS_NSEC_PER_SEC) /* far from any overflow */
+#define MAX_STEP_NS       (INT64_C(1) << 57) /* four years; sixteen of them are no overflow */
 #define DEFAULT_SLACK_NS  (20 * VNS_NSEC_PER_MSEC)
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
 #define UNSET             INT64_MIN
 #define AHEAD             6  /* entries of a queue fetched before their turn */
+#define unlikely(x)       __builtin_expect(!!(x), 0)
 #define CHUNK             32 /* packets whose nodes are fetched ahead together */
 
 static enum vns_point point_of(const struct vns_twin *t, const struct twin_entry *e)
@@ -59,7 +61,9 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	t->slack = opts->slack_ns > 0 ? opts->slack_ns : DEFAULT_SLACK_NS;
 	if (t->slack > t->settle)
 		t->slack = t->settle;
-	t->coarse = twin_time_sub(opts->coarse_offset_ns, 0);
+	t->n_epoch[0] = t->n_epoch[1] = 1;
+	t->epoch[VNS_POINT_A][0].from = t->epoch[VNS_POINT_B][0].from = INT64_MIN;
+	t->epoch[VNS_POINT_B][0].shift = twin_time_sub(opts->coarse_offset_ns, 0);
 	t->max_pending = opts->max_pending ? opts->max_pending : DEFAULT_PENDING;
 	if (t->max_pending > MAX_PENDING)
 		t->max_pending = MAX_PENDING;
@@ -68,6 +72,8 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	for (int p = 0; p < 2; p++)
 		t->now[p] = t->first[p] = t->last[p] = UNSET;
 	t->horizon = INT64_MIN / 2;
+	t->quiet_before[0] = t->quiet_before[1] = INT64_MIN / 2;
+	twin_offset_init(t);
 	t->n_guest = opts->n_guest;
 	if (t->n_guest > sizeof(t->guest) / sizeof(t->guest[0])) {
 		free(t);
@@ -77,9 +83,10 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 		memcpy(t->guest, opts->guest, t->n_guest * sizeof(t->guest[0]));
 	/* One more at each point: the limit is enforced after the insertion. */
 	if (twin_memory_init(&t->m, 2 * (t->max_pending + 1))) {
+		vns_err_set(err, -ENOMEM, "no memory for %zu pending packets at each point",
+			    t->max_pending);
 		free(t);
-		return vns_err_set(err, -ENOMEM, "no memory for %zu pending packets",
-				   opts->max_pending);
+		return -ENOMEM;
 	}
 	*out = t;
 	return 0;
@@ -104,7 +111,8 @@ static enum vns_twin_class unmatched(const struct vns_twin *t, const struct twin
 				     enum vns_point p)
 {
 	unsigned int dir = t->m.node[e->node].direction;
-	int64_t from = t->first[!p], to = t->last[!p];
+	int64_t there = p == VNS_POINT_A ? t->ahead : -t->ahead;
+	int64_t from = t->first[!p] - there, to = t->last[!p] - there;
 	int64_t lo = t->shortest[dir], hi = t->longest[dir];
 
 	if (from == UNSET)
@@ -149,11 +157,28 @@ static void learn_lag(struct vns_twin *t, unsigned int dir, int64_t lag)
 	t->found[dir] = true;
 }
 
+/* Clocks have stepped: each stamp goes back by the shift it came with. */
+static void unshift(const struct vns_twin *t, struct vns_twin_sample *s, int64_t up, int64_t first,
+		    int64_t last)
+{
+	bool in = s->direction == VNS_HOST_TO_GUEST;
+	enum vns_point at = in ? VNS_POINT_A : VNS_POINT_B;
+	int64_t u = twin_stamp(t, at, up), f = twin_stamp(t, !at, first);
+	int64_t l = twin_stamp(t, !at, last);
+
+	s->host_ns = in ? u : f;
+	s->first_raw_ns = in ? f - u : u - f;
+	s->last_host_ns = in ? u : l;
+	s->last_raw_ns = in ? l - u : u - l;
+}
+
 static void emit(struct vns_twin *t, const struct twin_entry *e)
 {
 	const struct twin_node *node = &t->m.node[e->node];
 	unsigned int dir = node->direction;
+	bool in = dir == VNS_HOST_TO_GUEST;
 	uint32_t ctrl = !!(e->flags & E_CTRL_SYN) + !!(e->flags & E_CTRL_FIN);
+	int64_t offset = t->epoch[VNS_POINT_B][0].shift;
 	int64_t lag = e->first - e->time, last_lag = e->last - e->time;
 	struct vns_twin_sample s = {
 		.flow_hash = e->flow_hash,
@@ -163,18 +188,16 @@ static void emit(struct vns_twin *t, const struct twin_entry *e)
 		.has_last = e->n_last == 1,
 	};
 
-	if (!(e->flags & E_CHOSEN))
-		learn_lag(t, dir, lag);
-	if (dir == VNS_HOST_TO_GUEST) {
-		s.host_ns = s.last_host_ns = e->time;
-		s.first_raw_ns = t->coarse + lag;
-		s.last_raw_ns = t->coarse + last_lag;
-	} else {
-		s.host_ns = e->first;
-		s.first_raw_ns = t->coarse - lag;
-		s.last_host_ns = e->last;
-		s.last_raw_ns = t->coarse - last_lag;
+	if (!(e->flags & E_CHOSEN)) {
+		twin_offset_learn(t, dir, in ? e->time : e->first, in ? lag : -lag);
+		learn_lag(t, dir, lag - twin_ahead(dir, t->ahead));
 	}
+	s.host_ns = in ? e->time : e->first;
+	s.last_host_ns = in ? e->time : e->last;
+	s.first_raw_ns = offset + (in ? lag : -lag);
+	s.last_raw_ns = offset + (in ? last_lag : -last_lag);
+	if (unlikely(t->n_epoch[0] + t->n_epoch[1] > 2))
+		unshift(t, &s, e->time, e->first, e->last);
 	if (!s.has_last)
 		s.last_host_ns = s.last_raw_ns = 0;
 	if (t->fn)
@@ -209,16 +232,17 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 static bool settled(struct vns_twin *t, uint32_t index)
 {
 	const struct twin_entry *e = &t->m.entry[index];
+	const struct twin_node *node = &t->m.node[e->node];
+	int64_t before = t->quiet_before[node->direction];
 
-	if (t->m.node[e->node].kind == TWIN_UNIT)
+	if (node->kind == TWIN_UNIT)
 		return e->flags & E_DOWN ? e->flags & E_DONE : twin_unit_settle(t, index);
 	if (e->flags & E_CONTESTED)
 		return false;
 	if (e->flags & E_DOWN)
 		return e->flags & E_SEEN;
 	/* One point may be read ahead of the other: rivals of what lies there are still unknown. */
-	return e->n_first == 1 && e->n_last == 1 && e->first < t->horizon - t->slack &&
-	       e->last < t->horizon - t->slack;
+	return e->n_first == 1 && e->n_last == 1 && e->first < before && e->last < before;
 }
 
 /* Last look: decide what is not decided. */
@@ -281,19 +305,27 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 
 static int drain(struct vns_twin *t)
 {
-	int64_t horizon = t->now[0] < t->now[1] ? t->now[0] : t->now[1];
+	const int64_t far = INT64_MAX / 2; /* finished: later than any time, and sums do not overflow */
+	int64_t a = t->now[VNS_POINT_A], b = t->now[VNS_POINT_B];
 	int64_t wait = t->settle, window = t->window;
 	int ret = 0;
 
-	if (horizon == UNSET)
+	if (a == UNSET || b == UNSET)
 		return 0;
-	t->horizon = horizon;
+	b = b == INT64_MAX ? b : b - t->ahead;
+	t->horizon = a < b ? a : b;
+	if (t->horizon > far)
+		t->horizon = far;
 	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
-		enum vns_point up = d == VNS_HOST_TO_GUEST ? VNS_POINT_A : VNS_POINT_B;
+		bool in = d == VNS_HOST_TO_GUEST;
+		enum vns_point up = in ? VNS_POINT_A : VNS_POINT_B;
+		int64_t upper = t->horizon + (in ? 0 : t->ahead);
+		int64_t lower = t->horizon + (in ? t->ahead : 0);
 
-		ret = drain_queue(t, up, d, horizon - wait, horizon - window);
+		t->quiet_before[d] = lower - t->slack;
+		ret = drain_queue(t, up, d, upper - wait, upper - window);
 		if (!ret)
-			ret = drain_queue(t, !up, d, horizon - 2 * wait, horizon - window - wait);
+			ret = drain_queue(t, !up, d, lower - 2 * wait, lower - window - wait);
 	}
 	return ret;
 }
@@ -419,6 +451,8 @@ static int remember(struct vns_twin *t, enum vns_point p, const struct vns_packe
 		node->kind = in->range ? TWIN_RANGE : TWIN_UNIT;
 		node->direction = (uint8_t)in->dir;
 		node->proto = proto_of(pkt);
+		if (!in->range && !pkt->ip_id)
+			node->repeated = twin_told_before(&t->m, in->key);
 	}
 	node->refs++;
 	fill(&t->m.entry[e], pkt, in, time, down, n);
@@ -453,7 +487,7 @@ static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
 		      size_t n)
 {
-	int64_t shift = p == VNS_POINT_B ? t->coarse : 0;
+	const struct twin_epoch *epoch = &t->epoch[p][t->n_epoch[p] - 1];
 	struct intake in[CHUNK];
 	uint32_t node[CHUNK];
 
@@ -472,13 +506,17 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 	for (size_t i = 0; i < n; i++)
 		twin_prefetch_next(&t->m, node[i]);
 	for (size_t i = 0; i < n; i++) {
-		int64_t time = twin_time_sub(pkts[i].time_ns, shift);
+		int64_t time = twin_time_sub(pkts[i].time_ns, epoch->shift);
 		int ret;
 
 		t->counts[p].read++;
 		see_time(t, p, time);
 		if (in[i].dir < 0) {
 			t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
+			continue;
+		}
+		if (unlikely(time < epoch->from)) { /* across a step of the clock: from before or after? */
+			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 			continue;
 		}
 		ret = remember(t, p, &pkts[i], &in[i], time);
@@ -507,7 +545,7 @@ void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
 	if (now_ns == INT64_MAX)
 		t->now[p] = INT64_MAX;
 	else
-		see_time(t, p, twin_time_sub(now_ns, p == VNS_POINT_B ? t->coarse : 0));
+		see_time(t, p, twin_time_sub(now_ns, t->epoch[p][t->n_epoch[p] - 1].shift));
 	drain(t);
 }
 
@@ -526,4 +564,39 @@ void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_
 uint64_t vns_twin_evicted(const struct vns_twin *t)
 {
 	return t->evicted;
+}
+
+size_t vns_twin_steps(const struct vns_twin *t, struct vns_twin_step out[VNS_TWIN_STEPS])
+{
+	memcpy(out, t->steps, sizeof(t->steps));
+	return t->n_steps;
+}
+
+int64_t vns_twin_offset(const struct vns_twin *t)
+{
+	return t->epoch[VNS_POINT_B][t->n_epoch[VNS_POINT_B] - 1].shift -
+	       t->epoch[VNS_POINT_A][t->n_epoch[VNS_POINT_A] - 1].shift + t->ahead;
+}
+
+int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t by_ns)
+{
+	unsigned int n = t->n_epoch[p];
+	int64_t shift, from;
+
+	if (n > VNS_TWIN_STEPS || by_ns > MAX_STEP_NS || by_ns < -MAX_STEP_NS)
+		return -ENOSPC;
+	shift = t->epoch[p][n - 1].shift + by_ns;
+	from = twin_time_sub(at_ns, shift);
+	/* Stamps must stay tied to their epoch: time goes on from where it was. */
+	if (t->last[p] != UNSET && from <= t->last[p]) {
+		shift -= t->last[p] + 1 - from;
+		from = t->last[p] + 1;
+	}
+	if (t->n_steps < VNS_TWIN_STEPS)
+		t->steps[t->n_steps] = (struct vns_twin_step){
+			twin_stamp(t, VNS_POINT_A, from), p == VNS_POINT_B ? by_ns : -by_ns };
+	t->n_steps++;
+	t->epoch[p][n] = (struct twin_epoch){ from, shift };
+	t->n_epoch[p]++;
+	return 0;
 }

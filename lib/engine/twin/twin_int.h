@@ -79,7 +79,7 @@ struct twin_node {
 	uint8_t kind;      /* enum twin_kind */
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
-	uint8_t zero;
+	bool repeated;     /* UNIT without IP ID: the same was seen before, maybe long ago */
 };
 
 _Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64,
@@ -106,7 +106,9 @@ struct twin_memory {
 	struct twin_slot *slot;
 	uint32_t slot_mask;
 	uint32_t n_nodes;
+	uint32_t *told; /* tags of identities without IP ID, at most TWIN_TOLD */
 };
+#define TWIN_TOLD (1u << 15) /* 128 KB */
 
 /* One of several copies of the same bytes or datagram; see copies.c. */
 #define COPY_OPEN      (-3)
@@ -125,18 +127,54 @@ struct twin_copies {
 	size_t n, cap;
 };
 
+/*
+ * What twins tell of the offset, see offset.c. All on the engine's time, B's ahead of A's.
+ * @upper, @lower: tightest bounds in a cell; @n: twins of each direction that gave them
+ */
+struct twin_bounds {
+	int64_t upper, lower;
+	unsigned int n[VNS_DIRECTIONS];
+};
+/* @error: how far @ahead may have been wrong from @from on */
+struct twin_moment {
+	int64_t from, ahead, error;
+};
+#define TWIN_MOMENTS 64 /* they cover more than two windows */
+
+/* Stamps of a point = the engine's time + @shift, from the engine's time @from on. */
+struct twin_epoch {
+	int64_t from, shift;
+};
+
 /* Stages at which an entry is looked at, one queue each. */
 enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
 
 struct vns_twin {
 	struct twin_memory m;
 	struct twin_queue queue[2][VNS_DIRECTIONS][STAGES]; /* by point, direction, stage */
-	int64_t window, settle, slack, coarse;
+	int64_t window, settle, slack;
 	size_t max_pending;
 	size_t pending[2];
-	int64_t horizon;         /* both points have been read up to here (A's clock) */
-	int64_t now[2];          /* each point has been read up to here (A's clock) */
-	int64_t first[2], last[2]; /* what each point covers (A's clock) */
+	/*
+	 * The engine's time: A's clock at the start, B's stamps shifted by the coarse offset; B's
+	 * then are @ahead of A's.
+	 */
+	struct twin_epoch epoch[2][VNS_TWIN_STEPS + 1];
+	unsigned int n_epoch[2];
+	int64_t ahead;
+	struct twin_bounds bounds[2]; /* of this cell and the one before */
+	struct twin_moment moment[TWIN_MOMENTS];
+	unsigned int n_moment;
+	int64_t cell, cell_from, cell_before, disturbed;
+	int64_t demand[VNS_DIRECTIONS];
+	unsigned int strange[VNS_DIRECTIONS];
+	uint64_t n_twins;
+	struct vns_twin_step steps[VNS_TWIN_STEPS];
+	size_t n_steps;
+	int64_t horizon;         /* both points have been read up to here (A's time) */
+	int64_t quiet_before[VNS_DIRECTIONS]; /* no rival can come before this (downstream's time) */
+	int64_t now[2];          /* each point has been read up to here (its own time) */
+	int64_t first[2], last[2]; /* what each point covers (its own time) */
 	int64_t shortest[VNS_DIRECTIONS], longest[VNS_DIRECTIONS]; /* latencies found so far */
 	int64_t recent[VNS_DIRECTIONS]; /* longest latency found lately: decays by 1/1024 per sample */
 	bool found[VNS_DIRECTIONS];
@@ -165,14 +203,64 @@ static inline int64_t twin_time_sub(int64_t a, int64_t b)
 	return d > limit ? limit : d < -limit ? -limit : d;
 }
 
-/* Longer than packets of @direction are under way: twice the longest latency found lately. */
-static inline int64_t twin_quiet(const struct vns_twin *t, unsigned int direction)
+/* A point's stamp of the engine's @time. */
+static inline int64_t twin_stamp(const struct vns_twin *t, enum vns_point p, int64_t time)
 {
-	int64_t quiet = 2 * t->recent[direction];
+	const struct twin_epoch *e = &t->epoch[p][t->n_epoch[p] - 1];
+
+	while (e > t->epoch[p] && time < e->from)
+		e--;
+	return time + e->shift;
+}
+
+/* What downstream's times are ahead of upstream's by when B's are ahead of A's by @ahead. */
+static inline int64_t twin_ahead(unsigned int direction, int64_t ahead)
+{
+	return direction == VNS_HOST_TO_GUEST ? ahead : -ahead;
+}
+
+/*
+ * Longer than packets of @direction are under way: twice the longest latency found lately, and never
+ * less than the slack (a busy host holds a packet up for milliseconds without warning).
+ */
+static inline int64_t twin_reach(const struct vns_twin *t, unsigned int direction)
+{
+	int64_t reach = 2 * t->recent[direction];
 
 	if (!t->found[direction])
 		return t->settle;
-	return quiet > t->slack ? quiet : t->slack;
+	return reach > t->slack ? reach : t->slack;
+}
+
+/* offset.c */
+void twin_offset_init(struct vns_twin *t);
+void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff);
+/*
+ * A twin that is beyond doubt: @diff = B's time less A's, @at = A's time. Most tell nothing that is not
+ * known.
+ */
+static inline void twin_offset_learn(struct vns_twin *t, unsigned int dir, int64_t at,
+				     int64_t diff)
+{
+	struct twin_bounds *b = &t->bounds[0];
+
+	if (at - t->cell_from < t->cell && !t->strange[dir] &&
+	    (dir == VNS_HOST_TO_GUEST ? diff >= b->upper : diff <= b->lower)) {
+		b->n[dir]++;
+		t->n_twins++;
+	} else {
+		twin_offset_news(t, dir, at, diff);
+	}
+}
+/* What was known of the offset at @time. */
+struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time);
+/* ... when @e was seen. */
+static inline struct twin_moment twin_moment_of(const struct vns_twin *t,
+						const struct twin_entry *e)
+{
+	bool at_a = !(e->flags & E_DOWN) == (t->m.node[e->node].direction == VNS_HOST_TO_GUEST);
+
+	return twin_moment_at(t, at_a ? e->time : e->time - t->ahead);
 }
 
 /* memory.c */
@@ -180,6 +268,8 @@ int twin_memory_init(struct twin_memory *m, size_t max_entries);
 void twin_memory_fini(struct twin_memory *m);
 uint32_t twin_entry_new(struct twin_memory *m);
 void twin_entry_free(struct twin_memory *m, uint32_t e);
+/* Was an identity without IP ID seen before (nearly surely so)? It is now. */
+bool twin_told_before(struct twin_memory *m, uint64_t key);
 /* The node of @key, made when there is none. Return: index, or 0 when memory ran out. */
 uint32_t twin_node_get(struct twin_memory *m, uint64_t key);
 void twin_node_free(struct twin_memory *m, uint32_t node);
@@ -237,10 +327,23 @@ uint64_t twin_identity(const struct vns_packet *p);
 bool twin_is_unspecified(const struct vns_addr *a);
 
 /* copies.c */
-int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index);
-/* @slack: error of the clocks; @quiet: longer than packets take. Sets every copy's pair. */
-void twin_match_copies(struct twin_copies *up, struct twin_copies *down, int64_t slack,
-		       int64_t quiet);
+/* @time: @e's in upstream's time. */
+int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index,
+		    int64_t time);
+/*
+ * @slack: error of the clocks; @reach: longer than packets take; @stall: longer than they ever do.
+ * @repeated: this identity is no rare one.
+ */
+struct twin_limits {
+	int64_t slack, reach, stall;
+	bool repeated;
+};
+/* Sets every copy's pair. */
+void twin_match_copies(struct twin_copies *up, struct twin_copies *down,
+		       const struct twin_limits *limits);
+/* Are times and IP IDs of an only pair no reason to doubt it? @lag: downstream's time less upstream's. */
+bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
+		    const struct twin_limits *limits);
 
 /* range.c: TCP segments that take sequence space */
 int twin_range_insert(struct vns_twin *t, uint32_t e);

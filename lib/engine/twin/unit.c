@@ -6,9 +6,8 @@
  * not decided, in order of arrival on each side. Nearly always that is one upstream and
  * one downstream: twins, once they have waited long enough for a rival to show. Several of
  * the same identity (an application that repeats a datagram, duplicate ACKs) are told apart as
- * copies.c says. That needs all of them: a group is decided up to a moment of
- * quiet at which as many had arrived as had been sent; what never comes to such a moment
- * is decided when its oldest member leaves the window, by IP ID and time, or is ambiguous.
+ * copies.c says. That needs all of them: they wait until the oldest leaves the window; what was
+ * seen up to a moment of quiet, or up to a time by which all have arrived, is decided together.
  */
 #include "engine/twin/twin_int.h"
 
@@ -70,20 +69,6 @@ static bool told_by_id(const struct twin_entry *entry, uint32_t u, uint32_t d)
 	       (!entry[d].next || entry[entry[d].next].ip_id != id);
 }
 
-/* The oldest downstream packet can only have been made by the oldest upstream one. */
-static bool told_by_time(const struct vns_twin *t, uint32_t u, uint32_t d)
-{
-	const struct twin_entry *entry = t->m.entry;
-	uint32_t u2 = entry[u].next, d2 = entry[d].next;
-
-	if (entry[d].time + t->slack < entry[u].time)
-		return false;
-	if (u2 && entry[u2].time <= entry[d].time + t->slack)
-		return false;
-	/* ... and is not followed by a second copy of the same. */
-	return !d2 || (u2 && entry[d2].time + t->slack >= entry[u2].time);
-}
-
 bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry;
@@ -95,107 +80,154 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 		return true;
 	if (node->side[TWIN_UP].head != e || !d)
 		return false;
-	lag = entry[d].time - entry[e].time;
-	if (lag > t->window || lag < -t->window || entry[d].time >= t->horizon - t->slack)
+	lag = entry[d].time - entry[e].time - twin_ahead(node->direction, t->ahead);
+	if (lag > t->window || lag < -t->window ||
+	    entry[d].time >= t->quiet_before[node->direction])
 		return false; /* the last: there may be rivals that were not read yet */
-	if (!(node->side[TWIN_UP].n == 1 && node->side[TWIN_DOWN].n == 1) &&
-	    !told_by_id(entry, e, d) && !told_by_time(t, e, d))
+	if (node->side[TWIN_UP].n == 1 && node->side[TWIN_DOWN].n == 1) {
+		struct twin_limits limits = { t->slack, twin_reach(t, node->direction), 0,
+					      node->repeated };
+
+		if (!twin_only_pair(lag, entry[e].ip_id, entry[d].ip_id, &limits))
+			return false;
+	} else if (!told_by_id(entry, e, d)) {
 		return false;
+	}
 	make_twins(t, e, d);
 	return true;
 }
 
+/* Up to where the copies of a node are decided together; all in upstream's time. */
+struct share {
+	size_t n[2];        /* copies, by side */
+	struct twin_moment moment;
+	int64_t ahead;      /* of downstream's times */
+	struct twin_limits limits;
+	int64_t from, to;   /* what lies within the reach of these may belong to what is not in it */
+};
+
+static bool near_edge(const struct share *s, const struct twin_copy *c)
+{
+	return (s->from != INT64_MIN && c->time - s->limits.reach < s->from) ||
+	       (s->to != INT64_MAX && c->time + s->limits.reach > s->to);
+}
+
+/* What was found of one copy -> its entry. */
+static void conclude(struct vns_twin *t, const struct share *s, unsigned int side, size_t i)
+{
+	struct twin_copies *set[2] = { &t->up, &t->down };
+	const struct twin_copy *c = &set[side]->c[i], *twin;
+	struct twin_entry *entry = t->m.entry, *x = &entry[c->entry];
+
+	if (c->pair == COPY_AMBIGUOUS)
+		return;
+	twin = c->pair >= 0 ? &set[!side]->c[c->pair] : NULL;
+	if (near_edge(s, c) && !(twin && x->ip_id && x->ip_id == twin->ip_id))
+		return;
+	x->flags &= (uint16_t)~E_AMBIGUOUS;
+	if (!twin || twin->time - c->time > t->window || c->time - twin->time > t->window)
+		return;
+	x->flags |= set[0]->n > 1 ? E_MATCHED | E_CHOSEN : E_MATCHED;
+	x->first = x->last = entry[twin->entry].time;
+	x->n_first = x->n_last = 1;
+}
+
 /* Take copies in order of arrival into the scratch sets and out of the node, and decide. */
-static void decide(struct vns_twin *t, struct twin_node *node, size_t nu, size_t nd)
+static void decide(struct vns_twin *t, struct twin_node *node, const struct share *s)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_copies *set[2] = { &t->up, &t->down };
-	size_t want[2] = { nu, nd };
 	bool known = true;
 
 	t->up.n = t->down.n = 0;
 	for (int side = 0; side < 2; side++) {
-		for (size_t i = 0; i < want[side]; i++) {
+		for (size_t i = 0; i < s->n[side]; i++) {
 			uint32_t e = node->side[side].head;
+			int64_t time = entry[e].time - (side == TWIN_DOWN ? s->ahead : 0);
 
-			known &= twin_copies_add(set[side], &entry[e], e) == 0;
+			known &= twin_copies_add(set[side], &entry[e], e, time) == 0;
 			entry[e].flags |= E_DONE | E_AMBIGUOUS; /* unless decided below */
 			twin_unit_remove(t, e);
 		}
 	}
 	if (!known)
 		return;
-	twin_match_copies(&t->up, &t->down, t->slack, twin_quiet(t, node->direction));
-	for (int side = 0; side < 2; side++) {
-		for (size_t i = 0; i < set[side]->n; i++) {
-			struct twin_copy *c = &set[side]->c[i];
-			struct twin_entry *x = &entry[c->entry];
-			int64_t twin;
-
-			if (c->pair != COPY_AMBIGUOUS)
-				x->flags &= (uint16_t)~E_AMBIGUOUS;
-			if (c->pair < 0)
-				continue;
-			twin = set[!side]->c[c->pair].time;
-			if (twin - c->time > t->window || c->time - twin > t->window)
-				continue;
-			x->flags |= set[0]->n > 1 ? E_MATCHED | E_CHOSEN : E_MATCHED;
-			x->first = x->last = twin;
-			x->n_first = x->n_last = 1;
-		}
-	}
+	twin_match_copies(&t->up, &t->down, &s->limits);
+	for (unsigned int side = 0; side < 2; side++)
+		for (size_t i = 0; i < set[side]->n; i++)
+			conclude(t, s, side, i);
 }
 
 /*
- * Walk both sides of @node together in order of time and cut them into groups.
- * *@nu, *@nd: the first group's size. Return: true when it ends in quiet with
- * equal counts; false: these are all up to @until and what follows without a quiet moment.
+ * Until when copies of @node were decided in the midst of traffic; INT64_MIN: never. Kept in what only
+ * the other kind of node uses; a new node has zeros there.
  */
-static bool next_group(const struct vns_twin *t, const struct twin_node *node, int64_t until,
-		       size_t *nu, size_t *nd)
+static int64_t cut_at(const struct twin_node *node)
+{
+	const struct twin_side *s = &node->side[TWIN_UP];
+	uint64_t at = (uint64_t)s->max_len << 32 | s->max_end;
+
+	return at ? (int64_t)at : INT64_MIN;
+}
+
+static void set_cut(struct twin_node *node, int64_t at)
+{
+	node->side[TWIN_UP].max_end = (uint32_t)at;
+	node->side[TWIN_UP].max_len = (uint32_t)((uint64_t)at >> 32);
+}
+
+/*
+ * Walk both sides of @node together in order of time, up to a moment of quiet at which as many
+ * had arrived as had been sent, or to @until.
+ */
+static void next_share(const struct vns_twin *t, const struct twin_node *node, int64_t until,
+		       struct share *s)
 {
 	const struct twin_entry *entry = t->m.entry;
 	uint32_t u = node->side[TWIN_UP].head, d = node->side[TWIN_DOWN].head;
-	int64_t last = 0, quiet = twin_quiet(t, node->direction);
+	int64_t last = 0, horizon = t->horizon;
 
-	*nu = *nd = 0;
+	horizon += node->direction == VNS_HOST_TO_GUEST ? 0 : t->ahead;
+	s->n[0] = s->n[1] = 0;
+	s->from = cut_at(node);
+	s->to = INT64_MAX;
 	while (u || d) {
-		bool up = u && (!d || entry[u].time <= entry[d].time);
-		int64_t time = up ? entry[u].time : entry[d].time;
+		int64_t down = d ? entry[d].time - s->ahead : 0;
+		bool up = u && (!d || entry[u].time <= down);
+		int64_t time = up ? entry[u].time : down;
+		bool any = s->n[0] + s->n[1] > 0;
 
-		if (*nu + *nd > 0 && time - last > quiet) {
-			if (*nu == *nd)
-				return true;
-			if (time > until)
-				return false;
-		} else if (*nu + *nd == 0 && time > until) {
-			return false;
+		if (any && time - last > s->limits.reach && (s->n[0] == s->n[1] || time > until))
+			return;
+		if (time > horizon || (!any && time > until)) {
+			s->to = time;
+			return;
 		}
-		if (time > t->horizon)
-			return false;
 		last = time;
-		if (up) {
+		s->n[!up]++;
+		if (up)
 			u = entry[u].next;
-			(*nu)++;
-		} else {
+		else
 			d = entry[d].next;
-			(*nd)++;
-		}
 	}
-	return *nu > 0 && *nu == *nd && last + quiet < until;
 }
 
 void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_node *node = &t->m.node[entry[e].node];
+	struct share s = { .moment = twin_moment_of(t, &entry[e]) };
 
+	s.ahead = twin_ahead(node->direction, s.moment.ahead);
+	s.limits = (struct twin_limits){ s.moment.error, twin_reach(t, node->direction),
+					 t->settle, node->repeated };
+	if (entry[e].flags & E_DOWN && until != INT64_MAX)
+		until -= s.ahead;
 	while (!(entry[e].flags & E_DONE)) {
-		size_t nu, nd;
-
-		next_group(t, node, until, &nu, &nd);
-		if (nu + nd == 0) /* cannot be: @e itself is older than @until */
+		next_share(t, node, until, &s);
+		if (s.n[0] + s.n[1] == 0) /* cannot be: @e itself is older than @until */
 			return;
-		decide(t, node, nu, nd);
+		set_cut(node, s.to == INT64_MAX ? 0 : s.to);
+		decide(t, node, &s);
 	}
 }

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of the engine for ICMP echo, DNS and QUIC: what its parts share.
+ */
+#ifndef VNS_ENGINE_RTT_APP_H
+#define VNS_ENGINE_RTT_APP_H
+
+#include <vnetscope/rtt_app.h>
+
+#include "flow/table.h"
+
+#define VNS_QUERY_TIMEOUT_NS (30 * VNS_NSEC_PER_SEC)
+
+/* Requests by flow, direction and id; see query.c. */
+struct vns_queries {
+	struct vns_flow_table table;
+	int64_t *sent_ns; /* by id */
+};
+
+enum quic_phase { QUIC_IDLE, QUIC_ASKED, QUIC_ANSWERED, QUIC_AGAIN, QUIC_DONE };
+
+struct quic_cid {
+	uint32_t word[2];
+	uint8_t len; /* VNS_QUIC_CID_CUT: not known */
+};
+
+/* Samples of a flow that is not yet known to spin. */
+#define SPIN_TRUST_EDGES 16
+struct spin_held {
+	int64_t at_ns, rtt_ns;
+	uint8_t dir;
+};
+
+/* One QUIC five-tuple; index 0 and 1 as in vns_packet.dir. */
+struct quic_flow {
+	/* handshake */
+	int64_t sent_ns[2];          /* first and last of a train of Initials */
+	int64_t answered_ns[2];      /* the same of the server's */
+	struct quic_cid client_dcid; /* first one of the client, by chance */
+	struct quic_cid scid[2];     /* of client_dir and of the server */
+	uint16_t version16;
+	uint8_t phase;               /* enum quic_phase */
+	uint8_t client_dir;          /* 2: not known */
+	/* spin bit */
+	uint8_t has, value;          /* bits by direction */
+	uint8_t edge_ok;             /* bits: edge_ns may begin a sample */
+	uint8_t distrusted;
+	uint8_t disturbed;           /* since the last edge that fits */
+	uint8_t cid_seen;            /* bits: cid[] is valid */
+	int64_t edge_ns[2], last_ns[2];
+	int64_t min_ns[2];           /* lowest sample, of handshake or spin; 0: none */
+	uint32_t cid[2][2];
+	uint32_t edges, episodes;    /* edges that fit; those that were disturbed after */
+	struct spin_held pending;    /* rtt_ns < 0: none; confirmed by the next edge */
+	struct spin_held *held;      /* SPIN_TRUST_EDGES of them, until trusted */
+	uint8_t n_held;
+	uint8_t trusted;
+};
+
+struct app_dists {
+	struct vns_dist rtt[2][2]; /* [1]: spin; by direction */
+};
+
+struct app_flow {
+	struct app_dists *dists; /* NULL: no sample yet */
+	struct quic_flow *quic;  /* NULL: ICMP or DNS */
+	int64_t first_ns;
+	uint32_t packets[2];
+};
+
+struct vns_rtt_app {
+	struct vns_rtt_app_opts opts;
+	struct vns_queries query;
+	struct vns_flow_table flows;
+	struct app_flow *flow; /* by id */
+	struct vns_dist total[VNS_RTT_KINDS];
+	struct vns_rtt_app_counts counts;
+};
+
+static inline bool vns_rtt_app_wants(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
+{
+	return a->opts.kinds >> kind & 1;
+}
+
+/* The flow @key, made if need be and @make. Return: its id or VNS_FLOW_NONE. */
+uint32_t vns_rtt_app_flow(struct vns_rtt_app *a, const struct vns_flow_key *key, uint64_t hash,
+			  int64_t now_ns, bool make);
+/* A sample, for total, flow @id (VNS_FLOW_NONE: none) and sink. */
+void vns_rtt_app_emit(struct vns_rtt_app *a, uint32_t id, const struct vns_rtt_sample *s);
+
+int vns_queries_init(struct vns_queries *q, size_t max);
+void vns_queries_fini(struct vns_queries *q);
+/* Each returns 0 or -ENOMEM. */
+int vns_query_icmp(struct vns_rtt_app *a, const struct vns_packet *p);
+int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p);
+/* Forget old ones, at most @work; at the end (@all) count every one that waits. */
+void vns_queries_age(struct vns_rtt_app *a, int64_t now_ns, size_t work);
+void vns_queries_finish(struct vns_rtt_app *a);
+
+/* Return: whether the datagram belongs to a QUIC flow. */
+bool vns_quic_packet(struct vns_rtt_app *a, const struct vns_packet *p);
+/* The flow ends: what is held is lost and counted; frees @q. */
+void vns_quic_end(struct vns_rtt_app *a, struct quic_flow *q);
+
+#endif

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * How far the clocks of both points are apart while the engine runs: twins found -> t->ahead.
+ *
+ * Inside the engine B's stamps are shifted by the coarse offset that was given, and stay so: stamps
+ * come out exactly as they went in. What that offset is wrong by, B "ahead" of A, changes with the
+ * clocks' drift. No packet arrives before it was sent, so every twin bounds it: from above towards
+ * the guest, from below from the guest. @ahead follows: a twin that contradicts it moves it, just so
+ * far that it does not. Traffic of one direction bounds one side only; there the floor of
+ * the latencies pulls it, never faster than clocks run apart (500 ppm). A contradiction of more
+ * than the slack is a step of a clock, or a stamp gone wrong: it is believed when several twins in a
+ * row say so.
+ *
+ * Copies are told apart by time long after they were seen. So what was known is remembered as
+ * moments, cells of time with the offset and how far it may have been wrong then: as far as
+ * the bounds of both directions left open, and the drift within two cells.
+ */
+#include "engine/twin/twin_int.h"
+
+#define CELL_NS     (250 * VNS_NSEC_PER_MSEC)
+#define MAX_PPM     500
+#define IN_A_ROW    8  /* contradictions that make a step */
+#define ENOUGH      4  /* twins of a direction that make its bound worth something */
+#define MARGIN_NS   (50 * VNS_NSEC_PER_USEC) /* stamps are taken some way off the wire */
+#define SETTLED     64 /* twins before which a correction is the first guess's, not a step */
+
+static void clear_bounds(struct twin_bounds *b)
+{
+	*b = (struct twin_bounds){ .upper = INT64_MAX, .lower = INT64_MIN };
+}
+
+void twin_offset_init(struct vns_twin *t)
+{
+	t->cell = t->window / (TWIN_MOMENTS / 4);
+	if (t->cell < CELL_NS)
+		t->cell = CELL_NS;
+	clear_bounds(&t->bounds[0]);
+	clear_bounds(&t->bounds[1]);
+}
+
+/* How far @ahead can have been wrong in the cell that ends. */
+static int64_t error_of_cell(const struct vns_twin *t, int64_t elapsed)
+{
+	const struct twin_bounds *b = t->bounds;
+	int64_t upper = b[0].upper < b[1].upper ? b[0].upper : b[1].upper;
+	int64_t lower = b[0].lower > b[1].lower ? b[0].lower : b[1].lower;
+	int64_t error = (elapsed + t->cell_before) / 1000000 * MAX_PPM + MARGIN_NS;
+
+	if (t->disturbed)
+		return t->disturbed > t->slack ? t->disturbed : t->slack;
+	if (b[0].n[0] + b[1].n[0] < ENOUGH || b[0].n[1] + b[1].n[1] < ENOUGH)
+		return t->slack;
+	if (upper > lower)
+		error += upper - lower;
+	return error < t->slack ? error : t->slack;
+}
+
+/* One direction only for two cells: let the floor of its latencies pull. */
+static void pull(struct vns_twin *t, int64_t elapsed)
+{
+	const struct twin_bounds *b = t->bounds;
+	int64_t most = elapsed / 1000000 * MAX_PPM, keep = t->slack / 4, excess;
+	unsigned int down = b[0].n[0] + b[1].n[0], up = b[0].n[1] + b[1].n[1];
+
+	if (!b[0].n[0] == !b[0].n[1] || (down && up))
+		return;
+	excess = (b[0].n[0] ? b[0].upper - t->ahead : t->ahead - b[0].lower) - keep;
+	if (excess <= 0)
+		return;
+	if (excess > most)
+		excess = most;
+	t->ahead += b[0].n[0] ? excess : -excess;
+}
+
+static void end_cell(struct vns_twin *t, int64_t at)
+{
+	struct twin_moment *m = &t->moment[t->n_moment % TWIN_MOMENTS];
+	int64_t elapsed = t->n_moment ? at - t->cell_from : 0;
+
+	*m = (struct twin_moment){ .from = t->cell_from, .ahead = t->ahead,
+				   .error = error_of_cell(t, elapsed) };
+	t->n_moment++;
+	pull(t, elapsed);
+	t->cell_before = elapsed;
+	t->bounds[1] = t->bounds[0];
+	clear_bounds(&t->bounds[0]);
+	t->cell_from = at;
+	t->disturbed = 0;
+}
+
+static void step(struct vns_twin *t, int64_t at, int64_t by)
+{
+	t->ahead += by;
+	clear_bounds(&t->bounds[0]);
+	clear_bounds(&t->bounds[1]);
+	t->strange[0] = t->strange[1] = 0;
+	if (t->n_twins < SETTLED)
+		return;
+	if (t->n_steps < VNS_TWIN_STEPS)
+		t->steps[t->n_steps] = (struct vns_twin_step){ twin_stamp(t, VNS_POINT_A, at), by };
+	t->n_steps++;
+}
+
+/* A twin that cannot be with @ahead as it is: @need is what it must be changed by at least. */
+static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64_t need)
+{
+	int64_t size = need < 0 ? -need : need;
+	int64_t known = t->demand[dir] < 0 ? -t->demand[dir] : t->demand[dir];
+
+	if (size <= t->slack / 2) {
+		t->ahead += need;
+		return;
+	}
+	if (size > t->disturbed)
+		t->disturbed = size;
+	if (t->strange[dir]++ == 0 || size < known)
+		t->demand[dir] = need;
+	if (t->strange[dir] == IN_A_ROW)
+		step(t, at, t->demand[dir]);
+}
+
+void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff)
+{
+	struct twin_bounds *b = &t->bounds[0];
+	int64_t need = 0;
+
+	if (at - t->cell_from >= t->cell || t->n_twins == 0)
+		end_cell(t, at);
+	t->n_twins++;
+	b->n[dir]++;
+	if (dir == VNS_HOST_TO_GUEST ? diff < t->ahead : diff > t->ahead)
+		need = diff - t->ahead;
+	if (need)
+		contradicted(t, dir, at, need);
+	else
+		t->strange[dir] = 0;
+	/* One stamp gone wrong must not become a bound. */
+	if (t->strange[dir])
+		return;
+	if (dir == VNS_HOST_TO_GUEST && diff < b->upper)
+		b->upper = diff;
+	if (dir == VNS_GUEST_TO_HOST && diff > b->lower)
+		b->lower = diff;
+}
+
+struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time)
+{
+	const struct twin_moment *m = NULL;
+	unsigned int n = t->n_moment < TWIN_MOMENTS ? t->n_moment : TWIN_MOMENTS;
+
+	if (time >= t->cell_from || n == 0)
+		return (struct twin_moment){ .from = time, .ahead = t->ahead, .error = t->slack };
+	for (unsigned int i = 1; i <= n; i++) {
+		m = &t->moment[(t->n_moment - i) % TWIN_MOMENTS];
+		if (m->from <= time)
+			break;
+	}
+	return *m;
+}

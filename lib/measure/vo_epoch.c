@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Exchanges and raw samples of a run of any length -> windows with one clock relation each, figures.
+ *
+ * A sample is corrected by the relation of its own instant, which is known only once exchanges
+ * after it are in. So samples wait, for WINDOW_NS or WINDOW_SAMPLES at most; then the
+ * relation is solved, samples up to a little before the last exchange go to the figures, and the
+ * window's last exchanges begin the next one, so that it is as narrow at its start.
+ *
+ * An epoch ends where the relation breaks: a guest that was paused and resumed, restored, rebooted, or
+ * had its clock set. An exchange says offset in [T3-T4, T2-T1] (clock.h); the bounds before it,
+ * widened by the fastest drift that the clock model allows, must overlap that, or the
+ * offset has certainly stepped. When in between nobody can say, so samples after the last
+ * exchange that fitted belong to no relation: they are counted, not used, and nothing of one
+ * epoch is paired with anything of the other. Steps below STEP_NS are left to the estimator, which
+ * finds them by itself.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/vo_epoch.h"
+
+#define STEP_NS        (5.0 * (double)VNS_NSEC_PER_MSEC) /* far below the twins' slack of 20 ms */
+#define MODEL_PPM      500.0 /* the clock model's limit (clock.h) */
+#define WINDOW_NS      (60 * VNS_NSEC_PER_SEC)
+#define WINDOW_SAMPLES 131072 /* 4 MiB of each point: a second of bulk traffic, at least */
+#define MARGIN_NS      (2 * VNS_NSEC_PER_SEC)  /* of exchanges behind the last sample corrected */
+#define OVERLAP_NS     (20 * VNS_NSEC_PER_SEC) /* of exchanges taken over by the next window */
+#define LATE_NS        (2 * VNS_NSEC_PER_SEC)  /* batches of the last epoch come no later */
+#define EARLY_NS       (20 * VNS_NSEC_PER_MSEC) /* the offset may be known no better than that */
+#define STILL_SHARE    0.2 /* a step that makes up the silence to so much of it: it stood still */
+
+void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
+{
+	struct vns_vo_event *e = &v->event[v->n_event];
+	va_list ap;
+
+	if (v->n_event == VNS_VO_MAX_EVENTS) {
+		v->events_left_out++;
+		return;
+	}
+	v->n_event++;
+	e->at_ns = at_ns;
+	snprintf(e->kind, sizeof(e->kind), "%s", kind);
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	va_end(ap);
+}
+
+/* The four stamps again: at_ns is the middle of t1 and t4. */
+static struct vns_exchange exchange_of(const struct vns_clock_sample *s)
+{
+	struct vns_exchange x = { .t1_ns = s->at_ns - s->rtt_ns / 2 };
+
+	x.t4_ns = x.t1_ns + s->rtt_ns;
+	x.t2_ns = x.t1_ns + (int64_t)s->upper_ns;
+	x.t3_ns = x.t4_ns + (int64_t)s->lower_ns;
+	return x;
+}
+
+/* A clock of @v's mode with the exchanges [from, to) of the present one. */
+static int clock_from(const struct vo_subject *v, size_t from, size_t to, struct vns_clock **out)
+{
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+	int code = vns_clock_new(out, v->mode);
+
+	for (size_t i = from; i < to && code >= 0; i++) {
+		struct vns_exchange x = exchange_of(&s[i]);
+
+		code = vns_clock_add(*out, &x);
+	}
+	return code < 0 ? code : 0;
+}
+
+static void take_clock(struct vo_subject *v, struct vns_clock *clock)
+{
+	vns_clock_free(v->clock);
+	v->clock = clock;
+	vns_clock_samples(clock, &v->seen);
+	if (v->gather)
+		vns_gather_set_clock(v->gather, clock);
+}
+
+/* Samples later than @limit_ns belong to no relation. */
+static void leave_out(struct vo_pair *p, int64_t limit_ns)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < p->samples.n; i++)
+		if (p->samples.at[i].host_ns <= limit_ns)
+			p->samples.at[keep++] = p->samples.at[i];
+	p->unrelated += p->samples.n - keep;
+	p->samples.n = keep;
+}
+
+/* Samples up to @limit_ns to the figures; the others wait for the next window. */
+static void tally_pair(struct vo_pair *p, const struct vns_clock *clock, int64_t limit_ns, bool apart)
+{
+	struct vns_vo_samples *s = &p->samples;
+	size_t n = 0;
+
+	vns_vo_samples_sort(s);
+	vns_vo_tally_set_clock(&p->tally, clock, false);
+	while (n < s->n && s->at[n].host_ns <= limit_ns)
+		vns_vo_tally_add(&p->tally, &s->at[n++]);
+	if (apart)
+		vns_vo_tally_set_clock(&p->tally, clock, true);
+	if (n)
+		memmove(s->at, s->at + n, (s->n - n) * sizeof(*s->at));
+	s->n -= n;
+}
+
+/* Solve the window's relation and correct what it covers. */
+static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
+{
+	uint64_t used, refused;
+	int code = 0;
+
+	for (size_t i = 0; i < v->n_pair && apart; i++)
+		if (v->pair[i].b == VO_GUEST)
+			leave_out(&v->pair[i], limit_ns);
+	code = vns_vo_bound_clock(&v->pair[v->s->n_point - 1].samples, v->clock);
+	if (!code)
+		code = vns_clock_solve(v->clock);
+	if (code)
+		return code;
+	vns_clock_bound_counts(v->clock, &used, &refused);
+	v->bounds_refused += refused;
+	for (size_t i = 0; i < v->n_pair; i++)
+		if (v->pair[i].b == VO_GUEST)
+			tally_pair(&v->pair[i], v->clock, limit_ns, apart);
+	return 0;
+}
+
+/* Where the window's middle is and what its relation says there, for the reader. */
+static void remember(struct vo_subject *v, int64_t from_ns, int64_t to_ns)
+{
+	vns_clock_eval(v->clock, from_ns + (to_ns - from_ns) / 2, &v->at_middle);
+}
+
+static void finish_twins(struct vo_subject *v)
+{
+	for (size_t i = 0; i < v->n_pair; i++) {
+		struct vo_pair *p = &v->pair[i];
+
+		if (p->b == VO_GUEST)
+			vo_pair_finish(p);
+	}
+}
+
+static int begin_twins(struct vo_subject *v, int64_t coarse_ns, struct vns_err *err)
+{
+	int code = 0;
+
+	for (size_t i = 0; i < v->n_pair && !code; i++)
+		if (v->pair[i].b == VO_GUEST)
+			code = vo_pair_begin(&v->pair[i], coarse_ns, err);
+	return code;
+}
+
+/* Exchange @i is the first that contradicts those before. */
+static int step(struct vo_subject *v, size_t i, struct vns_err *err)
+{
+	size_t n;
+	const struct vns_clock_sample s = vns_clock_samples(v->clock, &n)[i];
+	double old = (v->known_lower_ns + v->known_upper_ns) / 2, by = s.offset_ns - old;
+	double gap = (double)(s.at_ns - v->last_fit_ns);
+	struct vns_clock *before = NULL, *after = NULL;
+	int code = clock_from(v, 0, i, &before);
+
+	if (!code)
+		code = clock_from(v, i, n, &after);
+	if (code) {
+		vns_clock_free(before);
+		vns_clock_free(after);
+		return vns_err_set(err, code, "out of memory");
+	}
+	if (by < 0 && -by <= gap && -by >= STILL_SHARE * gap)
+		vo_event(v, v->last_fit_ns, "stood_still", "The guest stood still for about %.3f s within the "
+			 "%.3f s from here (paused, saved and restored, or migrated) and its clock fell "
+			 "behind by that.", -by / 1e9, gap / 1e9);
+	else
+		vo_event(v, v->last_fit_ns, "clock_step", "The guest's clock stepped by %+.6f s within the "
+			 "%.3f s from here.", by / 1e9, gap / 1e9);
+	finish_twins(v);
+	take_clock(v, before);
+	code = close_window(v, v->last_fit_ns, true);
+	take_clock(v, after);
+	v->seen = 0;
+	v->known = false;
+	v->epoch_from_ns = v->window_from_ns = s.at_ns;
+	v->epoch_guest_ns = s.at_ns + (int64_t)s.offset_ns;
+	v->epoch_back_ns = by < 0 && -by > gap ? (int64_t)-by : 0;
+	return code ? code : begin_twins(v, (int64_t)s.offset_ns, err);
+}
+
+/* Does @s fit what is known of the offset? It is added to that. */
+static bool fits(struct vo_subject *v, const struct vns_clock_sample *s)
+{
+	double drift = fabs((double)(s->at_ns - v->known_at_ns)) * MODEL_PPM * 1e-6;
+	double lower = v->known_lower_ns - drift, upper = v->known_upper_ns + drift;
+
+	if (v->known && (s->lower_ns > upper + STEP_NS || s->upper_ns < lower - STEP_NS))
+		return false;
+	if (!v->known || s->lower_ns > upper || s->upper_ns < lower) {
+		lower = s->lower_ns; /* a small step starts anew */
+		upper = s->upper_ns;
+	}
+	v->known = true;
+	v->known_lower_ns = fmax(lower, s->lower_ns);
+	v->known_upper_ns = fmin(upper, s->upper_ns);
+	v->known_at_ns = s->at_ns;
+	v->last_fit_ns = s->at_ns - s->rtt_ns / 2; /* one that was under way over a step still fits */
+	return true;
+}
+
+/* A long window, or a full one: correct what is old enough and go over into the next. */
+static int roll(struct vo_subject *v)
+{
+	const struct vo_pair *inner = &v->pair[v->s->n_point - 1];
+	int64_t now_ns = vns_now_ns(), to_ns = v->mode == VNS_CLOCK_SAME ? now_ns : v->last_fit_ns;
+	const struct vns_clock_sample *s;
+	struct vns_clock *next;
+	size_t n, from = 0;
+	int code;
+
+	if (!v->paired || (inner->samples.n < WINDOW_SAMPLES && now_ns - v->window_from_ns < WINDOW_NS))
+		return 0;
+	to_ns = to_ns - MARGIN_NS > v->window_from_ns ? to_ns - MARGIN_NS : to_ns;
+	if (inner->samples.n >= 4 * WINDOW_SAMPLES)
+		to_ns = now_ns; /* no exchange comes back: memory counts more than a narrow interval */
+	code = close_window(v, to_ns, false);
+	remember(v, v->window_from_ns, to_ns);
+	v->window_from_ns = to_ns;
+	if (code || v->mode == VNS_CLOCK_SAME)
+		return code;
+	s = vns_clock_samples(v->clock, &n);
+	while (from + 1 < n && s[from].at_ns < to_ns - OVERLAP_NS)
+		from++;
+	code = clock_from(v, from, n, &next);
+	if (!code)
+		take_clock(v, next);
+	return code;
+}
+
+int vo_epoch_check(struct vo_subject *v, struct vns_err *err)
+{
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+
+	for (; v->seen < n; v->seen++) {
+		if (fits(v, &s[v->seen]))
+			continue;
+		if (!v->paired) {
+			v->known = false; /* before the traffic: the estimator takes both */
+			continue;
+		}
+		return step(v, v->seen, err);
+	}
+	return roll(v);
+}
+
+int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
+{
+	struct vns_clock *next = NULL;
+	int code;
+
+	if (v->paired)
+		finish_twins(v);
+	v->paired = false;
+	code = close_window(v, v->mode == VNS_CLOCK_SAME ? vns_now_ns() : v->last_fit_ns, true);
+	remember(v, v->window_from_ns, v->last_fit_ns);
+	if (!code && v->mode != VNS_CLOCK_SAME)
+		code = vns_clock_new(&next, v->mode);
+	if (next)
+		take_clock(v, next);
+	v->known = false;
+	return code ? vns_err_set(err, code, "out of memory") : 0;
+}
+
+int vo_epoch_begin(struct vo_subject *v, struct vns_err *err)
+{
+	struct vns_clock_at at;
+	int code = vns_clock_solve(v->clock);
+
+	if (!code)
+		code = vns_clock_eval(v->clock, vns_now_ns(), &at);
+	if (code)
+		return vns_err_set(err, -ENODATA, "%s: no clock exchange (mode %s) came back, so its clock "
+				   "is unknown", v->s->name, vns_clock_mode_name(v->mode));
+	v->epoch_from_ns = v->window_from_ns = vns_now_ns();
+	v->epoch_guest_ns = v->epoch_from_ns + (int64_t)at.offset_ns;
+	v->epoch_back_ns = 0;
+	if (v->last_fit_ns == 0)
+		v->last_fit_ns = v->epoch_from_ns;
+	code = begin_twins(v, (int64_t)at.offset_ns, err);
+	v->paired = !code;
+	return code;
+}
+
+int vo_epoch_finish(struct vo_subject *v)
+{
+	int64_t last_ns;
+	int code;
+
+	finish_twins(v);
+	last_ns = v->run->to_ns > v->window_from_ns ? v->run->to_ns : v->window_from_ns;
+	code = v->paired ? close_window(v, INT64_MAX, false) : 0;
+	if (v->paired && !code)
+		remember(v, v->window_from_ns, last_ns);
+	for (size_t i = 0; i < v->n_pair; i++) {
+		struct vo_pair *p = &v->pair[i];
+
+		vo_pair_finish(p);
+		if (p->tallying)
+			vns_vo_tally_fini(&p->tally);
+		p->tallying = false;
+	}
+	return code;
+}
+
+bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns)
+{
+	int64_t age_ns = vns_now_ns() - v->epoch_from_ns;
+
+	if (age_ns > LATE_NS)
+		return true;
+	return guest_ns >= v->epoch_guest_ns - EARLY_NS &&
+	       (!v->epoch_back_ns || guest_ns < v->epoch_guest_ns + age_ns + v->epoch_back_ns / 2);
+}

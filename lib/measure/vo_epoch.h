@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Windows of time with one clock relation each, and what happened to a subject meanwhile.
+ * All calls need the subject's lock, or its only thread.
+ */
+#ifndef VNS_MEASURE_VO_EPOCH_H
+#define VNS_MEASURE_VO_EPOCH_H
+
+#include "measure/vo_run.h"
+
+/* Note something that happened to @v at @at_ns (host clock). */
+void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/*
+ * Look at the exchanges made since the last call. Has the clock certainly stepped, the epoch ends: its
+ * pairs are finished, their samples get the relation they belong to, and new pairs begin. A
+ * window that has grown long or full is closed too, and goes over into the next.
+ * Return: 0 or -errno.
+ */
+int vo_epoch_check(struct vo_subject *v, struct vns_err *err);
+
+/* The guest cannot be reached: end the epoch; its pairs wait for vo_epoch_begin(). */
+int vo_epoch_end(struct vo_subject *v, struct vns_err *err);
+
+/* The exchanges since vo_epoch_end() begin a new epoch. */
+int vo_epoch_begin(struct vo_subject *v, struct vns_err *err);
+
+/* The run is over: every sample left gets its relation, every figure is completed. */
+int vo_epoch_finish(struct vo_subject *v);
+
+/* May a guest's packet of @guest_ns be of this epoch? Some of the last one may still be under way. */
+bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns);
+
+#endif

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to guests while `vo` measures them: paused and resumed, rebooted, the clock set,
+saved and restored in another QEMU, the tap renamed and removed.
+
+Each must be named with its time, the run must go on, and no latency of packets before may be
+corrected by a clock relation of after: a pause of two seconds would show as one.
+
+usage: test_vo_events.py VNETSCOPE AGENT [CASE...]
+"""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_until
+
+LAB = f"t-ev{os.getpid() % 10**8}"
+CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
+
+
+def node(name, *words):
+    return run("lab", "exec", "--name", LAB, name, "--", *words, timeout=60)
+
+
+def up(guests):
+    ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", "tcg", "-n", str(guests),
+           timeout=300))
+
+
+def qmp(name, *commands):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(f"{status(LAB)['folder']}/{name}.qmp")
+    f = s.makefile("rw")
+    f.readline()
+    answers = []
+    for c in ({"execute": "qmp_capabilities"}, *commands):
+        f.write(json.dumps(c) + "\n")
+        f.flush()
+        while True:
+            answer = json.loads(f.readline())
+            if "event" not in answer:
+                break
+        assert "return" in answer, (c, answer)
+        answers.append(answer["return"])
+    s.close()
+    return answers[1:]
+
+
+def start_vo(*targets):
+    holder = status(LAB)["holder_pid"]
+    vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t", "90"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until("the captures open", lambda: len(subprocess.run(
+        ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
+        capture_output=True, text=True, check=True).stdout.splitlines()) > 3)
+    time.sleep(1.5)
+    return vo
+
+
+def finish(vo, pings):
+    for p in pings:
+        p.terminate()
+        p.wait()
+    time.sleep(0.3)
+    vo.send_signal(2)
+    try:
+        out, err = vo.communicate(timeout=40)
+    finally:
+        vo.kill()
+    assert vo.returncode == 0, err
+    doc = json.loads(out)
+    for t in doc["targets"]:
+        for point, acc in t["accounting"].items():
+            assert sum(acc[c] for c in CLASSES) == acc["read"], (t["name"], point, acc)
+    return {t["name"]: t for t in doc["targets"]}
+
+
+def ping(last, interval="0.05"):
+    return subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-i",
+                             interval, f"10.77.0.{last}"], stdout=subprocess.DEVNULL)
+
+
+def answers(last):
+    return node("client", "ping", "-c", "1", "-W", "1", f"10.77.0.{last}").returncode == 0
+
+
+def event(t, kind):
+    found = [e for e in t["events"] if e["kind"] == kind]
+    assert found, (kind, t["events"])
+    return found[0]
+
+
+def no_relation_crossed(t, limit_ns=1.5e9):
+    """Latencies without the seconds by which the relation changed."""
+    for direction in t["directions"].values():
+        f = direction["icmp"]["latency_ns"]
+        assert f["min"] + f["err_plus_ns"] >= 0, f
+        assert f["max"] < limit_ns, f
+
+
+def pause_reboot_and_clock_set():
+    up(2)
+    qmp("vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
+    ok(node("vm2", "sh", "-c", "(sleep 14; date -s @$(($(date +%s) + 5))) >/dev/null 2>&1 &"))
+    began = time.monotonic()
+    vo = start_vo("vm1", "vm2")
+    pings = [ping(11), ping(12)]
+    time.sleep(1)
+    reset_ns = time.time_ns()
+    qmp("vm1", {"execute": "system_reset"})
+    paused_ns = time.time_ns()
+    qmp("vm2", {"execute": "stop"})
+    time.sleep(2)
+    qmp("vm2", {"execute": "cont"})
+    wait_until("vm1 is back", lambda: answers(11), 40)
+    time.sleep(max(0.0, 17 - (time.monotonic() - began)))
+    time.sleep(2)
+    t = finish(vo, pings)
+    e = event(t["vm1"], "lost")
+    assert abs(e["at_ns"] - reset_ns) < 2e9, (e, reset_ns)
+    assert "rebooted" in event(t["vm1"], "reboot")["text"]
+    no_relation_crossed(t["vm1"])
+    e = event(t["vm2"], "stood_still")
+    assert abs(e["at_ns"] - paused_ns) < 1e9, (e, paused_ns)
+    assert "about 2.0" in e["text"] or "about 2.1" in e["text"] or "about 1.9" in e["text"], e
+    e = event(t["vm2"], "clock_step")
+    assert "+4." in e["text"] or "+5." in e["text"], e
+    no_relation_crossed(t["vm2"])
+    # both sides of each break are in the figures: 20 a second, of more than ten seconds
+    assert t["vm2"]["directions"]["host_to_guest"]["icmp"]["matched"] > 150, t["vm2"]["directions"]
+    assert not t["vm1"]["ended_early"] and not t["vm2"]["ended_early"], t
+
+
+if os.geteuid() != 0:
+    skip("needs root: looks into namespaces")
+for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")):
+    if not shutil.which(program):
+        skip(f"{program} is missing (Debian package {package})")
+main([pause_reboot_and_clock_set], [LAB])
