@@ -158,4 +158,7 @@ struct netconf {
 /* Return: 0; each failure is told to @say and the rest still done. */
 int netconf_apply(const struct netconf *n, void (*say)(const char *fmt, ...));
 
+/* "step=NS" or "ppm=X" of this machine's clock (adjust.c). Return: an exit code. */
+int adjust_clock(const char *what);
+
 #endif

@@ -18,6 +18,7 @@
 
 static const char usage_text[] =
 	"usage: vnetscope-agent --stdio | --virtio-port NAME | --fd N  [--allow-exec]\n"
+	"       vnetscope-agent --adjust-clock step=NS|ppm=X\n"
 	"       vnetscope-agent --version\n"
 	"Serves vnetscope on a host: clock, captures, loads. See vnetscope-agent(8).\n";
 
@@ -39,6 +40,7 @@ static int read_options(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{ "virtio-port", required_argument, NULL, 'p' }, { "stdio", no_argument, NULL, 's' },
 		{ "fd", required_argument, NULL, 'f' }, { "allow-exec", no_argument, NULL, 'x' },
+		{ "adjust-clock", required_argument, NULL, 'a' },
 		{ "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -61,6 +63,10 @@ static int read_options(int argc, char **argv, struct options *o)
 		case 'x':
 			o->allow_exec = true;
 			break;
+		case 'a':
+			c = adjust_clock(optarg);
+			return c == VNS_EXIT_USAGE ? usage_error("--adjust-clock takes step=NS (at most "
+								 "a day) or ppm=X (at most 500)") : c;
 		case 'V':
 			printf("vnetscope-agent %s (protocol %d)\n", VNS_VERSION,
 			       VNS_AGENT_PROTOCOL);

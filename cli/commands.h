@@ -10,6 +10,7 @@ extern const struct cli_command cmd_doctor;
 extern const struct cli_command cmd_drift;
 extern const struct cli_command cmd_lab;
 extern const struct cli_command cmd_rtt;
+extern const struct cli_command cmd_selftest;
 extern const struct cli_command cmd_vo;
 
 #endif

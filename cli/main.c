@@ -17,6 +17,7 @@ const struct cli_command *const cli_commands[] = {
 	&cmd_rtt,
 	&cmd_demo,
 	&cmd_doctor,
+	&cmd_selftest,
 	NULL,
 };
 

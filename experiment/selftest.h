@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The self-test: known errors are put into a lab's clock and path, in one direction, and every
+ * estimate is held against the truth of the shared memory page (0 in namespaces).
+ */
+#ifndef VNS_EXPERIMENT_SELFTEST_H
+#define VNS_EXPERIMENT_SELFTEST_H
+
+#include <vnetscope/measure.h>
+
+#include "lab/lab.h"
+
+#define VNS_SELFTEST_ROWS 48
+
+struct vns_selftest_opts {
+	const char *lab_name;
+	enum vns_lab_backend backend;
+	enum vns_lab_accel accel;
+	const char *kernel, *modules;
+	const char *agent_path;
+	const volatile int *stop;
+	void (*say)(void *ctx, const char *sentence);
+	void *ctx;
+};
+
+/*
+ * One estimate.
+ * @what, @mode: "offset", "channel"
+ * @unit: 'n' ns, 'p' ppm
+ * @injected: what was put in; NaN: nothing, the truth is what it is
+ * @truth_lower, @truth_upper: what is known to be true, from a source that the estimate does not share
+ * @value: the estimate; NaN where it is withheld
+ * @lower, @upper: its interval
+ * @inside: the interval and the truth have a common point
+ */
+struct vns_selftest_row {
+	char what[48];
+	char mode[16];
+	char unit;
+	double injected;
+	double truth_lower, truth_upper;
+	double value, lower, upper;
+	bool inside;
+};
+
+/*
+ * @row: every estimate; @skipped: what could not be tested here and why, or ""
+ * @half_width_ns: by enum vns_clock_mode, half the offset's bound in the quiet run; NaN: not measured
+ * @symmetric_error_ns: how far the middle of mode exchange's bounds is from the truth while one
+ *	direction is delayed: what is withheld, and why
+ */
+struct vns_selftest_result {
+	char host[256], lab[256];
+	bool tcg, interrupted;
+	struct vns_selftest_row row[VNS_SELFTEST_ROWS];
+	size_t n_row;
+	char skipped[512];
+	double half_width_ns[VNS_CLOCK_MODES];
+	double symmetric_error_ns;
+};
+
+/* Estimates whose interval misses the truth. */
+size_t vns_selftest_outside(const struct vns_selftest_result *r);
+
+/* Makes its lab and removes it, also on failure and interrupt. Return: 0 or -errno with @err. */
+int vns_selftest_run(const struct vns_selftest_opts *opts, struct vns_selftest_result *out,
+		     struct vns_err *err);
+
+#endif

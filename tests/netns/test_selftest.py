@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope self-test in its lab: every estimate inside, known errors where they belong, nothing left.
+
+usage: test_selftest.py VNETSCOPE AGENT netns|qemu
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+LAB = f"slf{os.getpid()}"
+EVERYWHERE = {("offset", "channel"), ("offset", "exchange"), ("offset, one way delayed", "exchange"),
+              ("least delay to the guest", "exchange"), ("least delay from the guest", "exchange"),
+              ("sum of both least delays", "exchange")}
+GUEST_ONLY = {("change of the rate", m) for m in ("shm", "channel", "exchange")}
+GUEST_ONLY |= {("step", m) for m in ("shm", "channel", "exchange")}
+
+failures = []
+
+
+def check(what, ok, detail=""):
+    if not ok:
+        failures.append(what)
+        print(f"FAIL: {what} {detail}".rstrip(), flush=True)
+
+
+def check_rows(lab, backend):
+    rows = {(r["estimate"], r["mode"]): r for r in lab["estimates"]}
+    wanted = EVERYWHERE | (GUEST_ONLY if backend == "qemu" else set())
+    check("every estimate is there", wanted <= set(rows), f"{wanted - set(rows)}")
+    for (what, mode), r in rows.items():
+        both = r["lower"] <= r["truth_upper"] and r["upper"] >= r["truth_lower"]
+        check(f"{what} {mode}: inside says what the numbers say", r["inside"] == both, r)
+        check(f"{what} {mode}: inside", r["inside"], r)
+        if what == "offset" and mode == "exchange":
+            check("its midpoint is withheld", r["value"] is None)
+    to_guest = rows[("least delay to the guest", "exchange")]
+    from_guest = rows[("least delay from the guest", "exchange")]
+    # The delay is in one direction, by a truth that knows nothing of it.
+    check("3 ms to the guest", 3.0e6 <= to_guest["truth_lower"] < 60e6, to_guest)
+    check("none from it", from_guest["truth_upper"] < to_guest["truth_lower"], from_guest)
+    check("the middle would be half of it off", lab["symmetric_error_ns"] > 0.5e6, lab)
+    if backend == "qemu":
+        step = rows[("step", "shm")]
+        check("the step is known", abs(step["value"] + 5e6) < 1e6, step)
+    else:
+        check("says what was not tested", "rate and step" in lab["skipped"], lab["skipped"])
+
+
+def main(argv):
+    program, agent, backend = argv[1:4]
+    if os.geteuid() != 0:
+        print("the path of a lab can only be delayed by root")
+        return 77
+    if backend == "qemu" and not shutil.which("qemu-system-x86_64"):
+        print("qemu-system-x86_64 is not installed")
+        return 77
+    p = subprocess.run([program, "self-test", "--backend", backend, "--name", LAB, "--agent", agent,
+                        "--json", "-q"], capture_output=True, text=True, timeout=160, check=False)
+    check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
+    doc = json.loads(p.stdout) if p.stdout else {"labs": []}
+    check("one lab", len(doc["labs"]) == 1 and doc["labs"][0]["failed"] is None, p.stdout[:500])
+    if not failures:
+        check_rows(doc["labs"][0], backend)
+        check("the verdict is of all", doc["outside"] == 0 and "every interval" in doc["verdict"])
+    check("nothing is left", not os.path.exists(f"/run/vnetscope/{LAB}"))
+    p = subprocess.run([program, "self-test", "--backend", "moon"], capture_output=True, text=True,
+                       timeout=10, check=False)
+    check("usage: exit 2", p.returncode == 2)
+    print(f"{len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

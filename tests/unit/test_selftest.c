@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The self-test's judgement: an estimate that is wrong, by little or in one direction only, must come
+ * out as outside. Clocks and exchanges are made here, so what is right is known.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "experiment/selftest_rows.h"
+
+#define EPOCH INT64_C(1763764800000000000)
+
+static struct vns_drift_result known(enum vns_clock_mode mode, double offset, double error)
+{
+	struct vns_drift_result r = { .mode = mode };
+
+	assert_int_equal(vns_clock_new(&r.clock, mode), 0);
+	assert_int_equal(vns_clock_set_fixed(r.clock, EPOCH, offset, 0, error), 0);
+	assert_int_equal(vns_clock_eval(r.clock, EPOCH, &r.at), 0);
+	return r;
+}
+
+/* @n exchanges whose ways take @in and @out, of a guest ahead by @offset; stepped by @step half way. */
+static struct vns_drift_result exchanged(enum vns_clock_mode mode, int n, int64_t offset, int64_t in,
+					 int64_t out, int64_t step)
+{
+	struct vns_drift_result r = { .mode = mode };
+
+	assert_int_equal(vns_clock_new(&r.clock, mode), 0);
+	for (int i = 0; i < n; i++) {
+		int64_t t = EPOCH + i * 20 * VNS_NSEC_PER_MSEC, wobble = i * 7919 % 1000;
+		int64_t o = offset + (i >= n / 2 ? step : 0);
+		struct vns_exchange x = { t, t + in + wobble + o, t + in + wobble + 500 + o,
+					  t + in + wobble + 500 + out };
+
+		assert_int_equal(vns_clock_add(r.clock, &x), 0);
+	}
+	assert_int_equal(vns_clock_solve(r.clock), 0);
+	assert_int_equal(vns_clock_eval(r.clock, EPOCH, &r.at), 0);
+	vns_drift_ways(&r);
+	return r;
+}
+
+static void test_offsets(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 3 };
+
+	(void)state;
+	for (int m = 0; m < VNS_CLOCK_MODES; m++)
+		out.half_width_ns[m] = NAN;
+	run.r[0] = known(VNS_CLOCK_SHM, 1000000, 300);
+	run.r[1] = known(VNS_CLOCK_CHANNEL, 1005000, 5000);
+	run.r[2] = known(VNS_CLOCK_EXCHANGE, 1005400, 5000); /* misses by 100 ns */
+	selftest_offsets(&out, &run, "offset");
+	assert_int_equal(out.n_row, 2);
+	assert_true(out.row[0].inside);
+	assert_false(out.row[1].inside);
+	assert_true(isnan(out.row[1].value)); /* withheld */
+	assert_int_equal(vns_selftest_outside(&out), 1);
+	assert_true(fabs(out.half_width_ns[VNS_CLOCK_CHANNEL] - 5000) < 1);
+	selftest_run_fini(&run);
+}
+
+static void test_ways(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 2 };
+
+	(void)state;
+	run.r[0] = known(VNS_CLOCK_SHM, 70000, 1);
+	run.r[1] = exchanged(VNS_CLOCK_EXCHANGE, 40, 70000, 3000000, 20000, 0);
+	selftest_ways(&out, &run, 3e6);
+	assert_int_equal(out.n_row, 3);
+	assert_true(fabs(out.row[0].truth_lower - 3000000) < 10);
+	assert_true(fabs(out.row[1].truth_lower - 20000) < 10);
+	assert_int_equal(vns_selftest_outside(&out), 0);
+	assert_true(fabs(out.symmetric_error_ns - 1490000) < 1000);
+	/* an interval that claims half of it each, as equal floors would, misses both */
+	out.n_row = 0;
+	run.r[1].way[0].floor_upper_ns = run.r[1].way[1].floor_lower_ns = 1510000;
+	selftest_ways(&out, &run, 3e6);
+	assert_false(out.row[0].inside);
+	assert_false(out.row[1].inside);
+	assert_true(out.row[2].inside);
+	selftest_run_fini(&run);
+}
+
+static void test_steps(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 2 };
+
+	(void)state;
+	run.r[0] = exchanged(VNS_CLOCK_SHM, 60, 0, 400, 400, -5000000);
+	run.r[1] = exchanged(VNS_CLOCK_CHANNEL, 60, 0, 400, 400, 0); /* slept through it */
+	selftest_steps(&out, &run, -5e6);
+	assert_int_equal(out.n_row, 2);
+	assert_true(out.row[0].inside);
+	assert_true(fabs(out.row[0].value + 5e6) < 20000);
+	assert_false(out.row[1].inside);
+	selftest_steps(&out, &run, -4.9e6); /* another step than the one that was made */
+	assert_false(out.row[2].inside);
+	selftest_run_fini(&run);
+}
+
+static void test_rates(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run before = { .n = 1 }, after = { .n = 1 };
+
+	(void)state;
+	before.r[0] = exchanged(VNS_CLOCK_SHM, 60, 0, 400, 400, 0);
+	after.r[0] = exchanged(VNS_CLOCK_SHM, 60, 0, 400, 400, 0);
+	selftest_rates(&out, &before, &after, 0);
+	selftest_rates(&out, &before, &after, 100);
+	assert_int_equal(out.n_row, 2);
+	assert_true(out.row[0].inside);
+	assert_false(out.row[1].inside);
+	selftest_run_fini(&before);
+	selftest_run_fini(&after);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_offsets),
+		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_rates),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
