@@ -25,6 +25,7 @@ PUBLIC = {
    "twin.h": "engine/twin", "source.h": "source", "agent.h": "wire",
     "measure.h": "measure", "output.h": "output", "flow.h": "flow", "probe.h": "probe",
     "load.h": "load", "counters.h": "counters", "doctor.h": "measure",
+    "abi.h": "measure",
 }
 ENGINE = {"base", "stat", "packet", "flow"}
 SERVICE = {"base", "packet", "flow"}
@@ -53,7 +54,7 @@ TOP_ORDER = ["cli", "monitor", "experiment", "report", "lab", "target", "store",
 AGENT_ALLOW = {"base", "packet", "source", "wire", "probe", "load", "counters",
                "public:engine/clock", "stat"}
 BPF_ALLOW = {"public:base", "public:packet", "packet"}  # kernel programs; source reads their records
-FREE = ("tests", "bench", "tools")  # they look at everything
+FREE = ("tests", "bench", "tools", "examples")  # they look at everything
 
 LGPL = ("include/", "lib/", "agent/", "bpf/")
 SOURCE_NAMES = re.compile(r"(\.(c|h|py|sh|1|3|5|7|8)|meson\.build|Makefile|\.ci/run|completions/.*)$")

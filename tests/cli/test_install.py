@@ -7,12 +7,13 @@ usage: test_install.py BUILD SOURCE
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 
 # Serve the programs of the suite only and are not installed.
-OWN_HEADERS = {"output.h"}
+OWN_HEADERS = {"doctor.h", "output.h"}
 PROGRAM = r"""
 #include <stdio.h>
 #include <vnetscope/base.h>
@@ -39,6 +40,45 @@ def run(command, **more):
     return done.stdout
 
 
+def capture(path, packets):
+    """A pcap file of ns stamps; packets: (ns, source byte, destination byte, TSval, TSecr)"""
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHIIII", 0xa1b23c4d, 2, 4, 0, 0, 65535, 1))
+        for ns, src, dst, tsval, tsecr in packets:
+            options = struct.pack(">BBBBII", 1, 1, 8, 10, tsval, tsecr)
+            tcp = struct.pack(">HHIIBBHHH", 1000 + src, 1000 + dst, tsval, tsecr, 0x80, 0x18, 99, 0, 0)
+            size = 20 + len(tcp) + len(options) + 4
+            ip = struct.pack(">BBHHHBBH4B4B", 0x45, 0, size, tsval, 0, 64, 6, 0,
+                             10, 0, 0, src, 10, 0, 0, dst)
+            frame = bytes(12) + b"\x08\0" + ip + tcp + options + b"data"
+            f.write(struct.pack("<IIII", ns // 10 ** 9, ns % 10 ** 9, len(frame), len(frame)) + frame)
+
+
+def examples(source, root, flags, environment):
+    """Builds and runs both. Return: what is wrong, or None"""
+    exe = {}
+    for name in ("rtt", "pair"):
+        exe[name] = os.path.join(root, name)
+        text = os.path.join(source, "examples", name + ".c")
+        with open(text, encoding="utf-8") as f:
+            if len(f.readlines()) > 41:
+                return f"{name}.c is no longer short"
+        run(["cc", "-Wall", "-Wextra", "-Werror", "-o", exe[name], text, *flags], env=environment)
+    host, guest = os.path.join(root, "host.pcap"), os.path.join(root, "guest.pcap")
+    start = 1_700_000_000 * 10 ** 9
+    exchange = [(0, 1, 2, 5, 0), (250_000, 2, 1, 7, 5)]
+    capture(host, [(start + t, *rest) for t, *rest in exchange])
+    # 40 us into the guest, 60 us out of it
+    capture(guest, [(start + t + (40_000 if rest[1] == 2 else -60_000), *rest) for t, *rest in exchange])
+    said = run([exe["rtt"], host], env=environment)
+    if said != "10.0.0.1:1001 10.0.0.2:1002 250.000 us\n":
+        return f"examples/rtt.c said {said!r}"
+    said = run([exe["pair"], host, guest, "10.0.0.2"], env=environment)
+    if said != "to guest 40.000 us\nfrom guest 60.000 us\n":
+        return f"examples/pair.c said {said!r}"
+    return None
+
+
 def main(argv):
     build, source = (os.path.abspath(p) for p in argv[1:3])
     options = {o["name"]: o["value"] for o in
@@ -50,13 +90,14 @@ def main(argv):
         lib = os.path.join(base, options["libdir"])
         headers = sorted(h for h in os.listdir(os.path.join(source, "include", "vnetscope"))
                          if h.endswith(".h") and h not in OWN_HEADERS)
-        pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n[-2:] in (".1", ".8"))
+        pages = sorted(n for n in os.listdir(os.path.join(source, "man")) if n[-2:] in (".1", ".3", ".8"))
         wanted = ["bin/vnetscope", "share/bash-completion/completions/vnetscope",
                   os.path.join(options["libexecdir"], "vnetscope", "vnetscope-agent"),
                   os.path.join(options["libdir"], "libvnetscope.so"),
                   os.path.join(options["libdir"], "libvnetscope.a"),
                   os.path.join(options["libdir"], "pkgconfig", "vnetscope.pc")]
         wanted += [f"include/vnetscope/{h}" for h in headers]
+        wanted += [f"share/doc/vnetscope/examples/{n}.c" for n in ("pair", "rtt")]
         wanted += [f"share/man/man{p[-1]}/{p}" for p in pages]
         missing = [w for w in wanted if not os.path.exists(os.path.join(base, w))]
         for name in missing:
@@ -78,6 +119,10 @@ def main(argv):
         said = run([exe], env=environment)
         if said != "192.0.2.7 same\n":
             print(f"the small program said {said!r}")
+            return 1
+        complaint = examples(source, root, flags, environment)
+        if complaint:
+            print(complaint)
             return 1
         said = run([os.path.join(base, "bin/vnetscope"), "--version"], env=environment)
         if not said.startswith("vnetscope "):
