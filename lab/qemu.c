@@ -124,7 +124,7 @@ static void put_channels(struct args *a, const struct vns_lab *lab, const struct
 	arg(a, "memory-backend-file,id=sm,size=%u,share=on,prealloc=on,mem-path=%s", VNS_LAB_SHM_BYTES,
 	    quote(vns_lab_shm_path(lab, n->name, path), quoted));
 	arg(a, "-device");
-	arg(a, "ivshmem-plain,memdev=sm");
+	arg(a, "ivshmem-plain,memdev=sm,master=on"); /* else a guest cannot be saved or migrated */
 }
 
 static void put_machine(struct args *a, const struct vns_lab *lab, const struct vns_lab_node *n,

@@ -266,6 +266,24 @@ int vo_epoch_check(struct vo_subject *v, struct vns_err *err)
 	return roll(v);
 }
 
+int vo_epoch_renew(struct vo_subject *v, size_t k, struct vns_err *err)
+{
+	struct vns_clock_at at = { 0 };
+	int code = 0;
+
+	if (vns_clock_solve(v->clock) || vns_clock_eval(v->clock, vns_now_ns(), &at))
+		at = v->preliminary;
+	for (size_t i = 0; i < v->n_pair && !code; i++) {
+		struct vo_pair *p = &v->pair[i];
+
+		if (!p->twin || (k != SIZE_MAX && p->a != k && p->b != k))
+			continue;
+		vo_pair_finish(p);
+		code = vo_pair_begin(p, p->b == VO_GUEST ? (int64_t)at.offset_ns : 0, err);
+	}
+	return code;
+}
+
 int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
 {
 	struct vns_clock *next = NULL;

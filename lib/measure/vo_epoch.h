@@ -20,6 +20,12 @@ void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char 
  */
 int vo_epoch_check(struct vo_subject *v, struct vns_err *err);
 
+/*
+ * Pairs at the subject's point @k (SIZE_MAX: all) end and begin anew, with the same relation: the
+ * capture there is another one now, or chooses other packets.
+ */
+int vo_epoch_renew(struct vo_subject *v, size_t k, struct vns_err *err);
+
 /* The guest cannot be reached: end the epoch; its pairs wait for vo_epoch_begin(). */
 int vo_epoch_end(struct vo_subject *v, struct vns_err *err);
 

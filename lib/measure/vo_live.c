@@ -142,6 +142,27 @@ static void agent_note(void *ctx, const char *sentence)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* Something happened at a host point: every subject seen there is told. */
+static void tell_point(void *ctx, size_t at, const char *kind, const char *text)
+{
+	struct vo_run *run = ctx;
+	struct vns_err err = { "" };
+
+	for (size_t i = 0; i < run->n; i++) {
+		for (size_t k = 0; k < run->subject[i].s->n_point; k++) {
+			if (run->points.index[i][k] != at)
+				continue;
+			pthread_mutex_lock(&run->subject[i].lock);
+			vo_event(&run->subject[i], vns_now_ns(), kind, "%s: %s",
+				 run->points.point[at].ifname, text);
+			if (strcmp(kind, "returned") == 0 &&
+			    vo_epoch_renew(&run->subject[i], k, &err))
+				subject_fail(&run->subject[i], err.text);
+			pthread_mutex_unlock(&run->subject[i].lock);
+		}
+	}
+}
+
 /* Read one host interface until it has nothing more now. */
 static void drain_point(struct vo_run *run, size_t at)
 {
@@ -151,14 +172,26 @@ static void drain_point(struct vo_run *run, size_t at)
 
 	while (!p->ended && (n = vns_source_next(p->source, pkts, BATCH, &p->why)) != 0) {
 		if (n < 0) {
-			p->ended = true;
+			p->ended = n != -ENETDOWN;
+			if (n == -ENETDOWN && !p->down)
+				tell_point(run, at, "link_down", p->why.text);
+			p->down = n == -ENETDOWN;
 			break;
 		}
+		if (p->down)
+			tell_point(run, at, "link_up", "It is up again: packets come.");
+		p->down = false;
 		for (size_t i = 0; i < run->n; i++)
 			for (size_t k = 0; k < run->subject[i].s->n_point; k++)
 				if (run->points.index[i][k] == at)
 					sort_out(run, &run->subject[i], k, pkts, (size_t)n);
 	}
+}
+
+/* Up to when all that was captured at subject @i's point @k has been read: for good, once it ended. */
+static int64_t complete_until(const struct vo_run *run, size_t i, size_t k, int64_t now_ns)
+{
+	return run->points.point[run->points.index[i][k]].ended ? INT64_MAX : now_ns - HOST_LAG_NS;
 }
 
 static void advance_host(struct vo_run *run, int64_t now_ns)
@@ -170,9 +203,11 @@ static void advance_host(struct vo_run *run, int64_t now_ns)
 		for (size_t j = 0; j < v->n_pair; j++) {
 			if (!v->pair[j].twin)
 				continue;
-			vns_twin_advance(v->pair[j].twin, VNS_POINT_A, now_ns - HOST_LAG_NS);
+			vns_twin_advance(v->pair[j].twin, VNS_POINT_A,
+					 complete_until(run, i, v->pair[j].a, now_ns));
 			if (v->pair[j].b != VO_GUEST)
-				vns_twin_advance(v->pair[j].twin, VNS_POINT_B, now_ns - HOST_LAG_NS);
+				vns_twin_advance(v->pair[j].twin, VNS_POINT_B,
+						 complete_until(run, i, v->pair[j].b, now_ns));
 		}
 		pthread_mutex_unlock(&v->lock);
 	}
@@ -186,13 +221,14 @@ static void pump_host(struct vo_run *run, int wait_ms)
 	int64_t now_ns;
 
 	for (size_t i = 0; i < run->points.n; i++)
-		if (!run->points.point[i].ended)
+		if (!run->points.point[i].ended && !run->points.point[i].down)
 			fds[n++] = (struct pollfd){ .fd = vns_source_fd(run->points.point[i].source),
 						    .events = POLLIN };
 	poll(fds, n, wait_ms);
 	now_ns = vns_now_ns();
 	for (size_t i = 0; i < run->points.n; i++)
 		drain_point(run, i);
+	vns_vo_watch_read(&run->points, tell_point, run);
 	advance_host(run, now_ns);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "measure/vo_points.h"
 
@@ -140,28 +141,39 @@ static uint32_t ring_bytes(size_t points)
 	return share < RING_LEAST ? RING_LEAST : share;
 }
 
+int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err)
+{
+	const struct vns_subject *users[VNS_VO_MAX_SUBJECTS];
+	char expr[4096];
+	const struct vns_source_opts opts = { .snaplen = p->snaplen, .timeout_ms = 1, .filter = expr,
+					      .capture = p->capture,
+					      .ring_bytes = ring_bytes(p->n),
+					      .netns_fd = p->point[at].netns_fd };
+	int code = vns_vo_filter(users, users_of(p, at, p->subjects, p->n_subject, users), p->filter,
+				 expr, sizeof(expr), err);
+
+	return code ? code : vns_source_open_live(&p->point[at].source, p->point[at].ifname, &opts, err);
+}
+
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
 		       const char *filter, uint32_t snaplen, enum vns_capture capture,
 		       struct vns_err *err)
 {
-	const struct vns_subject *users[VNS_VO_MAX_SUBJECTS];
-	char expr[4096];
 	int code;
 
 	memset(p, 0, sizeof(*p));
+	p->subjects = subjects;
+	p->n_subject = n;
+	p->filter = filter;
+	p->snaplen = snaplen;
+	p->capture = capture;
+	for (size_t at = 0; at < VNS_VO_MAX_POINTS; at++)
+		p->point[at].watch_fd = -1;
 	code = collect(p, subjects, n, err);
-	for (size_t at = 0; at < p->n && !code; at++) {
-		struct vns_source_opts opts = { .snaplen = snaplen, .timeout_ms = 1, .filter = expr,
-						.capture = capture,
-						.ring_bytes = ring_bytes(p->n),
-						.netns_fd = p->point[at].netns_fd };
-
-		code = vns_vo_filter(users, users_of(p, at, subjects, n, users), filter, expr,
-				     sizeof(expr), err);
-		if (!code)
-			code = vns_source_open_live(&p->point[at].source, p->point[at].ifname, &opts,
-						    err);
-	}
+	for (size_t at = 0; at < p->n && !code; at++)
+		code = vns_vo_point_open(p, at, err);
+	if (!code)
+		code = vns_vo_watch_open(p, err);
 	if (code)
 		vns_vo_points_close(p);
 	return code;
@@ -169,20 +181,23 @@ int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjec
 
 void vns_vo_points_close(struct vns_vo_points *p)
 {
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		if (p->point[i].source)
 			vns_source_close(p->point[i].source);
+		if (p->point[i].watch_fd >= 0)
+			close(p->point[i].watch_fd);
+	}
 	p->n = 0;
 }
 
 void vns_vo_points_count(struct vns_vo_points *p, bool begin)
 {
 	for (size_t i = 0; i < p->n; i++) {
-		struct vns_source_stats st;
+		struct vns_source_stats st = { 0 };
 
-		if (!p->point[i].source)
-			continue;
-		vns_source_stats(p->point[i].source, &st);
-		p->point[i].lost = st.dropped - (begin ? 0 : p->point[i].lost);
+		if (p->point[i].source)
+			vns_source_stats(p->point[i].source, &st);
+		p->point[i].lost = begin ? st.dropped : st.dropped + p->point[i].lost_before -
+								   p->point[i].lost;
 	}
 }

@@ -18,8 +18,12 @@ struct vns_vo_point {
 	int netns_fd;      /* borrowed from a subject */
 	ino_t netns_ino;   /* tells two namespaces apart */
 	uint64_t lost;     /* by the kernel, between the two counts */
+	uint64_t lost_before; /* by captures of it that have ended */
 	bool ended;        /* interface gone; @why says it */
+	bool down;
 	struct vns_err why;
+	int ifindex;       /* 0: not known */
+	int watch_fd;      /* rtnetlink of its namespace, at the first point there; else -1 */
 };
 
 struct vns_vo_points {
@@ -27,17 +31,35 @@ struct vns_vo_points {
 	size_t n;
 	/* index[i][k]: place in @point of subject i's k-th host point */
 	size_t index[VNS_VO_MAX_SUBJECTS][8];
+	/* as given to vns_vo_points_open(), to open a point again; borrowed */
+	const struct vns_subject *subjects;
+	size_t n_subject;
+	const char *filter;
+	uint32_t snaplen;
+	enum vns_capture capture;
 };
 
 /* Write the filter for @subjects' addresses, the user's own expression and the exclusions. */
 int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const char *user, char *to,
 		  size_t size, struct vns_err *err);
 
-/* Open every host point of the subjects. On failure nothing stays open. */
+/* Open every host point of the subjects, which stay where they are. On failure nothing stays open. */
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
 		       const char *filter, uint32_t snaplen, enum vns_capture capture,
 		       struct vns_err *err);
+/* Open one point (again). */
+int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err);
 void vns_vo_points_close(struct vns_vo_points *p);
+
+/*
+ * Watch the points' interfaces. What happens to one is told as a word (struct vns_vo_event) and a
+ * sentence; an interface of the same name that appears after one was removed takes its place. Not
+ * being able to watch is no error; a thread stranded in another namespace is (base/netns.h).
+ */
+int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err);
+void vns_vo_watch_read(struct vns_vo_points *p,
+		       void (*tell)(void *ctx, size_t at, const char *kind, const char *text),
+		       void *ctx);
 /* The kernel's drop counters: once when the traffic begins, once when it has ended (into @lost). */
 void vns_vo_points_count(struct vns_vo_points *p, bool begin);
 
