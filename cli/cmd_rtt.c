@@ -22,7 +22,7 @@ struct rtt_config {
 	const char *ifname, *file, *capture, *sort;
 	bool flows, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
-	uint64_t count, min_samples, max_flows, point, snaplen;
+	uint64_t count, min_samples, max_flows, point, snaplen, jobs;
 };
 #define NO_POINT UINT64_MAX
 
@@ -56,6 +56,8 @@ static const struct cli_option options[] = {
 	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
 	    "live: packet socket, or programs in the kernel (default afpacket)",
 	    .choices = "afpacket|ebpf"),
+	OPT('j', "jobs", CLI_U64, jobs, "N",
+	    "file: threads; the results are the same (default 1; 2 help)", .min = 1, .max = 16),
 	OPT('p', "promiscuous", CLI_FLAG, promisc, NULL, "live: also packets for other hosts"),
 	CLI_END
 };
@@ -336,7 +338,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 		.source = { .filter = filter, .promisc = c->promisc,
 			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES,
 			    .capture = cli_capture(c->capture) },
-		.duration_ns = c->duration_ns, .max_samples = c->count,
+		.threads = (unsigned)c->jobs, .duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = c->min_samples, .one_point = c->point != NO_POINT,
 		.point = (uint16_t)c->point,

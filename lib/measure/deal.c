@@ -91,20 +91,21 @@ static void free_slot(struct slot *s, unsigned workers)
 	free(s);
 }
 
-static struct slot *new_slot(unsigned workers)
+static struct slot *new_slot(const struct vns_deal_opts *opts)
 {
-	size_t n = workers > 1 ? VNS_BLOCK_FRAMES : SMALL_HAND;
+	size_t n = opts->workers > 1 ? VNS_BLOCK_FRAMES : SMALL_HAND;
+	unsigned workers = opts->workers, shares = opts->one_engine ? 1 : workers;
 	struct slot *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	if (vns_block_init(&s->block))
 		goto fail;
-	for (unsigned w = 0; w < workers; w++) {
+	for (unsigned w = 0; w < shares; w++) {
 		s->share[w].pkt = aligned_alloc(64, n * sizeof(struct vns_packet));
-		if (workers > 1)
+		if (shares > 1)
 			s->share[w].at = malloc(n * sizeof(uint32_t));
-		if (!s->share[w].pkt || (workers > 1 && !s->share[w].at))
+		if (!s->share[w].pkt || (shares > 1 && !s->share[w].at))
 			goto fail;
 	}
 	return s;
@@ -124,12 +125,12 @@ int vns_deal_new(struct vns_deal **out, struct vns_source *const *source, size_t
 				   opts->workers, n_source);
 	d = calloc(1, sizeof(*d));
 	if (d)
-		d->identity = malloc(SMALL_HAND * sizeof(*d->identity));
+		d->identity = malloc(VNS_BLOCK_FRAMES * sizeof(*d->identity));
 	if (!d || !d->identity) {
 		free(d);
 		return vns_err_set(err, -ENOMEM, "no memory to read in blocks");
 	}
-	for (uint32_t i = 0; i < SMALL_HAND; i++)
+	for (uint32_t i = 0; i < VNS_BLOCK_FRAMES; i++)
 		d->identity[i] = i;
 	d->opts = *opts;
 	d->running = opts->workers;
@@ -219,8 +220,11 @@ static void decode_shares(struct vns_deal *d, struct slot *s, uint64_t *verdicts
 	struct vns_packet p;
 
 	for (unsigned w = 0; w < workers; w++)
-		s->share[w].n = 0;
-	for (size_t i = 0; i < s->block.n; i++) {
+		s->share[w].n = d->opts.one_engine && w == 0 ? s->block.n : 0;
+	for (size_t i = 0; d->opts.one_engine && i < s->block.n; i++)
+		verdicts[vns_packet_decode_without(&s->block.frame[i], s->block.without,
+						   &s->share[0].pkt[i])]++;
+	for (size_t i = 0; !d->opts.one_engine && i < s->block.n; i++) {
 		struct share *to;
 		unsigned part;
 
@@ -318,7 +322,7 @@ static struct slot *find_slot(struct vns_deal *d, struct chain *c)
 	}
 	if (c->n_slot >= 2 * d->opts.workers + 2 && d->asleep + 1 < d->running)
 		return NULL;
-	s = new_slot(d->opts.workers);
+	s = new_slot(&d->opts);
 	if (!s) {
 		c->ended = true;
 		c->error = vns_err_set(&c->err, -ENOMEM, "no memory to read in blocks");
@@ -441,7 +445,7 @@ static void go(struct vns_deal *d, unsigned worker, bool cancel)
 	}
 	d->gone[worker] = true;
 	d->running--;
-	d->cancelled |= cancel;
+	d->cancelled |= cancel || (d->opts.one_engine && worker == 0);
 	wake(d);
 	pthread_mutex_unlock(&d->lock);
 }

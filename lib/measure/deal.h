@@ -36,6 +36,8 @@
  * @owner:   which worker has the packet: result modulo @workers; must give the same for all packets
  *           that one engine has to see together. NULL: vns_deal_part(), the symmetric flow hash.
  *           Called from several threads at once
+ * @one_engine: all packets are worker 0's, without copying; the others read and decode for it and
+ *           get empty hands. When worker 0 ends, all end
  * @select:  called in file order, one at a time per source, before decoding: how many of the frames
  *           in front to keep, after it has moved away what is not wanted; *@last ends the file
  *           there. NULL: all
@@ -44,6 +46,7 @@
  */
 struct vns_deal_opts {
 	unsigned workers;
+	bool one_engine;
 	unsigned (*owner)(void *ctx, const struct vns_packet *p);
 	size_t (*select)(void *ctx, size_t source, struct vns_frame *frame, size_t n, bool *last);
 	int64_t clock_step_ns;

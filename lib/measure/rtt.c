@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/stat.h>
+
 #include <vnetscope/measure.h>
+
+#include "measure/deal.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
 #define MAX_POINTS 64  /* a file with more interfaces must name one */
@@ -25,6 +29,8 @@ struct point {
 struct state {
 	const struct vns_rtt_run *run;
 	struct vns_source *source;
+	struct vns_deal *deal; /* several threads: packets come from here */
+	struct vns_hand hand;  /* what is left of the latest */
 	struct point point[MAX_POINTS];
 	size_t n_point;
 	struct vns_rtt_result *out;
@@ -223,7 +229,8 @@ static void collect(struct state *st)
 		if (st->run->per_flow)
 			vns_rtt_each_flow(st->point[i].engine, list_flow, &st->point[i]);
 	}
-	vns_source_stats(st->source, &out->source);
+	if (!st->deal) /* other threads are counting */
+		vns_source_stats(st->source, &out->source);
 }
 
 static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])
@@ -247,15 +254,39 @@ static void tick(struct state *st)
 	fini_kinds(out->total);
 }
 
+/* The next batch: decoded into @own, or by another thread. Return: as vns_source_next(). */
+static int next_packets(struct state *st, struct vns_packet *own, struct vns_packet **pkts,
+			struct vns_err *err)
+{
+	struct vns_hand *h = &st->hand;
+	size_t n;
+
+	*pkts = own;
+	if (!st->deal)
+		return vns_source_next(st->source, own, BATCH, err);
+	if (!h->n) {
+		int rc = vns_deal_next(st->deal, 0, 0, h, err);
+
+		if (rc <= 0)
+			return rc ? rc : VNS_SOURCE_EOF;
+	}
+	/* the same batches as without threads: engines age flows between them */
+	n = h->n < BATCH ? h->n : BATCH;
+	*pkts = h->pkt;
+	h->pkt += n;
+	h->n -= n;
+	return (int)n;
+}
+
 static void read_all(struct state *st)
 {
 	static const int64_t default_tick = VNS_NSEC_PER_SEC;
 	const struct vns_rtt_run *run = st->run;
 	int64_t started = vns_monotonic_ns(), ticked = started, now = started;
 	int64_t every = run->tick_ns ? run->tick_ns : default_tick;
-	struct vns_packet *pkts = aligned_alloc(64, BATCH * sizeof(*pkts));
+	struct vns_packet *own = aligned_alloc(64, BATCH * sizeof(*own)), *pkts;
 	struct vns_err err = { "no memory for packets" };
-	int n = pkts ? 0 : -ENOMEM;
+	int n = own ? 0 : -ENOMEM;
 	unsigned turn = 0;
 
 	while (n >= 0 && !st->done) {
@@ -272,7 +303,7 @@ static void read_all(struct state *st)
 			tick(st);
 			ticked = now;
 		}
-		n = vns_source_next(st->source, pkts, BATCH, &err);
+		n = next_packets(st, own, &pkts, &err);
 		if (n > 0) {
 			int error = feed(st, pkts, (size_t)n, &err);
 
@@ -281,7 +312,45 @@ static void read_all(struct state *st)
 	}
 	if (n < 0 && n != VNS_SOURCE_EOF)
 		strcpy(st->out->ended_early, err.text);
-	free(pkts);
+	free(own);
+}
+
+static int worker(void *ctx, unsigned number, struct vns_deal *deal, struct vns_err *err)
+{
+	struct vns_hand none;
+
+	if (number == 0)
+		read_all(ctx);
+	else
+		while (vns_deal_next(deal, 0, number, &none, err) > 0)
+			;
+	return 0;
+}
+
+/*
+ * A second thread can only help where the engines take all that is read: not when they end
+ * before the file does, since then it has been read and counted too far.
+ */
+static bool wants_threads(const struct vns_rtt_run *run)
+{
+	struct stat s;
+
+	return run->file && run->threads > 1 && !run->duration_ns && !run->max_samples &&
+	       stat(run->file, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+static int read_with_threads(struct state *st, struct vns_err *err)
+{
+	const unsigned most = VNS_DEAL_MAX_WORKERS;
+	struct vns_deal_opts opts = { .workers = st->run->threads < most ? st->run->threads : most,
+				      .one_engine = true, .stop = st->run->stop };
+	int error = vns_deal_new(&st->deal, &st->source, 1, &opts, err);
+
+	if (!error)
+		error = vns_deal_run(st->deal, worker, st, err);
+	vns_deal_free(st->deal);
+	st->deal = NULL;
+	return error;
 }
 
 /* What each point saw, for results with more than one. */
@@ -316,7 +385,14 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 			    vns_source_open_live(&st.source, run->ifname, &source, err);
 	if (error)
 		return error;
-	read_all(&st);
+	if (wants_threads(run))
+		error = read_with_threads(&st, err);
+	else
+		read_all(&st);
+	if (error) {
+		vns_source_close(st.source);
+		return error;
+	}
 	for (size_t i = 0; i < st.n_point; i++)
 		vns_rtt_finish(st.point[i].engine);
 	collect(&st);

@@ -9,6 +9,7 @@ hosts' own state, tshark has its own dissectors.
 import collections
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -108,6 +109,22 @@ class Judge(unittest.TestCase):
                 mine, judge = engine_samples(self.pcap), rtt_ref.read(self.pcap)
                 self.assertGreater(len(judge), 500)
                 self.assertEqual(mine, judge)
+
+    def test_threads_change_nothing(self):
+        """Samples in their order, figures, evictions: byte by byte, but for what names the run."""
+        cases = (['--flows', '2000', '--packets', '50000', '--duration', '900'],
+                 ['--flows', '300', '--pcapng', '--snap', '96', '--reorder', '2'])
+        for case in cases:
+            self.generate(case)
+            for more in (['--samples', '--json'], ['--json', '--flows', '--idle', '5'],
+                         ['--csv', '--flows', '--max-flows', '100'], ['ip6']):
+                outputs = set()
+                for jobs in ('1', '2', '5'):
+                    text = run(VNETSCOPE, 'rtt', '-r', self.pcap, '-j', jobs, *more)
+                    outputs.add(re.sub(r'"(argv|run_id|time)": ?(\[.*?\]|"[^"]*")', '', text,
+                                       flags=re.S))
+                self.assertEqual(len(outputs), 1, (case, more))
+                self.assertGreater(len(text), 100)
 
     def test_against_truth(self):
         for case in CASES:

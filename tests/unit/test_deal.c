@@ -76,6 +76,7 @@ struct seen {
 };
 static struct seen seen[WORKERS];
 static uint64_t part_sum[16]; /* of packet numbers times flow hashes */
+static void *work_ctx;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void look(struct seen *s, const struct vns_hand *h)
@@ -129,7 +130,7 @@ static int deal_file(const char *name, struct vns_deal_opts opts, vns_deal_fn fn
 	reset();
 	assert_int_equal(vns_source_open_file(&s, name, NULL, &err), 0);
 	assert_int_equal(vns_deal_new(&d, &s, 1, &opts, &err), 0);
-	rc = vns_deal_run(d, fn, NULL, &err);
+	rc = vns_deal_run(d, fn, work_ctx, &err);
 	vns_deal_free(d);
 	vns_source_stats(s, stats);
 	vns_source_close(s);
@@ -197,6 +198,44 @@ static void test_every_number_of_workers(void **state)
 		if (w == 1)
 			memcpy(want, part_sum, sizeof(want));
 		assert_memory_equal(part_sum, want, sizeof(want));
+	}
+}
+
+/* All to worker 0, whoever decodes; when it ends, the others do. */
+static int one_engine(void *ctx, unsigned worker, struct vns_deal *d, struct vns_err *err)
+{
+	const size_t *limit = ctx;
+	struct vns_hand h;
+	int rc;
+
+	while ((rc = vns_deal_next(d, 0, worker, &h, err)) > 0) {
+		look(&seen[worker], &h);
+		if (worker == 0 && seen[0].n >= *limit)
+			return 0;
+	}
+	return rc;
+}
+
+static void test_one_engine(void **state)
+{
+	struct vns_source_stats stats;
+
+	(void)state;
+	for (unsigned w = 1; w <= WORKERS; w++) {
+		size_t limit = SIZE_MAX;
+		struct vns_deal_opts opts = { .workers = w, .one_engine = true,
+					      .clock_step_ns = STEP_NS };
+
+		work_ctx = &limit;
+		assert_int_equal(deal_file(path[0], opts, one_engine, &stats), 0);
+		expect_all(1, PACKETS);
+		expect_marks(&seen[0]);
+		for (unsigned i = 1; i < w; i++)
+			assert_int_equal(seen[i].n, 0);
+		limit = 5000;
+		assert_int_equal(deal_file(path[0], opts, one_engine, &stats), 0);
+		assert_true(seen[0].n >= limit && seen[0].n < PACKETS);
+		work_ctx = NULL;
 	}
 }
 
@@ -385,7 +424,7 @@ static int remove_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_number_of_workers), cmocka_unit_test(test_cut_file),
+		cmocka_unit_test(test_every_number_of_workers), cmocka_unit_test(test_one_engine), cmocka_unit_test(test_cut_file),
 		cmocka_unit_test(test_select), cmocka_unit_test(test_early_end),
 		cmocka_unit_test(test_stop), cmocka_unit_test(test_two_files),
 		cmocka_unit_test(test_refusals),
