@@ -19,10 +19,10 @@
 #define RING_BYTES (32u << 20)
 
 struct rtt_config {
-	const char *ifname, *file, *capture, *sort;
-	bool flows, json, csv, samples, promisc;
+	const char *ifname, *file, *capture, *sort, *kinds, *by;
+	bool flows, halves, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
-	uint64_t count, min_samples, max_flows, point, snaplen, jobs;
+	uint64_t count, worst, min_samples, max_flows, point, snaplen, jobs;
 };
 #define NO_POINT UINT64_MAX
 
@@ -41,6 +41,15 @@ static const struct cli_option options[] = {
 	OPT('d', "duration", CLI_DURATION, duration_ns, "TIME",
 	    "end after TIME; of a file: only its first TIME", .min = 0.001, .max = 31536000),
 	OPT('c', "count", CLI_U64, count, "N", "end with N samples", .min = 1, .max = 1e18),
+	OPT(0, "kinds", CLI_STRING, kinds, "LIST",
+	    "what to read: tcp,icmp,dns,quic (default: all that is there)"),
+	OPT(0, "by", CLI_STRING, by, "VIEW",
+	    "figures by far end: host, prefix or prefix=24,64 (IPv4, IPv6)"),
+	OPT(0, "halves", CLI_FLAG, halves, NULL,
+	    "client's and server's side of the path of each flow, and their sum"),
+	OPT(0, "worst", CLI_U64, worst, "N",
+	    "only the N worst flows, or of --by, of each kind; by p95 unless --sort says otherwise",
+	    .min = 1, .max = 1e6),
 	OPT(0, "min-samples", CLI_U64, min_samples, "N", "list only directions with N samples"),
 	OPT(0, "sort", CLI_CHOICE, sort, "FIGURE", "order of the flows",
 	    .choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
@@ -64,6 +73,7 @@ static const struct cli_option options[] = {
 
 struct view {
 	const struct rtt_config *config;
+	const struct wants *wants;
 	enum vns_rtt_order order;
 	struct vns_dist interval[VNS_RTT_KINDS]; /* samples since the last line */
 	uint64_t packets_told;    /* of the lines so far */
@@ -71,6 +81,16 @@ struct view {
 	size_t lines;             /* of the rolling table on the screen */
 	bool progress;            /* a progress line stands on stderr */
 	bool write_failed;
+};
+
+/* What the words of the command line come to. */
+struct wants {
+	unsigned int kinds; /* 0: all */
+	enum vns_rtt_by by;
+	uint8_t prefix4, prefix6;
+	enum vns_rtt_order order;
+	uint64_t min_samples;
+	bool flows;
 };
 
 static int run_rtt(const struct cli_command *self, int argc, char **argv);
@@ -250,6 +270,10 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 	if (n->packets == 0)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "no packets %s %s",
 				c->file ? "in" : "seen on", what);
+	if (r->kinds & VNS_RTT_APP_KINDS && n->flows == 0)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
+				"%s has messages of ICMP, DNS or QUIC, but no answer that gives a round trip "
+				"(capture where both directions pass)", what);
 	if (n->packets == n->undecodable + n->not_tcp)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
 				"none of the %" PRIu64 " packets of %s is TCP that can be read "
@@ -266,9 +290,32 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 			"no timestamp of a data, SYN or FIN segment was echoed in %s", what);
 }
 
+/* The documents and tables but for the lines of samples. @path: owned by the caller, or NULL. */
+static int render_views(const struct rtt_config *c, const struct wants *w, struct vns_rtt_result *r,
+			const struct vns_rtt_path *path, size_t n_path)
+{
+	int error = 0;
+
+	if (c->json)
+		return vns_rtt_print_json(r, w->flows, path, n_path,
+					  vns_json_head("vnetscope.rtt/2", cli_argc, cli_argv),
+					  stdout);
+	if (c->csv)
+		return w->by ? vns_rtt_csv_groups(r, stdout) : vns_rtt_print_csv(r, stdout);
+	if (w->by)
+		error = vns_rtt_text_groups(r, stdout);
+	if (path && !error)
+		error = vns_rtt_text_paths(path, n_path, stdout);
+	return error ? error : vns_rtt_print_text(r, w->flows, 0, stdout);
+}
+
 static int render(const struct rtt_config *c, struct view *v, struct vns_rtt_result *r)
 {
+	const struct wants *w = v->wants;
+	struct vns_rtt_path *path = NULL;
+	long n_path = 0;
 	json_t *last;
+	int error;
 
 	if (v->lines)
 		printf("\033[%zuA\033[J", v->lines);
@@ -281,13 +328,18 @@ static int render(const struct rtt_config *c, struct view *v, struct vns_rtt_res
 		vns_rtt_print_text(r, false, 0, stderr);
 		return 0;
 	}
+	if (c->halves)
+		n_path = vns_rtt_paths(r, &path);
+	if (n_path < 0)
+		return (int)n_path;
 	vns_rtt_sort(r, v->order);
-	if (c->json)
-		return vns_rtt_print_json(r, c->flows, vns_json_head("vnetscope.rtt/2", cli_argc,
-								    cli_argv), stdout);
-	if (c->csv)
-		return vns_rtt_print_csv(r, stdout);
-	return vns_rtt_print_text(r, c->flows, 0, stdout);
+	if (w->by)
+		vns_rtt_groups_sort(r, (int)v->order, w->min_samples, (size_t)c->worst);
+	else if (c->worst)
+		vns_rtt_keep_worst(r, (size_t)c->worst);
+	error = render_views(c, w, r, path, (size_t)n_path);
+	free(path);
+	return error;
 }
 
 /* All words of the filter as one expression; the caller frees it. */
@@ -328,11 +380,13 @@ static int failed_to_begin(const struct cli_command *self, int error, const char
 			err->text);
 }
 
-static int measure(const struct cli_command *self, const struct rtt_config *c, const char *filter)
+static int measure(const struct cli_command *self, const struct rtt_config *c,
+		   const struct wants *w, const char *filter)
 {
-	struct view v = { .config = c, .order = order_of(c->sort), .started = vns_monotonic_ns() };
+	struct view v = { .config = c, .wants = w, .order = w->order,
+			  .started = vns_monotonic_ns() };
 	bool rolling = c->ifname && !c->json && !c->csv && !c->samples;
-	bool per_flow = c->flows || (c->csv && !c->samples);
+	bool per_flow = w->flows || c->halves || (c->csv && !c->samples && !w->by);
 	struct vns_rtt_run run = {
 		.file = c->file, .ifname = c->ifname,
 		.source = { .filter = filter, .promisc = c->promisc,
@@ -340,7 +394,8 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 			    .capture = cli_capture(c->capture) },
 		.threads = (unsigned)c->jobs, .duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
-		.min_samples = c->min_samples, .one_point = c->point != NO_POINT,
+		.min_samples = w->min_samples, .kinds = w->kinds, .by = w->by,
+		.prefix4 = w->prefix4, .prefix6 = w->prefix6, .one_point = c->point != NO_POINT,
 		.point = (uint16_t)c->point,
 		.per_flow = per_flow || (rolling && isatty(STDOUT_FILENO)),
 		.stop = &cli_interrupted, .on_tick = on_tick, .ctx = &v,
@@ -370,9 +425,83 @@ static int measure(const struct cli_command *self, const struct rtt_config *c, c
 	return code;
 }
 
+/* The bits of one word of --kinds; 0: no such kind. */
+static unsigned int kinds_of(const char *word, size_t len)
+{
+	static const struct {
+		const char *name;
+		unsigned int kinds;
+	} sets[] = {
+		{ "tcp", 1u << VNS_RTT_TS | 1u << VNS_RTT_SEQ | 1u << VNS_RTT_HANDSHAKE },
+		{ "icmp", 1u << VNS_RTT_ICMP },
+		{ "dns", 1u << VNS_RTT_DNS },
+		{ "quic", 1u << VNS_RTT_QUIC_HANDSHAKE | 1u << VNS_RTT_QUIC_SPIN },
+	};
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		if (strlen(sets[i].name) == len && strncmp(sets[i].name, word, len) == 0)
+			return sets[i].kinds;
+	return 0;
+}
+
+/* --kinds LIST. Return: false when a word is none. */
+static bool parse_kinds(const char *list, unsigned int *kinds)
+{
+	while (*list) {
+		size_t len = strcspn(list, ",");
+		unsigned int more = kinds_of(list, len);
+
+		if (!more)
+			return false;
+		*kinds |= more;
+		list += len + (list[len] == ',');
+	}
+	return *kinds != 0;
+}
+
+/* --by VIEW. Return: false when it is none. */
+static bool parse_by(const char *text, struct wants *w)
+{
+	unsigned int v4 = 24, v6 = 64;
+	int end = 0;
+
+	if (strcmp(text, "host") == 0) {
+		w->by = VNS_RTT_BY_HOST;
+		return true;
+	}
+	w->by = VNS_RTT_BY_PREFIX;
+	if (strcmp(text, "prefix") != 0) {
+		int n = sscanf(text, "prefix=%2u%n,%3u%n", &v4, &end, &v6, &end);
+
+		if (n < 1 || text[end] || v4 < 1 || v4 > 32 || v6 < 1 || v6 > 128)
+			return false;
+	}
+	w->prefix4 = (uint8_t)v4;
+	w->prefix6 = (uint8_t)v6;
+	return true;
+}
+
+static int parse_wants(const struct cli_command *self, const struct rtt_config *c, struct wants *w)
+{
+	*w = (struct wants){ .order = order_of(c->sort), .min_samples = c->min_samples,
+			     .flows = c->flows || (c->worst && !c->by) };
+	if (c->worst && !c->sort)
+		w->order = VNS_RTT_BY_P95;
+	if (c->worst && !c->min_samples)
+		w->min_samples = VNS_RTT_WORST_SAMPLES;
+	if (c->kinds && !parse_kinds(c->kinds, &w->kinds))
+		return cli_fail(self, VNS_EXIT_USAGE,
+				"--kinds takes tcp, icmp, dns and quic, separated by commas");
+	if (c->by && !parse_by(c->by, w))
+		return cli_fail(self, VNS_EXIT_USAGE,
+				"--by takes host, prefix or prefix=1..32,1..128");
+	return 0;
+}
+
 static int run_rtt(const struct cli_command *self, int argc, char **argv)
 {
 	struct rtt_config c = { .point = NO_POINT };
+	struct wants w;
 	char *words[256], *filter = NULL;
 	size_t n_words;
 	int code = cli_parse(self, argc, argv, &c, words, sizeof(words) / sizeof(words[0]), &n_words);
@@ -383,13 +512,16 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv)
 		return cli_fail(self, VNS_EXIT_USAGE, "give either -i IFACE or -r FILE");
 	if (c.json && c.csv)
 		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
+	code = parse_wants(self, &c, &w);
+	if (code)
+		return code;
 	if (n_words) {
 		filter = join(words, n_words);
 		if (!filter)
 			return cli_fail(self, VNS_EXIT_SETUP, "no memory");
 	}
 	cli_catch_interrupts();
-	code = measure(self, &c, filter);
+	code = measure(self, &c, &w, filter);
 	free(filter);
 	return code;
 }

@@ -21,8 +21,8 @@ MAX_FUNCTION_LINES = 80
 # Public header -> folder of lib/ that implements it.
 PUBLIC = {
     "base.h": "base", "stat.h": "stat", "packet.h": "packet", "clock.h": "engine/clock",
-    "rtt.h": "engine/rtt", "rtt_app.h": "engine/rtt",
-   "twin.h": "engine/twin", "source.h": "source", "agent.h": "wire",
+    "rtt.h": "engine/rtt", "rtt_app.h": "engine/rtt", "rtt_views.h": "measure",
+    "twin.h": "engine/twin", "source.h": "source", "agent.h": "wire",
     "measure.h": "measure", "output.h": "output", "flow.h": "flow", "probe.h": "probe",
     "load.h": "load", "counters.h": "counters", "doctor.h": "measure",
     "abi.h": "measure",

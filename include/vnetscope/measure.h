@@ -12,6 +12,8 @@
 #include <vnetscope/clock.h>
 #include <vnetscope/packet.h>
 #include <vnetscope/rtt.h>
+#include <vnetscope/rtt_app.h>
+#include <vnetscope/rtt_views.h>
 #include <vnetscope/source.h>
 #include <vnetscope/stat.h>
 #include <vnetscope/twin.h>
@@ -342,7 +344,7 @@ struct vns_rtt_entry {
 	double mean, stddev;
 	enum vns_rtt_kind kind;
 	uint16_t point;
-	uint8_t dir;
+	uint8_t dir, opener; /* as in struct vns_rtt_flow */
 	bool ended;
 };
 
@@ -358,7 +360,9 @@ struct vns_rtt_point {
  * @flow:         with per_flow: every direction with at least min_samples
  * @flows_hidden: directions left out: fewer samples, or no memory to list them
  * @counts, @total: of all points together; @total per kind
- * @kinds:        bit 1 << kind: this kind was looked for
+ * @kinds:        bit 1 << kind: this kind was asked for by name, or there is traffic to read it from
+ * @app:          what became of the packets that are not TCP, when @kinds has such
+ * @groups:       with by: the aggregates
  * @other_point:  packets of points that were not asked for
  * @source:       what was read and what the kernel dropped
  * @from_ns, @to_ns: time of the first and the last packet
@@ -373,6 +377,8 @@ struct vns_rtt_result {
 	struct vns_rtt_counts counts;
 	unsigned int kinds;
 	struct vns_dist total[VNS_RTT_KINDS];
+	struct vns_rtt_app_counts app;
+	struct vns_rtt_groups groups;
 	struct vns_rtt_point *point;
 	size_t n_point;
 	uint64_t other_point;
@@ -393,6 +399,8 @@ struct vns_rtt_result {
  * @max_samples: end with so many samples; 0: no limit
  * @per_flow:    fill the result's flows
  * @min_samples: list a direction only with so many
+ * @kinds:       bits 1 << kind to look for; 0: all
+ * @by, @prefix4, @prefix6: fill the result's groups, see struct vns_rtt_groups
  * @one_point, @point: only that capture point of a file
  * @stop:        raised from outside (signal handler, thread): end with what there is; may be NULL
  * @on_sample:   each sample, @point beside it; may be NULL
@@ -408,6 +416,9 @@ struct vns_rtt_run {
 	int64_t idle_ns;
 	bool per_flow;
 	uint64_t min_samples;
+	unsigned int kinds;
+	enum vns_rtt_by by;
+	uint8_t prefix4, prefix6;
 	bool one_point;
 	uint16_t point;
 	const volatile int *stop;

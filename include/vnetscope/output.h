@@ -133,12 +133,31 @@ void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsi
 
 /* --- Passive RTT (struct vns_rtt_result) --- */
 
-/* The document of `rtt --json`; its "flows" when @flows. @head as of vns_json_head(), taken. */
-int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, json_t *head, FILE *to);
+/*
+ * The document of `rtt --json`; its "flows" when @flows, "groups" when there are any, "paths" when
+ * @paths is not NULL. @head as of vns_json_head(), taken.
+ */
+int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct vns_rtt_path *paths,
+		       size_t n_paths, json_t *head, FILE *to);
 /* One line per direction of each flow, a line of names above. Return: 0 or -errno. */
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to);
 /* Tables for people: at most @max_flows directions when @flows (0: all), totals, accounting. */
 int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_flows, FILE *to);
+/* "TCP timestamps", "ICMP echo" ...: a kind in a table. */
+const char *vns_rtt_kind_label(enum vns_rtt_kind kind);
+/* What everybody must know who reads spin bit figures (Kunze et al., IMC 2023). */
+#define VNS_RTT_SPIN_NOTE "upper estimate: about 10 % of domains set it, and it overestimates in half"
+/* What became of ICMP, DNS and QUIC: "accounting"."beyond_tcp", and lines for people. */
+json_t *vns_rtt_json_app(const struct vns_rtt_result *r);
+void vns_rtt_text_app(const struct vns_rtt_result *r, FILE *to);
+/* Hosts or prefixes: tables, "groups" of a document that is being written, CSV. */
+int vns_rtt_text_groups(const struct vns_rtt_result *r, FILE *to);
+void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream *s);
+int vns_rtt_csv_groups(const struct vns_rtt_result *r, FILE *to);
+/* Both sides of flows, as vns_rtt_paths() gives them: tables, "paths" of a document. */
+int vns_rtt_text_paths(const struct vns_rtt_path *p, size_t n, FILE *to);
+void vns_rtt_json_paths(const struct vns_rtt_path *p, size_t n, bool points,
+			struct vns_json_stream *s);
 /* "totals" and "accounting" of the document, for lines of JSON. */
 json_t *vns_rtt_json_totals(const struct vns_rtt_result *r);
 json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r);

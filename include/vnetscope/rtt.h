@@ -56,11 +56,13 @@ typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
  * @evicted:  left the live table (idle, closed, pushed out); its figures are final
  * @first_ns, @last_ns: first and last packet with timestamps of the flow, either direction
  * @packets:  with timestamps, of this direction; stops at 2^32 - 1
+ * @opener:   index in @key of who opened it (SYN, QUIC Initial), or VNS_RTT_OPENER_UNKNOWN
  */
+#define VNS_RTT_OPENER_UNKNOWN 2
 struct vns_rtt_flow {
 	const struct vns_flow_key *key;
 	enum vns_rtt_kind kind;
-	uint8_t dir;
+	uint8_t dir, opener;
 	bool evicted;
 	int64_t first_ns, last_ns;
 	uint64_t packets;

@@ -16,11 +16,13 @@
 #include "measure/deal.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
+#define TCP_KINDS  (1u << VNS_RTT_TS)
 #define MAX_POINTS 64  /* a file with more interfaces must name one */
 
 struct point {
 	uint16_t number;
 	struct vns_rtt *engine;
+	struct vns_rtt_app *app;
 	struct state *state;
 	struct vns_packet *mixed; /* of a batch that holds several points */
 	size_t n_mixed;
@@ -38,18 +40,26 @@ struct state {
 	uint64_t samples;
 	bool any;
 	bool done;
+	bool final; /* no tick: what is reported now belongs to the aggregates */
 };
+
+static unsigned int wanted_kinds(const struct vns_rtt_run *run)
+{
+	return run->kinds ? run->kinds : (1u << VNS_RTT_KINDS) - 1;
+}
 
 static void on_sample(void *ctx, const struct vns_rtt_sample *s)
 {
 	struct point *p = ctx;
 
+	if (!(wanted_kinds(p->state->run) & 1u << s->kind))
+		return;
 	p->state->samples++;
 	if (p->state->run->on_sample)
 		p->state->run->on_sample(p->state->run->ctx, p->number, s);
 }
 
-/* One direction's figures into the result's list. */
+/* One direction's figures into the aggregates and the result's list. */
 static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 {
 	const struct point *p = ctx;
@@ -57,6 +67,12 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 	struct vns_rtt_result *out = st->out;
 	const struct vns_dist *d = f->rtt;
 
+	if (!(wanted_kinds(st->run) & 1u << f->kind))
+		return;
+	if (st->run->by && (f->evicted || st->final))
+		vns_rtt_groups_add(&out->groups, f, p->number);
+	if (!st->run->per_flow)
+		return;
 	if (d->n < st->run->min_samples) {
 		out->flows_hidden++;
 		return;
@@ -78,17 +94,30 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		.p50 = vns_dist_quantile(d, 0.50), .p95 = vns_dist_quantile(d, 0.95),
 		.p99 = vns_dist_quantile(d, 0.99), .max = d->max, .mean = d->mean,
 		.stddev = vns_dist_stddev(d), .kind = f->kind, .point = p->number, .dir = f->dir,
+		.opener = f->opener,
 		.ended = f->evicted,
 	};
+}
+
+/* The engine for what is not TCP, when such kinds are wanted. */
+static int open_app(struct point *p, const struct vns_rtt_opts *tcp, struct vns_err *err)
+{
+	struct vns_rtt_app_opts opts = { .kinds = wanted_kinds(p->state->run) & VNS_RTT_APP_KINDS,
+					 .per_flow = tcp->per_flow, .max_flows = tcp->max_flows,
+					 .idle_ns = tcp->idle_ns, .on_sample = tcp->on_sample,
+					 .on_flow_end = tcp->on_flow_end, .ctx = p };
+
+	return opts.kinds ? vns_rtt_app_new(&p->app, &opts, err) : 0;
 }
 
 /* The engine of capture point @number, made at its first packet. Return: NULL with @err set. */
 static struct point *point_of(struct state *st, uint16_t number, struct vns_err *err)
 {
-	struct vns_rtt_opts opts = { .per_flow = st->run->per_flow,
+	bool per_flow = st->run->per_flow || st->run->by;
+	struct vns_rtt_opts opts = { .per_flow = per_flow,
 				     .max_flows = st->run->max_flows,
 				     .idle_ns = st->run->idle_ns,
-				     .on_flow_end = st->run->per_flow ? list_flow : NULL };
+				     .on_flow_end = per_flow ? list_flow : NULL };
 	struct point *p;
 
 	for (size_t i = 0; i < st->n_point; i++)
@@ -107,6 +136,8 @@ static struct point *point_of(struct state *st, uint16_t number, struct vns_err 
 	if (vns_rtt_new(&p->engine, &opts, err))
 		return NULL;
 	st->n_point++;
+	if (open_app(p, &opts, err))
+		return NULL;
 	return p;
 }
 
@@ -118,7 +149,8 @@ static int feed_point(struct state *st, struct point *p, const struct vns_packet
 	size_t step = limit ? 1 : n;
 
 	for (size_t i = 0; i < n && !st->done; i += step) {
-		if (vns_rtt_feed(p->engine, pkts + i, step))
+		if (vns_rtt_feed(p->engine, pkts + i, step) ||
+		    (p->app && vns_rtt_app_feed(p->app, pkts + i, step)))
 			return vns_err_set(err, -ENOMEM, "no memory for the flow table");
 		st->done = limit && st->samples >= limit;
 	}
@@ -203,15 +235,51 @@ static int feed(struct state *st, struct vns_packet *pkts, size_t n, struct vns_
 	return error;
 }
 
-static void add_counts(struct vns_rtt_counts *to, const struct vns_rtt_counts *from)
-{
-	/* nothing but uint64_t: summed as an array */
-	_Static_assert(sizeof(*to) % sizeof(uint64_t) == 0, "counts are 64-bit");
-	uint64_t *a = (uint64_t *)to;
-	const uint64_t *b = (const uint64_t *)from;
+_Static_assert(sizeof(struct vns_rtt_counts) % sizeof(uint64_t) == 0 &&
+	       sizeof(struct vns_rtt_app_counts) % sizeof(uint64_t) == 0,
+	       "counts are nothing but uint64_t: summed as arrays");
 
-	for (size_t i = 0; i < sizeof(*to) / sizeof(uint64_t); i++)
+static void add_counts(void *to, const void *from, size_t size)
+{
+	uint64_t *a = to;
+	const uint64_t *b = from;
+
+	for (size_t i = 0; i < size / sizeof(uint64_t); i++)
 		a[i] += b[i];
+}
+
+/* What is not TCP: counts, totals and flows of one point. */
+static void collect_app(struct state *st, struct point *p)
+{
+	struct vns_rtt_result *out = st->out;
+	struct vns_rtt_app_counts c;
+
+	vns_rtt_app_get_counts(p->app, &c);
+	add_counts(&out->app, &c, sizeof(c));
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		const struct vns_dist *d = vns_rtt_app_total(p->app, (enum vns_rtt_kind)k);
+
+		if (!(VNS_RTT_APP_KINDS & 1u << k))
+			continue;
+		vns_dist_merge(&out->total[k], d);
+		out->counts.samples[k] += d->n;
+	}
+	if (st->run->per_flow || st->run->by)
+		vns_rtt_app_each_flow(p->app, list_flow, p);
+}
+
+/* The kinds that are worth a line: asked for by name, or with traffic of their protocol. */
+static unsigned int shown_kinds(const struct state *st, unsigned int tcp_kinds)
+{
+	const struct vns_rtt_app_counts *c = &st->out->app;
+	unsigned int kinds = tcp_kinds & wanted_kinds(st->run);
+
+	kinds |= st->run->kinds & VNS_RTT_APP_KINDS;
+	kinds |= c->icmp.requests + c->icmp.replies ? 1u << VNS_RTT_ICMP : 0;
+	kinds |= c->dns.requests + c->dns.replies ? 1u << VNS_RTT_DNS : 0;
+	kinds |= c->quic.long_headers ? 1u << VNS_RTT_QUIC_HANDSHAKE : 0;
+	kinds |= c->quic.short_headers ? 1u << VNS_RTT_QUIC_SPIN : 0;
+	return kinds & wanted_kinds(st->run);
 }
 
 /* Totals, flows still in the tables and source counters: the state so far. */
@@ -223,12 +291,18 @@ static void collect(struct state *st)
 		struct vns_rtt_counts c;
 
 		vns_rtt_get_counts(st->point[i].engine, &c);
-		add_counts(&out->counts, &c);
+		add_counts(&out->counts, &c, sizeof(c));
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
 			vns_dist_merge(&out->total[k], vns_rtt_total(st->point[i].engine, k));
-		if (st->run->per_flow)
+		if (st->run->per_flow || st->run->by)
 			vns_rtt_each_flow(st->point[i].engine, list_flow, &st->point[i]);
+		if (st->point[i].app)
+			collect_app(st, &st->point[i]);
 	}
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		if (!(wanted_kinds(st->run) & 1u << k))
+			out->counts.samples[k] = 0;
+	out->kinds = shown_kinds(st, TCP_KINDS);
 	if (!st->deal) /* other threads are counting */
 		vns_source_stats(st->source, &out->source);
 }
@@ -251,6 +325,7 @@ static void tick(struct state *st)
 	out->n_flow = ended;
 	out->flows_hidden = hidden;
 	out->counts = (struct vns_rtt_counts){ 0 };
+	out->app = (struct vns_rtt_app_counts){ 0 };
 	fini_kinds(out->total);
 }
 
@@ -365,7 +440,9 @@ static void keep_points(struct state *st)
 		p->point = st->point[i].number;
 		vns_rtt_get_counts(st->point[i].engine, &p->counts);
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
-			vns_dist_merge(&p->rtt[k], vns_rtt_total(st->point[i].engine, k));
+			vns_dist_merge(&p->rtt[k], VNS_RTT_APP_KINDS >> k & 1 && st->point[i].app ?
+						   vns_rtt_app_total(st->point[i].app, k) :
+						   vns_rtt_total(st->point[i].engine, k));
 	}
 }
 
@@ -377,7 +454,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	const char *sentence;
 	int error;
 
-	*out = (struct vns_rtt_result){ .kinds = 1u << VNS_RTT_TS };
+	*out = (struct vns_rtt_result){ .groups = { .by = run->by, .prefix4 = run->prefix4,
+						    .prefix6 = run->prefix6 } };
 	if (!run->file == !run->ifname)
 		return vns_err_set(err, -EINVAL, "either a file or an interface");
 	source.without |= VNS_WITHOUT_DIGEST;
@@ -393,8 +471,12 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 		vns_source_close(st.source);
 		return error;
 	}
-	for (size_t i = 0; i < st.n_point; i++)
+	for (size_t i = 0; i < st.n_point; i++) {
 		vns_rtt_finish(st.point[i].engine);
+		if (st.point[i].app)
+			vns_rtt_app_finish(st.point[i].app);
+	}
+	st.final = true;
 	collect(&st);
 	keep_points(&st);
 	sentence = vns_source_sentence(st.source);
@@ -402,6 +484,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 		strncat(out->sentence, sentence, sizeof(out->sentence) - 1);
 	for (size_t i = 0; i < st.n_point; i++) {
 		vns_rtt_free(st.point[i].engine);
+		vns_rtt_app_free(st.point[i].app);
 		free(st.point[i].mixed);
 	}
 	vns_source_close(st.source);
@@ -414,6 +497,7 @@ void vns_rtt_result_free(struct vns_rtt_result *r)
 		fini_kinds(r->point[i].rtt);
 	free(r->point);
 	free(r->flow);
+	vns_rtt_groups_fini(&r->groups);
 	fini_kinds(r->total);
 	*r = (struct vns_rtt_result){ 0 };
 }

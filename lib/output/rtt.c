@@ -51,6 +51,8 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		json_object_del(figures, "n"); /* stands beside it as "samples" */
 		json_object_set_new(o, "samples", integer(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
+		if (k == VNS_RTT_QUIC_SPIN)
+			json_object_set_new(o, "note", json_string(VNS_RTT_SPIN_NOTE));
 		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);
 	}
 	return all;
@@ -125,10 +127,13 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
 	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
+	if (r->kinds & VNS_RTT_APP_KINDS)
+		json_object_set_new(o, "beyond_tcp", vns_rtt_json_app(r));
 	return o;
 }
 
-int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, json_t *head, FILE *to)
+int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct vns_rtt_path *paths,
+		       size_t n_paths, json_t *head, FILE *to)
 {
 	struct vns_json_stream s;
 
@@ -142,6 +147,10 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, json_t *head,
 		}
 		vns_json_stream_array_end(&s);
 	}
+	if (r->groups.by)
+		vns_rtt_json_groups(r, &s);
+	if (paths)
+		vns_rtt_json_paths(paths, n_paths, r->n_point > 1, &s);
 	vns_json_stream_member(&s, "totals", vns_rtt_json_totals(r));
 	vns_json_stream_member(&s, "accounting", vns_rtt_json_accounting(r));
 	return vns_json_stream_end(&s);
@@ -178,13 +187,17 @@ static const char *endpoint(const struct vns_rtt_entry *e, unsigned end, char bu
 	char addr[VNS_ADDR_STRLEN];
 	bool v4 = vns_addr_is_v4(&e->key.addr[end]);
 
-	snprintf(buf, 64, "%s%s%s:%u", v4 ? "" : "[", vns_addr_format(&e->key.addr[end], addr),
-		 v4 ? "" : "]", (unsigned)e->key.port[end]);
+	vns_addr_format(&e->key.addr[end], addr);
+	if (e->key.port[end] == 0) /* ICMP, DNS clients: figures of a host */
+		snprintf(buf, 64, "%s", addr);
+	else
+		snprintf(buf, 64, "%s%s%s:%u", v4 ? "" : "[", addr, v4 ? "" : "]",
+			 (unsigned)e->key.port[end]);
 	return buf;
 }
 
 /* What a kind's samples are, in a table's head or first column. */
-static const char *kind_label(enum vns_rtt_kind kind)
+const char *vns_rtt_kind_label(enum vns_rtt_kind kind)
 {
 	static const char *const labels[VNS_RTT_KINDS] = {
 		[VNS_RTT_TS] = "TCP timestamps",
@@ -202,7 +215,7 @@ static const char *kind_label(enum vns_rtt_kind kind)
 /* The @n directions from @e on, all of one kind. */
 static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 {
-	const char *const heads[] = { kind_label(e->kind), "to (and back)", "samples", "min", "mean",
+	const char *const heads[] = { vns_rtt_kind_label(e->kind), "to (and back)", "samples", "min", "mean",
 				      "p50", "p95", "p99", "max", "stddev" };
 	char a[64], b[VNS_TEXT_LEN];
 	struct vns_table t;
@@ -256,7 +269,7 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 
 	vns_table_init(&t, "<>>>>>>>>", heads);
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
-		const char *label = kind_label((enum vns_rtt_kind)k);
+		const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
 
 		if (!(r->kinds & 1u << k))
 			continue;
@@ -317,5 +330,6 @@ int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_fl
 		print_flows(r, max_flows, to);
 	print_totals(r, to);
 	print_accounting(r, to);
+	vns_rtt_text_app(r, to);
 	return flushed(to);
 }

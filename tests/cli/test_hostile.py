@@ -93,14 +93,19 @@ def check(vnetscope, path):
         if a['read'] != sum(a[k] for k in ('other_point', 'not_tcp', 'undecodable',
                                            'no_timestamp', 'with_timestamp')):
             return r.returncode, f'classes do not add up: {a}', None
+        b = a.get('beyond_tcp')
+        if b and a['read'] != a['other_point'] + b['other'] + b['cut'] + sum(
+                b.get(k, {}).get(m, 0) for k in ('icmp', 'dns', 'quic')
+                for m in ('requests', 'replies', 'long_headers', 'short_headers')):
+            return r.returncode, f'classes beyond TCP do not add up: {b}', None
     if r.returncode or os.path.basename(path) in TUNNELLED:
         return r.returncode, None, None
     try:
         judge = rtt_ref.read(path)
     except ValueError:  # not Ethernet: the judge reads nothing else
         return r.returncode, None, None
-    lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--samples', '--json'], text=True,
-                           capture_output=True, timeout=60).stdout.splitlines()
+    lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--kinds', 'tcp', '--samples', '--json'],
+                           text=True, capture_output=True, timeout=60).stdout.splitlines()
     mine = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
             for s in map(json.loads, lines) if 'rtt_ns' in s]
     return r.returncode, None if mine == judge else 'samples differ from the judge\'s', len(mine)

@@ -45,7 +45,8 @@ def run(*argv, code=0):
 
 def engine_samples(path, *more):
     out = []
-    for line in run(VNETSCOPE, 'rtt', '-r', path, '--samples', '--json', *more).splitlines():
+    argv = [VNETSCOPE, 'rtt', '-r', path, '--kinds', 'tcp', '--samples', '--json', *more]
+    for line in run(*argv).splitlines():
         s = json.loads(line)
         if 'rtt_ns' in s:
             out.append((s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'],
@@ -162,7 +163,8 @@ class Judge(unittest.TestCase):
     def test_flow_figures(self):
         """Figures of each direction from its own samples."""
         self.generate(['--seed', '11', '--flows', '40'])
-        doc = json.loads(run(VNETSCOPE, 'rtt', '-r', self.pcap, '--flows', '--json'))
+        doc = json.loads(run(VNETSCOPE, 'rtt', '-r', self.pcap, '--kinds', 'tcp', '--flows',
+                             '--json'))
         judge = by_direction(rtt_ref.read(self.pcap))
         self.assertEqual(len(doc['flows']), len(judge))
         for f in doc['flows']:

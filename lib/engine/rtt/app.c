@@ -78,6 +78,13 @@ static enum vns_rtt_kind kind_of(const struct vns_flow_key *key, const struct ap
 	return key->ipproto == 17 ? VNS_RTT_DNS : VNS_RTT_ICMP;
 }
 
+/* The client of a handshake that was seen; a port alone does not say who opened the flow. */
+static uint8_t opener_of(const struct app_flow *f)
+{
+	return f->quic && f->quic->phase != QUIC_IDLE ? f->quic->client_dir :
+							VNS_RTT_OPENER_UNKNOWN;
+}
+
 static void report_flow(const struct vns_rtt_app *a, uint32_t id, bool evicted, vns_rtt_flow_fn fn,
 			void *ctx)
 {
@@ -87,6 +94,7 @@ static void report_flow(const struct vns_rtt_app *a, uint32_t id, bool evicted, 
 	for (int i = 0; f->dists && i < 4; i++) {
 		struct vns_rtt_flow out = { .key = &h->key, .kind = kind_of(&h->key, f, i / 2),
 					    .dir = (uint8_t)(i % 2), .evicted = evicted,
+					    .opener = opener_of(f),
 					    .first_ns = f->first_ns, .last_ns = h->last_ns,
 					    .packets = f->packets[i % 2],
 					    .rtt = &f->dists->rtt[i / 2][i % 2] };

@@ -69,6 +69,7 @@ struct cold_side {
 struct cold {
 	struct cold_side side[2];
 	uint32_t isn[2];
+	uint8_t opener; /* direction of the SYN, plus 1; 0: not seen */
 };
 
 struct sample {
@@ -200,6 +201,8 @@ static void report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_
 	for (int d = 0; d < 2; d++) {
 		struct vns_rtt_flow f = { .key = &h->key, .kind = VNS_RTT_TS, .dir = (uint8_t)d,
 					  .evicted = evicted,
+					  .opener = c->opener ? (uint8_t)(c->opener - 1) :
+								VNS_RTT_OPENER_UNKNOWN,
 					  .first_ns = c->side[0].first_ns, .last_ns = h->last_ns,
 					  .packets = r->track[id].packets[d],
 					  .rtt = &c->side[d].rtt };
@@ -279,6 +282,7 @@ static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
 	*t = (struct track){ 0 };
 	t->pending[0].oldest_ns = t->pending[1].oldest_ns = VNS_PENDING_NONE;
 	r->cold[id].side[0].first_ns = p->time_ns;
+	r->cold[id].opener = 0;
 	return id;
 }
 
@@ -323,6 +327,7 @@ static void follow_flags(struct vns_rtt *r, uint32_t id, const struct vns_packet
 	if (p->tcp_flags & VNS_TCP_SYN) {
 		h->user |= HAS_ISN(p->dir);
 		r->cold[id].isn[p->dir] = p->seq;
+		r->cold[id].opener = (uint8_t)(1 + (p->tcp_flags & VNS_TCP_ACK ? !p->dir : p->dir));
 	} else {
 		h->user |= NOT_ONLY_SYN;
 	}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Views over passive RTT: distributions of directions -> hosts and prefixes; listed directions -> both
+ * sides of each flow's path.
+ *
+ * Groups merge distributions, so that their quantiles are those of all samples together. They stand
+ * in an array with an open-addressing index of 32-bit numbers (linear probing, at most half full,
+ * nothing is ever removed). @max bounds them; what finds no room is counted.
+ *
+ * The client of a flow is who opened it. Where that was not captured the lower port is taken for
+ * the server's if it is below 32768, where Linux's ephemeral ports begin; else nothing is said.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/measure.h>
+
+#define DEFAULT_MAX_GROUPS (1u << 20)
+#define FIRST_SLOTS        1024u
+#define EPHEMERAL          32768
+
+/* FNV-1a over the bytes that tell groups apart; spread by a multiplication (Knuth 6.4). */
+static uint32_t group_hash(const struct vns_rtt_group *g)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < sizeof(g->addr.b); i++)
+		h = (h ^ g->addr.b[i]) * 16777619u;
+	h = (h ^ g->kind) * 16777619u;
+	h = (h ^ g->point) * 16777619u;
+	return h * 2654435769u >> 7;
+}
+
+static bool same_group(const struct vns_rtt_group *a, const struct vns_rtt_group *b)
+{
+	return a->kind == b->kind && a->point == b->point &&
+	       memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
+}
+
+static void index_group(struct vns_rtt_groups *g, size_t i)
+{
+	size_t at = group_hash(&g->group[i]) & (g->n_slot - 1);
+
+	while (g->slot[at])
+		at = (at + 1) & (g->n_slot - 1);
+	g->slot[at] = (uint32_t)(i + 1);
+}
+
+/* Room for one more. Return: false when memory or @max is at its end. */
+static bool make_room(struct vns_rtt_groups *g)
+{
+	size_t max = g->max ? g->max : DEFAULT_MAX_GROUPS;
+
+	if (g->n >= max)
+		return false;
+	if (g->n == g->cap) {
+		size_t cap = g->cap ? 2 * g->cap : FIRST_SLOTS / 2;
+		struct vns_rtt_group *bigger = realloc(g->group, cap * sizeof(*bigger));
+
+		if (!bigger)
+			return false;
+		g->group = bigger;
+		g->cap = cap;
+	}
+	if (2 * (g->n + 1) > g->n_slot) {
+		size_t n = g->n_slot ? 2 * g->n_slot : FIRST_SLOTS;
+		uint32_t *slot = calloc(n, sizeof(*slot));
+
+		if (!slot)
+			return false;
+		free(g->slot);
+		g->slot = slot;
+		g->n_slot = n;
+		for (size_t i = 0; i < g->n; i++)
+			index_group(g, i);
+	}
+	return true;
+}
+
+/* The group like @want, made if need be; NULL when there is no room. */
+static struct vns_rtt_group *group_of(struct vns_rtt_groups *g, const struct vns_rtt_group *want)
+{
+	size_t at = group_hash(want) & (g->n_slot - 1);
+
+	for (; g->n_slot && g->slot[at]; at = (at + 1) & (g->n_slot - 1))
+		if (same_group(&g->group[g->slot[at] - 1], want))
+			return &g->group[g->slot[at] - 1];
+	if (!make_room(g))
+		return NULL;
+	g->group[g->n] = *want;
+	index_group(g, g->n);
+	return &g->group[g->n++];
+}
+
+/* Clear what stands behind the first @bits of @a. */
+static void mask_address(struct vns_addr *a, unsigned int bits)
+{
+	for (unsigned int i = 0; i < sizeof(a->b); i++) {
+		unsigned int keep = bits > 8 * i ? bits - 8 * i : 0;
+
+		if (keep < 8)
+			a->b[i] = (uint8_t)(a->b[i] & 0xff00u >> keep);
+	}
+}
+
+void vns_rtt_groups_add(struct vns_rtt_groups *g, const struct vns_rtt_flow *f, uint16_t point)
+{
+	struct vns_rtt_group want = { .addr = f->key->addr[!f->dir], .kind = (uint8_t)f->kind,
+				      .point = point }, *group;
+	bool v4 = vns_addr_is_v4(&want.addr);
+
+	want.prefix_len = v4 ? 32 : 128;
+	if (g->by == VNS_RTT_BY_PREFIX) {
+		want.prefix_len = v4 ? (g->prefix4 ? g->prefix4 : 24) :
+				       (g->prefix6 ? g->prefix6 : 64);
+		mask_address(&want.addr, want.prefix_len + (v4 ? 96u : 0u));
+	}
+	group = group_of(g, &want);
+	if (!group) {
+		g->lost += f->rtt->n;
+		return;
+	}
+	group->directions++;
+	vns_dist_merge(&group->rtt, f->rtt);
+}
+
+void vns_rtt_groups_fini(struct vns_rtt_groups *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		vns_dist_fini(&g->group[i].rtt);
+	free(g->group);
+	free(g->slot);
+	*g = (struct vns_rtt_groups){ 0 };
+}
+
+static double group_figure(const struct vns_rtt_group *g, int order)
+{
+	const struct vns_dist *d = &g->rtt;
+
+	switch (order) {
+	case VNS_RTT_BY_SAMPLES:
+		return (double)d->n;
+	case VNS_RTT_BY_MIN:
+		return (double)d->min;
+	case VNS_RTT_BY_MEAN:
+		return d->mean;
+	case VNS_RTT_BY_P50:
+		return (double)vns_dist_quantile(d, 0.50);
+	case VNS_RTT_BY_P95:
+		return (double)vns_dist_quantile(d, 0.95);
+	case VNS_RTT_BY_P99:
+		return (double)vns_dist_quantile(d, 0.99);
+	case VNS_RTT_BY_MAX:
+		return (double)d->max;
+	case VNS_RTT_BY_STDDEV:
+		return vns_dist_stddev(d);
+	}
+	return 0;
+}
+
+static int compare_groups(const void *pa, const void *pb, void *order)
+{
+	const struct vns_rtt_group *a = pa, *b = pb;
+	double va = group_figure(a, *(int *)order), vb = group_figure(b, *(int *)order);
+	int c = a->kind - b->kind;
+
+	c = c ? c : (va < vb) - (va > vb);
+	c = c ? c : memcmp(&a->addr, &b->addr, sizeof(a->addr));
+	return c ? c : a->point - b->point;
+}
+
+void vns_rtt_groups_sort(struct vns_rtt_result *r, int order, uint64_t min_samples, size_t worst)
+{
+	struct vns_rtt_groups *g = &r->groups;
+	size_t kept = 0, of_kind = 0;
+
+	if (g->n)
+		qsort_r(g->group, g->n, sizeof(*g->group), compare_groups, &order);
+	for (size_t i = 0; i < g->n; i++) {
+		struct vns_rtt_group *from = &g->group[i];
+
+		if (kept == 0 || g->group[kept - 1].kind != from->kind)
+			of_kind = 0;
+		if (from->rtt.n < min_samples || (worst && of_kind >= worst)) {
+			vns_dist_fini(&from->rtt);
+			g->hidden++;
+			continue;
+		}
+		of_kind++;
+		if (kept != i)
+			g->group[kept] = *from;
+		kept++;
+	}
+	g->n = kept;
+}
+
+void vns_rtt_keep_worst(struct vns_rtt_result *r, size_t n)
+{
+	size_t kept = 0, of_kind = 0;
+
+	for (size_t i = 0; i < r->n_flow; i++) {
+		if (kept == 0 || r->flow[kept - 1].kind != r->flow[i].kind)
+			of_kind = 0;
+		if (of_kind++ < n)
+			r->flow[kept++] = r->flow[i];
+	}
+	r->flows_hidden += r->n_flow - kept;
+	r->n_flow = kept;
+}
+
+/* --- Halves of the path --- */
+
+static bool same_flow(const struct vns_rtt_entry *a, const struct vns_rtt_entry *b)
+{
+	return a->kind == b->kind && a->point == b->point && a->first_ns == b->first_ns &&
+	       a->dir != b->dir && memcmp(&a->key, &b->key, sizeof(a->key)) == 0;
+}
+
+static int by_flow(const void *pa, const void *pb)
+{
+	const struct vns_rtt_entry *a = pa, *b = pb;
+	int c = a->kind < b->kind ? -1 : a->kind > b->kind;
+
+	c = c ? c : a->point - b->point;
+	c = c ? c : memcmp(&a->key, &b->key, sizeof(a->key));
+	c = c ? c : (a->first_ns > b->first_ns) - (a->first_ns < b->first_ns);
+	return c ? c : a->dir - b->dir;
+}
+
+static void find_client(struct vns_rtt_path *p, const struct vns_rtt_entry *e)
+{
+	const uint16_t *port = e->key.port;
+	uint16_t low = port[0] < port[1] ? port[0] : port[1];
+
+	if (e->opener != VNS_RTT_OPENER_UNKNOWN) {
+		p->client = e->opener;
+		p->role = VNS_RTT_ROLE_OPENED;
+	} else if (port[0] != port[1] && low < EPHEMERAL) {
+		p->client = port[1] == low ? 0 : 1;
+		p->role = VNS_RTT_ROLE_PORTS;
+	}
+}
+
+/* Figures of @e, a direction that leads to one of the ends, into that end's side. */
+static void put_side(struct vns_rtt_path *p, const struct vns_rtt_entry *e)
+{
+	unsigned int end = e->dir ? 0 : 1;
+	bool to_client = end == p->client;
+
+	p->side[to_client ? 0 : 1] = (struct vns_rtt_half){
+		.samples = e->samples, .min = e->min, .p50 = e->p50, .p95 = e->p95, .mean = e->mean };
+}
+
+static bool has_sides(const struct vns_rtt_entry *e)
+{
+	return e->kind != VNS_RTT_ICMP && e->kind != VNS_RTT_DNS;
+}
+
+long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out)
+{
+	struct vns_rtt_path *path = calloc(r->n_flow ? r->n_flow : 1, sizeof(*path));
+	long n = 0;
+
+	if (!path)
+		return -ENOMEM;
+	if (r->n_flow)
+		qsort(r->flow, r->n_flow, sizeof(*r->flow), by_flow);
+	for (size_t i = 0; i < r->n_flow; i++) {
+		const struct vns_rtt_entry *e = &r->flow[i];
+		struct vns_rtt_path *p = &path[n];
+
+		if (!has_sides(e))
+			continue;
+		*p = (struct vns_rtt_path){ .key = e->key, .kind = (uint8_t)e->kind,
+					    .point = e->point, .first_ns = e->first_ns };
+		find_client(p, e);
+		put_side(p, e);
+		if (i + 1 < r->n_flow && same_flow(e, &r->flow[i + 1])) {
+			put_side(p, &r->flow[++i]);
+			p->sum_min = p->side[0].min + p->side[1].min;
+			p->sum_mean = p->side[0].mean + p->side[1].mean;
+		}
+		n++;
+	}
+	*out = path;
+	return n;
+}

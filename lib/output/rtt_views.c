@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Views over passive RTT and the accounting of what is not TCP: struct vns_rtt_result -> text, JSON, CSV.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <vnetscope/output.h>
+
+static json_t *integer(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+static int flushed(FILE *to)
+{
+	errno = 0;
+	return fflush(to) || ferror(to) ? (errno ? -errno : -EIO) : 0;
+}
+
+/* --- Accounting of ICMP, DNS and QUIC --- */
+
+static json_t *json_queries(const struct vns_rtt_query_counts *c)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "requests", integer(c->requests));
+	json_object_set_new(o, "replies", integer(c->replies));
+	json_object_set_new(o, "samples", integer(c->samples));
+	json_object_set_new(o, "repeated", integer(c->repeated));
+	json_object_set_new(o, "ambiguous", integer(c->ambiguous));
+	json_object_set_new(o, "unasked", integer(c->unasked));
+	json_object_set_new(o, "repeated_replies", integer(c->repeated_replies));
+	json_object_set_new(o, "backwards", integer(c->backwards));
+	json_object_set_new(o, "unanswered", integer(c->unanswered));
+	json_object_set_new(o, "dropped", integer(c->dropped));
+	return o;
+}
+
+static json_t *json_quic(const struct vns_rtt_quic_counts *c)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "long_headers", integer(c->long_headers));
+	json_object_set_new(o, "short_headers", integer(c->short_headers));
+	json_object_set_new(o, "flows", integer(c->flows));
+	json_object_set_new(o, "flows_evicted_idle", integer(c->flows_idle));
+	json_object_set_new(o, "flows_evicted_full", integer(c->flows_full));
+	json_object_set_new(o, "connections", integer(c->connections));
+	json_object_set_new(o, "retries", integer(c->retries));
+	json_object_set_new(o, "negotiations", integer(c->negotiations));
+	json_object_set_new(o, "repeated", integer(c->repeated));
+	json_object_set_new(o, "ambiguous", integer(c->ambiguous));
+	json_object_set_new(o, "foreign", integer(c->foreign));
+	json_object_set_new(o, "handshake_samples", integer(c->handshake_samples));
+	json_object_set_new(o, "spin_edges", integer(c->spin_edges));
+	json_object_set_new(o, "spin_samples", integer(c->spin_samples));
+	json_object_set_new(o, "spin_rejected", integer(c->spin_rejected));
+	json_object_set_new(o, "spin_silent", integer(c->spin_silent));
+	json_object_set_new(o, "spin_unconfirmed", integer(c->spin_unconfirmed));
+	json_object_set_new(o, "spin_not_spinning", integer(c->spin_not_spinning));
+	json_object_set_new(o, "cid_changes", integer(c->cid_changes));
+	json_object_set_new(o, "backwards", integer(c->backwards));
+	return o;
+}
+
+json_t *vns_rtt_json_app(const struct vns_rtt_result *r)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "other", integer(r->app.other));
+	json_object_set_new(o, "cut", integer(r->app.cut));
+	if (r->kinds & 1u << VNS_RTT_ICMP)
+		json_object_set_new(o, "icmp", json_queries(&r->app.icmp));
+	if (r->kinds & 1u << VNS_RTT_DNS)
+		json_object_set_new(o, "dns", json_queries(&r->app.dns));
+	if (r->kinds & (1u << VNS_RTT_QUIC_HANDSHAKE | 1u << VNS_RTT_QUIC_SPIN))
+		json_object_set_new(o, "quic", json_quic(&r->app.quic));
+	return o;
+}
+
+/* ", N what" unless N is 0. */
+static void also(FILE *to, uint64_t n, const char *what)
+{
+	char b[VNS_TEXT_LEN];
+
+	if (n)
+		fprintf(to, ", %s %s", vns_text_count(b, n), what);
+}
+
+static void text_queries(const struct vns_rtt_query_counts *c, const char *name, FILE *to)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	fprintf(to, "%-8s %s requests, %s replies: %" PRIu64 " round trips", name,
+		vns_text_count(a, c->requests), vns_text_count(b, c->replies), c->samples);
+	also(to, c->ambiguous, "ambiguous (request sent again)");
+	also(to, c->unasked, "without their request");
+	also(to, c->repeated_replies, "further replies");
+	also(to, c->backwards, "stamped before their request");
+	also(to, c->unanswered, "unanswered");
+	also(to, c->dropped, "GIVEN UP: TOO MANY WAITING");
+	fputc('\n', to);
+}
+
+static void text_quic(const struct vns_rtt_quic_counts *c, FILE *to)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	fprintf(to, "QUIC     %s handshakes", vns_text_count(a, c->connections));
+	also(to, c->retries, "with Retry");
+	also(to, c->negotiations, "with version negotiation");
+	also(to, c->ambiguous, "round trips ambiguous (Initial sent again)");
+	also(to, c->foreign, "answers to others");
+	fprintf(to, "; %s spin edges", vns_text_count(b, c->spin_edges));
+	also(to, c->spin_rejected, "packets out of order");
+	also(to, c->spin_silent, "after a silence");
+	also(to, c->spin_unconfirmed, "unconfirmed");
+	also(to, c->spin_not_spinning, "flows set it by chance");
+	also(to, c->flows_full, "FLOWS PUSHED OUT OF A FULL TABLE");
+	fputc('\n', to);
+}
+
+void vns_rtt_text_app(const struct vns_rtt_result *r, FILE *to)
+{
+	char b[VNS_TEXT_LEN];
+
+	if (r->kinds & 1u << VNS_RTT_ICMP)
+		text_queries(&r->app.icmp, "echo", to);
+	if (r->kinds & 1u << VNS_RTT_DNS)
+		text_queries(&r->app.dns, "DNS", to);
+	if (r->kinds & (1u << VNS_RTT_QUIC_HANDSHAKE | 1u << VNS_RTT_QUIC_SPIN))
+		text_quic(&r->app.quic, to);
+	if (r->app.cut)
+		fprintf(to, "cut      %s ICMP, DNS or QUIC headers cut by the capture\n",
+			vns_text_count(b, r->app.cut));
+	if (r->total[VNS_RTT_QUIC_SPIN].n)
+		fputs("spin bit " VNS_RTT_SPIN_NOTE "\n", to);
+}
+
+/* --- Hosts and prefixes --- */
+
+/* "10.0.0.1", "10.0.0.0/24". */
+static const char *group_name(const struct vns_rtt_group *g, char buf[VNS_ADDR_STRLEN + 5])
+{
+	bool whole = g->prefix_len == (vns_addr_is_v4(&g->addr) ? 32 : 128);
+	char addr[VNS_ADDR_STRLEN];
+
+	vns_addr_format(&g->addr, addr);
+	if (whole)
+		snprintf(buf, VNS_ADDR_STRLEN + 5, "%s", addr);
+	else
+		snprintf(buf, VNS_ADDR_STRLEN + 5, "%s/%u", addr, (unsigned)g->prefix_len);
+	return buf;
+}
+
+static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool points, FILE *to)
+{
+	char title[64], name[VNS_ADDR_STRLEN + 5], b[VNS_TEXT_LEN];
+	const char *const heads[] = { title, "flows", "samples", "min", "mean", "p50", "p95", "p99",
+				      "max", "stddev" };
+	struct vns_table t;
+
+	snprintf(title, sizeof(title), "%s to (and back)", vns_rtt_kind_label(g->kind));
+	vns_table_init(&t, "<>>>>>>>>>", heads);
+	for (; n--; g++) {
+		if (points)
+			vns_table_cell(&t, "%s, point %u", group_name(g, name), (unsigned)g->point);
+		else
+			vns_table_cell(&t, "%s", group_name(g, name));
+		vns_table_cell(&t, "%s", vns_text_count(b, g->directions));
+		vns_table_cell(&t, "%s", vns_text_count(b, g->rtt.n));
+		vns_table_dist(&t, &g->rtt);
+		vns_table_cell(&t, "%s", vns_text_ns(b, vns_dist_stddev(&g->rtt)));
+	}
+	vns_table_print(&t, to);
+	vns_table_fini(&t);
+	fputc('\n', to);
+}
+
+int vns_rtt_text_groups(const struct vns_rtt_result *r, FILE *to)
+{
+	const struct vns_rtt_groups *g = &r->groups;
+	char b[VNS_TEXT_LEN];
+
+	for (size_t i = 0, n; i < g->n; i += n) {
+		for (n = 1; i + n < g->n && g->group[i + n].kind == g->group[i].kind;)
+			n++;
+		text_groups_of_kind(&g->group[i], n, r->n_point > 1, to);
+	}
+	if (g->hidden)
+		fprintf(to, "%s not listed: fewer samples, or not among the worst\n",
+			vns_text_count(b, g->hidden));
+	if (g->lost)
+		fprintf(to, "%s samples found no room in the aggregates\n",
+			vns_text_count(b, g->lost));
+	return flushed(to);
+}
+
+void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream *s)
+{
+	char name[VNS_ADDR_STRLEN + 5];
+
+	vns_json_stream_array(s, "groups");
+	for (size_t i = 0; i < r->groups.n; i++) {
+		const struct vns_rtt_group *g = &r->groups.group[i];
+		json_t *o = json_object(), *figures = vns_json_dist(&g->rtt);
+
+		json_object_del(figures, "n");
+		json_object_set_new(o, "to", json_string(group_name(g, name)));
+		json_object_set_new(o, "method", json_string(vns_rtt_kind_name(g->kind)));
+		json_object_set_new(o, "flows", integer(g->directions));
+		json_object_set_new(o, "samples", integer(g->rtt.n));
+		json_object_set_new(o, "rtt_ns", figures);
+		if (r->n_point > 1)
+			json_object_set_new(o, "point", json_integer(g->point));
+		vns_json_stream_item(s, o);
+	}
+	vns_json_stream_array_end(s);
+	vns_json_stream_member(s, "groups_hidden", integer(r->groups.hidden));
+	vns_json_stream_member(s, "groups_lost_samples", integer(r->groups.lost));
+}
+
+int vns_rtt_csv_groups(const struct vns_rtt_result *r, FILE *to)
+{
+	char name[VNS_ADDR_STRLEN + 5];
+
+	fputs("to,method,flows,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,stddev_ns,point\n",
+	      to);
+	for (size_t i = 0; i < r->groups.n; i++) {
+		const struct vns_rtt_group *g = &r->groups.group[i];
+		const struct vns_dist *d = &g->rtt;
+
+		fprintf(to, "%s,%s,%" PRIu64 ",%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
+			",%" PRId64 ",%" PRId64 ",%.3f,%u\n", group_name(g, name),
+			vns_rtt_kind_name(g->kind), g->directions, d->n, d->min, d->mean,
+			vns_dist_quantile(d, 0.50), vns_dist_quantile(d, 0.95),
+			vns_dist_quantile(d, 0.99), d->max, vns_dist_stddev(d),
+			(unsigned)g->point);
+	}
+	return flushed(to);
+}
+
+/* --- Halves of the path --- */
+
+static const char *role_name(uint8_t role)
+{
+	static const char *const names[] = { [VNS_RTT_ROLE_UNKNOWN] = "unknown",
+					     [VNS_RTT_ROLE_OPENED] = "opened",
+					     [VNS_RTT_ROLE_PORTS] = "ports" };
+
+	return names[role];
+}
+
+static const char *end_name(const struct vns_rtt_path *p, unsigned int end, char buf[64])
+{
+	char addr[VNS_ADDR_STRLEN];
+	bool v4 = vns_addr_is_v4(&p->key.addr[end]);
+
+	snprintf(buf, 64, v4 ? "%s:%u" : "[%s]:%u", vns_addr_format(&p->key.addr[end], addr),
+		 (unsigned)p->key.port[end]);
+	return buf;
+}
+
+static void side_cells(struct vns_table *t, const struct vns_rtt_half *h)
+{
+	char b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", vns_text_count(b, h->samples));
+	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->min) : "-");
+	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->p50) : "-");
+	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, h->mean) : "-");
+}
+
+static bool both(const struct vns_rtt_path *p)
+{
+	return p->side[0].samples && p->side[1].samples;
+}
+
+/* The @n paths from @p on, all of one kind. */
+static void text_paths_of_kind(const struct vns_rtt_path *p, size_t n, FILE *to)
+{
+	char title[64], a[64], b[VNS_TEXT_LEN];
+	const char *const heads[] = { title, "known by", "server", "client: n", "min", "p50", "mean",
+				      "server: n", "min", "p50", "mean", "sum min", "sum mean" };
+	struct vns_table t;
+
+	snprintf(title, sizeof(title), "%s, client",
+		 vns_rtt_kind_label((enum vns_rtt_kind)p->kind));
+	vns_table_init(&t, "<<<>>>>>>>>>>", heads);
+	for (; n--; p++) {
+		vns_table_cell(&t, "%s", end_name(p, p->client, a));
+		vns_table_cell(&t, "%s", role_name(p->role));
+		vns_table_cell(&t, "%s", end_name(p, !p->client, a));
+		side_cells(&t, &p->side[0]);
+		side_cells(&t, &p->side[1]);
+		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, (double)p->sum_min) : "-");
+		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, p->sum_mean) : "-");
+	}
+	vns_table_print(&t, to);
+	vns_table_fini(&t);
+	fputc('\n', to);
+}
+
+int vns_rtt_text_paths(const struct vns_rtt_path *p, size_t n, FILE *to)
+{
+	for (size_t i = 0, m; i < n; i += m) {
+		for (m = 1; i + m < n && p[i + m].kind == p[i].kind;)
+			m++;
+		text_paths_of_kind(&p[i], m, to);
+	}
+	return flushed(to);
+}
+
+static json_t *json_side(const struct vns_rtt_half *h)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "samples", integer(h->samples));
+	json_object_set_new(o, "min", h->samples ? json_integer(h->min) : json_null());
+	json_object_set_new(o, "mean", h->samples ? vns_json_real(h->mean, 3) : json_null());
+	json_object_set_new(o, "p50", h->samples ? json_integer(h->p50) : json_null());
+	json_object_set_new(o, "p95", h->samples ? json_integer(h->p95) : json_null());
+	return o;
+}
+
+void vns_rtt_json_paths(const struct vns_rtt_path *p, size_t n, bool points,
+			struct vns_json_stream *s)
+{
+	char addr[VNS_ADDR_STRLEN];
+
+	vns_json_stream_array(s, "paths");
+	for (; n--; p++) {
+		json_t *o = json_object();
+		unsigned int c = p->client;
+
+		json_object_set_new(o, "client", json_string(vns_addr_format(&p->key.addr[c], addr)));
+		json_object_set_new(o, "cport", json_integer(p->key.port[c]));
+		json_object_set_new(o, "server",
+				    json_string(vns_addr_format(&p->key.addr[!c], addr)));
+		json_object_set_new(o, "sport", json_integer(p->key.port[!c]));
+		json_object_set_new(o, "client_known_by", json_string(role_name(p->role)));
+		json_object_set_new(o, "method",
+				    json_string(vns_rtt_kind_name((enum vns_rtt_kind)p->kind)));
+		json_object_set_new(o, "client_side_ns", json_side(&p->side[0]));
+		json_object_set_new(o, "server_side_ns", json_side(&p->side[1]));
+		json_object_set_new(o, "sum_min_ns", both(p) ? json_integer(p->sum_min) : json_null());
+		json_object_set_new(o, "sum_mean_ns",
+				    both(p) ? vns_json_real(p->sum_mean, 3) : json_null());
+		json_object_set_new(o, "first_ns", json_integer(p->first_ns));
+		if (points)
+			json_object_set_new(o, "point", json_integer(p->point));
+		vns_json_stream_item(s, o);
+	}
+	vns_json_stream_array_end(s);
+}
