@@ -24,6 +24,7 @@ struct vo_config {
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
+	const char *points;
 	bool json, csv, symmetric;
 };
 
@@ -45,6 +46,8 @@ static const struct cli_option options[] = {
 	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
 	OPT(0, "host", CLI_STRING, host, "FILE", "capture made on the host (pcap or pcapng)"),
 	OPT(0, "guest", CLI_STRING, guest, "FILE", "capture of the same traffic made in the guest"),
+	OPT(0, "points", CLI_STRING, points, "LIST",
+	    "hop by hop through a pcapng --host file: its interfaces, outside first"),
 	OPT(0, "offset-ns", CLI_I64, offset_ns, "NS",
 	    "guest's clock minus the host's: positive when the guest is ahead"),
 	OPT(0, "drift-file", CLI_STRING, drift_file, "FILE",
@@ -67,12 +70,13 @@ static int run_vo(const struct cli_command *self, int argc, char **argv);
 
 const struct cli_command cmd_vo = {
 	.name = "vo",
-	.args = "TARGET... | --host FILE --guest FILE",
+	.args = "TARGET... | --host FILE [--guest FILE]",
 	.summary = "Latency that virtualisation adds, per direction and protocol.",
 	.detail = "Live: captures at the host's uplink, bridge and tap and in every TARGET at once, relates\n"
 		  "the clocks before, during and after, and pairs as it runs; Ctrl-C ends it with the\n"
 		  "results so far. TARGET: NAME or lab:NAME (guest of the running lab), netns:NAME,\n"
 		  "ssh:[USER@]HOST[:PORT], pipe:COMMAND.\n"
+		  "Offline, hop by hop: a --host file of several interfaces, with --points or without --guest.\n"
 		  "Offline: finds every packet of one capture in the other and prints how long it took\n"
 		  "between the two points. Without --offset-ns and --drift-file the clocks are taken to be one\n"
 		  "where the traffic allows it, else the offset is bounded by the traffic itself.\n"
@@ -144,6 +148,25 @@ static int finish(const struct cli_command *self, const struct vo_config *c,
 	return code;
 }
 
+/* "uplink,br0,tap0" -> the hops between them; without names between all points of the file. */
+static int measure_hops(const struct vo_config *c, const struct vns_vo_offline_opts *opts,
+			struct vns_vo_result *result, struct vns_err *err)
+{
+	const char *point[VNS_VO_MAX_HOPS + 2];
+	char *list = strdup(c->points ? c->points : ""), *save = NULL;
+	size_t n = 0;
+	int error;
+
+	if (!list)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	for (char *w = strtok_r(list, ",", &save); w && n < VNS_VO_MAX_HOPS + 2;
+	     w = strtok_r(NULL, ",", &save))
+		point[n++] = w;
+	error = vns_measure_vo_hops(opts, point, n, result, err);
+	free(list);
+	return error;
+}
+
 static int run_offline(const struct cli_command *self, const struct vo_config *c)
 {
 	struct vns_addr guest[MAX_GUEST];
@@ -163,7 +186,8 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		if (vns_addr_parse(c->guest_addr.item[i], &guest[i]))
 			return cli_fail(self, VNS_EXIT_USAGE, "--guest-addr: '%s' is not an IPv4 or IPv6 "
 					"address", c->guest_addr.item[i]);
-	error = vns_measure_vo_offline(&opts, &result, &err);
+	error = c->points || !c->guest ? measure_hops(c, &opts, &result, &err) :
+					 vns_measure_vo_offline(&opts, &result, &err);
 	return error ? failed(self, error, c->filter, &err) : finish(self, c, &result);
 }
 
@@ -221,16 +245,19 @@ static int check_usage(const struct cli_command *self, const struct vo_config *c
 
 	if (c->json && c->csv)
 		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
-	if (n_target && (offline || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
+	if (n_target && (offline || c->points || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
 		return cli_fail(self, VNS_EXIT_USAGE, "a TARGET is measured live; --host, --guest, "
 				"--offset-ns, --drift-file and --guest-addr are for capture files");
 	if (n_target > VNS_VO_MAX_SUBJECTS)
 		return cli_fail(self, VNS_EXIT_USAGE, "at most %d targets at once", VNS_VO_MAX_SUBJECTS);
 	if (n_target)
 		return VNS_EXIT_OK;
-	if (!c->host || !c->guest)
+	if (!c->host)
 		return cli_fail(self, VNS_EXIT_USAGE, "name a TARGET to measure live, or give both "
 				"captures: --host FILE --guest FILE");
+	if ((c->points || !c->guest) && strcmp(c->host, "-") == 0)
+		return cli_fail(self, VNS_EXIT_USAGE, "a --host file is read once for each hop, so it cannot "
+				"be standard input");
 	if (c->drift_file && c->offset_ns != NO_OFFSET)
 		return cli_fail(self, VNS_EXIT_USAGE,
 				"--offset-ns and --drift-file exclude each other");
@@ -252,9 +279,9 @@ static int run_vo(const struct cli_command *self, int argc, char **argv)
 	if (n_target)
 		return run_live(self, &c, target, n_target);
 	if (c.drift_file && strcmp(c.drift_file, "-") == 0 &&
-	    (strcmp(c.host, "-") == 0 || strcmp(c.guest, "-") == 0))
+	    (strcmp(c.host, "-") == 0 || (c.guest && strcmp(c.guest, "-") == 0)))
 		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");
-	if (strcmp(c.host, "-") == 0 && strcmp(c.guest, "-") == 0)
+	if (c.guest && strcmp(c.host, "-") == 0 && strcmp(c.guest, "-") == 0)
 		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");
 	return run_offline(self, &c);
 }

@@ -276,10 +276,25 @@ struct vns_vo_offline_opts {
 	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
 	bool assume_symmetric;    /* handed on to the target */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
+	const char *host_point, *guest_point; /* capture point of the file, by its name or number;
+					       * NULL: the one with most packets */
 };
 /** vns_measure_vo_offline() - pair two capture files. Fills one target named "offline". */
 int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
 			   struct vns_err *err);
+
+/**
+ * vns_measure_vo_hops() - hop by hop through a file of several capture points, outside first.
+ * @opts:   host_file holds the points; guest_file, when not NULL, is one more, the innermost
+ * @point:  their names or numbers; @n_point 0: every point of the file, in its order
+ *
+ * The target's figures are those from the first point to the last; its hops are those between
+ * neighbours. Points of one file are taken to have one clock where the traffic allows it, so
+ * offset and drift file count where the guest's file is an end, or, without one, for no hop
+ * but the last. The file is read once for each hop and once more. Return: 0 or -errno with @err.
+ */
+int vns_measure_vo_hops(const struct vns_vo_offline_opts *opts, const char *const *point,
+			size_t n_point, struct vns_vo_result *out, struct vns_err *err);
 
 /** struct vns_vo_live_target - how one target stands, for lines while the run goes on. */
 struct vns_vo_live_target {

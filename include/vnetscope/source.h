@@ -117,6 +117,13 @@ void vns_source_stats(struct vns_source *s, struct vns_source_stats *out);
  */
 const char *vns_source_sentence(const struct vns_source *s);
 
+/**
+ * vns_source_point_name() - name of capture point @point (struct vns_packet) of a file: the
+ * interface's, as the pcapng file says; "" when it has none, NULL when there is no such point (so
+ * far: interfaces may be described anywhere before their packets). Borrowed until the next call.
+ */
+const char *vns_source_point_name(const struct vns_source *s, uint16_t point);
+
 void vns_source_close(struct vns_source *s);
 
 struct vns_bpf_insn { uint16_t code; uint8_t jt, jf; uint32_t k; }; /* struct sock_filter */

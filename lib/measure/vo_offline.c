@@ -67,11 +67,26 @@ static size_t keep_point(struct vo_end *e, struct vns_packet *pkt, size_t n)
 	return keep;
 }
 
+int vo_point_find(const struct vns_source *s, const char *want)
+{
+	const char *name;
+	unsigned long number;
+	char *end;
+
+	for (uint16_t i = 0; i < VO_POINTS_MAX && (name = vns_source_point_name(s, i)) != NULL; i++)
+		if (strcmp(name, want) == 0)
+			return i;
+	number = strtoul(want, &end, 10);
+	return *want && !*end && number < VO_POINTS_MAX && vns_source_point_name(s, (uint16_t)number) ?
+		       (int)number :
+		       -ENOENT;
+}
+
 /*
  * A pcapng file of several interfaces (bridge and tap, say) holds each packet several times, each
  * with its own time: choose the interface that saw most.
  */
-static void choose_point(struct vo_end *e)
+static int choose_point(struct vo_end *e, struct vns_err *err)
 {
 	size_t seen[VO_POINTS_MAX] = { 0 };
 
@@ -82,8 +97,17 @@ static void choose_point(struct vo_end *e)
 	for (uint16_t p = 0; p < VO_POINTS_MAX; p++)
 		if (seen[p] > seen[e->point])
 			e->point = p;
+	if (e->want) {
+		int point = vo_point_find(e->source, e->want);
+
+		if (point < 0)
+			return vns_err_set(err, -ENOENT, "%s has no capture point '%s'", e->path, e->want);
+		e->one_point = true;
+		e->point = (uint16_t)point;
+	}
 	if (e->one_point)
 		e->n = keep_point(e, e->pkt, e->n);
+	return 0;
 }
 
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
@@ -212,7 +236,7 @@ static int find_out(struct vo_offline *r, struct vns_err *err)
 		if (!code)
 			code = fill_end(&r->end[p], VO_PROBE, err);
 		if (!code)
-			choose_point(&r->end[p]);
+			code = choose_point(&r->end[p], err);
 	}
 	if (code)
 		return code;
@@ -485,7 +509,7 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 		if (st.verdicts[VNS_PKT_BAD_LINKTYPE])
 			note(t, "%s: %llu frames have a link type that is not supported.", e->path,
 			     (unsigned long long)st.verdicts[VNS_PKT_BAD_LINKTYPE]);
-		if (e->one_point)
+		if (e->one_point && !e->want)
 			note(t, "%s holds several capture points: only the one with most packets (%u) is "
 				"read, %llu packets of others are left out.", e->path, e->point,
 			     (unsigned long long)e->left_out);
@@ -567,7 +591,8 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 		goto out;
 	}
 	*r = (struct vo_offline){ .opts = opts, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
-			       .end[0].path = opts->host_file, .end[1].path = opts->guest_file };
+			       .end[0] = { .path = opts->host_file, .want = opts->host_point },
+			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
 	code = find_out(r, err);
 	if (!code)
 		code = measure(r, t, err);

@@ -21,6 +21,7 @@ struct vo_end {
 	struct vns_packet *pkt; /* VO_PROBE of them */
 	size_t n;
 	bool eof;
+	const char *want; /* the point to read, by name or number; NULL: with most packets */
 	bool one_point;  /* the file holds several capture points: only @point is read */
 	uint16_t point;
 	uint64_t left_out; /* packets of its other points */
@@ -63,6 +64,8 @@ struct vo_offline {
 /* vo_offline.c */
 /* Read up to @max packets of the chosen point to @to. Return: their number, 0 at the end, -errno. */
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err);
+/* Number of the file's point of that name or number, among those described so far; or -ENOENT. */
+int vo_point_find(const struct vns_source *s, const char *want);
 /* One sample to the bounds of the clock and, in order of time, to the figures. */
 void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s);
 

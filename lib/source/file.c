@@ -175,7 +175,15 @@ static void file_close(struct vns_source *s)
 	free(f);
 }
 
-static const struct vns_source_ops file_ops = { .next = file_next, .next_block = file_next_block,
+static const char *file_point_name(const struct vns_source *s, uint16_t point)
+{
+	const struct vns_file *f = (const struct vns_file *)s;
+
+	return point < f->n_iface ? f->iface[point].name : NULL;
+}
+
+static const struct vns_source_ops file_ops = { .point_name = file_point_name,
+						 .next = file_next, .next_block = file_next_block,
 						.close = file_close };
 
 /* A file that is not a capture: say what it is, if that is known. */

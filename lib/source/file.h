@@ -32,6 +32,7 @@ struct vns_file_iface {
 	int64_t offset_ns, last_ns;
 	uint64_t lost; /* the interface's latest count of drops */
 	const struct vns_bpf_insn *filter;
+	char name[32]; /* cut to that; or "" */
 };
 
 /* Frames found before they are decoded: 1.3 KB, and small against what they hold. */

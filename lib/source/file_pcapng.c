@@ -49,6 +49,30 @@ static const uint8_t *find_option(const struct vns_file *f, const uint8_t *p, si
 	return NULL;
 }
 
+/* The text of option @code, control characters made blanks, cut to what fits. */
+static void option_text(const struct vns_file *f, const uint8_t *p, size_t n, uint16_t code, char *to,
+			size_t size)
+{
+	const uint8_t *opt = NULL;
+	uint16_t len = 0;
+
+	for (size_t at = 0; at + 4 <= n; at += 4 + (((size_t)len + 3) & ~(size_t)3)) {
+		uint16_t c = vns_file_u16(f, p + at);
+
+		len = vns_file_u16(f, p + at + 2);
+		if (c == 0 || len > n - at - 4)
+			break;
+		if (c == code)
+			opt = p + at + 4;
+		if (opt)
+			break;
+	}
+	for (size_t i = 0; i + 1 < size && opt && i < len && opt[i]; i++) {
+		to[i] = (char)(opt[i] < ' ' || opt[i] == 0x7f ? ' ' : opt[i]);
+		to[i + 1] = '\0';
+	}
+}
+
 /* if_tsresol: 10^-n, or 2^-n when the upper bit is set. */
 static void set_resolution(struct vns_file_iface *iface, uint8_t tsresol)
 {
@@ -70,7 +94,7 @@ static void set_resolution(struct vns_file_iface *iface, uint8_t tsresol)
 
 static int interface_block(struct vns_file *f, const struct block *b, struct vns_err *err)
 {
-	enum { IF_TSRESOL = 9, IF_TSOFFSET = 14, MICROSECONDS = 6 };
+	enum { IF_NAME = 2, IF_TSRESOL = 9, IF_TSOFFSET = 14, MICROSECONDS = 6 };
 	struct vns_file_iface iface = { .linktype = 0 };
 	const uint8_t *opt;
 	int64_t offset;
@@ -81,6 +105,8 @@ static int interface_block(struct vns_file *f, const struct block *b, struct vns
 	}
 	iface.linktype = vns_file_u16(f, b->body);
 	iface.snaplen = vns_file_u32(f, b->body + 4);
+	option_text(f, b->body + IDB_BODY, b->body_len - IDB_BODY, IF_NAME, iface.name,
+		    sizeof(iface.name));
 	opt = find_option(f, b->body + IDB_BODY, b->body_len - IDB_BODY, IF_TSRESOL, 1);
 	set_resolution(&iface, opt ? *opt : MICROSECONDS);
 	opt = find_option(f, b->body + IDB_BODY, b->body_len - IDB_BODY, IF_TSOFFSET, 8);

@@ -30,6 +30,13 @@ const char *vns_source_sentence(const struct vns_source *s)
 	return s->sentence[0] ? s->sentence : NULL;
 }
 
+const char *vns_source_point_name(const struct vns_source *s, uint16_t point)
+{
+	if (s->ops->point_name)
+		return s->ops->point_name(s, point);
+	return point == 0 ? "" : NULL;
+}
+
 void vns_source_close(struct vns_source *s)
 {
 	if (s)

@@ -16,6 +16,7 @@ struct vns_source_ops {
 	/* vns_source_next_block(); NULL: not a file */
 	int (*next_block)(struct vns_source *s, struct vns_block *b, struct vns_err *err);
 	void (*refresh)(struct vns_source *s); /* bring stats up to date; may be NULL */
+	const char *(*point_name)(const struct vns_source *s, uint16_t point); /* NULL: one, nameless */
 	int (*fd)(const struct vns_source *s); /* may be NULL: nothing to poll */
 	void (*close)(struct vns_source *s);
 };
