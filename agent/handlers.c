@@ -10,6 +10,7 @@
 #include "agent.h"
 #include "counters/usage.h"
 #include "wire/shm.h"
+#include "wire/tsc.h"
 
 void agent_error(struct agent *a, uint32_t request, int code, const char *sentence)
 {
@@ -139,6 +140,28 @@ static void on_ptp(struct agent *a, const struct vns_wire_frame *f, struct vns_c
 	reply(a, f, VNS_MSG_PTP_REPLY, &out);
 }
 
+static void on_tsc(struct agent *a, const struct vns_wire_frame *f, struct vns_cursor *c)
+{
+	struct vns_tsc_reading r[VNS_WIRE_MAX_TSC];
+	uint8_t body[4 + 24 * VNS_WIRE_MAX_TSC];
+	uint32_t n = vns_get_le32(c);
+	struct vns_cursor out;
+
+	if (c->bad || n > VNS_WIRE_MAX_TSC) {
+		protocol_error(a, f);
+		return;
+	}
+	if (!vns_tsc_present()) {
+		agent_error(a, f->h.request, -ENODEV, "the processor's counter cannot be read");
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		vns_tsc_bracket(&r[i]);
+	vns_cursor_init(&out, body, sizeof(body));
+	vns_put_tsc(&out, r, n);
+	reply(a, f, VNS_MSG_TSC_REPLY, &out);
+}
+
 static void on_capture_start(struct agent *a, const struct vns_wire_frame *f,
 			     struct vns_cursor *c)
 {
@@ -244,6 +267,9 @@ void agent_handle(struct agent *a, const struct vns_wire_frame *f)
 		break;
 	case VNS_MSG_PTP:
 		on_ptp(a, f, &c);
+		break;
+	case VNS_MSG_TSC:
+		on_tsc(a, f, &c);
 		break;
 	case VNS_MSG_CAPTURE_START:
 		on_capture_start(a, f, &c);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "wire/tsc.h"
 
 static void read_text(const char *path, char *buf, size_t size)
 {
@@ -122,6 +123,8 @@ void info_read(struct vns_agent_info *i, const struct agent *a)
 		i->caps |= VNS_CAP_SHM;
 	if (a->ptp_fd >= 0)
 		i->caps |= VNS_CAP_PTP_KVM;
+	if (vns_tsc_present())
+		i->caps |= VNS_CAP_TSC;
 	if (a->allow_exec)
 		i->caps |= VNS_CAP_EXEC;
 }

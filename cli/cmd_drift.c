@@ -29,7 +29,7 @@ struct drift_config {
 static const struct cli_option options[] = {
 	OPT('m', "mode", CLI_CHOICE, mode, "MODE",
 	  "where the stamps come from; auto takes the best that there is",
-	  .choices = "auto|exchange|channel|shm|ptp_kvm|same"),
+	  .choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
 	OPT(0, "modes", CLI_STRING, modes, "MODE,MODE",
 	  "several modes in the same time span, compared at one instant"),
 	OPT('n', "count", CLI_U64, count, "N",
@@ -56,9 +56,9 @@ static int add_mode(const struct cli_command *self, struct vns_drift_opts *o, co
 
 	if (vns_clock_mode_parse(name, &m) ||
 	    !(m == VNS_CLOCK_EXCHANGE || m == VNS_CLOCK_CHANNEL || m == VNS_CLOCK_SHM ||
-	      m == VNS_CLOCK_PTP_KVM || m == VNS_CLOCK_SAME))
+	      m == VNS_CLOCK_PTP_KVM || m == VNS_CLOCK_TSC || m == VNS_CLOCK_SAME))
 		return cli_fail(self, VNS_EXIT_USAGE,
-				"'%s' is not a clock mode: exchange, channel, shm, ptp_kvm, same", name);
+				"'%s' is not a clock mode: exchange, channel, shm, ptp_kvm, tsc, same", name);
 	for (size_t i = 0; i < o->n_mode; i++)
 		if (o->mode[i] == m)
 			return cli_fail(self, VNS_EXIT_USAGE, "mode %s stands twice", name);

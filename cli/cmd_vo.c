@@ -37,7 +37,7 @@ static const struct cli_option options[] = {
 	    "live: how long to capture (default 10)", .min = 0.1, .max = 86400),
 	OPT('m', "clock", CLI_CHOICE, clock, "MODE",
 	    "live: where the clock relation comes from; auto takes the best that there is",
-	    .choices = "auto|exchange|channel|shm|ptp_kvm|same"),
+	    .choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
 	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES",
 	    "live: bytes of each frame looked at (default 128)", .min = 96, .max = 65535),
 	OPT(0, "capture", CLI_CHOICE, capture, "KIND",

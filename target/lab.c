@@ -238,6 +238,7 @@ static int open_node(struct vns_target *t, const struct vns_lab *lab, const char
 	if (node != &lab->client && lab->backend == VNS_LAB_QEMU) {
 		t->reconnect = reconnect;
 		map_shm(t, lab, name);
+		t->vmm_pid = node->proc.pid;
 		t->is_tcg = strcmp(lab->accel, "tcg") == 0;
 	}
 	return 0;

@@ -86,6 +86,7 @@ struct vns_subject vns_target_subject(struct vns_target *t)
 		.guest = t->guest,
 		.n_guest = t->n_guest,
 		.shm_page = t->shm_page,
+		.vmm_pid = t->vmm_pid,
 		.same_clock = t->same_clock,
 		.tcg = t->is_tcg,
 		.exclude_filter = t->exclude_filter,

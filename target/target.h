@@ -30,6 +30,7 @@ struct vns_target {
 	size_t n_point;
 	void *shm_page;               /* mapped ivshmem page, or NULL */
 	size_t shm_bytes;
+	int vmm_pid;                  /* QEMU of a lab guest; 0: not known */
 	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
 	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
 	char exclude_filter[256];     /* pcap expression that matches our own traffic (ssh), or "" */

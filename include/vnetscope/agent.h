@@ -28,6 +28,7 @@ extern "C" {
 #define VNS_CAP_PTP_KVM   0x0004
 #define VNS_CAP_EXEC      0x0008 /* lab guests only */
 #define VNS_CAP_LOAD      0x0010
+#define VNS_CAP_TSC       0x0040 /* can read its processor's time stamp counter */
 #define VNS_CAP_SAME_CLOCK_POSSIBLE 0x0020 /* boot id equals: caller compares @boot_id */
 
 struct vns_agent_iface {
@@ -104,6 +105,16 @@ int vns_agent_shm_exchange(struct vns_agent *a, void *page, struct vns_exchange 
 /** vns_agent_ptp_exchange() - guest reads /dev/ptp (host time) between two reads of its own. */
 int vns_agent_ptp_exchange(struct vns_agent *a, struct vns_exchange *out, size_t n,
 			   struct vns_err *err);
+
+/** struct vns_tsc_reading - a clock (CLOCK_REALTIME, ns) between two readings of the counter. */
+struct vns_tsc_reading {
+	uint64_t before;
+	int64_t clock_ns;
+	uint64_t after;
+};
+/** vns_agent_tsc_read() - up to @n readings of the guest, one after the other. Return: number. */
+int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t n,
+		       struct vns_err *err);
 
 /** vns_agent_capture_start() - stream decoded packets of @ifname, pre-filtered in its kernel. */
 int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,

@@ -34,6 +34,7 @@ enum vns_clock_mode {
 	VNS_CLOCK_SAME,     /* one clock (namespaces): offset 0 by construction */
 	VNS_CLOCK_GIVEN,    /* offset given by the user (--offset-ns) */
 	VNS_CLOCK_TRAFFIC,  /* offline: bounds from the matched traffic itself */
+	VNS_CLOCK_TSC,      /* KVM's map of the guest's counter to the host's (debugfs) */
 	VNS_CLOCK_MODES
 };
 const char *vns_clock_mode_name(enum vns_clock_mode m); /* "exchange", "channel", "shm", ... */

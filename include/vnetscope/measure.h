@@ -39,6 +39,7 @@ struct vns_host_point {
  * @point: host points, outside first
  * @guest: the guest's addresses on @guest_ifname
  * @shm_page: mapped ivshmem page, or NULL
+ * @vmm_pid: the process that runs the guest, or 0: not known (then the holder of its tap is looked for)
  * @same_clock: the agent runs on this very kernel: offset 0 by construction
  * @exclude_filter: pcap expression that matches traffic of our own, to leave out (ssh), or ""
  * @reconnect: reach the agent anew after its connection was lost (a guest that reboots or is
@@ -55,6 +56,7 @@ struct vns_subject {
 	const struct vns_addr *guest;
 	size_t n_guest;
 	void *shm_page;
+	int vmm_pid;
 	bool same_clock;
 	bool tcg;
 	const char *exclude_filter;

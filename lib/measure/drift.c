@@ -261,6 +261,10 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		if (vns_clock_mode_shares_path(d->mode))
 			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
+		if (r->gather[i] && vns_gather_changes(r->gather[i]))
+			add_note(d, "KVM's map of the guest's counter changed %llu times (a reset, a "
+				 "migration, or the guest wrote it); what was read meanwhile is left out.",
+				 (unsigned long long)vns_gather_changes(r->gather[i]));
 		vns_drift_ways(d);
 	}
 	return 0;

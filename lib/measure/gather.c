@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 #include "base/netns.h"
+#include "measure/doctor.h"
 #include "measure/gather.h"
+#include "measure/tsc.h"
+#include "wire/tsc.h"
 
 #define RING         256 /* requests in flight; at 10 ms apart a reply may take 2.5 s */
 #define PAYLOAD      56  /* as ping's default, so that the probe is ordinary traffic */
@@ -48,6 +51,7 @@ struct vns_gather {
 	int64_t last_t1_ns;
 	uint64_t sent;
 	int64_t shm_ns;             /* shm: how long a burst may take */
+	struct vns_tsc tsc;
 	int next_cpu;               /* shm: where to ask from next; -1 leaves it to the kernel */
 	struct pending ring[RING];
 };
@@ -66,6 +70,10 @@ const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode 
 	case VNS_CLOCK_PTP_KVM:
 		return info->caps & VNS_CAP_PTP_KVM ? NULL :
 						      "it has no KVM virtual PTP clock (module ptp_kvm)";
+	case VNS_CLOCK_TSC:
+		if (!vns_tsc_present())
+			return "this processor's counter cannot be read";
+		return info->caps & VNS_CAP_TSC ? NULL : "its agent cannot read the processor's counter";
 	case VNS_CLOCK_CHANNEL:
 		return NULL;
 	case VNS_CLOCK_EXCHANGE:
@@ -136,6 +144,59 @@ static int open_socket(struct vns_gather *g, struct vns_err *err)
 	return code;
 }
 
+static void host_reading(void *ctx, struct vns_tsc_reading *r)
+{
+	(void)ctx;
+	vns_tsc_bracket(r);
+}
+
+static int guest_readings(void *ctx, struct vns_tsc_reading *r, size_t n, struct vns_err *err)
+{
+	const struct vns_gather *g = ctx;
+
+	return vns_agent_tsc_read(g->s->agent, r, n, err);
+}
+
+/* The process that holds the guest's tap, for guests that no lab of ours runs. */
+static int find_vmm(const struct vns_subject *s)
+{
+	struct vns_doctor d = { 0 };
+	int pid = s->vmm_pid;
+
+	if (pid || s->n_point == 0)
+		return pid;
+	vns_doctor_links(&d);
+	for (size_t i = 0; i < d.n_link; i++)
+		if (strcmp(d.link[i].name, s->point[s->n_point - 1].ifname) == 0)
+			pid = d.link[i].owner_pid;
+	vns_doctor_fini(&d);
+	return pid;
+}
+
+static int open_tsc(struct vns_gather *g, struct vns_err *err)
+{
+	static const char source_path[] =
+		"/sys/devices/system/clocksource/clocksource0/current_clocksource";
+	struct vns_err why = { "" };
+	char source[32];
+	int code;
+
+	g->tsc.debugfs = VNS_TSC_DEBUGFS;
+	g->tsc.pid = find_vmm(g->s);
+	g->tsc.ops = (struct vns_tsc_ops){ host_reading, guest_readings, g };
+	code = vns_tsc_begin(&g->tsc, &why);
+	if (!code && strcmp(vns_doctor_read(source_path, source, sizeof(source)), "tsc") != 0)
+		code = vns_err_set(&why, -EOPNOTSUPP, "the host itself does not trust its counter: its clock "
+				   "source is %s", source);
+	return code ? vns_err_set(err, code, "%s: clock mode tsc cannot be used: %.300s", g->s->name,
+				  why.text) : 0;
+}
+
+uint64_t vns_gather_changes(const struct vns_gather *g)
+{
+	return g->tsc.changes;
+}
+
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
 		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err)
 {
@@ -162,6 +223,8 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 		g->id = (uint16_t)getpid();
 	if (mode == VNS_CLOCK_EXCHANGE)
 		code = open_socket(g, err);
+	if (mode == VNS_CLOCK_TSC)
+		code = open_tsc(g, err);
 	if (code) {
 		vns_gather_close(g);
 		return code;
@@ -348,6 +411,9 @@ int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err)
 		return shm_burst(g, tries, err);
 	case VNS_CLOCK_PTP_KVM:
 		got = vns_agent_ptp_exchange(g->s->agent, x, tries, err);
+		return add_fastest(g, x, got);
+	case VNS_CLOCK_TSC:
+		got = vns_tsc_exchange(&g->tsc, x, tries, err);
 		return add_fastest(g, x, got);
 	case VNS_CLOCK_CHANNEL:
 		for (size_t i = 0; i < want; i++) {

@@ -55,6 +55,9 @@ bool vns_gather_is_probe(const struct vns_gather *g, const struct vns_packet *p)
 /* Probes sent whose exchange is not complete yet (mode exchange). */
 size_t vns_gather_outstanding(const struct vns_gather *g);
 
+/* Mode tsc: how often KVM's map of the guest's counter changed. */
+uint64_t vns_gather_changes(const struct vns_gather *g);
+
 /* Probes sent so far (mode exchange). */
 uint64_t vns_gather_sent(const struct vns_gather *g);
 

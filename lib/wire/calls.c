@@ -111,6 +111,33 @@ int vns_agent_ptp_exchange(struct vns_agent *a, struct vns_exchange *out, size_t
 	return (int)vns_ptp_to_exchanges(reading, (size_t)r, out, n);
 }
 
+int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t n,
+		       struct vns_err *err)
+{
+	struct vns_tsc_reading reading[VNS_WIRE_MAX_TSC];
+	struct vns_wire_frame f;
+	struct vns_cursor c;
+	uint8_t body[4];
+	int r = need_cap(a, VNS_CAP_TSC, "cannot read its processor's counter", err);
+
+	if (r)
+		return r;
+	vns_cursor_init(&c, body, sizeof(body));
+	vns_put_le32(&c, n < VNS_WIRE_MAX_TSC ? (uint32_t)n : VNS_WIRE_MAX_TSC);
+	r = vns_client_request(a, VNS_MSG_TSC, body, c.pos, VNS_MSG_TSC_REPLY, &f, a->timeout_ms,
+			       NULL, err);
+	if (r < 0)
+		return r;
+	vns_cursor_init_const(&c, f.body, f.h.body_len);
+	r = vns_get_tsc(&c, reading);
+	if (r < 0)
+		return bad_reply(a, &f, err);
+	if ((size_t)r > n)
+		r = (int)n;
+	memcpy(out, reading, (size_t)r * sizeof(*out));
+	return r;
+}
+
 int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,
 			    const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
 			    struct vns_err *err)

@@ -38,6 +38,8 @@ static const struct vns_msg_rule rules[VNS_MSG_TYPES] = {
 	[VNS_MSG_EXEC_KILL] = { "EXEC_KILL", 4, VNS_FROM_HOST },
 	[VNS_MSG_SHUTDOWN] = { "SHUTDOWN", 0, VNS_FROM_HOST },
 	[VNS_MSG_BYE] = { "BYE", 0, VNS_FROM_HOST },
+	[VNS_MSG_TSC] = { "TSC", 4, VNS_FROM_HOST },
+	[VNS_MSG_TSC_REPLY] = { "TSC_REPLY", 4 + 24 * VNS_WIRE_MAX_TSC, VNS_FROM_AGENT },
 };
 
 const struct vns_msg_rule *vns_msg_rule(uint16_t type)

@@ -274,6 +274,30 @@ int vns_get_ptp(struct vns_cursor *c, struct vns_ptp_reading *r)
 	return done(c) ? (int)n : -EPROTO;
 }
 
+void vns_put_tsc(struct vns_cursor *c, const struct vns_tsc_reading *r, size_t n)
+{
+	vns_put_le32(c, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		vns_put_le64(c, r[i].before);
+		vns_put_le64(c, (uint64_t)r[i].clock_ns);
+		vns_put_le64(c, r[i].after);
+	}
+}
+
+int vns_get_tsc(struct vns_cursor *c, struct vns_tsc_reading *r)
+{
+	uint32_t n = vns_get_le32(c);
+
+	if (c->bad || n > VNS_WIRE_MAX_TSC)
+		return -EPROTO;
+	for (uint32_t i = 0; i < n; i++) {
+		r[i].before = vns_get_le64(c);
+		r[i].clock_ns = (int64_t)vns_get_le64(c);
+		r[i].after = vns_get_le64(c);
+	}
+	return done(c) ? (int)n : -EPROTO;
+}
+
 size_t vns_ptp_to_exchanges(const struct vns_ptp_reading *r, size_t n, struct vns_exchange *out,
 			    size_t max)
 {

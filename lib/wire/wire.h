@@ -48,6 +48,8 @@ enum vns_msg_type {
 	VNS_MSG_EXEC_KILL,
 	VNS_MSG_SHUTDOWN,
 	VNS_MSG_BYE,            /* the host ends the session */
+	VNS_MSG_TSC,
+	VNS_MSG_TSC_REPLY,
 	VNS_MSG_TYPES
 };
 
@@ -169,6 +171,11 @@ int vns_get_ptp(struct vns_cursor *c, struct vns_ptp_reading *r);
  */
 size_t vns_ptp_to_exchanges(const struct vns_ptp_reading *r, size_t n, struct vns_exchange *out,
 			    size_t max);
+
+#define VNS_WIRE_MAX_TSC 32u
+void vns_put_tsc(struct vns_cursor *c, const struct vns_tsc_reading *r, size_t n);
+/* Return: readings, or -EPROTO. @r has room for VNS_WIRE_MAX_TSC. */
+int vns_get_tsc(struct vns_cursor *c, struct vns_tsc_reading *r);
 
 #define VNS_WIRE_MAX_ARGV 64u
 #define VNS_WIRE_MAX_ARGS_BYTES 16384u

@@ -56,6 +56,13 @@ static void ptp(struct vns_cursor *c)
 		must(vns_ptp_to_exchanges(readings, (size_t)n, x, VNS_WIRE_MAX_PTP) == (size_t)n - 1);
 }
 
+static void tsc(struct vns_cursor *c)
+{
+	struct vns_tsc_reading r[VNS_WIRE_MAX_TSC];
+
+	must(vns_get_tsc(c, r) <= (int)VNS_WIRE_MAX_TSC);
+}
+
 static void body(const struct vns_wire_frame *f)
 {
 	struct vns_wire_capture w = { .filter = filter };
@@ -95,6 +102,9 @@ static void body(const struct vns_wire_frame *f)
 		break;
 	case VNS_MSG_USAGE_REPLY:
 		vns_get_usage(&c, &usage);
+		break;
+	case VNS_MSG_TSC_REPLY:
+		tsc(&c);
 		break;
 	case VNS_MSG_PTP_REPLY:
 		ptp(&c);

@@ -144,7 +144,8 @@ def check_refusals(program, agent):
     for args, code, word in (
             (("-m", "sundial"), 2, "sundial"), (("--modes", "channel,sundial"), 2, "sundial"),
             (("--modes", "channel,channel"), 2, "twice"), (("--json", "--csv"), 2, "exclude"),
-            (("-m", "shm"), 3, "shm"), (("-m", "ptp_kvm"), 3, "ptp_kvm"), (("-n", "0"), 2, "0")):
+            (("-m", "shm"), 3, "shm"), (("-m", "ptp_kvm"), 3, "ptp_kvm"),
+            (("-m", "tsc"), 3, "tsc"), (("-n", "0"), 2, "0")):
         p = drift(program, agent, *args)
         check(f"{' '.join(args)}: exit {code}", p.returncode == code, f"got {p.returncode}"
               if p.returncode != code else "")

@@ -479,6 +479,27 @@ static void other_bodies(void **state)
 	assert_string_equal(sentence.text, "why");
 }
 
+static void counters_survive(void **state)
+{
+	struct vns_tsc_reading in[3] = { { 1, -2, UINT64_MAX }, { 5, INT64_MAX, 6 }, { 0, 0, 0 } };
+	struct vns_tsc_reading out[VNS_WIRE_MAX_TSC];
+	uint8_t body[4 + 24 * 3];
+	struct vns_cursor c;
+
+	(void)state;
+	vns_cursor_init(&c, body, sizeof(body));
+	vns_put_tsc(&c, in, 3);
+	assert_int_equal(c.pos, sizeof(body));
+	vns_cursor_init_const(&c, body, sizeof(body));
+	assert_int_equal(vns_get_tsc(&c, out), 3);
+	assert_memory_equal(in, out, sizeof(in));
+	vns_cursor_init_const(&c, body, sizeof(body) - 1);
+	assert_int_equal(vns_get_tsc(&c, out), -EPROTO);
+	body[0] = VNS_WIRE_MAX_TSC + 1;
+	vns_cursor_init_const(&c, body, sizeof(body));
+	assert_int_equal(vns_get_tsc(&c, out), -EPROTO);
+}
+
 static void nan_is_refused(void **state)
 {
 	struct vns_load_spec s = { .rate_hz = 0 };
@@ -609,6 +630,7 @@ int main(void)
 		cmocka_unit_test(document_agrees),
 		cmocka_unit_test(hello_reply),
 		cmocka_unit_test(other_bodies),
+		cmocka_unit_test(counters_survive),
 		cmocka_unit_test(nan_is_refused),
 		cmocka_unit_test(ptp_mapping),
 		cmocka_unit_test(md5_of_the_rfc),

@@ -21,6 +21,7 @@ static const char *const mode_names[VNS_CLOCK_MODES] = {
 	[VNS_CLOCK_CHANNEL] = "channel", [VNS_CLOCK_SHM] = "shm",
 	[VNS_CLOCK_PTP_KVM] = "ptp_kvm", [VNS_CLOCK_SAME] = "same",
 	[VNS_CLOCK_GIVEN] = "given",	 [VNS_CLOCK_TRAFFIC] = "traffic",
+	[VNS_CLOCK_TSC] = "tsc",
 };
 
 const char *vns_clock_mode_name(enum vns_clock_mode m)
