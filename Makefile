@@ -5,7 +5,8 @@
 #   make setup    install the missing Debian packages (root)
 #   make check    set-up, build, every test suite, sanitised run
 #   make demo     set-up, build, three guests, measured figures
-#   make bench    speed and memory as ratios
+#   make bench    speed and memory as ratios, into doc/performance.md
+#   make comparison   beside tcptrace, tshark, tcpdump and the truth, into doc/comparison.md
 #   make install  PREFIX=/usr/local DESTDIR=
 #   make asan     sanitised build and its tests    make fuzz   fuzz every parser, FUZZ_SECONDS each
 BUILD ?= build
@@ -47,7 +48,11 @@ demo:
 	@$(BUILD)/cli/vnetscope demo $(DEMO_ARGS)
 
 bench: all
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose performance
+
+comparison: all
+	@tools/setup.sh
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose comparison
 
 asan: $(ASAN_BUILD)/build.ninja
 	@$(NINJA) -C $(ASAN_BUILD)
@@ -66,4 +71,4 @@ install: all
 clean:
 	rm -rf $(BUILD) $(ASAN_BUILD) $(FUZZ_BUILD)
 
-.PHONY: all setup check demo bench asan fuzz install clean
+.PHONY: all setup check demo bench comparison asan fuzz install clean

@@ -2,174 +2,202 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CPU and memory of offline commands on generated captures, beside floors and peers, as ratios.
 
-Every command runs once per round, in another order each round; user + system CPU and peak memory
-come from wait4 (usage.c). Medians are printed. A machine's figures say little; ratios within one run do.
-Captures are made once and kept in a cache folder (about 1.2 GB; delete it at will).
+Every command runs once per round, in another order each round; user + system CPU, wall time and peak
+memory come from wait4 (usage.c). Medians are printed, and written as Markdown with plots to --doc.
+A machine's figures say little; ratios within one run do. Captures are made once and kept in a
+cache folder (about 4 GB; delete it at will).
 """
-import argparse
-import glob
-import hashlib
 import json
 import os
-import random
-import shutil
-import statistics
-import subprocess
 import sys
 
-# One run may take so long; what takes longer has failed.
-LIMIT_S = 120
-CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')),
-                     'vnetscope', 'bench')
+import plot
+from common import (Capture, bench, floors, has_option, installed, machine, noise, options, parse,
+                    table, write)
+
+GROWTH = (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7)
+FLOWS = (10**2, 10**3, 10**4, 10**5, 10**6)
+ROUND_TRIP_US = (10**3, 10**4, 10**5, 10**6)
+
+HEAD = '''# Performance
+
+Written by `make bench` (bench/run_bench.py); do not edit. %s; load average at the start: %s.
+
+CPU is user and system time together, the median of %d interleaved rounds with the captures in the
+page cache; spread is (highest - lowest) / median. Peak memory is the process's; a mapped file counts as memory of
+whoever maps it. Absolute figures are this machine's: compare the ratios within one table. `libpcap,
+count only` is a loop over `pcap_next_ex()`; the floor maps the file and touches every byte.
+'''
 
 
-class Capture:
-    """Files made by vns-gencap with @args; named by what they depend on."""
-
-    def __init__(self, opts, name, *args):
-        with open(opts.gencap, 'rb') as f:
-            seed = f.read() + repr(args).encode()
-        self.stem = os.path.join(opts.cache, name + '-' + hashlib.sha256(seed).hexdigest()[:12])
-        self.twin = args[0] == 'twin'
-        self.files = [self.stem + s for s in ('.host.pcap', '.guest.pcap')] if self.twin else \
-            [self.stem + '.pcap']
-        if not all(map(os.path.exists, self.files)):
-            self.make(opts, args)
-        count = subprocess.run([opts.pcapcount, *self.files], check=True, capture_output=True)
-        self.packets = int(count.stdout)  # also warms the page cache
-
-    def make(self, opts, args):
-        os.makedirs(opts.cache, exist_ok=True)
-        print('generating %s ...' % os.path.basename(self.stem), file=sys.stderr, flush=True)
-        new = [f + '.new' for f in self.files]
-        where = ['--host', new[0], '--guest', new[1]] if self.twin else ['--out', new[0]]
-        r = subprocess.run([opts.gencap, *args, *where], stderr=subprocess.PIPE, text=True)
-        if r.returncode:
-            sys.exit(r.stderr.strip())
-        for f, final in zip(new, self.files):
-            os.rename(f, final)
-        for old in glob.glob(self.stem[:-12] + '?' * 12 + '*.pcap'):
-            if old not in self.files:
-                os.unlink(old)  # made by another generator or with other options
+def rtt(opts, f, *more):
+    return [opts.vnetscope, 'rtt', '-r', f, *more]
 
 
-def run(opts, argv):
-    """Return: (CPU seconds, peak MB) of one run; None when it failed."""
-    r = subprocess.run([opts.usage, str(LIMIT_S), *argv], stdout=subprocess.PIPE, text=True)
-    if r.returncode:
-        return None
-    cpu, kb = r.stdout.split()
-    return float(cpu), int(kb) / 1024
-
-
-def installed(*commands):
-    """Those whose program is there."""
-    return [(name, argv) for name, argv in commands if shutil.which(argv[0])]
-
-
-def bench(title, capture, commands, opts):
-    """Interleaved rounds. Return: the rows printed."""
-    rows = {name: [] for name, _ in commands}
-    failed = set()
-    for r in range(opts.rounds):
-        order = list(commands)
-        random.Random(r).shuffle(order)
-        for name, argv in order:
-            if opts.progress:
-                print('round %d of %d: %s' % (r + 1, opts.rounds, name), file=sys.stderr)
-            result = run(opts, argv) if name not in failed else None
-            if result is None:
-                failed.add(name)
-            else:
-                rows[name].append(result)
-    return report(title, capture, rows, failed)
-
-
-def report(title, capture, rows, failed):
-    size = sum(map(os.path.getsize, capture.files)) / 1e6
-    print('\n%s: %.2f M packets, %.0f MB' % (title, capture.packets / 1e6, size))
-    print('  %-34s %9s %9s %11s %9s %9s' % ('', 'CPU s', 'spread', 'M pkt/CPU s', 'of libpcap',
-                                            'peak MB'))
-    base = statistics.median(c for c, _ in rows['libpcap, count only'])
+def rows_of(results):
+    base = results['libpcap, count only'].cpu_s
     out = []
-    for name, runs in rows.items():
-        if name in failed:
-            print('  %-34s failed' % name)
-            continue
-        cpu = [c for c, _ in runs]
-        mid, peak = statistics.median(cpu), max(m for _, m in runs)
-        print('  %-34s %9.2f %8.0f%% %11.2f %9.2fx %9.0f' % (
-            name, mid, 100 * (max(cpu) - min(cpu)) / mid, capture.packets / mid / 1e6,
-            base / mid, peak), flush=True)
-        out.append({'command': name, 'cpu_s': mid, 'all_cpu_s': cpu, 'peak_mb': peak,
-                    'packets_per_cpu_s': capture.packets / mid, 'speed_of_libpcap': base / mid})
-    return {'title': title, 'packets': capture.packets, 'rows': out}
+    for r in results.values():
+        out.append([r.name, 'failed'] + [''] * 5 if r.failed else
+                   [r.name, '%.2f' % r.cpu_s, '%.0f %%' % (100 * r.spread), '%.2f' % r.wall_s,
+                    '%.2f' % (r.speed / 1e6), '%.2f' % (base / r.cpu_s), '%.0f' % r.peak_mb])
+    return out
 
 
-def floors(opts, capture):
-    return [('mapped walk (floor)', [opts.floor, *capture.files]),
-            ('libpcap, count only', [opts.pcapcount, *capture.files])]
+def section(title, capture, results):
+    """Markdown and the rows for --json."""
+    text = '\n## %s\n\n%.2f M packets, %.0f MB: `vns-gencap %s`\n\n' % (
+        title, capture.packets / 1e6, capture.bytes / 1e6, ' '.join(capture.args))
+    text += table(['command', 'CPU s', 'spread', 'wall s', 'M packets / CPU s', 'speed of libpcap',
+                   'peak MB'], rows_of(results))
+    print(text, flush=True)
+    return text, {'title': title, 'packets': capture.packets,
+                  'rows': [r.as_dict() for r in results.values()]}
 
 
-def bench_rtt(opts):
-    capture = Capture(opts, 'rtt', 'rtt', '--packets', str(opts.packets), '--flows',
-                      str(max(opts.packets // 100, 1)), '--snap', '96', '--microsecond')
+def large(opts, flows, peers):
+    capture = Capture(opts, 'rtt-%d' % flows, 'rtt', '--packets', str(opts.packets), '--flows',
+                      str(flows), '--snap', '96', '--microsecond')
     f = capture.files[0]
     commands = floors(opts, capture) + [
-        ('vnetscope rtt -r', [opts.vnetscope, 'rtt', '-r', f]),
-        ('vnetscope rtt -r --json --flows', [opts.vnetscope, 'rtt', '-r', f, '--json', '--flows']),
-    ] + installed(('tcpdump -w /dev/null', ['tcpdump', '-r', f, '-w', '/dev/null']))
-    results = [bench('rtt, snap 96, one flow per 100 packets', capture, commands, opts)]
-    small = Capture(opts, 'small', 'rtt', '--packets', '200000', '--flows', '2000', '--snap', '96',
-                    '--microsecond')
-    f = small.files[0]
-    slow = installed(
-        ('tcptrace -n -r -l', ['tcptrace', '-n', '-r', '-l', f]),
-        ('tshark ack_rtt', ['tshark', '-n', '-r', f, '-Y', 'tcp.analysis.ack_rtt', '-T', 'fields',
-                            '-e', 'tcp.analysis.ack_rtt']))
-    if slow and opts.peers:
-        commands = floors(opts, small) + [('vnetscope rtt -r', [opts.vnetscope, 'rtt', '-r', f])]
-        results.append(bench('rtt, small enough for the slow', small, commands + slow, opts))
-    return results
+        ('vnetscope rtt -r', rtt(opts, f)), ('vnetscope rtt -r -j 2', rtt(opts, f, '-j', '2')),
+        ('vnetscope rtt -r --json --flows', rtt(opts, f, '--json', '--flows'))]
+    if peers:
+        commands += installed(('tcpdump -w /dev/null', ['tcpdump', '-r', f, '-w', '/dev/null']),
+                              ('tcptrace -n -r -l', ['tcptrace', '-n', '-r', '-l', f]))
+    return capture, bench(opts, capture.packets, commands, slow=('tcptrace -n -r -l',))
 
 
-def bench_vo(opts):
-    results = []
+def bench_rtt(opts, doc):
+    capture, results = large(opts, opts.packets * 96 // 10000, opts.peers)
+    doc.add(section('rtt, 96,000 flows, snap length 96', capture, results))
+    doc.goal('rtt -r, 96,000 flows: M packets / CPU s', 15, results['vnetscope rtt -r'].speed / 1e6)
+    doc.goal('the same: peak MB', -150, results['vnetscope rtt -r'].peak_mb)
+    one, two = results['vnetscope rtt -r'], results['vnetscope rtt -r -j 2']
+    doc.goal('-j 2: times faster in wall time', 1.5, one.wall_s / two.wall_s)
+    capture, results = large(opts, opts.packets // 10, False)
+    doc.add(section('rtt, one flow per 10 packets', capture, results))
+    doc.goal('rtt -r, 1 M flows: M packets / CPU s', 6, results['vnetscope rtt -r'].speed / 1e6)
+    doc.goal('the same: peak MB', -1024, results['vnetscope rtt -r'].peak_mb)
+
+
+def bench_vo(opts, doc):
     for name, more in (('default offloads', ['--offload', 'same']),
                        ('other segmentation on either side', ['--offload', 'regroup'])):
         capture = Capture(opts, 'vo-' + more[1], 'twin', '--packets', str(opts.packets // 5),
                           '--flows', '2000', '--duration', '60', '--snap', '96', *more)
         a, b = capture.files
-        commands = floors(opts, capture) + [
-            ('vnetscope vo --host --guest', [opts.vnetscope, 'vo', '--host', a, '--guest', b,
-                                             '--offset-ns', '0'])]
-        results.append(bench('vo, snap 96, 2000 flows, ' + name, capture, commands, opts))
-    return results
+        vo = [opts.vnetscope, 'vo', '--host', a, '--guest', b, '--offset-ns', '0']
+        commands = floors(opts, capture) + [('vnetscope vo --host --guest', vo),
+                                            ('vnetscope vo -j 2', vo + ['-j', '2'])]
+        results = bench(opts, capture.packets, commands)
+        doc.add(section('vo, 2000 flows, snap length 96, ' + name, capture, results))
+        one, two = results['vnetscope vo --host --guest'], results['vnetscope vo -j 2']
+        if more[1] == 'same' and not one.failed:
+            doc.goal('vo, both files together: M packets / CPU s', 8, one.speed / 1e6)
+            doc.goal('the same: peak MB', -128, one.peak_mb)
+            doc.goal('vo -j 2: times faster in wall time', 1.5, one.wall_s / two.wall_s)
+
+
+def grow(opts, doc, name, title, x_label, captures):
+    """ns per packet and MB against what grows. @captures: [(x, capture)]."""
+    methods = [('rtt', [])]
+    if has_option(opts, 'rtt', '--method'):
+        methods = [('ts', ['--method', 'ts']), ('seq', ['--method', 'seq'])]
+    ns, mb, rows = {}, {}, []
+    for x, capture in captures:
+        f = capture.files[0]
+        commands = [(m, rtt(opts, f, *more)) for m, more in methods]
+        commands.append(('libpcap, count only', [opts.pcapcount, f]))
+        results = bench(opts, capture.packets, commands)
+        row = [plot.si(x)] + ([] if name == 'packets' else [plot.si(capture.packets)])
+        for m, _ in methods + [('libpcap, count only', [])]:
+            r = results[m]
+            ns.setdefault(m, []).append((x, 1e9 / r.speed))
+            row.append('%.0f' % (1e9 / r.speed))
+            if m != 'libpcap, count only':
+                mb.setdefault(m, []).append((x, r.peak_mb))
+                row.append('%.0f' % r.peak_mb)
+        rows.append(row)
+    head = [x_label] + ([] if name == 'packets' else ['packets'])
+    for m, _ in methods:
+        head += [m + ': ns per packet', 'peak MB']
+    doc.plot('performance-%s.svg' % name, plot.lines(title, x_label, 'CPU ns per packet',
+                                                     list(ns.items())))
+    doc.plot('performance-%s-memory.svg' % name, plot.lines(title, x_label, 'peak MB',
+                                                            list(mb.items())))
+    text = '\n## %s\n\n`vnetscope rtt -r FILE`.\n\n' % title
+    text += table(head + ['libpcap: ns per packet'], rows)
+    text += '\n![CPU](performance-%s.svg)\n![memory](performance-%s-memory.svg)\n' % (name, name)
+    print(text, flush=True)
+    doc.add((text, {'title': title, 'rows': rows}))
+
+
+def bench_growth(opts, doc):
+    def rtt_capture(name, packets, flows, *more):
+        return Capture(opts, name, 'rtt', '--packets', str(packets), '--flows', str(flows),
+                       '--snap', '96', '--microsecond', *more)
+    sizes = [n for n in GROWTH if n <= opts.packets]
+    grow(opts, doc, 'packets', 'How cost grows with packets', 'packets',
+         [(n, rtt_capture('grow-%d' % n, n, max(n // 100, 1))) for n in sizes])
+    packets = min(4 * 10**6, opts.packets)
+    grow(opts, doc, 'flows', 'How cost grows with flows', 'flows',
+         [(n, rtt_capture('flows-%d' % n, packets, n)) for n in FLOWS if n <= packets])
+    packets = min(10**6, opts.packets)
+    grow(opts, doc, 'outstanding', 'How cost grows with outstanding data', 'round trip, us',
+         [(us, rtt_capture('wait-%d' % us, packets, 200, '--duration', '20', '--rtt-left',
+                           '%d:%d' % (us, us))) for us in ROUND_TRIP_US])
+
+
+class Document:
+    """What is written: sections in order, plots beside, goals in front."""
+
+    def __init__(self):
+        self.sections, self.plots, self.goals, self.json = [], {}, [], []
+
+    def add(self, section_and_rows):
+        self.sections.append(section_and_rows[0])
+        self.json.append(section_and_rows[1])
+
+    def plot(self, name, svg):
+        self.plots[name] = svg
+
+    def goal(self, what, bound, value):
+        """@bound > 0: at least so much; < 0: at most."""
+        met = value >= bound if bound > 0 else value <= -bound
+        self.goals.append([what, ('at least %g' if bound > 0 else 'at most %g') % abs(bound),
+                           '%.3g' % value, 'yes' if met else '**no**'])
+
+    def write(self, path, opts, load):
+        text = HEAD % (machine(), load, opts.rounds)
+        if self.goals:
+            text += '\n## Against the goals\n\n' + table(['', 'goal', 'here', 'met'], self.goals)
+        write(path, text + ''.join(self.sections) +
+              '\nBeside peers, with their samples held against the truth: [comparison](comparison.md).\n')
+        for name, svg in self.plots.items():
+            write(os.path.join(os.path.dirname(path), name), svg)
+        print(table(['', 'goal', 'here', 'met'], self.goals))
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ('vnetscope', 'gencap', 'floor', 'pcapcount', 'usage'):
-        p.add_argument('--' + name, required=True)
-    p.add_argument('--cache', default=CACHE, help='folder of the captures')
-    p.add_argument('--packets', type=int, default=10**7, help='of the large capture')
-    p.add_argument('--rounds', type=int, default=3)
-    p.add_argument('--only', choices=('rtt', 'vo'))
+    p = options(__doc__)
+    p.add_argument('--packets', type=int, default=10**7, help='of the largest captures')
+    p.add_argument('--only', choices=('rtt', 'vo', 'growth'))
     p.add_argument('--no-peers', dest='peers', action='store_false',
-                   help='leave out tcptrace and tshark')
+                   help='leave out tcpdump and tcptrace')
     p.add_argument('--json', metavar='FILE', help='also write the results there')
-    opts = p.parse_args(os.environ.get('BENCH_ARGS', '').split() + sys.argv[1:])
-    opts.progress = sys.stderr.isatty()
-    print('CPU is user + system, median of %d interleaved rounds; "of libpcap" is the speed in '
-          'libpcap counts.\nA mapped file counts as memory of whoever maps it.' % opts.rounds)
-    results = []
-    for name, what in (('rtt', bench_rtt), ('vo', bench_vo)):
+    p.add_argument('--doc', metavar='FILE', help='write Markdown there, plots beside it')
+    opts = parse(p)
+    load, doc = noise(opts), Document()
+    for name, what in (('rtt', bench_rtt), ('vo', bench_vo), ('growth', bench_growth)):
         if opts.only in (None, name):
-            results += what(opts)
+            what(opts, doc)
+    if opts.doc:
+        doc.write(opts.doc, opts, load)
     if opts.json:
         with open(opts.json, 'w') as f:
-            json.dump({'schema': 'vnetscope.bench/1', 'cpus': os.cpu_count(),
-                       'results': results}, f, indent=1)
+            json.dump({'schema': 'vnetscope.bench/2', 'machine': machine(), 'load': load,
+                       'results': doc.json, 'goals': doc.goals}, f, indent=1)
     return 0
 
 
