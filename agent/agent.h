@@ -65,6 +65,7 @@ struct capture {
 	int64_t opened_at, sent_at; /* monotonic: batch begun; last batch sent */
 	int64_t stop_at;           /* monotonic, 0: running */
 	uint32_t stop_request;
+	uint32_t one_in;           /* packets chosen: vns_packet_sampled() */
 };
 
 /* ---- commands (exec.c) ---- */
@@ -113,6 +114,7 @@ void agent_error(struct agent *a, uint32_t request, int code, const char *senten
 
 /* capture.c */
 void capture_start(struct agent *a, uint32_t request, const struct vns_wire_capture *w);
+void capture_sample(struct agent *a, uint32_t request, uint32_t id, uint32_t one_in);
 void capture_stop(struct agent *a, uint32_t request, uint32_t id);
 void capture_close(struct capture *c);
 /* Poll entry, work when readable or not, and the longest wait until there is work. */

@@ -119,6 +119,12 @@ static bool add_packet(struct agent *a, struct capture *c, const struct vns_pack
 	return true;
 }
 
+/* Echoes are rare and may be the host's clock probes: it chooses among them itself. */
+static bool is_chosen(const struct capture *c, const struct vns_packet *p)
+{
+	return p->proto == VNS_PROTO_ICMP || vns_packet_sampled(p, c->one_in);
+}
+
 /* Return: packets taken; 0 the ring is empty; < 0 the capture is over. */
 static int read_packets(struct agent *a, struct capture *c)
 {
@@ -134,7 +140,7 @@ static int read_packets(struct agent *a, struct capture *c)
 		return 0;
 	}
 	for (int i = 0; i < n; i++)
-		if (!add_packet(a, c, &a->pkts[i]))
+		if (is_chosen(c, &a->pkts[i]) && !add_packet(a, c, &a->pkts[i]))
 			return -ENOMEM;
 	if (n)
 		c->complete_ns = a->pkts[n - 1].time_ns;
@@ -147,6 +153,18 @@ static void finish(struct agent *a, struct capture *c)
 	if (c->stop_request) /* behind the last batch */
 		outq_put(&a->out.bulk, VNS_MSG_OK, c->stop_request, NULL, 0);
 	capture_close(c);
+}
+
+void capture_sample(struct agent *a, uint32_t request, uint32_t id, uint32_t one_in)
+{
+	struct capture *c = find_capture(a, id);
+
+	if (!c) {
+		agent_error(a, request, -ENOENT, "there is no capture of that number");
+		return;
+	}
+	c->one_in = one_in;
+	outq_put(&a->out.control, VNS_MSG_OK, request, NULL, 0);
 }
 
 void capture_stop(struct agent *a, uint32_t request, uint32_t id)

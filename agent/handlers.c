@@ -250,6 +250,16 @@ static void on_number(struct agent *a, const struct vns_wire_frame *f, struct vn
 		command_kill(a, f->h.request, v);
 }
 
+static void on_capture_sample(struct agent *a, const struct vns_wire_frame *f, struct vns_cursor *c)
+{
+	uint32_t id = vns_get_le32(c), one_in = vns_get_le32(c);
+
+	if (c->bad)
+		protocol_error(a, f);
+	else
+		capture_sample(a, f->h.request, id, one_in);
+}
+
 void agent_handle(struct agent *a, const struct vns_wire_frame *f)
 {
 	struct vns_cursor c;
@@ -273,6 +283,9 @@ void agent_handle(struct agent *a, const struct vns_wire_frame *f)
 		break;
 	case VNS_MSG_CAPTURE_START:
 		on_capture_start(a, f, &c);
+		break;
+	case VNS_MSG_CAPTURE_SAMPLE:
+		on_capture_sample(a, f, &c);
 		break;
 	case VNS_MSG_LOAD_START:
 		on_load_start(a, f, &c);

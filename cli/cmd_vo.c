@@ -17,6 +17,7 @@
 #include "target/target.h"
 
 #define MAX_GUEST 64
+#define MAX_SAMPLE 65536u
 #define NO_OFFSET INT64_MIN
 
 struct vo_config {
@@ -24,7 +25,7 @@ struct vo_config {
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
-	const char *points;
+	const char *points, *sample, *max_cpu;
 	bool json, csv, symmetric;
 };
 
@@ -43,6 +44,10 @@ static const struct cli_option options[] = {
 	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
 	    "live: packet socket, or programs in the kernel (default afpacket)",
 	    .choices = "afpacket|ebpf"),
+	OPT(0, "sample", CLI_STRING, sample, "1/N",
+	    "live: look at 1 packet in N, the same at every point (TCP by connection)"),
+	OPT(0, "max-cpu", CLI_STRING, max_cpu, "PERCENT",
+	    "live: of one CPU, for us and each agent; over it, fewer packets are looked at"),
 	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
 	OPT(0, "host", CLI_STRING, host, "FILE", "capture made on the host (pcap or pcapng)"),
 	OPT(0, "guest", CLI_STRING, guest, "FILE", "capture of the same traffic made in the guest"),
@@ -211,6 +216,28 @@ static int open_targets(const struct cli_command *self, const struct vo_config *
 	return VNS_EXIT_OK;
 }
 
+/* --sample 1/16 (or 16), --max-cpu 2% (or 2). */
+static bool parse_share(const struct vo_config *c, struct vns_vo_live_opts *opts)
+{
+	const char *n = c->sample;
+	char *end;
+
+	if (n) {
+		unsigned long value = strtoul(strncmp(n, "1/", 2) == 0 ? n + 2 : n, &end, 10);
+
+		if (*end || value < 1 || value > MAX_SAMPLE)
+			return false;
+		opts->sample = (uint32_t)value;
+	}
+	if (c->max_cpu) {
+		opts->max_cpu = strtod(c->max_cpu, &end) / 100;
+		if (end == c->max_cpu || (*end && strcmp(end, "%") != 0) || !(opts->max_cpu > 0) ||
+		    opts->max_cpu > 1024)
+			return false;
+	}
+	return true;
+}
+
 static int run_live(const struct cli_command *self, const struct vo_config *c, char **spec, size_t n)
 {
 	struct vns_target *target[VNS_VO_MAX_SUBJECTS];
@@ -226,6 +253,9 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 	struct vns_err err = { "" };
 	int code;
 
+	if (!parse_share(c, &opts))
+		return cli_fail(self, VNS_EXIT_USAGE, "--sample takes 1/N with N from 1 to %u, --max-cpu a "
+				"percentage above 0", MAX_SAMPLE);
 	if (c->clock && strcmp(c->clock, "auto") != 0)
 		vns_clock_mode_parse(c->clock, &opts.mode); /* the option table checked the word */
 	code = open_targets(self, c, spec, n, target, subject);
@@ -242,12 +272,15 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 static int check_usage(const struct cli_command *self, const struct vo_config *c, size_t n_target)
 {
 	bool offline = c->host || c->guest;
+	bool live = c->sample || c->max_cpu;
 
 	if (c->json && c->csv)
 		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
 	if (n_target && (offline || c->points || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
 		return cli_fail(self, VNS_EXIT_USAGE, "a TARGET is measured live; --host, --guest, "
 				"--offset-ns, --drift-file and --guest-addr are for capture files");
+	if (offline && live)
+		return cli_fail(self, VNS_EXIT_USAGE, "--sample and --max-cpu are for a live TARGET");
 	if (n_target > VNS_VO_MAX_SUBJECTS)
 		return cli_fail(self, VNS_EXIT_USAGE, "at most %d targets at once", VNS_VO_MAX_SUBJECTS);
 	if (n_target)

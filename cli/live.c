@@ -31,7 +31,10 @@ void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
 		return;
 	if (lines_up)
 		fprintf(stderr, "\033[%zuA\033[J", lines_up);
-	fprintf(stderr, "%.0f of %.0f s\n", (double)p->elapsed_ns / 1e9, (double)p->duration_ns / 1e9);
+	fprintf(stderr, "%.0f of %.0f s", (double)p->elapsed_ns / 1e9, (double)p->duration_ns / 1e9);
+	if (p->one_in > 1)
+		fprintf(stderr, ", 1 packet in %u", p->one_in);
+	fputc('\n', stderr);
 	for (size_t i = 0; i < p->n_target; i++) {
 		const struct vns_vo_live_target *t = &p->target[i];
 		char count[VNS_TEXT_LEN], bound[VNS_TEXT_LEN];

@@ -120,6 +120,12 @@ int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t 
 int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,
 			    const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
 			    struct vns_err *err);
+/**
+ * vns_agent_capture_sample() - from now on stream only the packets that vns_packet_sampled() chooses,
+ * and all of ICMP, which may be clock probes. Return: 0, or -errno (an agent of an earlier version).
+ */
+int vns_agent_capture_sample(struct vns_agent *a, uint32_t capture_id, uint32_t one_in,
+			     struct vns_err *err);
 /** vns_agent_capture_stop() - the rest is delivered to the sink before this returns. */
 int vns_agent_capture_stop(struct vns_agent *a, uint32_t capture_id, struct vns_err *err);
 

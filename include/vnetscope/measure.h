@@ -133,6 +133,7 @@ struct vns_vo_event {
  * struct vns_vo_target - one target's result.
  * @unrelated: packets matched within an interval in which the clocks' relation changed: their
  *             latency is not known, so they are in no figure
+ * @sample_first, @sample_last: 1 packet in so many was looked at, at the beginning and at the end
  * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
  */
 struct vns_vo_target {
@@ -151,6 +152,7 @@ struct vns_vo_target {
 	size_t n_hop;
 	struct vns_vo_rtt rtt;
 	uint64_t unrelated;
+	uint32_t sample_first, sample_last;
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;
 	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
@@ -311,6 +313,7 @@ struct vns_vo_live_progress {
 	const struct vns_vo_live_target *target;
 	size_t n_target;
 	int64_t elapsed_ns, duration_ns;
+	uint32_t one_in; /* packets looked at: 1 in so many */
 };
 
 /**
@@ -320,6 +323,9 @@ struct vns_vo_live_progress {
  * @mode:        clock mode; VNS_CLOCK_NONE takes the best each subject offers
  * @snaplen:     bytes of each frame looked at; 0 = 128
  * @capture:     of the host's interfaces; a guest's agent captures by AF_PACKET
+ * @sample:      look at 1 packet in so many, the same at every point (vns_packet_sampled()); 0: all
+ * @max_cpu:     budget: share of one CPU for this process, and for each agent in its guest; where it
+ *               is exceeded for a second @sample is raised. 0: none
  * @stop:        the run ends gracefully once this is not 0; may be NULL
  * @progress:    called about once a second; may be NULL
  */
@@ -330,6 +336,8 @@ struct vns_vo_live_opts {
 	uint32_t snaplen;
 	bool assume_symmetric; /* handed on to the targets */
 	enum vns_capture capture;
+	uint32_t sample;
+	double max_cpu;
 	const volatile int *stop;
 	void (*progress)(void *ctx, const struct vns_vo_live_progress *p);
 	void *ctx;

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "measure/vo_budget.h"
 #include "measure/vo_epoch.h"
 
 #define BURSTS         12 /* of exchanges before and after the traffic */
@@ -25,7 +26,6 @@
 #define DURING_GAP_NS  (250 * VNS_NSEC_PER_MSEC)
 #define PROBE_GAP_NS   (20 * VNS_NSEC_PER_MSEC) /* mode exchange: one echo request each */
 #define EXCHANGES      8    /* per burst before and after; 1 during, so as not to disturb */
-#define CAPTURE_ID     1
 #define BATCH          256
 #define POLL_MS        10
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
@@ -101,7 +101,8 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 				    vns_gather_is_probe(v->gather, p))
 				continue;
 		}
-		own[m++] = *p;
+		if (vns_packet_sampled(p, v->one_in))
+			own[m++] = *p;
 	}
 	if (in_phase(run, VO_TRAFFIC) && m)
 		feed_host(v, k, own, m);
@@ -122,7 +123,8 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 
 		for (; at < n && m < BATCH; at++)
 			if ((!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at])) &&
-			    vo_epoch_has(v, pkts[at].time_ns))
+			    vo_epoch_has(v, pkts[at].time_ns) &&
+			    vns_packet_sampled(&pkts[at], v->one_in))
 				own[m++] = pkts[at];
 		if (v->paired && m)
 			feed_guest(v, own, m);
@@ -266,6 +268,8 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = vo_epoch_check(v, err);
 		pthread_mutex_unlock(&v->lock);
 	}
+	if (code >= 0 && v->capturing)
+		vo_budget_agent(v);
 	return code < 0 ? code : 0;
 }
 
@@ -294,10 +298,11 @@ static int start_guest_capture(struct vo_subject *v, struct vns_err *err)
 	if (n < 0)
 		return n;
 	vns_agent_set_sink(v->s->agent, &sink);
-	code = vns_agent_capture_start(v->s->agent, CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
+	code = vns_agent_capture_start(v->s->agent, VO_CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
 				       opts->snaplen, err);
 	free(insns);
 	v->capturing = !code;
+	v->agent_one_in = 1;
 	return code;
 }
 
@@ -333,7 +338,7 @@ static void end_subject(struct vo_subject *v)
 	alive_after(v, 1, SETTLE_NS);
 	vns_agent_set_timeout(v->s->agent, 0);
 	read_usage(v, false);
-	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, CAPTURE_ID, &err))
+	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, VO_CAPTURE_ID, &err))
 		subject_fail(v, err.text);
 	v->capturing = false;
 	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
@@ -485,6 +490,7 @@ static void traffic_phase(struct vo_run *run)
 	atomic_store(&run->phase, VO_TRAFFIC);
 	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
 		pump_host(run, POLL_MS);
+		vo_budget_check(run, now);
 		if (run->opts->progress && now >= next_report) {
 			vo_run_report(run, now - begin);
 			next_report += REPORT_NS;

@@ -41,6 +41,7 @@ static int init_subject(struct vo_run *run, struct vo_subject *v, const struct v
 	const struct vns_agent_info *info = vns_agent_info(s->agent);
 
 	v->own = *s;
+	v->one_in = run->one_in;
 	v->s = s = &v->own;
 	v->run = run;
 	pthread_mutex_init(&v->lock, NULL);
@@ -61,6 +62,7 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 	run->first = subjects;
 	pthread_mutex_init(&run->exchanging, NULL);
 	run->opts = opts;
+	run->one_in = opts->sample ? opts->sample : 1;
 	if (vns_clock_new(&run->same, VNS_CLOCK_SAME) || vns_clock_set_fixed(run->same, 0, 0, 0, 0) ||
 	    vns_clock_solve(run->same))
 		return out_of_memory(err);
@@ -263,7 +265,7 @@ static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns)
 {
 	struct vns_vo_live_target *t = calloc(run->n, sizeof(*t));
-	struct vns_vo_live_progress p = { t, run->n, elapsed_ns, run->opts->duration_ns };
+	struct vns_vo_live_progress p = { t, run->n, elapsed_ns, run->opts->duration_ns, run->one_in };
 
 	if (!t)
 		return;
@@ -404,6 +406,8 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	memcpy(t->counts, p->counts, sizeof(t->counts));
 	t->evicted = p->evicted;
 	t->unrelated = p->unrelated;
+	t->sample_first = run->opts->sample ? run->opts->sample : 1;
+	t->sample_last = run->one_in;
 	fill_events(v, t);
 	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;

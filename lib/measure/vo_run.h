@@ -18,6 +18,7 @@
 #define VO_GUEST    SIZE_MAX /* "the guest" as the inner end of a pair */
 #define VO_POINTS   8
 #define VO_PAIRS    (2 * VO_POINTS)
+#define VO_CAPTURE_ID 1 /* of the guest's capture */
 
 struct vo_subject;
 
@@ -86,6 +87,11 @@ struct vo_subject {
 	struct vns_agent_usage usage_begin, usage_end;
 	uint64_t agent_bytes, guest_lost;
 	bool capturing;
+	uint32_t one_in;           /* packets that are looked at; the agent was told: */
+	uint32_t agent_one_in;
+	double agent_share;        /* of one CPU, over the last second or so */
+	struct vns_agent_usage usage_last;
+	int64_t usage_asked_ns;    /* monotonic */
 	bool paired;               /* its twins are open: the guest's packets count */
 	atomic_bool dead;
 	char why[256], note[256];
@@ -102,6 +108,9 @@ struct vo_run {
 	bool interrupted;
 	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
+	uint32_t one_in;
+	int64_t budget_at_ns, budget_cpu_ns; /* when the budget was looked at, CPU time by then */
+	bool budget_told;
 };
 
 int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,

@@ -248,6 +248,10 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "sum_ns", sums_json(t->sum));
 	json_object_set_new(o, "accounting", accounting_json(t));
 	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));
+	json_object_set_new(o, "sample", json_pack("{s:I s:I}", "first_one_in",
+						   (json_int_t)(t->sample_first ? t->sample_first : 1),
+						   "last_one_in",
+						   (json_int_t)(t->sample_last ? t->sample_last : 1)));
 	json_object_set_new(o, "unrelated", json_integer((json_int_t)t->unrelated));
 	json_object_set_new(o, "events", events_json(t));
 	json_object_set_new(o, "events_left_out", json_integer((json_int_t)t->events_left_out));

@@ -88,6 +88,12 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 		fprintf(to, "note: ended early: %s\n", t->ended_early);
 	if (t->note[0])
 		fprintf(to, "note: %s\n", t->note);
+	if (t->sample_last > 1 && t->sample_first != t->sample_last)
+		fprintf(to, "note: these figures are of samples: 1 packet in %u at first, 1 in %u at the end "
+			"(TCP by connection).\n", t->sample_first, t->sample_last);
+	else if (t->sample_last > 1)
+		fprintf(to, "note: these figures are of samples: 1 packet in %u (TCP by connection).\n",
+			t->sample_last);
 	print_events(t, to);
 }
 

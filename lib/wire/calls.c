@@ -171,6 +171,20 @@ int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char
 	return r;
 }
 
+int vns_agent_capture_sample(struct vns_agent *a, uint32_t capture_id, uint32_t one_in,
+			     struct vns_err *err)
+{
+	struct vns_wire_frame f;
+	struct vns_cursor c;
+	uint8_t body[8];
+
+	vns_cursor_init(&c, body, sizeof(body));
+	vns_put_le32(&c, capture_id);
+	vns_put_le32(&c, one_in);
+	return vns_client_request(a, VNS_MSG_CAPTURE_SAMPLE, body, c.pos, VNS_MSG_OK, &f, a->timeout_ms,
+				  NULL, err);
+}
+
 int vns_agent_capture_stop(struct vns_agent *a, uint32_t capture_id, struct vns_err *err)
 {
 	int r = simple(a, VNS_MSG_CAPTURE_STOP, &capture_id, err);

@@ -50,6 +50,7 @@ enum vns_msg_type {
 	VNS_MSG_BYE,            /* the host ends the session */
 	VNS_MSG_TSC,
 	VNS_MSG_TSC_REPLY,
+	VNS_MSG_CAPTURE_SAMPLE, /* from now on 1 packet in so many */
 	VNS_MSG_TYPES
 };
 

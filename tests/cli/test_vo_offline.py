@@ -404,7 +404,7 @@ class Offline(unittest.TestCase):
             self.assertIn(words, out)
 
     def test_usage(self):
-        for args, says in (((), 'host'), (('--host', 'x'), '--guest'),
+        for args, says in (((), 'host'), (('--guest', 'x'), '--host'),
                            (('--host', '-', '--guest', '-'), 'standard input'),
                            (('--host', 'a', '--guest', 'b', '--json', '--csv'), 'exclude'),
                            (('--host', 'a', '--guest', 'b', '--offset-ns', '1', '--drift-file', 'c'),

@@ -172,6 +172,42 @@ def a_death_ends_one_target_only():
     assert figure(two, "host_to_guest", "icmp")["matched"] >= 25, two["accounting"]
 
 
+SEND = ("import socket,time,sys\n"
+        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+        "for i in range(int(sys.argv[1])):\n"
+        "  s.sendto(b'%8d'%i+bytes(40),('10.77.0.11',9))\n"
+        "  if i%20==19: time.sleep(0.01)\n")
+
+
+def the_same_samples_at_every_point():
+    up(1)
+    vo = start_vo("--sample", "1/8", seconds=6)
+    ok(node("client", "python3", "-c", SEND, "4000"))
+    doc, _ = finish(vo)
+    target = doc["targets"][0]
+    assert target["sample"] == {"first_one_in": 8, "last_one_in": 8}, target["sample"]
+    f = figure(target, "host_to_guest", "udp")
+    assert 390 <= f["matched"] <= 610, f  # 500, standard deviation 21
+    for point in ("host", "guest"):
+        acc = target["accounting"][point]
+        assert acc["missing"] == 0 and acc["ambiguous"] == 0, acc
+        assert acc["read"] <= 800, acc
+
+
+def a_budget_raises_the_share():
+    up(1)
+    vo = start_vo("--max-cpu", "0.2%", seconds=9)
+    ok(node("client", "python3", "-c", SEND, "8000"))
+    doc, _ = finish(vo)
+    target = doc["targets"][0]
+    assert target["sample"]["first_one_in"] == 1 and target["sample"]["last_one_in"] > 1, target["sample"]
+    told = [e["text"] for e in target["events"] if e["kind"] == "sampling"]
+    assert told and "budget is 0.2 %" in told[0], target["events"]
+    for point in ("host", "guest"):
+        # what was under way when the share changed is outside the window, not missing
+        assert target["accounting"][point]["missing"] == 0, target["accounting"]
+
+
 def bad_input_is_one_sentence():
     up(1)
     for words, code, text in (
@@ -180,7 +216,9 @@ def bad_input_is_one_sentence():
             (("lab:t-vo/vm1", "--clock", "shm"), 3, "shm"),
             (("lab:t-vo/vm1", "--host", "x"), 2, "--host"),
             (("lab:t-vo/vm1", "-t", "0"), 2, "duration"),
-            (("nolab:vm1",), 3, "nolab")):
+            (("lab:t-vo/vm1", "--sample", "2/3"), 2, "--sample"),
+            (("lab:t-vo/vm1", "--max-cpu", "0"), 2, "--max-cpu"),
+            (("nolab:vm1",), 2, "nolab")):
         r = run("vo", *words)
         assert r.returncode == code, (words, r)
         lines = r.stderr.strip().splitlines()
@@ -191,4 +229,4 @@ if os.geteuid() != 0:
     skip("needs root")
 main([every_echo_is_found_once, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
-      bad_input_is_one_sentence], [LAB])
+      the_same_samples_at_every_point, a_budget_raises_the_share, bad_input_is_one_sentence], [LAB])

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * CPU time used against a budget -> the share of packets that is looked at.
+ *
+ * All points must choose alike, though the guest hears of a change later than the host does it. The
+ * choice is nested (what 1 in 2N chooses, 1 in N does too: hash-based selection, RFC 5475 section
+ * 6.2), and the host applies the present share to what the guest still sends by the former one; so
+ * a change is one instant for both. Pairs begin anew then: what was under way is outside their
+ * window, not missing. The share never grows back, so that a run's samples stay comparable.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "measure/vo_budget.h"
+#include "measure/vo_epoch.h"
+
+#define LOOK_NS    VNS_NSEC_PER_SEC
+#define MAX_ONE_IN 65536u
+
+static int64_t cpu_ns(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return ((int64_t)u.ru_utime.tv_sec + u.ru_stime.tv_sec) * VNS_NSEC_PER_SEC +
+	       ((int64_t)u.ru_utime.tv_usec + u.ru_stime.tv_usec) * VNS_NSEC_PER_USEC;
+}
+
+/* All subjects look at 1 packet in @one_in from now on. */
+static void set_share(struct vo_run *run, uint32_t one_in, double used, const char *whose)
+{
+	struct vns_err err = { "" };
+
+	run->one_in = one_in;
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+
+		pthread_mutex_lock(&v->lock);
+		v->one_in = one_in;
+		vo_event(v, vns_now_ns(), "sampling", "%s used %.1f %% of a CPU, the budget is %.1f %%: from "
+			 "here on 1 packet in %u is looked at.", whose, 100 * used,
+			 100 * run->opts->max_cpu, one_in);
+		if (vo_epoch_renew(v, SIZE_MAX, &err) && !atomic_load(&v->dead)) {
+			snprintf(v->why, sizeof(v->why), "%s ended early: %.200s", v->s->name, err.text);
+			atomic_store(&v->dead, true);
+		}
+		pthread_mutex_unlock(&v->lock);
+	}
+}
+
+static void tell_impossible(struct vo_run *run, double used, const char *whose)
+{
+	for (size_t i = 0; i < run->n && !run->budget_told; i++) {
+		struct vo_subject *v = &run->subject[i];
+
+		pthread_mutex_lock(&v->lock);
+		vo_event(v, vns_now_ns(), "sampling", "%s used %.1f %% of a CPU with 1 packet in %u looked at; "
+			 "fewer would not bring it below the budget of %.1f %%.", whose, 100 * used,
+			 run->one_in, 100 * run->opts->max_cpu);
+		pthread_mutex_unlock(&v->lock);
+	}
+	run->budget_told = true;
+}
+
+/* The one that uses most: this process or an agent. */
+static double most_used(struct vo_run *run, double own, const char **whose)
+{
+	double most = own;
+
+	*whose = "vnetscope on the host";
+	for (size_t i = 0; i < run->n; i++) {
+		struct vo_subject *v = &run->subject[i];
+		double share;
+
+		pthread_mutex_lock(&v->lock);
+		share = v->agent_share;
+		v->agent_share = 0; /* each look counts once */
+		pthread_mutex_unlock(&v->lock);
+		if (share > most) {
+			most = share;
+			*whose = "the agent in a guest";
+		}
+	}
+	return most;
+}
+
+void vo_budget_check(struct vo_run *run, int64_t now_ns)
+{
+	int64_t cpu = cpu_ns(), since = now_ns - run->budget_at_ns;
+	double used, budget = run->opts->max_cpu;
+	uint32_t one_in = run->one_in;
+	const char *whose;
+
+	if (budget <= 0 || (run->budget_at_ns && since < LOOK_NS))
+		return;
+	used = run->budget_at_ns ? (double)(cpu - run->budget_cpu_ns) / (double)since : 0;
+	run->budget_at_ns = now_ns;
+	run->budget_cpu_ns = cpu;
+	used = most_used(run, used, &whose);
+	if (used <= budget)
+		return;
+	/* at least by half; towards the budget at once, since every change costs what is under way */
+	do
+		one_in *= 2;
+	while (one_in < MAX_ONE_IN && used * run->one_in / one_in > budget);
+	if (one_in > MAX_ONE_IN)
+		tell_impossible(run, used, whose);
+	else
+		set_share(run, one_in, used, whose);
+}
+
+/* What the agent used since the last look. */
+static void ask_usage(struct vo_subject *v)
+{
+	struct vns_agent_usage now;
+	int64_t span;
+
+	if (vns_agent_usage(v->s->agent, &now, NULL))
+		return;
+	span = now.at_ns - v->usage_last.at_ns;
+	if (v->usage_last.at_ns && span > 0 && now.agent_cpu_ns >= v->usage_last.agent_cpu_ns) {
+		pthread_mutex_lock(&v->lock);
+		v->agent_share = (double)(now.agent_cpu_ns - v->usage_last.agent_cpu_ns) / (double)span;
+		pthread_mutex_unlock(&v->lock);
+	}
+	v->usage_last = now;
+}
+
+void vo_budget_agent(struct vo_subject *v)
+{
+	int64_t now_ns = vns_monotonic_ns();
+	uint32_t one_in;
+
+	pthread_mutex_lock(&v->lock);
+	one_in = v->one_in;
+	pthread_mutex_unlock(&v->lock);
+	if (one_in != v->agent_one_in &&
+	    vns_agent_capture_sample(v->s->agent, VO_CAPTURE_ID, one_in, NULL) != -ETIMEDOUT)
+		v->agent_one_in = one_in; /* one that refuses sends everything: the host chooses anyway */
+	if (v->run->opts->max_cpu > 0 && now_ns - v->usage_asked_ns >= LOOK_NS) {
+		v->usage_asked_ns = now_ns;
+		ask_usage(v);
+	}
+}
