@@ -19,8 +19,8 @@
 #define RING_BYTES (32u << 20)
 
 struct rtt_config {
-	const char *ifname, *file, *capture, *sort, *kinds, *by;
-	bool flows, halves, json, csv, samples, promisc;
+	const char *ifname, *file, *capture, *sort, *kinds, *by, *method;
+	bool inside, flows, halves, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
 	uint64_t count, worst, min_samples, max_flows, point, snaplen, jobs;
 };
@@ -43,6 +43,11 @@ static const struct cli_option options[] = {
 	OPT('c', "count", CLI_U64, count, "N", "end with N samples", .min = 1, .max = 1e18),
 	OPT(0, "kinds", CLI_STRING, kinds, "LIST",
 	    "what to read: tcp,icmp,dns,quic (default: all that is there)"),
+	OPT('m', "method", CLI_CHOICE, method, "HOW",
+	    "TCP by timestamps, sequence numbers or both; auto (default): by what a flow has",
+	    .choices = "auto|ts|seq|both"),
+	OPT(0, "inside", CLI_FLAG, inside, NULL,
+	    "by sequence numbers: also from ACKs that end inside a segment"),
 	OPT(0, "by", CLI_STRING, by, "VIEW",
 	    "figures by far end: host, prefix or prefix=24,64 (IPv4, IPv6)"),
 	OPT(0, "halves", CLI_FLAG, halves, NULL,
@@ -103,7 +108,7 @@ const struct cli_command cmd_rtt = {
 		  "echo by TO coming back there: the path between the capture point and TO. FILTER is a\n"
 		  "pcap filter (pcap-filter(7)). Ctrl-C ends with the results so far.\n"
 		  "Exit: 0 done (a file cut at its end too: said on stderr), 2 usage or filter, 3 file,\n"
-		  "interface or privilege, 4 nothing to measure (no packet, no TCP timestamps, one direction).",
+		  "interface or privilege, 4 nothing to measure (no packet, no answer, one direction).",
 	.options = options,
 	.run = run_rtt,
 };
@@ -122,6 +127,16 @@ static enum vns_rtt_order order_of(const char *word)
 		if (strcmp(word, names[i]) == 0)
 			return (enum vns_rtt_order)i;
 	return VNS_RTT_BY_SAMPLES;
+}
+
+static enum vns_rtt_method method_of(const char *word)
+{
+	static const char *const names[] = { "auto", "ts", "seq", "both" };
+	size_t i = word ? sizeof(names) / sizeof(names[0]) : 1;
+
+	while (--i && strcmp(word, names[i]) != 0)
+		;
+	return (enum vns_rtt_method)i;
 }
 
 static json_t *sample_json(uint16_t point, const struct vns_rtt_sample *s, const char *src,
@@ -281,13 +296,13 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 				n->packets, what, n->undecodable);
 	if (n->flows == 0)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-				"no TCP timestamps in %s: the RTT cannot be read from it", what);
+				"no TCP timestamps in %s: --method seq may tell more", what);
 	if (n->flows_one_direction == n->flows)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-				"%s shows one direction only of every flow: the echoes are missing "
+				"%s shows one direction only of every flow: the answers are missing "
 				"(capture where both directions pass)", what);
 	return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-			"no timestamp of a data, SYN or FIN segment was echoed in %s", what);
+			"nothing that was sent in %s was answered so that its time is certain", what);
 }
 
 /* The documents and tables but for the lines of samples. @path: owned by the caller, or NULL. */
@@ -395,6 +410,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 		.threads = (unsigned)c->jobs, .duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = w->min_samples, .kinds = w->kinds, .by = w->by,
+		.method = method_of(c->method), .inside = c->inside,
 		.prefix4 = w->prefix4, .prefix6 = w->prefix6, .one_point = c->point != NO_POINT,
 		.point = (uint16_t)c->point,
 		.per_flow = per_flow || (rolling && isatty(STDOUT_FILENO)),

@@ -425,6 +425,7 @@ struct vns_rtt_result {
  * @per_flow:    fill the result's flows
  * @min_samples: list a direction only with so many
  * @kinds:       bits 1 << kind to look for; 0: all
+ * @method, @inside: of TCP, see struct vns_rtt_opts
  * @by, @prefix4, @prefix6: fill the result's groups, see struct vns_rtt_groups
  * @one_point, @point: only that capture point of a file
  * @stop:        raised from outside (signal handler, thread): end with what there is; may be NULL
@@ -442,6 +443,8 @@ struct vns_rtt_run {
 	bool per_flow;
 	uint64_t min_samples;
 	unsigned int kinds;
+	enum vns_rtt_method method;
+	bool inside;
 	enum vns_rtt_by by;
 	uint8_t prefix4, prefix6;
 	bool one_point;

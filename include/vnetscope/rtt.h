@@ -5,6 +5,7 @@
  * A round trip is told apart by how it was read (enum vns_rtt_kind). Kinds differ in what a sample
  * contains, so they are never mixed into one figure: distributions are per kind.
  *
+ * VNS_RTT_SEQ: see lib/engine/rtt/seq.h for the definition and doc/rtt-peers.md for other tools'.
  * VNS_RTT_TS:
  * Strowes, "Passively measuring TCP round-trip times" (ACM Queue 2013), on RFC 7323 timestamps:
  * the time from the first data, SYN or FIN segment that carries a TSval to the first segment of
@@ -54,8 +55,8 @@ typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
 /**
  * struct vns_rtt_flow - one direction of a flow and its distribution of one kind (borrowed).
  * @evicted:  left the live table (idle, closed, pushed out); its figures are final
- * @first_ns, @last_ns: first and last packet with timestamps of the flow, either direction
- * @packets:  with timestamps, of this direction; stops at 2^32 - 1
+ * @first_ns, @last_ns: first and last segment of the flow that was read, either direction
+ * @packets:  segments read, of this direction; stops at 2^32 - 1
  * @opener:   index in @key of who opened it (SYN, QUIC Initial), or VNS_RTT_OPENER_UNKNOWN
  */
 #define VNS_RTT_OPENER_UNKNOWN 2
@@ -73,18 +74,39 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
 /**
  * struct vns_rtt_counts - the accounting: what became of every packet.
  *
- * packets = not_tcp + undecodable + no_timestamp + those with timestamps, each of which is one of
- * tsval_stored, tsval_repeated, tsval_backwards, pure_acks. Of those with ACK each is one
- * of echo_matched, echo_repeated, echo_unknown. samples[VNS_RTT_TS] = echo_matched -
- * echo_before_tsval.
+ * By timestamps: packets = not_tcp + undecodable + options_cut + no_timestamp + timestamp_not_read +
+ * those read, each of which is one of tsval_stored, tsval_repeated, tsval_backwards, pure_acks. Of
+ * those with ACK each is one of echo_matched, echo_repeated, echo_unknown. samples[VNS_RTT_TS] =
+ * echo_matched - echo_before_tsval.
  *
- * @undecodable:  cut or malformed, or its TCP options were cut
+ * By sequence numbers: packets = not_tcp + undecodable + seq_not_read + those read, each of which is one
+ * of seq_stored, seq_repeated, seq_late, seq_probe, seq_old, seq_pure_acks. Of those with ACK each
+ * is one of the ack_*. samples[VNS_RTT_SEQ] = ack_matched + ack_sacked.
+ *
+ * @undecodable:  cut, malformed, or without a time
+ * @options_cut:  TCP whose options were cut: no timestamp known
+ * @timestamp_not_read: with timestamp, in a flow that is read by sequence numbers only
  * @pure_acks:    a new TSval on a segment without data, SYN or FIN: not stored, since its echo waits
  *                for the peer's next data
  * @tsval_passed: stored, but a higher one was echoed first (delayed ACKs, losses)
  * @echo_unknown: of a TSval that was not stored, was given up, or was passed
  * @echo_before_tsval: stamped before its TSval: the capture is not in order; no sample
  * @outstanding_dropped: remembered TSvals given up: too many in flight, or one direction only
+ * @seq_not_read: TCP of flows read by timestamps only, and every RST
+ * @seq_repeated: bytes that passed before, in whole or in part
+ * @seq_late:     filled a hole: reordered, or its first copy was lost before the capture point
+ * @seq_probe:    one byte sent into a closed window
+ * @seq_old:      already acknowledged: keep-alive or needless repetition
+ * @seq_dropped:  remembered segments given up, as outstanding_dropped
+ * @ack_matched, @ack_sacked: gave a sample, by the acknowledged end or by a new SACK block
+ * @ack_ambiguous: of bytes that passed more than once, late or as a probe (Karn's rule)
+ * @ack_behind_hole: filled a hole that the segment had waited behind
+ * @ack_after_sack: of a segment that a SACK had acknowledged
+ * @ack_inside:   ends inside a segment
+ * @ack_repeated, @ack_old: says nothing new; overtaken by a later one
+ * @ack_unseen:   of bytes that the capture missed, or of a segment given up
+ * @ack_no_data:  before any segment of the other direction
+ * @ack_before_segment: stamped before its segment: the capture is not in order
  * @flows:        ever opened, including ports used again
  * @flows_evicted_idle, @flows_evicted_full, @flows_closed, @flows_reused: why flows left the table:
  *                silent too long; pushed out of a full table; FIN both ways or RST; new SYN on an
@@ -95,19 +117,35 @@ struct vns_rtt_counts {
 	uint64_t packets;
 	uint64_t not_tcp;
 	uint64_t undecodable;
-	uint64_t no_timestamp;
+	uint64_t options_cut, no_timestamp, timestamp_not_read;
 	uint64_t tsval_stored, tsval_repeated, tsval_backwards, tsval_passed;
 	uint64_t pure_acks;
 	uint64_t echo_matched, echo_repeated, echo_unknown, echo_before_tsval;
 	uint64_t outstanding_dropped;
+	uint64_t seq_not_read;
+	uint64_t seq_stored, seq_repeated, seq_late, seq_probe, seq_old, seq_pure_acks;
+	uint64_t seq_dropped;
+	uint64_t ack_matched, ack_sacked;
+	uint64_t ack_ambiguous, ack_behind_hole, ack_after_sack, ack_inside;
+	uint64_t ack_repeated, ack_old, ack_unseen, ack_no_data, ack_before_segment;
 	uint64_t samples[VNS_RTT_KINDS];
 	uint64_t flows, flows_live;
 	uint64_t flows_evicted_idle, flows_evicted_full, flows_closed, flows_reused;
 	uint64_t flows_one_direction;
 };
 
+/** enum vns_rtt_method - what TCP segments are read by; handshakes are read in any case. */
+enum vns_rtt_method {
+	VNS_RTT_METHOD_AUTO = 0, /* timestamps in flows that have them, else sequence numbers */
+	VNS_RTT_METHOD_TS,       /* flows without timestamps are not looked at */
+	VNS_RTT_METHOD_SEQ,
+	VNS_RTT_METHOD_BOTH,
+};
+
 /**
  * struct vns_rtt_opts
+ * @method:     of TCP
+ * @inside:     VNS_RTT_SEQ: an ACK that ends inside a segment gives a sample too
  * @per_flow:   keep a distribution for each flow and direction
  * @max_flows:  live flows at most; 0 = 1,048,576; over it closed ones go, then the longest idle (to
  *              1/32 of the idle time), counted
@@ -117,6 +155,8 @@ struct vns_rtt_counts {
  *              the table, its figures are freed afterwards. Not called by finish and free
  */
 struct vns_rtt_opts {
+	enum vns_rtt_method method;
+	bool inside;
 	bool per_flow;
 	size_t max_flows;
 	int64_t idle_ns;

@@ -122,7 +122,7 @@ void vns_flow_next_tick(struct vns_flow_table *t, int64_t now_ns)
 {
 	int64_t tick = now_ns / t->tick_ns;
 
-	t->tick = (uint16_t)tick;
+	t->tick = (uint8_t)tick;
 	t->tick_from_ns = tick * t->tick_ns;
 }
 

@@ -38,9 +38,9 @@ struct vns_flow_head {
 	int64_t last_ns;
 	uint32_t prev, next; /* towards the front (recent) and the back */
 	uint32_t tag;
-	uint16_t tick;       /* modulo 65,536: a false "same tick" once only delays a move */
+	uint8_t tick;        /* modulo 256: a false "same tick" once only delays a move */
 	uint8_t list;
-	uint8_t user;        /* the engine's own bits; 0 for a new flow */
+	uint16_t user;       /* the engine's own bits; 0 for a new flow */
 };
 
 struct vns_flow_slot {
@@ -58,7 +58,7 @@ struct vns_flow_table {
 	uint32_t front[VNS_FLOW_LISTS], back[VNS_FLOW_LISTS];
 	int64_t tick_ns;
 	int64_t tick_from_ns;    /* the current tick lasts from here for tick_ns */
-	uint16_t tick;
+	uint8_t tick;
 	void *head_block;
 };
 

@@ -16,7 +16,6 @@
 #include "measure/deal.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
-#define TCP_KINDS  (1u << VNS_RTT_TS)
 #define MAX_POINTS 64  /* a file with more interfaces must name one */
 
 struct point {
@@ -114,7 +113,9 @@ static int open_app(struct point *p, const struct vns_rtt_opts *tcp, struct vns_
 static struct point *point_of(struct state *st, uint16_t number, struct vns_err *err)
 {
 	bool per_flow = st->run->per_flow || st->run->by;
-	struct vns_rtt_opts opts = { .per_flow = per_flow,
+	struct vns_rtt_opts opts = { .method = st->run->method,
+				     .inside = st->run->inside,
+				     .per_flow = per_flow,
 				     .max_flows = st->run->max_flows,
 				     .idle_ns = st->run->idle_ns,
 				     .on_flow_end = per_flow ? list_flow : NULL };
@@ -268,11 +269,25 @@ static void collect_app(struct state *st, struct point *p)
 		vns_rtt_app_each_flow(p->app, list_flow, p);
 }
 
+/* Of TCP: what the method reads; chosen by itself, what there was, and timestamps for want of any. */
+static unsigned int tcp_kinds(const struct state *st)
+{
+	const struct vns_rtt_counts *c = &st->out->counts;
+	enum vns_rtt_method method = st->run->method;
+	bool has_seq = c->packets > c->not_tcp + c->undecodable + c->seq_not_read;
+	bool has_ts = c->tsval_stored + c->tsval_repeated + c->tsval_backwards + c->pure_acks;
+	bool ts = method == VNS_RTT_METHOD_AUTO ? has_ts || !has_seq : method != VNS_RTT_METHOD_SEQ;
+	bool seq = method == VNS_RTT_METHOD_AUTO ? has_seq : method != VNS_RTT_METHOD_TS;
+
+	return (ts ? 1u << VNS_RTT_TS : 0) | (seq ? 1u << VNS_RTT_SEQ : 0) |
+	       (c->samples[VNS_RTT_HANDSHAKE] ? 1u << VNS_RTT_HANDSHAKE : 0);
+}
+
 /* The kinds that are worth a line: asked for by name, or with traffic of their protocol. */
-static unsigned int shown_kinds(const struct state *st, unsigned int tcp_kinds)
+static unsigned int shown_kinds(const struct state *st)
 {
 	const struct vns_rtt_app_counts *c = &st->out->app;
-	unsigned int kinds = tcp_kinds & wanted_kinds(st->run);
+	unsigned int kinds = tcp_kinds(st);
 
 	kinds |= st->run->kinds & VNS_RTT_APP_KINDS;
 	kinds |= c->icmp.requests + c->icmp.replies ? 1u << VNS_RTT_ICMP : 0;
@@ -302,7 +317,7 @@ static void collect(struct state *st)
 	for (int k = 0; k < VNS_RTT_KINDS; k++)
 		if (!(wanted_kinds(st->run) & 1u << k))
 			out->counts.samples[k] = 0;
-	out->kinds = shown_kinds(st, TCP_KINDS);
+	out->kinds = shown_kinds(st);
 	if (!st->deal) /* other threads are counting */
 		vns_source_stats(st->source, &out->source);
 }

@@ -179,7 +179,8 @@ static int open_pairs(struct vo_subject *v, struct vns_err *err)
 	for (size_t k = 0; k < inner && !code; k++)
 		code = add_pair(v, k, inner, err);
 	for (size_t k = 0; k <= inner && !code; k++) {
-		const struct vns_rtt_opts opts = { .on_sample = rtt_sample, .ctx = &v->rtt_at[k] };
+		const struct vns_rtt_opts opts = { .method = VNS_RTT_METHOD_TS,
+						   .on_sample = rtt_sample, .ctx = &v->rtt_at[k] };
 
 		v->rtt_at[k] = (struct vo_rtt_at){ v, k };
 		code = vns_rtt_new(&v->rtt[k], &opts, err);

@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
 
 #include <vnetscope/output.h>
 
@@ -100,6 +102,30 @@ static uint64_t with_timestamp(const struct vns_rtt_counts *c)
 	return c->tsval_stored + c->tsval_repeated + c->tsval_backwards + c->pure_acks;
 }
 
+static uint64_t with_sequence(const struct vns_rtt_counts *c)
+{
+	return c->seq_stored + c->seq_repeated + c->seq_late + c->seq_probe + c->seq_old +
+	       c->seq_pure_acks;
+}
+
+/* Members of "accounting" that are those of struct vns_rtt_counts. */
+#define COUNTER(field) { #field, offsetof(struct vns_rtt_counts, field) }
+static const struct {
+	const char *name;
+	size_t at;
+} counters[] = {
+	COUNTER(not_tcp), COUNTER(undecodable), COUNTER(options_cut), COUNTER(no_timestamp),
+	COUNTER(timestamp_not_read), COUNTER(tsval_stored), COUNTER(tsval_repeated),
+	COUNTER(tsval_backwards), COUNTER(pure_acks), COUNTER(tsval_passed),
+	COUNTER(outstanding_dropped), COUNTER(echo_matched), COUNTER(echo_repeated),
+	COUNTER(echo_unknown), COUNTER(echo_before_tsval), COUNTER(seq_not_read),
+	COUNTER(seq_stored), COUNTER(seq_repeated), COUNTER(seq_late), COUNTER(seq_probe),
+	COUNTER(seq_old), COUNTER(seq_pure_acks), COUNTER(seq_dropped), COUNTER(ack_matched),
+	COUNTER(ack_sacked), COUNTER(ack_ambiguous), COUNTER(ack_behind_hole),
+	COUNTER(ack_after_sack), COUNTER(ack_inside), COUNTER(ack_repeated), COUNTER(ack_old),
+	COUNTER(ack_unseen), COUNTER(ack_no_data), COUNTER(ack_before_segment),
+};
+
 json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 {
 	const struct vns_rtt_counts *c = &r->counts;
@@ -107,20 +133,14 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 
 	json_object_set_new(o, "read", integer(c->packets + r->other_point));
 	json_object_set_new(o, "other_point", integer(r->other_point));
-	json_object_set_new(o, "not_tcp", integer(c->not_tcp));
-	json_object_set_new(o, "undecodable", integer(c->undecodable));
-	json_object_set_new(o, "no_timestamp", integer(c->no_timestamp));
 	json_object_set_new(o, "with_timestamp", integer(with_timestamp(c)));
-	json_object_set_new(o, "tsval_stored", integer(c->tsval_stored));
-	json_object_set_new(o, "tsval_repeated", integer(c->tsval_repeated));
-	json_object_set_new(o, "tsval_backwards", integer(c->tsval_backwards));
-	json_object_set_new(o, "pure_acks", integer(c->pure_acks));
-	json_object_set_new(o, "tsval_passed", integer(c->tsval_passed));
-	json_object_set_new(o, "outstanding_dropped", integer(c->outstanding_dropped));
-	json_object_set_new(o, "echo_matched", integer(c->echo_matched));
-	json_object_set_new(o, "echo_repeated", integer(c->echo_repeated));
-	json_object_set_new(o, "echo_unknown", integer(c->echo_unknown));
-	json_object_set_new(o, "echo_before_tsval", integer(c->echo_before_tsval));
+	json_object_set_new(o, "with_sequence", integer(with_sequence(c)));
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+		uint64_t value;
+
+		memcpy(&value, (const char *)c + counters[i].at, sizeof(value));
+		json_object_set_new(o, counters[i].name, integer(value));
+	}
 	json_object_set_new(o, "filtered", integer(r->source.filtered));
 	json_object_set_new(o, "capture_lost", integer(r->source.dropped));
 	json_object_set_new(o, "bad_records", integer(r->source.bad_records));
@@ -295,6 +315,25 @@ static void also(FILE *to, uint64_t n, const char *what)
 		fprintf(to, ", %s %s", vns_text_count(b, n), what);
 }
 
+/* What gave no sample, and why. */
+static void print_sequence(const struct vns_rtt_counts *c, FILE *to)
+{
+	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
+
+	if (!with_sequence(c))
+		return;
+	fprintf(to, "\nranges   %s remembered by sequence number: %s acknowledged",
+		vns_text_count(b, c->seq_stored),
+		vns_text_count(t, c->ack_matched + c->ack_sacked));
+	also(to, c->seq_repeated, "sent again");
+	also(to, c->seq_late, "late (reordered, or lost before)");
+	also(to, c->ack_ambiguous, "ambiguous ACKs");
+	also(to, c->ack_behind_hole, "ACKs that filled a hole");
+	also(to, c->ack_inside, "ACKs inside a segment");
+	also(to, c->ack_unseen, "ACKs of what was not seen");
+	also(to, c->seq_dropped, "given up");
+}
+
 static void print_accounting(const struct vns_rtt_result *r, FILE *to)
 {
 	const struct vns_rtt_counts *c = &r->counts;
@@ -305,15 +344,19 @@ static void print_accounting(const struct vns_rtt_result *r, FILE *to)
 	fprintf(to, "%s with timestamps", vns_text_count(b, with_timestamp(c)));
 	also(to, c->no_timestamp, "TCP without");
 	also(to, c->not_tcp, "not TCP");
+	also(to, c->options_cut, "with TCP options cut");
 	also(to, c->undecodable, "cut or malformed");
 	also(to, r->other_point, "of other points");
 	also(to, r->source.bad_records, "bad records skipped");
 	also(to, r->source.dropped, "LOST BY THE CAPTURE");
 	also(to, r->source.backwards, "with time running back");
-	fprintf(to, "\nTSvals   %s remembered: %s echoed", vns_text_count(b, c->tsval_stored),
-		vns_text_count(t, c->echo_matched));
-	also(to, c->tsval_passed, "passed by a later echo (delayed ACKs)");
-	also(to, c->outstanding_dropped, "given up");
+	if (with_timestamp(c)) {
+		fprintf(to, "\nTSvals   %s remembered: %s echoed", vns_text_count(b, c->tsval_stored),
+			vns_text_count(t, c->echo_matched));
+		also(to, c->tsval_passed, "passed by a later echo (delayed ACKs)");
+		also(to, c->outstanding_dropped, "given up");
+	}
+	print_sequence(c, to);
 	fprintf(to, "\nflows    %s", vns_text_count(b, c->flows));
 	also(to, c->flows_one_direction, "seen in one direction only");
 	also(to, c->flows_closed, "closed");

@@ -90,8 +90,12 @@ def check(vnetscope, path):
         return r.returncode, 'not one clear sentence: ' + r.stderr[:500], None
     if r.stdout:
         a = json.loads(r.stdout)['accounting']
-        if a['read'] != sum(a[k] for k in ('other_point', 'not_tcp', 'undecodable',
-                                           'no_timestamp', 'with_timestamp')):
+        for of in (('options_cut', 'no_timestamp', 'timestamp_not_read', 'with_timestamp'),
+                   ('seq_not_read', 'with_sequence')):
+            if a['read'] != sum(a[k] for k in ('other_point', 'not_tcp', 'undecodable', *of)):
+                return r.returncode, f'classes do not add up: {a}', None
+        if a['with_sequence'] != sum(a['seq_' + k] for k in ('stored', 'repeated', 'late', 'probe',
+                                                             'old', 'pure_acks')):
             return r.returncode, f'classes do not add up: {a}', None
         b = a.get('beyond_tcp')
         if b and a['read'] != a['other_point'] + b['other'] + b['cut'] + sum(
@@ -104,10 +108,11 @@ def check(vnetscope, path):
         judge = rtt_ref.read(path)
     except ValueError:  # not Ethernet: the judge reads nothing else
         return r.returncode, None, None
-    lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--kinds', 'tcp', '--samples', '--json'],
+    lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--kinds', 'tcp', '--method', 'ts',
+                            '--samples', '--json'],
                            text=True, capture_output=True, timeout=60).stdout.splitlines()
     mine = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
-            for s in map(json.loads, lines) if 'rtt_ns' in s]
+            for s in map(json.loads, lines) if s.get('method') == 'ts']
     return r.returncode, None if mine == judge else 'samples differ from the judge\'s', len(mine)
 
 

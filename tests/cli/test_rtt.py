@@ -79,19 +79,25 @@ class Rtt(unittest.TestCase):
     def check_accounting(self, a, read):
         self.assertEqual(a['read'], read)
         self.assertEqual(a['read'], a['other_point'] + a['not_tcp'] + a['undecodable'] +
-                         a['no_timestamp'] + a['with_timestamp'])
+                         a['options_cut'] + a['no_timestamp'] + a['timestamp_not_read'] +
+                         a['with_timestamp'])
+        self.assertEqual(a['read'], a['other_point'] + a['not_tcp'] + a['undecodable'] +
+                         a['seq_not_read'] + a['with_sequence'])
+        self.assertEqual(a['with_sequence'], a['seq_stored'] + a['seq_repeated'] + a['seq_late'] +
+                         a['seq_probe'] + a['seq_old'] + a['seq_pure_acks'])
         self.assertEqual(a['with_timestamp'], a['tsval_stored'] + a['tsval_repeated'] +
                          a['tsval_backwards'] + a['pure_acks'])
 
     def test_every_packet_is_accounted_for(self):
         arp = ethernet(bytes(28))[:12] + b'\x08\x06' + bytes(28)
-        frames = [arp, udp('10.0.0.1', 1, '10.0.0.2', 2), tcp(*A, *B, ACK, None),
-                  tcp(*A, *B, ACK, 1)[:40], tcp(*A, *B, ACK, 1)[:60], b'']
+        frames = [arp, udp('10.0.0.1', 1, '10.0.0.2', 2), tcp(*A, *C, ACK, None),
+                  tcp(*A, *C, ACK, 1)[:40], tcp(*A, *C, ACK, 1)[:60], b'']
         records = [(T0 + i, f) for i, f in enumerate(frames)]
         path = self.file(pcap(records + exchange(2, t0=T0 + 1000)))
         a = json.loads(self.run_rtt('-r', path, '--json'))['accounting']
         self.check_accounting(a, 10)
-        self.assertEqual((a['not_tcp'], a['no_timestamp'], a['undecodable']), (2, 1, 3))
+        self.assertEqual((a['not_tcp'], a['no_timestamp'], a['options_cut'],
+                          a['undecodable']), (2, 1, 0, 3))
 
     def test_text_and_sorting(self):
         path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
@@ -140,6 +146,27 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)
         self.check_accounting(doc['accounting'], 10)
 
+    def test_methods(self):
+        """Two exchanges with timestamps, two without."""
+        plain = []
+        for i in range(2):
+            t = T0 + i * 5_000_000
+            plain += [(t, tcp(*A, *C, ACK | PSH, None, size=10, seq=10 * i, ack=1)),
+                      (t + 70_000, tcp(*C, *A, ACK, None, seq=1, ack=10 * i + 10))]
+        path = self.file(pcap(sorted(exchange(2) + plain)))
+        for method, ts, seq in (('auto', 2, 2), ('ts', 2, None), ('seq', None, 2),
+                                ('both', 2, 2)):
+            doc = json.loads(self.run_rtt('-r', path, '--json', '--flows', '-m', method))
+            got = doc['totals']['methods']
+            self.assertEqual({k: v['samples'] for k, v in got.items()},
+                             {k: v for k, v in (('ts', ts), ('seq', seq)) if v})
+            self.assertEqual([f['method'] for f in doc['flows']],
+                             ['ts'] * bool(ts) + ['seq'] * bool(seq))
+            self.check_accounting(doc['accounting'], 8)
+            if method == 'auto':
+                self.assertEqual(got['seq']['rtt_ns']['max'], 70000)
+        self.run_rtt('-r', path, '-m', 'karn', code=2, says='karn')
+
     def test_filter(self):
         path = self.file(pcap(sorted(exchange(20) + exchange(3, A, C, 300))))
         doc = json.loads(self.run_rtt('-r', path, '--json', 'port', '81'))
@@ -180,7 +207,9 @@ class Rtt(unittest.TestCase):
         self.run_rtt('-r', self.file(pcap([(T0, udp('10.0.0.1', 1, '10.0.0.2', 2))])), code=4,
                      says='none of the 1 packets')
         self.run_rtt('-r', self.file(pcap([(T0, tcp(*A, *B, ACK, None, size=5))])), code=4,
-                     says='no TCP timestamps')
+                     says='one direction only')
+        self.run_rtt('-r', self.file(pcap([(T0, tcp(*A, *B, ACK, None, size=5))])), '--method',
+                     'ts', code=4, says='no TCP timestamps')
         one_way = [r for r in exchange(10) if len(r[1]) > 70]
         self.run_rtt('-r', self.file(pcap(one_way)), code=4, says='one direction only')
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', self.file(pcap(exchange(3), linktype=147))],

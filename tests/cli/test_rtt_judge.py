@@ -43,12 +43,13 @@ def run(*argv, code=0):
     return r.stdout
 
 
-def engine_samples(path, *more):
+def engine_samples(path, *more, method='ts'):
     out = []
-    argv = [VNETSCOPE, 'rtt', '-r', path, '--kinds', 'tcp', '--samples', '--json', *more]
+    argv = [VNETSCOPE, 'rtt', '-r', path, '--kinds', 'tcp', '--method', method, '--samples',
+            '--json', *more]
     for line in run(*argv).splitlines():
         s = json.loads(line)
-        if 'rtt_ns' in s:
+        if s.get('method') == method:
             out.append((s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'],
                         s['id']))
     return out

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Passive TCP round-trip time: decoded packets -> samples and distributions.
+ * Passive TCP round-trip time: decoded packets -> samples. Flows and the method of timestamps; the
+ * others are in sequence.c.
  *
  * Strowes, "Passively measuring TCP round-trip times", ACM Queue 11(8), 2013, on the timestamps of
  * RFC 7323. For each direction:
@@ -18,12 +19,6 @@
  * The sample is the time between the two: from the capture point to the echoing host and back. It
  * contains the delay of a delayed ACK; minimum and quantiles tell.
  *
- * Memory, so that 100,000 flows stay in a few cache lines each and none is read in vain:
- *   head[id]   64 bytes, flow table: key, last time, lists    every packet
- *   track[id]  64 bytes: both directions' TSvals in flight    every packet with timestamps
- *   cold[id]   128 bytes: distributions, first time, ISNs     samples, SYNs, the flow's end
- * All grow by use up to the largest number of flows that live at once.
- *
  * Speed: a look-up costs three dependent cache misses. vns_rtt_feed() is a pipeline: while it works
  * on one packet, head and track of the packet AHEAD of it and the index slot of the one twice as far
  * are on their way to the cache. Samples are collected and added to the distributions of their
@@ -33,10 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <vnetscope/rtt.h>
-
-#include "engine/rtt/pending.h"
-#include "flow/table.h"
+#include "engine/rtt/tcp.h"
 
 #define DEFAULT_MAX_FLOWS (UINT32_C(1) << 20)
 #define DEFAULT_IDLE_NS   (300 * VNS_NSEC_PER_SEC)
@@ -45,57 +37,6 @@
 #define TICKS_PER_IDLE    32 /* a flow moves in the age list at most so often per idle time */
 /* Packets looked ahead: some 20 ns each, so that a miss of 100 to 200 ns is over in time. */
 #define AHEAD             16
-#define SAMPLES           32 /* collected before they go to the distributions */
-#define LINE              64
-
-/* head.user */
-#define FIN(dir)          (uint8_t)(0x01 << (dir))
-#define HAS_ISN(dir)      (uint8_t)(0x04 << (dir))
-#define HAS_ECHO(dir)     (uint8_t)(0x10 << (dir)) /* the direction's TSvals were echoed */
-#define NOT_ONLY_SYN      (uint8_t)0x40
-
-/* In flight, both directions; index 0 and 1 as in vns_packet.dir: of the sender of the TSvals. */
-struct track {
-	struct vns_pending pending[2];
-	uint32_t tsval_max[2]; /* highest TSval seen on any segment; valid when packets > 0 */
-	uint32_t packets[2];   /* with timestamps; stops at its maximum */
-};
-_Static_assert(sizeof(struct track) == LINE, "a packet should touch one line of it");
-
-struct cold_side {
-	struct vns_dist rtt;
-	int64_t first_ns; /* of the flow in [0]; [1]: not used */
-};
-struct cold {
-	struct cold_side side[2];
-	uint32_t isn[2];
-	uint8_t opener; /* direction of the SYN, plus 1; 0: not seen */
-};
-
-struct sample {
-	int64_t at_ns, rtt_ns;
-	uint32_t id, tsval;
-	uint8_t dir;
-};
-
-/* What a segment's TSval and TSecr came to; see struct vns_rtt_counts. */
-enum tsval_kind { TSVAL_STORED, TSVAL_REPEATED, TSVAL_BACKWARDS, PURE_ACK, TSVAL_KINDS };
-enum echo_kind { ECHO_MATCHED, ECHO_REPEATED, ECHO_UNKNOWN, ECHO_KINDS };
-
-struct vns_rtt {
-	struct vns_rtt_opts opts;
-	struct vns_flow_table flows;
-	struct track *track;
-	struct cold *cold;
-	void *track_block;
-	uint64_t pending_bytes;
-	struct vns_dist total[VNS_RTT_KINDS];
-	struct vns_rtt_counts counts;  /* without what stands in the next two */
-	uint64_t tsval[TSVAL_KINDS];
-	uint64_t echo[ECHO_KINDS];
-	struct sample sample[SAMPLES]; /* not yet in the distributions */
-	size_t n_sample;
-};
 
 /* a is later than b on a 32-bit clock (RFC 7323 section 5.2). */
 static bool after(uint32_t a, uint32_t b)
@@ -103,10 +44,35 @@ static bool after(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) > 0;
 }
 
+/* @n zeroed records of one cache line each, at the start of one. Return: NULL: no memory. */
+static void *lines(size_t n, void **block)
+{
+	*block = calloc(n + 1, LINE);
+	return (void *)(((uintptr_t)*block + LINE - 1) & ~(uintptr_t)(LINE - 1));
+}
+
+/* Like the table's heads: address space now, pages as ids are first used. */
+static int take_memory(struct vns_rtt *r, size_t max)
+{
+	r->track = lines(max, &r->track_block);
+	r->cold = calloc(max, sizeof(*r->cold));
+	if (!r->track_block || !r->cold ||
+	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE))
+		return -ENOMEM;
+	if (r->opts.method == VNS_RTT_METHOD_TS)
+		return 0;
+	r->any_tcp = VNS_PKT_F_HAS_TS;
+	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO;
+	r->seq = lines(max, &r->seq_block);
+	r->seq_rtt = calloc(max, sizeof(*r->seq_rtt));
+	return r->seq_block && r->seq_rtt ? 0 : -ENOMEM;
+}
+
 int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err)
 {
 	struct vns_rtt *r = calloc(1, sizeof(*r));
 	size_t max = opts->max_flows ? opts->max_flows : DEFAULT_MAX_FLOWS;
+	int error;
 
 	if (max >= VNS_FLOW_NONE / 2 || opts->idle_ns < 0) {
 		free(r);
@@ -117,118 +83,40 @@ int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vn
 	r->opts = *opts;
 	if (r->opts.idle_ns == 0)
 		r->opts.idle_ns = DEFAULT_IDLE_NS;
-	/* like the table's heads: address space now, pages as ids are first used */
-	r->track_block = calloc(max + 1, sizeof(*r->track));
-	r->cold = calloc(max, sizeof(*r->cold));
-	if (!r->track_block || !r->cold ||
-	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE)) {
+	error = take_memory(r, max);
+	if (error) {
 		vns_rtt_free(r);
-		return vns_err_set(err, -ENOMEM, "rtt: no memory for %zu flows", max);
+		return vns_err_set(err, error, "rtt: no memory for %zu flows", max);
 	}
-	r->track = (struct track *)(((uintptr_t)r->track_block + LINE - 1) & ~(uintptr_t)(LINE - 1));
 	*out = r;
 	return 0;
 }
 
-/* Every id ever used: its ring and histograms, if any are left. */
 void vns_rtt_free(struct vns_rtt *r)
 {
 	if (!r)
 		return;
-	for (uint32_t id = 0; id < r->flows.used; id++) {
-		for (int d = 0; d < 2; d++) {
-			vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
-			vns_dist_fini(&r->cold[id].side[d].rtt);
-		}
-	}
+	for (uint32_t id = 0; id < r->flows.used; id++) /* every id ever used */
+		tcp_forget_flow(r, id);
 	vns_flow_table_fini(&r->flows);
 	for (int k = 0; k < VNS_RTT_KINDS; k++)
 		vns_dist_fini(&r->total[k]);
 	free(r->track_block);
+	free(r->seq_block);
 	free(r->cold);
+	free(r->seq_rtt);
 	free(r);
-}
-
-/* Give the collected samples to the distributions and the sink. */
-static void flush_samples(struct vns_rtt *r)
-{
-	if (r->opts.per_flow) {
-		for (size_t i = 0; i < r->n_sample; i++) {
-			const struct sample *s = &r->sample[i];
-			const char *hist = (const char *)r->cold[s->id].side[s->dir].rtt.hist;
-
-			/* the search starts in the middle of some 200 bytes */
-			for (int line = 0; line < 3; line++)
-				__builtin_prefetch(hist + line * LINE, 1);
-		}
-	}
-	for (size_t i = 0; i < r->n_sample; i++) {
-		const struct sample *s = &r->sample[i];
-
-		vns_dist_add(&r->total[VNS_RTT_TS], s->rtt_ns);
-		if (r->opts.per_flow)
-			vns_dist_add(&r->cold[s->id].side[s->dir].rtt, s->rtt_ns);
-		if (r->opts.on_sample) {
-			struct vns_rtt_sample out = { .at_ns = s->at_ns, .rtt_ns = s->rtt_ns,
-						      .key = &r->flows.head[s->id].key,
-						      .id = s->tsval, .kind = VNS_RTT_TS,
-						      .dir = s->dir };
-
-			r->opts.on_sample(r->opts.ctx, &out);
-		}
-	}
-	r->n_sample = 0;
-}
-
-static void add_sample(struct vns_rtt *r, uint32_t id, int dir, uint32_t tsval, int64_t at_ns,
-		       int64_t rtt_ns)
-{
-	r->counts.samples[VNS_RTT_TS]++;
-	if (r->n_sample == SAMPLES)
-		flush_samples(r);
-	r->sample[r->n_sample++] = (struct sample){ .at_ns = at_ns, .rtt_ns = rtt_ns, .id = id,
-						    .tsval = tsval, .dir = (uint8_t)dir };
-	if (r->opts.per_flow)
-		__builtin_prefetch(&r->cold[id].side[dir], 1);
-}
-
-static void report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt_flow_fn fn,
-			void *ctx)
-{
-	const struct vns_flow_head *h = &r->flows.head[id];
-	const struct cold *c = &r->cold[id];
-
-	for (int d = 0; d < 2; d++) {
-		struct vns_rtt_flow f = { .key = &h->key, .kind = VNS_RTT_TS, .dir = (uint8_t)d,
-					  .evicted = evicted,
-					  .opener = c->opener ? (uint8_t)(c->opener - 1) :
-								VNS_RTT_OPENER_UNKNOWN,
-					  .first_ns = c->side[0].first_ns, .last_ns = h->last_ns,
-					  .packets = r->track[id].packets[d],
-					  .rtt = &c->side[d].rtt };
-
-		if (f.rtt->n > 0)
-			fn(ctx, &f);
-	}
-}
-
-static bool one_direction(const struct track *t)
-{
-	return t->packets[0] == 0 || t->packets[1] == 0;
 }
 
 /* The flow leaves the table; @counter says why. */
 static void end_flow(struct vns_rtt *r, uint32_t id, uint64_t *counter)
 {
-	flush_samples(r);
+	tcp_flush_samples(r);
 	++*counter;
-	r->counts.flows_one_direction += one_direction(&r->track[id]);
+	r->counts.flows_one_direction += tcp_one_direction(&r->track[id]);
 	if (r->opts.on_flow_end)
-		report_flow(r, id, true, r->opts.on_flow_end, r->opts.ctx);
-	for (int d = 0; d < 2; d++) {
-		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
-		vns_dist_fini(&r->cold[id].side[d].rtt);
-	}
+		tcp_report_flow(r, id, true, r->opts.on_flow_end, r->opts.ctx);
+	tcp_forget_flow(r, id);
 	vns_flow_remove(&r->flows, id);
 }
 
@@ -281,8 +169,9 @@ static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
 	t = &r->track[id];
 	*t = (struct track){ 0 };
 	t->pending[0].oldest_ns = t->pending[1].oldest_ns = VNS_PENDING_NONE;
-	r->cold[id].side[0].first_ns = p->time_ns;
+	r->cold[id].first_ns = p->time_ns;
 	r->cold[id].opener = 0;
+	r->cold[id].syn[0] = r->cold[id].syn[1] = SYN_NONE;
 	return id;
 }
 
@@ -293,7 +182,7 @@ static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
  */
 static bool opens_anew(const struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
 {
-	uint8_t user = r->flows.head[id].user;
+	uint16_t user = r->flows.head[id].user;
 
 	if ((p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_ACK)) != VNS_TCP_SYN)
 		return false;
@@ -324,6 +213,10 @@ static void follow_flags(struct vns_rtt *r, uint32_t id, const struct vns_packet
 {
 	struct vns_flow_head *h = &r->flows.head[id];
 
+	if (!(h->user & NOT_ONLY_SYN)) {
+		tcp_choose_method(r, id, p);
+		tcp_handshake(r, id, p);
+	}
 	if (p->tcp_flags & VNS_TCP_SYN) {
 		h->user |= HAS_ISN(p->dir);
 		r->cold[id].isn[p->dir] = p->seq;
@@ -347,8 +240,8 @@ static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 	int sender = !p->dir;
 	struct track *t = &r->track[id];
 	struct vns_pending *q = &t->pending[sender];
-	uint8_t *user = &r->flows.head[id].user;
-	bool repeated = ((*user & HAS_ECHO(sender)) != 0) & (p->tsecr == q->last_echo);
+	uint16_t *user = &r->flows.head[id].user;
+	bool repeated = ((*user >> sender & HAS_ECHO(0)) != 0) & (p->tsecr == q->last_echo);
 	bool waits = vns_pending_any(q) & !after(q->oldest_tsval, p->tsecr) &
 		     !after(p->tsecr, t->tsval_max[sender]);
 	int64_t sent_ns;
@@ -373,7 +266,9 @@ static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 	if (p->time_ns < sent_ns)
 		r->counts.echo_before_tsval++;
 	else
-		add_sample(r, id, sender, p->tsecr, p->time_ns, p->time_ns - sent_ns);
+		tcp_add_sample(r, id, (struct sample){ .at_ns = p->time_ns, .what = p->tsecr,
+						       .rtt_ns = p->time_ns - sent_ns,
+						       .kind = VNS_RTT_TS, .dir = (uint8_t)sender });
 }
 
 /*
@@ -383,7 +278,6 @@ static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_packet *p)
 {
 	uint32_t *packets = &t->packets[p->dir], *max = &t->tsval_max[p->dir];
-	uint32_t limit = t->packets[!p->dir] ? VNS_PENDING_MAX : VNS_PENDING_ALONE;
 	bool pure_ack = (p->payload_len == 0) & !(p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN));
 	bool is_new = (*packets == 0) | after(p->tsval, *max);
 	enum tsval_kind kind = is_new		  ? pure_ack ? PURE_ACK : TSVAL_STORED :
@@ -393,17 +287,29 @@ static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_
 	*packets += *packets != UINT32_MAX;
 	*max = is_new ? p->tsval : *max;
 	r->tsval[kind]++;
-	if (kind == TSVAL_STORED && vns_pending_push(&t->pending[p->dir], p->tsval, p->time_ns,
-						     limit, &r->pending_bytes))
-		r->counts.outstanding_dropped++;
+	if (kind == TSVAL_STORED) {
+		uint32_t limit = t->packets[!p->dir] ? VNS_PENDING_MAX : VNS_PENDING_ALONE;
+
+		r->counts.outstanding_dropped += vns_pending_push(&t->pending[p->dir], p->tsval,
+								  p->time_ns, limit,
+								  &r->pending_bytes);
+	}
 }
 
-/* A RST without the option still closes its flow. */
+static void count_without_timestamp(struct vns_rtt *r, const struct vns_packet *p)
+{
+	if (p->flags & VNS_PKT_F_OPTS_CUT)
+		r->counts.options_cut++;
+	else
+		r->counts.no_timestamp++;
+}
+
+/* Nothing but timestamps is read. A RST without the option still closes its flow. */
 static void without_timestamp(struct vns_rtt *r, const struct vns_packet *p)
 {
 	uint32_t id;
 
-	r->counts.no_timestamp++;
+	count_without_timestamp(r, p);
 	if (!(p->tcp_flags & VNS_TCP_RST))
 		return;
 	id = vns_flow_find(&r->flows, p->flow_hash, &p->key);
@@ -411,9 +317,30 @@ static void without_timestamp(struct vns_rtt *r, const struct vns_packet *p)
 		vns_flow_move(&r->flows, id, VNS_FLOW_CLOSED);
 }
 
+static void by_timestamp(struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
+{
+	if (p->tcp_flags & VNS_TCP_ACK) /* without it TSecr means nothing (RFC 7323 section 3.2) */
+		match_echo(r, id, p);
+	remember_tsval(r, &r->track[id], p);
+}
+
+/* A segment of which the timestamp is not read, or not there. */
+static void not_by_timestamp(struct vns_rtt *r, uint32_t id, const struct vns_packet *p)
+{
+	uint32_t *packets = &r->track[id].packets[p->dir];
+
+	if (!(r->flows.head[id].user & BY_TS)) /* whose count also says that a TSval was seen */
+		*packets += *packets != UINT32_MAX;
+	if (p->flags & VNS_PKT_F_HAS_TS)
+		r->counts.timestamp_not_read++;
+	else
+		count_without_timestamp(r, p);
+}
+
 static int on_segment(struct vns_rtt *r, const struct vns_packet *p, uint32_t guess)
 {
 	uint32_t id = flow_of(r, p, guess);
+	uint16_t user;
 
 	if (id == VNS_FLOW_NONE)
 		return -ENOMEM;
@@ -421,29 +348,31 @@ static int on_segment(struct vns_rtt *r, const struct vns_packet *p, uint32_t gu
 	if ((p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN | VNS_TCP_RST)) ||
 	    !(r->flows.head[id].user & NOT_ONLY_SYN))
 		follow_flags(r, id, p);
-	if (p->tcp_flags & VNS_TCP_ACK) /* without it TSecr means nothing (RFC 7323 section 3.2) */
-		match_echo(r, id, p);
-	remember_tsval(r, &r->track[id], p);
+	user = r->flows.head[id].user;
+	if (user & p->flags & BY_TS)
+		by_timestamp(r, id, p);
+	else
+		not_by_timestamp(r, id, p);
+	if (user & BY_SEQ)
+		tcp_by_sequence(r, id, p);
 	return 0;
 }
 
-static bool is_segment(const struct vns_packet *p)
+static bool is_segment(const struct vns_rtt *r, const struct vns_packet *p)
 {
 	return p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
-	       (p->flags & VNS_PKT_F_HAS_TS);
+	       ((p->flags | r->any_tcp) & VNS_PKT_F_HAS_TS);
 }
 
 static int on_packet(struct vns_rtt *r, const struct vns_packet *p, uint32_t guess)
 {
-	if (is_segment(p))
+	if (is_segment(r, p))
 		return on_segment(r, p, guess);
 	if (p->verdict == VNS_PKT_CUT || p->verdict == VNS_PKT_MALFORMED ||
 	    p->verdict == VNS_PKT_BAD_LINKTYPE || p->verdict == VNS_PKT_NO_TIME)
 		r->counts.undecodable++;
 	else if (p->verdict != VNS_PKT_OK || p->proto != VNS_PROTO_TCP)
 		r->counts.not_tcp++;
-	else if (p->flags & VNS_PKT_F_OPTS_CUT)
-		r->counts.undecodable++;
 	else
 		without_timestamp(r, p);
 	return 0;
@@ -456,11 +385,15 @@ static uint32_t look_ahead(const struct vns_rtt *r, const struct vns_packet *p, 
 
 	if (i + AHEAD < n)
 		vns_flow_prefetch_slot(&r->flows, p[i + AHEAD].flow_hash);
-	if (i >= n || !is_segment(&p[i]))
+	/* a guess: for what is not read after all it does no harm */
+	if (i >= n || p[i].proto != VNS_PROTO_TCP)
 		return VNS_FLOW_NONE;
 	guess = vns_flow_guess(&r->flows, p[i].flow_hash);
-	if (guess != VNS_FLOW_NONE)
+	if (guess != VNS_FLOW_NONE) {
 		__builtin_prefetch(&r->track[guess], 1);
+		if (r->seq_always | !(p[i].flags & VNS_PKT_F_HAS_TS))
+			__builtin_prefetch(&r->seq[guess], 1);
+	}
 	return guess;
 }
 
@@ -480,46 +413,8 @@ int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n)
 			return error;
 		guess[i % AHEAD] = look_ahead(r, pkts, i + AHEAD, n);
 	}
-	flush_samples(r);
+	tcp_flush_samples(r);
 	if (n)
 		age(r, pkts[n - 1].time_ns, n);
 	return 0;
-}
-
-static void count_one_direction(struct vns_rtt *r, enum vns_flow_list list)
-{
-	for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE; id = r->flows.head[id].prev)
-		r->counts.flows_one_direction += one_direction(&r->track[id]);
-}
-
-void vns_rtt_finish(struct vns_rtt *r)
-{
-	count_one_direction(r, VNS_FLOW_CLOSED);
-	count_one_direction(r, VNS_FLOW_OPEN);
-}
-
-void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
-{
-	*out = r->counts;
-	out->tsval_stored = r->tsval[TSVAL_STORED];
-	out->tsval_repeated = r->tsval[TSVAL_REPEATED];
-	out->tsval_backwards = r->tsval[TSVAL_BACKWARDS];
-	out->pure_acks = r->tsval[PURE_ACK];
-	out->echo_matched = r->echo[ECHO_MATCHED];
-	out->echo_repeated = r->echo[ECHO_REPEATED];
-	out->echo_unknown = r->echo[ECHO_UNKNOWN];
-	out->flows_live = r->flows.live;
-}
-
-const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind)
-{
-	return &r->total[kind];
-}
-
-void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
-{
-	for (int list = VNS_FLOW_LISTS; list-- > 0;)
-		for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE;
-		     id = r->flows.head[id].prev)
-			report_flow(r, id, false, fn, ctx);
 }

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Samples of the TCP engine -> distributions per flow and kind, totals, the sink; its results.
+ *
+ * A distribution is some hundred bytes somewhere in memory: samples wait by the dozen, while what they
+ * will touch is on its way to the cache.
+ */
+#include <string.h>
+
+#include "engine/rtt/tcp.h"
+
+static void prefetch_histograms(struct vns_rtt *r)
+{
+	for (size_t i = 0; i < r->n_sample; i++) {
+		const char *hist;
+
+		if (r->sample[i].kind == VNS_RTT_HANDSHAKE)
+			continue;
+		hist = (const char *)tcp_flow_dist(r, &r->sample[i])->hist;
+		/* the search starts in the middle of some 200 bytes */
+		for (int line = 0; line < 3; line++)
+			__builtin_prefetch(hist + line * LINE, 1);
+	}
+}
+
+/* The waiting samples of @kind to their total. */
+static void add_to_total(struct vns_rtt *r, enum vns_rtt_kind kind)
+{
+	int64_t rtt_ns[SAMPLES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_sample; i++) {
+		rtt_ns[n] = r->sample[i].rtt_ns;
+		n += r->sample[i].kind == kind;
+	}
+	if (n)
+		vns_dist_add_many(&r->total[kind], rtt_ns, n);
+}
+
+void tcp_flush_samples(struct vns_rtt *r)
+{
+	if (r->n_sample == 0)
+		return;
+	if (r->opts.per_flow)
+		prefetch_histograms(r);
+	for (int kind = VNS_RTT_TS; kind <= VNS_RTT_HANDSHAKE; kind++)
+		add_to_total(r, (enum vns_rtt_kind)kind);
+	for (size_t i = 0; i < r->n_sample && (r->opts.per_flow || r->opts.on_sample); i++) {
+		const struct sample *s = &r->sample[i];
+		struct vns_rtt_sample out = { .at_ns = s->at_ns, .rtt_ns = s->rtt_ns,
+					      .key = &r->flows.head[s->id].key, .id = s->what,
+					      .kind = s->kind, .dir = s->dir };
+
+		if (r->opts.per_flow && s->kind != VNS_RTT_HANDSHAKE)
+			vns_dist_add(tcp_flow_dist(r, s), s->rtt_ns);
+		if (r->opts.on_sample)
+			r->opts.on_sample(r->opts.ctx, &out);
+	}
+	r->n_sample = 0;
+}
+
+/* The one sample of direction @d's SYN as a distribution; percentiles of one are itself. */
+static struct vns_dist handshake_dist(const struct cold *c, int d)
+{
+	if (c->syn[d] != SYN_ANSWERED)
+		return (struct vns_dist){ 0 };
+	return (struct vns_dist){ .n = 1, .min = c->syn_ns[d], .max = c->syn_ns[d],
+				  .mean = (double)c->syn_ns[d] };
+}
+
+void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt_flow_fn fn,
+		     void *ctx)
+{
+	static const struct vns_dist none;
+	const struct vns_flow_head *h = &r->flows.head[id];
+	const struct cold *c = &r->cold[id];
+
+	for (int i = 0; i < 2 * 3; i++) {
+		int d = i / 3;
+		struct vns_dist syn = handshake_dist(c, d);
+		const struct vns_dist *by_seq = h->user & BY_SEQ ? &r->seq_rtt[id].rtt[d] : &none;
+		const struct vns_dist *of[] = { &c->rtt[d], by_seq, &syn };
+		struct vns_rtt_flow f = { .key = &h->key, .kind = (enum vns_rtt_kind)(i % 3),
+					  .dir = (uint8_t)d, .evicted = evicted,
+					  .first_ns = c->first_ns, .last_ns = h->last_ns,
+					  .packets = r->track[id].packets[d], .rtt = of[i % 3],
+					  .opener = c->opener ? (uint8_t)(c->opener - 1) :
+								VNS_RTT_OPENER_UNKNOWN };
+
+		if (f.rtt->n > 0)
+			fn(ctx, &f);
+	}
+}
+
+bool tcp_one_direction(const struct track *t)
+{
+	return t->packets[0] == 0 || t->packets[1] == 0;
+}
+
+void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
+{
+	struct vns_flow_head *h = &r->flows.head[id];
+
+	for (int d = 0; d < 2; d++) {
+		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
+		vns_dist_fini(&r->cold[id].rtt[d]);
+		if (!(h->user & BY_SEQ))
+			continue;
+		vns_seq_clear(&r->seq[id].side[d], &r->pending_bytes);
+		vns_dist_fini(&r->seq_rtt[id].rtt[d]);
+	}
+	h->user = 0;
+}
+
+static void count_one_direction(struct vns_rtt *r, enum vns_flow_list list)
+{
+	for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE; id = r->flows.head[id].prev)
+		r->counts.flows_one_direction += tcp_one_direction(&r->track[id]);
+}
+
+void vns_rtt_finish(struct vns_rtt *r)
+{
+	count_one_direction(r, VNS_FLOW_CLOSED);
+	count_one_direction(r, VNS_FLOW_OPEN);
+}
+
+static void sequence_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
+{
+	uint64_t read = 0;
+
+	out->seq_stored = r->range[VNS_SEQ_STORED];
+	out->seq_repeated = r->range[VNS_SEQ_REPEATED];
+	out->seq_late = r->range[VNS_SEQ_LATE];
+	out->seq_probe = r->range[VNS_SEQ_PROBE];
+	out->seq_old = r->range[VNS_SEQ_OLD];
+	out->seq_pure_acks = r->range[VNS_SEQ_PURE];
+	for (int k = 0; k < VNS_SEQ_RANGES; k++)
+		read += r->range[k];
+	out->seq_not_read = r->counts.packets - r->counts.not_tcp - r->counts.undecodable - read;
+	out->ack_matched = r->ack[VNS_ACK_MATCHED];
+	out->ack_sacked = r->ack[VNS_ACK_SACKED];
+	out->ack_ambiguous = r->ack[VNS_ACK_AMBIGUOUS];
+	out->ack_behind_hole = r->ack[VNS_ACK_BEHIND];
+	out->ack_after_sack = r->ack[VNS_ACK_AGAIN];
+	out->ack_inside = r->ack[VNS_ACK_INSIDE];
+	out->ack_repeated = r->ack[VNS_ACK_REPEATED];
+	out->ack_old = r->ack[VNS_ACK_OLD];
+	out->ack_unseen = r->ack[VNS_ACK_UNSEEN];
+	out->ack_no_data = r->ack[VNS_ACK_NO_DATA];
+	out->ack_before_segment = r->ack[VNS_ACK_EARLY];
+}
+
+void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
+{
+	*out = r->counts;
+	out->tsval_stored = r->tsval[TSVAL_STORED];
+	out->tsval_repeated = r->tsval[TSVAL_REPEATED];
+	out->tsval_backwards = r->tsval[TSVAL_BACKWARDS];
+	out->pure_acks = r->tsval[PURE_ACK];
+	out->echo_matched = r->echo[ECHO_MATCHED];
+	out->echo_repeated = r->echo[ECHO_REPEATED];
+	out->echo_unknown = r->echo[ECHO_UNKNOWN];
+	out->flows_live = r->flows.live;
+	sequence_counts(r, out);
+}
+
+const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind)
+{
+	return &r->total[kind];
+}
+
+void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
+{
+	for (int list = VNS_FLOW_LISTS; list-- > 0;)
+		for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE;
+		     id = r->flows.head[id].prev)
+			tcp_report_flow(r, id, false, fn, ctx);
+}
