@@ -53,9 +53,11 @@ struct vns_rtt_query_counts {
  * @spin_edges:   changes of the spin bit that fit the other direction's
  * @spin_rejected: packets whose bit contradicts the other direction's: reordered, or not spinning;
  *                the samples around them are not taken
+ * @spin_low:     samples not taken: below a quarter of the flow's smoothed ones (packets late by a round
+ *                trip)
  * @spin_silent:  samples not taken: much above the flow's minimum, after a silence of the sender
  *                (limited by the application)
- * @spin_unconfirmed: samples not taken since the flow was too short (12 edges) to tell spinning from
+ * @spin_unconfirmed: samples not taken since the flow was too short to tell spinning from
  *                chance, or was found to be chance
  * @spin_not_spinning: flows found to set the bit by chance
  * @cid_changes:  connection ID changed: both sides begin to spin anew (RFC 9000 section 17.4)
@@ -66,7 +68,7 @@ struct vns_rtt_quic_counts {
 	uint64_t flows, flows_live, flows_idle, flows_full;
 	uint64_t connections, retries, negotiations, repeated, ambiguous, foreign;
 	uint64_t handshake_samples;
-	uint64_t spin_edges, spin_rejected, spin_silent, spin_unconfirmed, spin_not_spinning;
+	uint64_t spin_edges, spin_rejected, spin_low, spin_silent, spin_unconfirmed, spin_not_spinning;
 	uint64_t spin_samples;
 	uint64_t cid_changes, backwards;
 };

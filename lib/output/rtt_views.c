@@ -57,6 +57,7 @@ static json_t *json_quic(const struct vns_rtt_quic_counts *c)
 	json_object_set_new(o, "spin_edges", integer(c->spin_edges));
 	json_object_set_new(o, "spin_samples", integer(c->spin_samples));
 	json_object_set_new(o, "spin_rejected", integer(c->spin_rejected));
+	json_object_set_new(o, "spin_low", integer(c->spin_low));
 	json_object_set_new(o, "spin_silent", integer(c->spin_silent));
 	json_object_set_new(o, "spin_unconfirmed", integer(c->spin_unconfirmed));
 	json_object_set_new(o, "spin_not_spinning", integer(c->spin_not_spinning));
@@ -115,6 +116,7 @@ static void text_quic(const struct vns_rtt_quic_counts *c, FILE *to)
 	also(to, c->foreign, "answers to others");
 	fprintf(to, "; %s spin edges", vns_text_count(b, c->spin_edges));
 	also(to, c->spin_rejected, "packets out of order");
+	also(to, c->spin_low, "too low");
 	also(to, c->spin_silent, "after a silence");
 	also(to, c->spin_unconfirmed, "unconfirmed");
 	also(to, c->spin_not_spinning, "flows set it by chance");

@@ -21,11 +21,18 @@ def udp(src, sport, dst, dport, size=8, data=None, vlan=None):
 
 
 def echo(src, dst, ident, seqno, reply=False, size=56):
-    """ICMP or ICMPv6 echo; the checksum is zero."""
+    """ICMP or ICMPv6 echo, with its checksum: without, tshark pairs none."""
     v6 = ':' in src
     kind = (129 if reply else 128) if v6 else (0 if reply else 8)
-    return ethernet(ip(src, dst, 58 if v6 else 1,
-                       struct.pack('>BBHHH', kind, 0, 0, ident, seqno) + bytes(size)), v6)
+    message = struct.pack('>BBHHH', kind, 0, 0, ident, seqno) + bytes(size)
+    pseudo = b''.join(socket.inet_pton(socket.AF_INET6, a) for a in (src, dst)) + \
+        struct.pack('>II', len(message), 58) if v6 else b''
+    words = struct.unpack('>%dH' % (len(pseudo + message) // 2), pseudo + message)
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    message = message[:2] + struct.pack('>H', total ^ 0xffff) + message[4:]
+    return ethernet(ip(src, dst, 58 if v6 else 1, message), v6)
 
 
 def dns(ident, response=False, name='example.org', flags=0x0100, questions=1):

@@ -25,7 +25,7 @@ struct quic_cid {
 };
 
 /* Samples of a flow that is not yet known to spin. */
-#define SPIN_TRUST_EDGES 16
+#define SPIN_HELD 24
 struct spin_held {
 	int64_t at_ns, rtt_ns;
 	uint8_t dir;
@@ -44,15 +44,18 @@ struct quic_flow {
 	/* spin bit */
 	uint8_t has, value;          /* bits by direction */
 	uint8_t edge_ok;             /* bits: edge_ns may begin a sample */
-	uint8_t distrusted;
+	uint8_t distrusted, quarantine;
 	uint8_t disturbed;           /* since the last edge that fits */
 	uint8_t cid_seen;            /* bits: cid[] is valid */
 	int64_t edge_ns[2], last_ns[2];
 	int64_t min_ns[2];           /* lowest sample, of handshake or spin; 0: none */
 	uint32_t cid[2][2];
+	int64_t mean_ns[2];          /* smoothed spin samples; 0: none */
 	uint32_t edges, episodes;    /* edges that fit; those that were disturbed after */
+	uint32_t rejected;
+	uint32_t kept_forbidden, kept_allowed; /* packets without an edge, by whether one would fit */
 	struct spin_held pending;    /* rtt_ns < 0: none; confirmed by the next edge */
-	struct spin_held *held;      /* SPIN_TRUST_EDGES of them, until trusted */
+	struct spin_held *held;      /* SPIN_HELD of them, until trusted */
 	uint8_t n_held;
 	uint8_t trusted;
 };

@@ -24,12 +24,16 @@
  * one direction to the edge it causes in the other is the round trip between here and the side that
  * answered; both components add up to the whole. It holds what that side waited before it sent.
  *   Reordered packets show edges that do not fit this alternation: such a packet changes nothing, and
- *   neither the sample that ended before it nor the one it would begin is taken; a sample is
+ *   neither the sample that ended before it nor the next SPIN_QUARANTINE are taken; a sample is
  *   therefore given only when the next edge has confirmed it. A lost edge only delays what both see.
- *   Bits set by chance break the alternation after every second edge: a flow is trusted after
- *   SPIN_CLEAN_EDGES undisturbed edges or SPIN_TRUST_EDGES of which one was disturbed (chance: 2^-12
- *   and 17 * 2^-16), its first samples wait until then, and it is distrusted for good when
- *   there are more, later when it is a quarter. A constant bit has no edges.
+ *   Packets that come a round trip late make edges that fit: a component below 1/SPIN_LOW of the flow's
+ *   smoothed one is not taken.
+ *   Bits set by chance break the alternation too. Where a side may not change, each packet that does
+ *   not is evidence with odds of one half; where it may, each that does, less each that does
+ *   not (one packet per round trip changes every time). A flow is trusted with SPIN_EVIDENCE of
+ *   them (chance: 2^-20), and SPIN_PER_REJECTED more for each packet that contradicted; its first
+ *   samples wait until then. It is distrusted for good when a quarter of its edges is disturbed. A constant
+ *   bit has no edges.
  *   Application-limited senders: a component above SPIN_HIGH times the flow's lowest (or the
  *   handshake's) is not taken when the sender was silent for more than half of it before the edge.
  *   A new connection ID restarts the bit on that path: both directions begin anew.
@@ -44,7 +48,12 @@ enum { PORT_QUIC = 443, INITIAL_MIN_BYTES = 1200, CLIENT_UNKNOWN = 2 };
 
 #define KARN_PART    8 /* a train may last this part of the sample */
 #define SPIN_HIGH    4
-#define SPIN_CLEAN_EDGES 12
+#define SPIN_LOW     4
+#define SPIN_SMOOTHING 8 /* as TCP's smoothed RTT (RFC 6298) */
+#define SPIN_EVIDENCE    20
+#define SPIN_PER_REJECTED 10
+#define SPIN_QUARANTINE  3  /* edges after a disturbance that give no sample */
+#define SPIN_JUDGED      16 /* edges before a flow may be distrusted */
 #define EPISODE_PART 4 /* a flow with this part of its edges disturbed does not spin */
 
 static bool same_cid(const struct quic_cid *a, const struct quic_cid *b)
@@ -212,7 +221,7 @@ static void long_header(struct vns_rtt_app *a, uint32_t id, const struct vns_pac
 static void spin_begin(struct quic_flow *q)
 {
 	if (!q->trusted && !q->held)
-		q->held = calloc(SPIN_TRUST_EDGES, sizeof(*q->held));
+		q->held = calloc(SPIN_HELD, sizeof(*q->held));
 }
 
 static void drop_held(struct vns_rtt_app *a, struct quic_flow *q)
@@ -228,17 +237,17 @@ static void judge(struct vns_rtt_app *a, uint32_t id)
 {
 	struct quic_flow *q = a->flow[id].quic;
 
-	uint32_t enough = q->episodes ? SPIN_TRUST_EDGES : SPIN_CLEAN_EDGES;
+	uint64_t may = q->edges > q->kept_allowed ? q->edges - q->kept_allowed : 0;
+	uint64_t enough = SPIN_EVIDENCE + (uint64_t)SPIN_PER_REJECTED * q->rejected;
 
-	if (!q->trusted && q->edges >= enough && q->episodes <= 1) {
+	if (!q->trusted && q->kept_forbidden + may >= enough) {
 		q->trusted = 1;
 		for (uint8_t i = 0; i < q->n_held; i++)
 			emit(a, id, VNS_RTT_QUIC_SPIN, &q->held[i]);
 		q->n_held = 0;
 		free(q->held);
 		q->held = NULL;
-	} else if (q->edges >= SPIN_TRUST_EDGES &&
-		   q->episodes > (q->trusted ? q->edges / EPISODE_PART : 1)) {
+	} else if (q->edges >= SPIN_JUDGED && q->episodes > q->edges / EPISODE_PART) {
 		q->distrusted = 1;
 		a->counts.quic.spin_not_spinning++;
 		drop_held(a, q);
@@ -256,7 +265,7 @@ static void confirm(struct vns_rtt_app *a, uint32_t id)
 		return;
 	if (q->trusted)
 		emit(a, id, VNS_RTT_QUIC_SPIN, &s);
-	else if (q->held && q->n_held < SPIN_TRUST_EDGES)
+	else if (q->held && q->n_held < SPIN_HELD)
 		q->held[q->n_held++] = s;
 	else
 		a->counts.quic.spin_unconfirmed++;
@@ -266,10 +275,22 @@ static void confirm(struct vns_rtt_app *a, uint32_t id)
 static void disturb(struct vns_rtt_app *a, struct quic_flow *q)
 {
 	a->counts.quic.spin_rejected++;
+	q->rejected++;
 	q->episodes += !q->disturbed && q->edges > 0;
 	q->disturbed = 1;
 	q->pending.rtt_ns = -1;
 	q->edge_ok = 0;
+	q->quarantine = SPIN_QUARANTINE;
+}
+
+/* Far below the flow's own samples? Their mean follows even those that are not taken. */
+static bool too_low(struct quic_flow *q, uint8_t dir, int64_t rtt_ns)
+{
+	int64_t *mean_ns = &q->mean_ns[dir];
+	bool low = rtt_ns < *mean_ns / SPIN_LOW;
+
+	*mean_ns = *mean_ns ? *mean_ns + (rtt_ns - *mean_ns) / SPIN_SMOOTHING : rtt_ns;
+	return low;
 }
 
 /* An edge that fits, of the direction of @p, which was silent for @silence_ns before. */
@@ -286,9 +307,13 @@ static void edge(struct vns_rtt_app *a, uint32_t id, const struct vns_packet *p,
 	judge(a, id);
 	q->disturbed = 0;
 	q->value ^= bit;
-	if (q->edge_ok & 1u << cause) {
+	if (q->quarantine) {
+		q->quarantine--;
+	} else if (q->edge_ok & 1u << cause) {
 		if (rtt_ns < 0)
 			a->counts.quic.backwards++;
+		else if (too_low(q, cause, rtt_ns))
+			a->counts.quic.spin_low++;
 		else if (min_ns && rtt_ns / SPIN_HIGH > min_ns && silence_ns > rtt_ns / 2)
 			a->counts.quic.spin_silent++;
 		else
@@ -326,7 +351,7 @@ static void short_header(struct vns_rtt_app *a, uint32_t id, const struct vns_pa
 	struct quic_flow *q = a->flow[id].quic;
 	uint8_t bit = (uint8_t)(1u << p->dir), spin = p->quic_type == VNS_QUIC_SHORT_1;
 	int64_t silence_ns = p->time_ns - q->last_ns[p->dir];
-	bool differ;
+	bool differ, forbidden;
 
 	if (q->distrusted || q->client_dir == CLIENT_UNKNOWN)
 		return;
@@ -340,13 +365,18 @@ static void short_header(struct vns_rtt_app *a, uint32_t id, const struct vns_pa
 		q->value = (uint8_t)((q->value & ~bit) | (spin ? bit : 0));
 		return;
 	}
-	if (spin == (q->value >> p->dir & 1) || q->has != 3)
+	if (q->has != 3)
 		return;
 	differ = q->value == 1 || q->value == 2;
-	if (differ == (p->dir == q->client_dir))
+	forbidden = differ == (p->dir == q->client_dir);
+	if (spin == (q->value >> p->dir & 1)) {
+		q->kept_forbidden += forbidden;
+		q->kept_allowed += !forbidden;
+	} else if (forbidden) {
 		disturb(a, q);
-	else
+	} else {
 		edge(a, id, p, silence_ns);
+	}
 }
 
 /* --- Flows --- */
