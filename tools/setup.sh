@@ -50,6 +50,7 @@ test_packages=(
 	sudo          # the login that is not root
 	ethtool       # offloads switched in namespaces
 	mandoc        # man pages are linted
+	python3-numpy # the Python module's arrays; it runs without
 	libclang-rt-14-dev # the sanitizer and fuzzer run times for it
 	gcc-aarch64-linux-gnu # the arm64 agent
 	libc6-dev-arm64-cross # ... and its libc

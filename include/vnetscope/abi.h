@@ -48,6 +48,12 @@ struct vns_rtt_row {
 	uint8_t zero[2];
 };
 
+/**
+ * vns_packets_of_point() - those of @n packets that were captured at @point, to the front of @pkts.
+ * Engines must not be fed two points mixed. Return: their number.
+ */
+size_t vns_packets_of_point(struct vns_packet *pkts, size_t n, uint16_t point);
+
 struct vns_collector;
 /**
  * vns_collector_new() - an array that grows with the samples given to it.

@@ -113,6 +113,19 @@ const char *vns_abi_version(void)
 	return VNS_VERSION;
 }
 
+size_t vns_packets_of_point(struct vns_packet *pkts, size_t n, uint16_t point)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (pkts[i].point == point) {
+			if (kept != i)
+				pkts[kept] = pkts[i];
+			kept++;
+		}
+	return kept;
+}
+
 struct vns_collector {
 	uint8_t *row;
 	size_t width, n, room;

@@ -124,6 +124,17 @@ def main(argv):
         if complaint:
             print(complaint)
             return 1
+        folder = run(["pkg-config", "--variable=pythondir", "vnetscope"], env=environment).strip()
+        if not folder.startswith(root):  # pkgconf puts the sysroot before variables, pkg-config not
+            folder = root + folder
+        if subprocess.run(["grep", "-q", "__asan_init", os.path.join(lib, "libvnetscope.so")]).returncode:
+            said = run([sys.executable, "-c", "import vnetscope; print(vnetscope.__file__)"],
+                       env={**environment, "PYTHONPATH": folder,
+                            "VNETSCOPE_LIBRARY": os.path.join(lib, "libvnetscope.so.0")})
+            if os.path.realpath(os.path.dirname(said.strip())) != \
+                    os.path.realpath(os.path.join(folder, "vnetscope")):
+                print(f"the Python module is not the installed one: {said!r}")
+                return 1
         said = run([os.path.join(base, "bin/vnetscope"), "--version"], env=environment)
         if not said.startswith("vnetscope "):
             print(f"the installed program said {said!r}")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope's engines in Python: captures to packets, round-trip times, latencies between two captures,
+clock relations, distributions. No compiler and no numpy needed; with numpy, arrays without copies.
+
+    import vnetscope
+    with vnetscope.open("capture.pcap.gz") as capture:
+        for packet in capture:
+            print(packet.time_ns, packet.src, packet.dst)
+    rtt = vnetscope.Rtt("capture.pcap").all().array()["rtt_ns"]
+
+doc/python.md shows more. Times are nanoseconds in int.
+"""
+from __future__ import annotations
+
+import os
+from typing import Optional, Union
+
+from ._abi import Error, version
+from .engines import Capture, Rtt, Twin
+from .figures import Clock, ClockAt, ClockPiece, Distribution
+from .rows import Packet, Rows, RttSample, TwinSample
+
+__all__ = ["Capture", "Clock", "ClockAt", "ClockPiece", "Distribution", "Error", "Packet", "Rows",
+           "Rtt", "RttSample", "Twin", "TwinSample", "open", "version"]
+
+
+def open(path: Union[str, os.PathLike[str]], filter: str = "",
+         point: Optional[int] = None) -> Capture:
+    """A capture file, to be used in a `with`; filter: an expression of pcap-filter(7); point: what
+    engines read of a file with several interfaces."""
+    return Capture(path, filter, point)

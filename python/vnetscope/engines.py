@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Captures and engines: the library works on whole batches, Python sees their results."""
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+from types import TracebackType
+from typing import Any, Iterable, Iterator, Optional, Union
+
+from . import _abi
+from .rows import (Packet, RttSample, Rows, TwinSample, packets, rtt_samples, twin_samples)
+
+BATCH = 4096  # packets decoded at once: 512 KiB, half of a common second-level cache
+_EOF = -0x10000
+
+_P = ctypes.c_void_p
+_SIZE = ctypes.c_size_t
+_open = _abi.declare("vns_source_open_file", ctypes.c_int, _P, ctypes.c_char_p, _P, _P)
+_next = _abi.declare("vns_source_next", ctypes.c_int, _P, _P, _SIZE, _P)
+_stats = _abi.declare("vns_source_stats", None, _P, _P)
+_sentence = _abi.declare("vns_source_sentence", ctypes.c_char_p, _P)
+_close = _abi.declare("vns_source_close", None, _P)
+_of_point = _abi.declare("vns_packets_of_point", _SIZE, _P, _SIZE, ctypes.c_uint16)
+_collector_new = _abi.declare("vns_collector_new", ctypes.c_int, _P, _SIZE)
+_collector_free = _abi.declare("vns_collector_free", None, _P)
+_collector_take = _abi.declare("vns_collector_take", ctypes.c_int, _P, _P, _P)
+_rtt = {name: _abi.declare("vns_" + name, result, *arguments) for name, result, arguments in (
+    ("rtt_new", ctypes.c_int, (_P, _P, _P)), ("rtt_free", None, (_P,)),
+    ("rtt_feed", ctypes.c_int, (_P, _P, _SIZE)), ("rtt_finish", None, (_P,)),
+    ("rtt_get_counts", None, (_P, _P)), ("rtt_app_new", ctypes.c_int, (_P, _P, _P)),
+    ("rtt_app_free", None, (_P,)), ("rtt_app_feed", ctypes.c_int, (_P, _P, _SIZE)),
+    ("rtt_app_finish", None, (_P,)))}
+_twin = {name: _abi.declare("vns_twin_" + name, result, *arguments) for name, result, arguments in (
+    ("new", ctypes.c_int, (_P, _P, _P, _P, _P)), ("free", None, (_P,)),
+    ("feed", ctypes.c_int, (_P, ctypes.c_int, _P, _SIZE)), ("finish", None, (_P,)),
+    ("get_counts", None, (_P, ctypes.c_int, _P)), ("evicted", ctypes.c_uint64, (_P,)),
+    ("coarse_offset", ctypes.c_int, (_P, _SIZE, _P, _SIZE, _P, _P)),
+    ("learn_guest", _SIZE, (_P, _SIZE, _P, _SIZE)))}
+
+
+def _pointer(buffer: Any) -> Any:
+    return (ctypes.c_char * len(buffer)).from_buffer(buffer)
+
+
+class Capture:
+    """A capture file being read: pcap or pcapng, also compressed. Use it once, in a `with`.
+
+    Iterate for one Packet at a time (about 2 us each), or take batches() for arrays: these hold the
+    packets of all capture points. Engines read one point: `point`, else that of the first packet;
+    other_points counts what they passed over.
+    """
+
+    def __init__(self, path: Union[str, os.PathLike[str]], filter: str = "",
+                 point: Optional[int] = None) -> None:
+        self._source = _P()
+        self.point, self.other_points = point, 0
+        self.name = os.fspath(path)
+        self._err = _abi.Sentence()
+        self._room = ctypes.create_string_buffer(BATCH * _abi.layout("packet").size + 64)
+        # the library wants packets on a cache line
+        self._at = (ctypes.addressof(self._room) + 63) & ~63
+        text = ctypes.c_char_p(filter.encode())
+        options = _abi.layout("source_opts").pack(filter=ctypes.cast(text, _P).value)
+        self._err.raise_for(_open(ctypes.byref(self._source), os.fsencode(path), _pointer(options),
+                                  self._err.buffer))
+
+    def close(self) -> None:
+        """Ends reading; again: nothing."""
+        if self._source:
+            _close(self._source)
+            self._source = _P()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_source", None):
+            self.close()
+
+    def _fill(self) -> int:
+        """Decodes the next packets to self._at. Return: their number, 0 at the end."""
+        if not self._source:
+            raise _abi.Error(f"{self.name} is closed")
+        while True:
+            n = _next(self._source, self._at, BATCH, self._err.buffer)
+            if n == _EOF:
+                return 0
+            if self._err.raise_for(n):
+                return n
+
+    def _fill_point(self) -> int:
+        """The same, of one capture point only: the one that was chosen, else the first packet's."""
+        while True:
+            n = self._fill()
+            if n and self.point is None:
+                f = _abi.layout("packet").field("point")
+                self.point = ctypes.c_uint16.from_address(self._at + f.offset).value
+            kept = _of_point(self._at, n, self.point or 0) if n else 0
+            self.other_points += n - kept
+            if kept or not n:
+                return kept
+
+    def _copy(self, n: int) -> bytearray:
+        return bytearray(ctypes.string_at(self._at, n * _abi.layout("packet").size))
+
+    def batches(self, size: int = BATCH) -> Iterator[Rows[Packet]]:
+        """Packets in copies of about `size` (a file's last one may be shorter)."""
+        held = bytearray()
+        width = _abi.layout("packet").size
+        n = self._fill()
+        while n:
+            held += self._copy(n)
+            if len(held) >= size * width:
+                yield Rows("packet", held, packets)
+                held = bytearray()
+            n = self._fill()
+        if held:
+            yield Rows("packet", held, packets)
+
+    def __iter__(self) -> Iterator[Packet]:
+        for batch in self.batches():
+            yield from batch
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What was read and what was lost, as struct vns_source_stats."""
+        layout = _abi.layout("source_stats")
+        buffer = bytearray(layout.size)
+        _stats(self._source, _pointer(buffer))
+        return layout.unpack(buffer)
+
+    @property
+    def sentence(self) -> Optional[str]:
+        """What is to be said about the end of the file ("... is cut in the middle of record 17")."""
+        said = _sentence(self._source)
+        return said.decode(errors="replace") if said else None
+
+
+class _Collector:
+    """Samples of an engine, in the library's memory until taken."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.width = kind, _abi.layout(kind).size
+        self.handle = _P()
+        if _collector_new(ctypes.byref(self.handle), self.width):
+            raise MemoryError
+
+    def take(self) -> bytearray:
+        rows, n = _P(), _SIZE()
+        if _collector_take(self.handle, ctypes.byref(rows), ctypes.byref(n)):
+            raise MemoryError("samples were lost")
+        return bytearray(ctypes.string_at(rows, n.value * self.width)) if n.value else bytearray()
+
+    def free(self) -> None:
+        _collector_free(self.handle)
+        self.handle = _P()
+
+
+def _source(capture: Union[str, os.PathLike[str], Capture]) -> Capture:
+    return capture if isinstance(capture, Capture) else Capture(capture)
+
+
+class Rtt:
+    """Round-trip times of a capture: TCP, and with `apps` ICMP echo, DNS and QUIC.
+
+    Iterate for one RttSample at a time; batches() gives Rows as they come, all() all of them. What
+    the engine counted stands in `counts` once it is read to its end.
+    """
+
+    def __init__(self, capture: Union[str, os.PathLike[str], Capture], *, apps: bool = False,
+                 max_flows: int = 0, idle_ns: int = 0) -> None:
+        self.capture = _source(capture)
+        self.counts: dict[str, Any] = {}
+        self._apps = apps
+        self._options = {"max_flows": max_flows, "idle_ns": idle_ns,
+                         "on_sample": _abi.address(_abi.lib.vns_collect_rtt)}
+
+    def batches(self) -> Iterator[Rows[RttSample]]:
+        """Samples in the order in which packets show them, some thousand packets' at a time."""
+        err, found = _abi.Sentence(), _Collector("rtt_row")
+        engines = []
+        try:
+            for prefix in ["rtt"] + ["rtt_app"] * self._apps:
+                opts = _abi.layout(prefix + "_opts").pack(ctx=found.handle.value, **self._options)
+                engine = _P()
+                err.raise_for(_rtt[prefix + "_new"](ctypes.byref(engine), _pointer(opts), err.buffer))
+                engines.append((prefix, engine))
+            n = self.capture._fill_point()
+            while n:
+                for prefix, engine in engines:
+                    if _rtt[prefix + "_feed"](engine, self.capture._at, n):
+                        raise MemoryError
+                data = found.take()
+                if data:
+                    yield Rows("rtt_row", data, rtt_samples)
+                n = self.capture._fill_point()
+            for prefix, engine in engines:
+                _rtt[prefix + "_finish"](engine)
+            buffer = bytearray(_abi.layout("rtt_counts").size)
+            _rtt["rtt_get_counts"](engines[0][1], _pointer(buffer))
+            self.counts = _abi.layout("rtt_counts").unpack(buffer)
+            data = found.take()
+            if data:
+                yield Rows("rtt_row", data, rtt_samples)
+        finally:
+            for prefix, engine in engines:
+                _rtt[prefix + "_free"](engine)
+            found.free()
+
+    def __iter__(self) -> Iterator[RttSample]:
+        for batch in self.batches():
+            yield from batch
+
+    def all(self) -> Rows[RttSample]:
+        """Every sample."""
+        data = bytearray()
+        for batch in self.batches():
+            data += batch.data
+        return Rows("rtt_row", data, rtt_samples)
+
+
+class Twin:
+    """The same packets in two captures, the host's and the guest's.
+
+    guest: the guest's addresses; without, they are learnt from the start of its capture.
+    offset_ns: what the guest's clock is ahead of the host's, to about a second; without, it is found
+    from the packets. Iterate, or take batches() or all(); then counts["host"], counts["guest"].
+    """
+
+    def __init__(self, host: Union[str, os.PathLike[str], Capture],
+                 guest: Union[str, os.PathLike[str], Capture], *, addresses: Iterable[str] = (),
+                 offset_ns: Optional[int] = None, window_ns: int = 0, max_pending: int = 0) -> None:
+        self.captures = (_source(host), _source(guest))
+        self.counts: dict[str, Any] = {}
+        self.addresses = list(addresses)
+        self.offset_ns = offset_ns
+        self._options = {"window_ns": window_ns, "max_pending": max_pending}
+
+    def _coarse(self, n: list[int]) -> int:
+        offset, support = ctypes.c_int64(), _SIZE()
+        a, b = self.captures
+        found = _twin["coarse_offset"](a._at, n[0], b._at, n[1], ctypes.byref(offset),
+                                       ctypes.byref(support))
+        return offset.value if found == 0 else 0
+
+    def _guests(self, n: int) -> bytearray:
+        if self.addresses:
+            raw = bytearray()
+            for text in self.addresses:
+                a = ipaddress.ip_address(text)
+                raw += bytes(10) + b"\xff\xff" + a.packed if a.version == 4 else a.packed
+            return raw
+        room = bytearray(16 * 64)
+        return room[:16 * _twin["learn_guest"](self.captures[1]._at, n, _pointer(room), 64)]
+
+    def batches(self) -> Iterator[Rows[TwinSample]]:
+        err, found, engine = _abi.Sentence(), _Collector("twin_sample"), _P()
+        stamp = _abi.layout("packet").field("time_ns").offset
+        width = _abi.layout("packet").size
+        try:
+            n = [c._fill_point() for c in self.captures]
+            if self.offset_ns is None:
+                self.offset_ns = self._coarse(n)
+            guests = self._guests(n[1])
+            if not guests:
+                raise _abi.Error(f"{self.captures[1].name} does not show which addresses are the "
+                                 "guest's: give them")
+            opts = _abi.layout("twin_opts").pack(
+                coarse_offset_ns=self.offset_ns, guest=ctypes.addressof(_pointer(guests)),
+                n_guest=len(guests) // 16, **self._options)
+            err.raise_for(_twin["new"](ctypes.byref(engine), _pointer(opts),
+                                       _abi.address(_abi.lib.vns_collect_twin), found.handle,
+                                       err.buffer))
+            while n[0] or n[1]:
+                last = [ctypes.c_int64.from_address(
+                    c._at + (k - 1) * width + stamp).value - (p and self.offset_ns) if k else 0
+                    for p, (c, k) in enumerate(zip(self.captures, n))]
+                # the one that is behind in time, so that little has to wait
+                p = 0 if n[0] and (not n[1] or last[0] <= last[1]) else 1
+                if _twin["feed"](engine, p, self.captures[p]._at, n[p]):
+                    raise MemoryError
+                n[p] = self.captures[p]._fill_point()
+                data = found.take()
+                if data:
+                    yield Rows("twin_sample", data, twin_samples)
+            _twin["finish"](engine)
+            self._count(engine)
+            data = found.take()
+            if data:
+                yield Rows("twin_sample", data, twin_samples)
+        finally:
+            if engine:
+                _twin["free"](engine)
+            found.free()
+
+    def _count(self, engine: Any) -> None:
+        layout = _abi.layout("twin_counts")
+        for p, name in enumerate(("host", "guest")):
+            buffer = bytearray(layout.size)
+            _twin["get_counts"](engine, p, _pointer(buffer))
+            counts = layout.unpack(buffer)
+            classes = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
+            self.counts[name] = {"read": counts["read"], **dict(zip(classes, counts["in_class"]))}
+        self.counts["evicted"] = _twin["evicted"](engine)
+
+    def __iter__(self) -> Iterator[TwinSample]:
+        for batch in self.batches():
+            yield from batch
+
+    def all(self) -> Rows[TwinSample]:
+        """Every pair."""
+        data = bytearray()
+        for batch in self.batches():
+            data += batch.data
+        return Rows("twin_sample", data, twin_samples)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clock relations and distributions."""
+from __future__ import annotations
+
+import array
+import ctypes
+from typing import Any, Iterable, NamedTuple
+
+from . import _abi
+
+_P = ctypes.c_void_p
+_I64 = ctypes.c_int64
+_clock = {name: _abi.declare("vns_clock_" + name, result, *arguments) for name, result, arguments in (
+    ("mode_parse", ctypes.c_int, (ctypes.c_char_p, _P)), ("new", ctypes.c_int, (_P, ctypes.c_int)),
+    ("free", None, (_P,)), ("add", ctypes.c_int, (_P, _P)),
+    ("add_bound", ctypes.c_int, (_P, _I64, _I64, ctypes.c_bool)),
+    ("solve", ctypes.c_int, (_P,)), ("eval", ctypes.c_int, (_P, _I64, _P)),
+    ("pieces", _P, (_P, _P)))}
+_dist = {name: _abi.declare("vns_dist_" + name, result, *arguments) for name, result, arguments in (
+    ("init", None, (_P,)), ("fini", None, (_P,)), ("add_many", None, (_P, _P, ctypes.c_size_t)),
+    ("merge", None, (_P, _P)), ("stddev", ctypes.c_double, (_P,)),
+    ("quantile", _I64, (_P, ctypes.c_double)))}
+_BUCKET = ctypes.CFUNCTYPE(None, _P, _I64, _I64, ctypes.c_uint64)
+_buckets = _abi.declare("vns_dist_buckets", None, _P, _BUCKET, _P)
+
+
+class ClockAt(NamedTuple):
+    """The relation at one instant, ns; offset above zero: the guest is ahead. lower and upper: the
+    causality bound; ci_*: the 95 % interval."""
+    offset_ns: float
+    lower_ns: float
+    upper_ns: float
+    ci_lower_ns: float
+    ci_upper_ns: float
+    drift_ppm: float
+    extrapolated: bool
+
+
+class ClockPiece(NamedTuple):
+    """A stretch in which the clock is taken to be linear."""
+    from_ns: int
+    to_ns: int
+    offset_ns: float
+    drift_ppm: float
+    drift_lower_ppm: float
+    drift_upper_ppm: float
+    step_after: bool
+
+
+class Clock:
+    """Offset and drift from exchanges of four stamps (t1, t4 host; t2, t3 guest; ns)."""
+
+    def __init__(self, mode: str = "exchange") -> None:
+        number = ctypes.c_int()
+        self._clock = _P()
+        if _clock["mode_parse"](mode.encode(), ctypes.byref(number)):
+            raise _abi.Error(f"there is no clock mode {mode}")
+        if _clock["new"](ctypes.byref(self._clock), number):
+            raise MemoryError
+        self._solved = False
+
+    def __del__(self) -> None:
+        if getattr(self, "_clock", None):
+            _clock["free"](self._clock)
+
+    def add(self, t1_ns: int, t2_ns: int, t3_ns: int, t4_ns: int) -> bool:
+        """One exchange, in order of t1. Return: whether it was accepted."""
+        x = _abi.layout("exchange").pack(t1_ns=t1_ns, t2_ns=t2_ns, t3_ns=t3_ns, t4_ns=t4_ns)
+        code = _clock["add"](self._clock, (ctypes.c_char * len(x)).from_buffer(x))
+        if code < 0:
+            raise MemoryError
+        self._solved = False
+        return code == 0
+
+    def add_bound(self, at_ns: int, value_ns: int, upper: bool) -> None:
+        """offset(at) <= value (upper) or >= value, from one packet."""
+        if _clock["add_bound"](self._clock, at_ns, value_ns, upper) < 0:
+            raise MemoryError
+        self._solved = False
+
+    def _solve(self) -> None:
+        if not self._solved and _clock["solve"](self._clock) < 0:
+            raise MemoryError
+        self._solved = True
+
+    def at(self, at_ns: int) -> ClockAt:
+        """The relation at this instant of the host's clock."""
+        self._solve()
+        layout = _abi.layout("clock_at")
+        out = bytearray(layout.size)
+        if _clock["eval"](self._clock, at_ns, (ctypes.c_char * len(out)).from_buffer(out)):
+            raise _abi.Error("no exchange was added")
+        found = layout.unpack(out)
+        return ClockAt(*(found[name] for name in ClockAt._fields))
+
+    @property
+    def pieces(self) -> list[ClockPiece]:
+        """In order of time."""
+        self._solve()
+        layout, n = _abi.layout("clock_piece"), ctypes.c_size_t()
+        at = _clock["pieces"](self._clock, ctypes.byref(n))
+        raw = ctypes.string_at(at, n.value * layout.size) if n.value else b""
+        found = [layout.unpack(raw[i:i + layout.size]) for i in range(0, len(raw), layout.size)]
+        return [ClockPiece(*(f[name] for name in ClockPiece._fields)) for f in found]
+
+
+class Distribution:
+    """Exact count, extremes, mean and deviation; percentiles within 1 %, in bounded memory."""
+
+    def __init__(self, values: Iterable[int] = ()) -> None:
+        self._layout = _abi.layout("dist")
+        self._data = ctypes.create_string_buffer(self._layout.size)
+        _dist["init"](self._data)
+        self.add(values)
+
+    def __del__(self) -> None:
+        if getattr(self, "_data", None):
+            _dist["fini"](self._data)
+
+    def add(self, values: Iterable[int]) -> None:
+        """Samples: any iterable of integers; an int64 array (numpy or array('q')) is read in place."""
+        try:
+            view = memoryview(values)  # type: ignore[arg-type]
+        except TypeError:
+            view = memoryview(array.array("q", values))
+        if view.itemsize != 8 or view.format not in ("q", "l") or not view.c_contiguous:
+            view = memoryview(array.array("q", view.tolist()))
+        if view.nbytes:
+            if view.readonly:
+                view = memoryview(bytearray(view.cast("B")))
+            room = (ctypes.c_char * view.nbytes).from_buffer(view)
+            _dist["add_many"](self._data, room, view.nbytes // 8)
+
+    def merge(self, other: Distribution) -> None:
+        """All of other's samples, too."""
+        _dist["merge"](self._data, other._data)
+
+    def _get(self, name: str) -> Any:
+        return self._layout.unpack(self._data.raw)[name]
+
+    @property
+    def n(self) -> int:
+        return self._get("n")
+
+    @property
+    def min(self) -> int:
+        return self._get("min")
+
+    @property
+    def max(self) -> int:
+        return self._get("max")
+
+    @property
+    def mean(self) -> float:
+        return self._get("mean")
+
+    @property
+    def stddev(self) -> float:
+        return _dist["stddev"](self._data)
+
+    def quantile(self, q: float) -> int:
+        """Nearest rank, 0 <= q <= 1."""
+        return _dist["quantile"](self._data, q)
+
+    def buckets(self) -> list[tuple[int, int, int]]:
+        """The histogram: (lowest, highest, count), ascending."""
+        out: list[tuple[int, int, int]] = []
+        _buckets(self._data, _BUCKET(lambda ctx, lo, hi, n: out.append((lo, hi, n))), None)
+        return out
+
+    def __repr__(self) -> str:
+        return (f"<{self.n} samples, min {self.min}, median {self.quantile(0.5)}, "
+                f"p99 {self.quantile(0.99)}, max {self.max} ns>")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many structs of one kind in one buffer: packets, samples."""
+from __future__ import annotations
+
+import array
+import functools
+import ipaddress
+from typing import Any, Callable, Generic, Iterator, NamedTuple, TypeVar
+
+from . import _abi
+
+T = TypeVar("T")
+
+
+@functools.lru_cache(maxsize=65536)
+def address_text(raw: bytes) -> str:
+    """16 bytes, IPv4 in its mapped form, as text."""
+    a = ipaddress.IPv6Address(raw)
+    return str(a.ipv4_mapped or a)
+
+
+class Rows(Generic[T]):
+    """A copy of structs made by the library, taken in one piece.
+
+    len(rows), iteration (one object each), rows.array() (a structured numpy array on the same
+    memory), rows.column(name) (array.array, without numpy), bytes by the buffer protocol.
+    """
+
+    def __init__(self, kind: str, data: bytearray, make: Callable[[Any, bytearray], Iterator[T]]) -> None:
+        self.layout = _abi.layout(kind)
+        self.data = data
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self.data) // self.layout.size
+
+    def __iter__(self) -> Iterator[T]:
+        return self._make(self.layout, self.data)
+
+    def array(self) -> Any:
+        """numpy.ndarray over this memory, no copy."""
+        import numpy
+        return numpy.frombuffer(self.data, dtype=self.layout.dtype())
+
+    def column(self, name: str) -> array.array:
+        """One number of each struct."""
+        f = self.layout.field(name)
+        return array.array(f.code if f.code != "?" else "B",
+                           (v[0] for v in self.layout.reader([name]).iter_unpack(self.data)))
+
+    def __add__(self, other: Rows[T]) -> Rows[T]:
+        joined = Rows[T](self.layout.name, self.data + other.data, self._make)
+        return joined
+
+
+class Packet(NamedTuple):
+    """One decoded packet, as struct vns_packet; fields of a protocol are 0 for the others."""
+    time_ns: int
+    digest: int
+    flow_hash: int
+    addresses: bytes
+    ports: tuple[int, int]
+    ipproto: int
+    family: int
+    wire_len: int
+    cap_len: int
+    seq: int
+    ack: int
+    tsval: int
+    tsecr: int
+    payload_len: int
+    ip_id: int
+    window: int
+    frag_off: int
+    icmp_ident: int
+    icmp_seqno: int
+    flags: int
+    vlan: int
+    tcp_flags: int
+    icmp_type: int
+    icmp_code: int
+    dir: int
+    proto: int
+    verdict: int
+    tunnel_depth: int
+    ttl: int
+    point: int
+
+    @property
+    def src(self) -> str:
+        return address_text(self.addresses[16 * self.dir:16 * self.dir + 16])
+
+    @property
+    def dst(self) -> str:
+        return address_text(self.addresses[16 * (1 - self.dir):16 * (1 - self.dir) + 16])
+
+    @property
+    def sport(self) -> int:
+        return self.ports[self.dir]
+
+    @property
+    def dport(self) -> int:
+        return self.ports[1 - self.dir]
+
+
+_PACKET = [{"addresses": "key.addr", "ports": "key.port", "ipproto": "key.ipproto",
+            "family": "key.family"}.get(name, name) for name in Packet._fields]
+
+
+def packets(layout: _abi.Layout, data: bytearray) -> Iterator[Packet]:
+    ordered = sorted(_PACKET, key=lambda n: layout.field(n).offset)
+    # where each value is in what the reader gives: ports are two values
+    at, where = 0, {}
+    for name in ordered:
+        where[name] = at
+        at += 2 if name == "key.port" else 1
+    port = where["key.port"]
+    place = [where[name] for name in _PACKET]
+    ports = _PACKET.index("key.port")
+    for v in layout.reader(ordered).iter_unpack(data):
+        row = [v[i] for i in place]
+        row[ports] = v[port:port + 2]
+        yield Packet(*row)
+
+
+class RttSample(NamedTuple):
+    """One round-trip time, seen in packets from src to dst, of the kind that `kind` names."""
+    at_ns: int
+    rtt_ns: int
+    kind: str
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    id: int
+
+
+_kind_name = _abi.declare("vns_rtt_kind_name", _abi.ctypes.c_char_p, _abi.ctypes.c_int)
+
+
+@functools.lru_cache(maxsize=None)
+def kind_name(kind: int) -> str:
+    return _kind_name(kind).decode()
+
+
+def rtt_samples(layout: _abi.Layout, data: bytearray) -> Iterator[RttSample]:
+    names = ["at_ns", "rtt_ns", "key.addr", "key.port", "id", "kind", "dir"]
+    for at, rtt, addr, port0, port1, ident, kind, d in layout.reader(names).iter_unpack(data):
+        a, b = address_text(addr[:16]), address_text(addr[16:])
+        src, dst, sport, dport = (b, a, port1, port0) if d else (a, b, port0, port1)
+        yield RttSample(at, rtt, kind_name(kind), src, sport, dst, dport, ident)
+
+
+class TwinSample(NamedTuple):
+    """One packet seen at both points. raw_ns: guest's stamp less the host's, clocks uncorrected."""
+    host_ns: int
+    raw_ns: int
+    to_guest: bool
+    proto: int
+    payload_len: int
+    flow_hash: int
+
+    def latency_ns(self, offset_ns: float) -> float:
+        """Under this clock offset (above zero: the guest is ahead)."""
+        d = self.raw_ns - offset_ns
+        return d if self.to_guest else -d
+
+
+def twin_samples(layout: _abi.Layout, data: bytearray) -> Iterator[TwinSample]:
+    names = ["host_ns", "first_raw_ns", "flow_hash", "payload_len", "proto", "direction"]
+    for host, raw, flow, length, proto, direction in layout.reader(names).iter_unpack(data):
+        yield TwinSample(host, raw, direction == 0, proto, length, flow)

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Python module against the program, the generator's truth and plain struct(3), without numpy
+and, where a python3 with numpy is there, with it; its errors; and the example of doc/python.md.
+
+usage: test_python.py LIBRARY MODULE_FOLDER VNETSCOPE VNS_GENCAP DOC
+"""
+import csv
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+LIBRARY = MODULE = VNETSCOPE = GENCAP = DOC = None
+PYTHONS = []  # (command, has numpy)
+
+
+def run(*argv, **more):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **more)
+    if done.returncode:
+        raise AssertionError(f"{argv}: exit {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def environment(**more):
+    env = {**os.environ, "PYTHONPATH": MODULE, "VNETSCOPE_LIBRARY": LIBRARY, **more}
+    with open(LIBRARY, "rb") as f:
+        if b"__asan_init" in f.read():  # a sanitised library wants its run time loaded first
+            env["LD_PRELOAD"] = run("gcc", "-print-file-name=libasan.so").strip()
+            env["ASAN_OPTIONS"] = "detect_leaks=0"
+    return env
+
+
+def python(code, *args, numpy=False, **env):
+    """What the code prints, by each interpreter that can; without numpy it must not be imported."""
+    block = "" if numpy else "import sys; sys.modules['numpy'] = None\n"
+    said = {run(*command, "-c", block + code, *args, env=environment(**env))
+            for command, has in PYTHONS if has or not numpy}
+    if len(said) > 1:
+        raise AssertionError("interpreters disagree")
+    return said.pop() if said else None
+
+
+class Module(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.tmp = tempfile.TemporaryDirectory()
+        cls.files = {n: os.path.join(cls.tmp.name, n) for n in ("rtt", "host", "guest", "truth")}
+        run(GENCAP, "rtt", "--out", cls.files["rtt"], "--packets", 20000, "--flows", 100, "--ipv6", 40)
+        run(GENCAP, "twin", "--host", cls.files["host"], "--guest", cls.files["guest"], "--truth",
+            cls.files["truth"], "--packets", 6000)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.tmp.cleanup()
+
+    def test_packets(self):
+        said = python("import sys, vnetscope as v\n"
+                      "with v.open(sys.argv[1], 'tcp') as c:\n"
+                      "    rows = list(c)\n"
+                      "    print(c.stats['frames'], c.stats['filtered'], c.sentence)\n"
+                      "print(len(rows), sum(p.wire_len for p in rows), rows[5].time_ns,\n"
+                      "      {p.proto for p in rows}, rows[5].src, rows[5].sport, rows[5].seq)\n"
+                      "with v.open(sys.argv[1]) as c:\n"
+                      "    print([len(b) for b in c.batches(8192)][0],\n"
+                      "          sum(len(b) for b in c.batches(8192)))\n", self.files["rtt"])
+        stats, row, sizes = said.splitlines()
+        frames, filtered, sentence = stats.split()
+        self.assertEqual(sentence, "None")
+        self.assertEqual(row.split()[0], frames)
+        out = run("tcpdump", "-nn", "-r", self.files["rtt"], "tcp", "-c", "6", "-tt", "-S",
+                  "--nano").splitlines() if self.have_tcpdump() else None
+        if out:  # another reader of the same packet
+            stamp, _, src = re.match(r"(\S+) (IP6?) (\S+) >", out[5]).groups()
+            words = row.split()
+            self.assertEqual(words[2], stamp.replace(".", ""))
+            self.assertEqual(f"{words[-3]}.{words[-2]}", src)
+        self.assertIn(int(sizes.split()[0]), range(8192, 8192 + 4096))
+
+    @staticmethod
+    def have_tcpdump():
+        return subprocess.run(["sh", "-c", "command -v tcpdump"], capture_output=True).returncode == 0
+
+    def test_rtt_is_the_programs(self):
+        lines = run(VNETSCOPE, "rtt", "-r", self.files["rtt"], "--samples", "--json").splitlines()
+        want = sorted((s["at_ns"], s["rtt_ns"], s["method"], s["src"], s["sport"], s["dst"], s["dport"])
+                      for s in map(json.loads, lines) if "rtt_ns" in s)
+        said = python("import sys, json, vnetscope as v\n"
+                      "r = v.Rtt(sys.argv[1], apps=True)\n"
+                      "print(json.dumps(sorted(s[:7] for s in r)))\n"
+                      "print(r.counts['packets'], sum(r.counts['samples']))\n", self.files["rtt"])
+        got, counts = said.splitlines()
+        self.assertEqual([tuple(s) for s in json.loads(got)], want)
+        self.assertGreater(len(want), 1000)
+        self.assertGreater(int(counts.split()[1]), 1000)
+
+    def test_twin_is_the_truth(self):
+        truth = {}
+        with open(self.files["truth"], encoding="utf-8") as f:
+            for row in csv.reader(f):
+                if row[0] == "P" and len(row) > 11 and row[11]:
+                    truth[int(row[3]), row[4]] = int(row[11])
+        said = python("import sys, json, vnetscope as v\n"
+                      "t = v.Twin(sys.argv[1], sys.argv[2])\n"
+                      "print(json.dumps([(s.host_ns, s.to_guest, s.latency_ns(0)) for s in t]))\n"
+                      "print(json.dumps(t.counts))\n", self.files["host"], self.files["guest"])
+        pairs, counts = (json.loads(line) for line in said.splitlines())
+        found = 0
+        for host_ns, to_guest, latency in pairs:
+            upstream = host_ns if to_guest else host_ns - latency
+            true = truth.get((int(upstream), "h2g" if to_guest else "g2h"))
+            found += true == latency
+        # the capture stamps of packets in pieces are those of the first piece: all but a few
+        self.assertGreater(found, 0.97 * len(pairs))
+        self.assertGreater(len(pairs), 4000)
+        for point in ("host", "guest"):
+            c = counts[point]
+            self.assertEqual(c["read"], sum(v for k, v in c.items() if k != "read"))
+
+    def test_clock_and_distribution(self):
+        said = python(
+            "import vnetscope as v\n"
+            "c = v.Clock()\n"
+            "for i in range(200):\n"
+            "    t = i * 10**9; o = 5000 + i * 20000\n"
+            "    assert c.add(t, t + 1000 + o, t + 2000 + o, t + 3000)\n"
+            "a = c.at(100 * 10**9)\n"
+            "print(len(c.pieces), round(c.pieces[0].drift_ppm, 3), round(a.offset_ns, -1),\n"
+            "      a.lower_ns <= 2005000 <= a.upper_ns)\n"
+            "d = v.Distribution(range(-1000, 1001)); d.merge(v.Distribution([5000]))\n"
+            "print(d.n, d.min, d.max, abs(d.quantile(0.5)) <= 1, round(d.mean, 3),\n"
+            "      sum(n for _, _, n in d.buckets()))\n"
+            "try: v.Clock('sundial')\n"
+            "except v.Error as e: print(e)\n"
+            "try: v.Clock().at(0)\n"
+            "except v.Error as e: print(e)\n")
+        self.assertEqual(said.splitlines(), [
+            "1 20.0 2005000.0 True", "2002 -1000 5000 True 2.498 2002",
+            "there is no clock mode sundial", "no exchange was added"])
+
+    def test_errors(self):
+        junk = os.path.join(self.tmp.name, "junk")
+        with open(junk, "wb") as f:
+            with open(self.files["rtt"], "rb") as whole:
+                f.write(gzip.compress(whole.read(2_000_000))[:50000])
+        said = python("import sys, vnetscope as v\n"
+                      "for a in (('/nowhere',), (sys.argv[1], 'tcp prt 5')):\n"
+                      "    try: v.open(*a)\n"
+                      "    except v.Error as e: print(e.errno, e)\n"
+                      "with v.open(sys.argv[2]) as c:\n"
+                      "    n = sum(1 for p in c)\n"
+                      "    print(n == c.stats['frames'] > 10, c.stats['truncated'], c.sentence)\n"
+                      "try: next(iter(c))\n"
+                      "except v.Error as e: print(e)\n"
+                      "from vnetscope import _abi\n"
+                      "try: _abi.layout('packet').field('colour')\n"
+                      "except v.Error as e: print(e)\n", self.files["rtt"], junk).splitlines()
+        self.assertEqual(said[0], "2 cannot open /nowhere: No such file or directory")
+        self.assertIn("tcp prt 5", said[1])
+        self.assertRegex(said[2], "^True 1 .*junk: its gzip stream is cut at byte 50000; the")
+        self.assertIn("is closed", said[3])
+        self.assertRegex(said[4], "vns_packet of the library has no field colour: module and library")
+
+    def test_other_library(self):
+        for command, _ in PYTHONS:
+            for name, say in (("/nowhere.so", "cannot be loaded"), ("libc.so.6", "is older than")):
+                done = subprocess.run([*command, "-c", "import vnetscope"], text=True,
+                                      capture_output=True, env=environment(VNETSCOPE_LIBRARY=name))
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(say, done.stderr.splitlines()[-1])
+
+    def test_points_are_kept_apart(self):
+        """Two interfaces in one pcapng: each packet twice, one point's samples."""
+        both = os.path.join(self.tmp.name, "both")
+        if subprocess.run(["sh", "-c", "command -v mergecap"], capture_output=True).returncode:
+            self.skipTest("no mergecap")
+        run("mergecap", "-I", "none", "-w", both, self.files["rtt"], self.files["rtt"])
+        said = python("import sys, vnetscope as v\n"
+                      "one, two = (v.open(f) for f in sys.argv[1:])\n"
+                      "a, b = v.Rtt(one).all(), v.Rtt(two).all()\n"
+                      "print(a.data == b.data, len(a) > 100, one.other_points,\n"
+                      "      two.other_points == one.stats['frames'])\n", self.files["rtt"], both)
+        self.assertEqual(said, "True True 0 True\n")
+
+    def test_numpy(self):
+        said = python(
+            "import sys, numpy, vnetscope as v\n"
+            "rows = v.Rtt(sys.argv[1]).all(); a = rows.array()\n"
+            "print(len(a) == len(rows), a['rtt_ns'].tolist() == list(rows.column('rtt_ns')),\n"
+            "      [s.rtt_ns for s in rows] == a['rtt_ns'].tolist(), a.dtype.itemsize)\n"
+            "with v.open(sys.argv[1]) as c: b = next(c.batches())\n"
+            "p = list(b); x = b.array()\n"
+            "print(all(x[f].tolist() == [getattr(q, f) for q in p] for f in v.Packet._fields\n"
+            "          if f in x.dtype.names), x['key_port'][7].tolist() == list(p[7].ports))\n"
+            "x['seq'][0] = 7; print(next(iter(b)).seq)\n"
+            "d, e = v.Distribution(a['rtt_ns']), v.Distribution(numpy.ascontiguousarray(a['rtt_ns']))\n"
+            "print(d.mean == e.mean and abs(d.mean - a['rtt_ns'].mean()) < 1, d.n == len(a))\n",
+            self.files["rtt"], numpy=True)
+        if said is None:
+            self.skipTest("no python3 with numpy")
+        self.assertEqual(said.splitlines(), ["True True True 64", "True True", "7", "True True"])
+
+    def test_documentation(self):
+        """The example of doc/python.md prints what stands there."""
+        with open(DOC, encoding="utf-8") as f:
+            blocks = re.findall(r"^```(\w+)\n(.*?)^```", f.read(), re.M | re.S)
+        shell = "".join(text for kind, text in blocks if kind == "sh" and "vns-gencap" in text)
+        code = "".join(text for kind, text in blocks if kind == "python")
+        want = "".join(text for kind, text in blocks if kind == "text")
+        work = os.path.join(self.tmp.name, "doc")
+        os.mkdir(work)
+        run("sh", "-c", f"vns_gencap() {{ {GENCAP} \"$@\" 2>/dev/null; }}\n" +
+            shell.replace("vns-gencap", "vns_gencap"), cwd=work)
+        said = python(f"import os; os.chdir({work!r})\n" + code, numpy=True)
+        if said is None:
+            self.skipTest("no python3 with numpy")
+        self.assertEqual(said, want)
+
+
+def interpreters():
+    """This one, and the system's if it differs."""
+    for name in dict.fromkeys([os.path.realpath(sys.executable), "/usr/bin/python3"]):
+        if os.path.exists(name):
+            probe = subprocess.run([name, "-c", "import numpy"], capture_output=True)
+            yield [name, "-W", "error", "-B"], probe.returncode == 0
+
+
+if __name__ == "__main__":
+    LIBRARY, MODULE, VNETSCOPE, GENCAP, DOC = (os.path.abspath(a) for a in sys.argv[1:6])
+    PYTHONS = list(interpreters())
+    print("interpreters:", PYTHONS)
+    unittest.main(argv=sys.argv[:1])
