@@ -350,49 +350,21 @@ static enum vns_verdict other_link(struct vns_packet *out, struct vns_span s, ui
 	}
 }
 
-/* Eight stores; for this size the compiler would take "rep stos" with its slow start. */
-static inline void clear(struct vns_packet *p)
+enum vns_verdict vns_decode_layers(const struct vns_frame *frame, struct vns_span s,
+				   struct vns_packet *out)
 {
-	typedef uint64_t v2 __attribute__((vector_size(16), may_alias));
-	v2 *to = (v2 *)p;
+	enum vns_verdict v = frame->linktype == VNS_LINK_ETHERNET ? vns_decode_ethernet(out, s) :
+				     other_link(out, s, frame->linktype);
 
-	_Static_assert(sizeof(*p) == 8 * sizeof(v2), "two cache lines");
-#pragma GCC unroll 8
-	for (size_t i = 0; i < 8; i++)
-		to[i] = (v2){ 0, 0 };
+	if (unlikely(frame->flags & VNS_FRAME_NO_TIME))
+		v = VNS_PKT_NO_TIME;
+	return v;
 }
 
 enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsigned int without,
 					   struct vns_packet *out)
 {
-	struct vns_span s = { .p = frame->data, .cap = frame->cap_len, .wire = frame->wire_len };
-	enum vns_verdict v;
-
-	/* a capture cannot hold more than was on the wire: believe the bytes */
-	if (unlikely(s.wire < s.cap))
-		s.wire = s.cap;
-	clear(out);
-	out->time_ns = frame->time_ns;
-	out->wire_len = s.wire;
-	out->cap_len = s.cap;
-	out->point = frame->point;
-	out->flags = frame->flags & (VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN);
-	out->vlan = frame->vlan;
-	if (unlikely(frame->linktype != VNS_LINK_ETHERNET)) {
-		v = other_link(out, s, frame->linktype);
-	} else if (vns_decode_usual(out, s)) {
-		v = VNS_PKT_OK;
-		if (!(without & VNS_WITHOUT_DIGEST))
-			tcp_digest(out);
-	} else {
-		v = vns_decode_ethernet(out, s);
-	}
-	if (without & VNS_WITHOUT_DIGEST)
-		out->digest = 0;
-	if (unlikely(frame->flags & VNS_FRAME_NO_TIME))
-		v = VNS_PKT_NO_TIME;
-	out->verdict = (uint8_t)v;
-	return v;
+	return vns_decode_frame(frame, without, out);
 }
 
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out)

@@ -87,6 +87,9 @@ struct vns_net {
 };
 
 /* Each continues decoding at @s; the return value becomes the verdict. */
+/* All links; @out holds what the frame itself says. */
+enum vns_verdict vns_decode_layers(const struct vns_frame *frame, struct vns_span s,
+				   struct vns_packet *out);
 enum vns_verdict vns_decode_ethernet(struct vns_packet *out, struct vns_span s);
 enum vns_verdict vns_decode_ethertype(struct vns_packet *out, struct vns_span s, uint16_t type);
 enum vns_verdict vns_decode_ip(struct vns_packet *out, struct vns_span s);

@@ -64,7 +64,7 @@ static inline void set_key6(struct vns_packet *out, const struct vns_net *net, u
 {
 	struct vns_flow_key *key = &out->key;
 	unsigned __int128 src = address_value(net->src), dst = address_value(net->dst);
-	unsigned int dir = src > dst || (src == dst && sport > dport);
+	unsigned int dir = (unsigned int)(src > dst) | ((unsigned int)(src == dst) & (sport > dport));
 
 	out->dir = (uint8_t)dir;
 	memcpy(key->addr[dir].b, net->src, 16);

@@ -136,9 +136,15 @@ static int file_next(struct vns_source *s, struct vns_packet *out, size_t max,
 	size_t done = 0;
 
 	while (done < max && done < INT32_MAX / 2) {
-		size_t want = max - done < VNS_FILE_FRAMES ? max - done : VNS_FILE_FRAMES;
-		int n = f->ended ? VNS_SOURCE_EOF : f->walk(f, frame, want, done == 0, err);
+		size_t want;
+		int n;
 
+		if (f->decode && !f->ended)
+			done += f->decode(f, out + done, max - done);
+		want = max - done < VNS_FILE_FRAMES ? max - done : VNS_FILE_FRAMES;
+		if (!want)
+			break;
+		n = f->ended ? VNS_SOURCE_EOF : f->walk(f, frame, want, done == 0, err);
 		if (n <= 0) /* with @done it comes again, alone */
 			return done ? (int)done : n;
 		for (int i = 0; i < n; i++)

@@ -56,6 +56,8 @@ struct vns_file {
 	/* Return: as vns_source_next(), but 0 also when nothing is left to find without @more reading */
 	int (*walk)(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
 		    struct vns_err *err);
+	/* what of the buffer can be walked and decoded in one go, up to @max; may be NULL */
+	size_t (*decode)(struct vns_file *f, struct vns_packet *out, size_t max);
 	uint64_t record;     /* records or blocks read so far */
 	uint64_t untimed;    /* packets of simple packet blocks, handed out */
 	int64_t latest_ns;   /* pcapng: time of the packet read last */
