@@ -7,18 +7,31 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "flow/table.h"
 
-#define FIRST_SLOTS 1024u
+#define FIRST_BITS  10
+#define FIRST_SLOTS (1u << FIRST_BITS)
 #define LINE        64 /* bytes of a cache line */
 
 _Static_assert(sizeof(struct vns_flow_head) == LINE, "a look-up should touch one line");
 
+/* Odd. Without the kernel's help an address by chance (ASLR) is better than nothing. */
+static uint64_t secret_number(void)
+{
+	uint64_t n;
+
+	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+		n = (uintptr_t)&n * UINT64_C(0x9e3779b97f4a7c15);
+	return n | 1;
+}
+
 int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t tick_ns)
 {
 	*t = (struct vns_flow_table){ .max = max_flows, .free = VNS_FLOW_NONE,
-				      .mask = FIRST_SLOTS - 1, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
+				      .secret = secret_number(), .mask = FIRST_SLOTS - 1,
+				      .shift = 32 - FIRST_BITS, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
 	/* calloc() of many megabytes is address space only; pages come as ids are first used */
 	t->head_block = calloc((size_t)max_flows + 1, sizeof(*t->head));
 	t->slot = malloc(FIRST_SLOTS * sizeof(*t->slot));
@@ -44,29 +57,29 @@ void vns_flow_table_fini(struct vns_flow_table *t)
 uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
 		       const struct vns_flow_key *key)
 {
-	uint32_t tag = vns_flow_tag(hash);
+	uint32_t tag = vns_flow_tag(t, hash);
 	const struct vns_flow_slot *s;
 
-	for (uint32_t i = tag & t->mask; s = &t->slot[i], s->id != VNS_FLOW_NONE;
+	for (uint32_t i = vns_flow_home(t, tag); s = &t->slot[i], s->id != VNS_FLOW_NONE;
 	     i = (i + 1) & t->mask)
 		if (s->tag == tag && vns_flow_same_key(&t->head[s->id].key, key))
 			return s->id;
 	return VNS_FLOW_NONE;
 }
 
-static void put_slot(struct vns_flow_slot *slot, uint32_t mask, struct vns_flow_slot s)
+static void put_slot(struct vns_flow_table *t, struct vns_flow_slot s)
 {
-	uint32_t i = s.tag & mask;
+	uint32_t i = vns_flow_home(t, s.tag);
 
-	while (slot[i].id != VNS_FLOW_NONE)
-		i = (i + 1) & mask;
-	slot[i] = s;
+	while (t->slot[i].id != VNS_FLOW_NONE)
+		i = (i + 1) & t->mask;
+	t->slot[i] = s;
 }
 
 static int double_slots(struct vns_flow_table *t)
 {
 	size_t n = 2 * ((size_t)t->mask + 1);
-	struct vns_flow_slot *bigger;
+	struct vns_flow_slot *old = t->slot, *bigger;
 
 	if (n > UINT32_MAX)
 		return -ENOMEM;
@@ -74,12 +87,13 @@ static int double_slots(struct vns_flow_table *t)
 	if (!bigger)
 		return -ENOMEM;
 	memset(bigger, 0xff, n * sizeof(*bigger));
-	for (size_t i = 0; i <= t->mask; i++)
-		if (t->slot[i].id != VNS_FLOW_NONE)
-			put_slot(bigger, (uint32_t)(n - 1), t->slot[i]);
-	free(t->slot);
 	t->slot = bigger;
 	t->mask = (uint32_t)(n - 1);
+	t->shift--;
+	for (size_t i = 0; i < n / 2; i++)
+		if (old[i].id != VNS_FLOW_NONE)
+			put_slot(t, old[i]);
+	free(old);
 	return 0;
 }
 
@@ -142,10 +156,10 @@ uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct v
 		t->free = t->head[id].next;
 	h = &t->head[id];
 	h->key = *key;
-	h->tag = vns_flow_tag(hash);
+	h->tag = vns_flow_tag(t, hash);
 	h->user = 0;
 	h->last_ns = now_ns;
-	put_slot(t->slot, t->mask, (struct vns_flow_slot){ h->tag, id });
+	put_slot(t, (struct vns_flow_slot){ h->tag, id });
 	link_front(t, id, VNS_FLOW_OPEN);
 	t->live++;
 	return id;
@@ -161,7 +175,7 @@ static void remove_slot(struct vns_flow_table *t, uint32_t i)
 		if (t->slot[i].id == VNS_FLOW_NONE)
 			break;
 		/* an entry may move into the gap unless its home lies behind the gap */
-		if (((i - t->slot[i].tag) & t->mask) >= ((i - gap) & t->mask)) {
+		if (((i - vns_flow_home(t, t->slot[i].tag)) & t->mask) >= ((i - gap) & t->mask)) {
 			t->slot[gap] = t->slot[i];
 			gap = i;
 		}
@@ -172,7 +186,7 @@ static void remove_slot(struct vns_flow_table *t, uint32_t i)
 void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
 {
 	struct vns_flow_head *h = &t->head[id];
-	uint32_t i = h->tag & t->mask;
+	uint32_t i = vns_flow_home(t, h->tag);
 
 	while (t->slot[i].id != id)
 		i = (i + 1) & t->mask;

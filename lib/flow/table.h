@@ -51,7 +51,9 @@ struct vns_flow_slot {
 struct vns_flow_table {
 	struct vns_flow_head *head;
 	struct vns_flow_slot *slot;
+	uint64_t secret;         /* odd, by chance */
 	uint32_t mask;           /* slots - 1 */
+	uint32_t shift;          /* 32 - log2(slots) */
 	uint32_t live, max;
 	uint32_t used;           /* ids ever used; the rest of head[] was never touched */
 	uint32_t free;           /* chain of freed ids through next */
@@ -92,15 +94,25 @@ static inline void vns_flow_touch(struct vns_flow_table *t, uint32_t id, int64_t
 		vns_flow_move(t, id, (enum vns_flow_list)h->list);
 }
 
-/* 32 hash bits that also say where the search starts; multiplied, so that weak hashes do. */
-static inline uint32_t vns_flow_tag(uint64_t hash)
+/*
+ * 32 hash bits whose upper ones say where the search starts. Multiplied by the table's secret odd
+ * number: flow hashes are the same everywhere, and who sends packets could choose such that meet
+ * in one place; multiply-shift hashing keeps two of them apart but for 2 in as many as there are
+ * slots (Dietzfelbinger, Hagerup, Katajainen, Penttonen, J. Algorithms 25, 1997).
+ */
+static inline uint32_t vns_flow_tag(const struct vns_flow_table *t, uint64_t hash)
 {
-	return (uint32_t)((hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+	return (uint32_t)((hash * t->secret) >> 32);
+}
+
+static inline uint32_t vns_flow_home(const struct vns_flow_table *t, uint32_t tag)
+{
+	return tag >> t->shift;
 }
 
 static inline void vns_flow_prefetch_slot(const struct vns_flow_table *t, uint64_t hash)
 {
-	__builtin_prefetch(&t->slot[vns_flow_tag(hash) & t->mask]);
+	__builtin_prefetch(&t->slot[vns_flow_home(t, vns_flow_tag(t, hash))]);
 }
 
 /* Keys as five words: a call of memcmp() for 40 bytes costs more than comparing them. */
@@ -130,10 +142,10 @@ static inline uint32_t vns_flow_find_guessed(const struct vns_flow_table *t, uin
 /* Return: the id that vns_flow_find() will most likely give, its head being fetched; or none. */
 static inline uint32_t vns_flow_guess(const struct vns_flow_table *t, uint64_t hash)
 {
-	uint32_t tag = vns_flow_tag(hash);
+	uint32_t tag = vns_flow_tag(t, hash);
 	const struct vns_flow_slot *s;
 
-	for (uint32_t i = tag & t->mask; s = &t->slot[i], s->id != VNS_FLOW_NONE;
+	for (uint32_t i = vns_flow_home(t, tag); s = &t->slot[i], s->id != VNS_FLOW_NONE;
 	     i = (i + 1) & t->mask) {
 		if (s->tag == tag) {
 			__builtin_prefetch(&t->head[s->id], 1);

@@ -154,6 +154,8 @@ static int feed_point(struct state *st, struct point *p, const struct vns_packet
 		    (p->app && vns_rtt_app_feed(p->app, pkts + i, step)))
 			return vns_err_set(err, -ENOMEM, "no memory for the flow table");
 		st->done = limit && st->samples >= limit;
+		if (st->done) /* what follows in the batch was not looked at */
+			st->out->to_ns = pkts[i].time_ns;
 	}
 	return 0;
 }

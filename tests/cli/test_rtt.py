@@ -141,6 +141,8 @@ class Rtt(unittest.TestCase):
         path = self.file(pcap(exchange(20)))
         doc = json.loads(self.run_rtt('-r', path, '--json', '--count', '7'))
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 7)
+        self.assertEqual((doc['totals']['from_ns'], doc['totals']['to_ns']),
+                         (T0, T0 + 30_106_000))
         self.check_accounting(doc['accounting'], 14)
         doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '21ms'))
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)

@@ -30,6 +30,15 @@ static struct vns_flow_key key_of(uint32_t i)
 	return k;
 }
 
+/* A table whose secret is known, so that clusters can be made. */
+#define SECRET UINT64_C(0x9e3779b97f4a7c15)
+
+static void known_table(struct vns_flow_table *t, uint32_t max_flows, int64_t tick_ns)
+{
+	assert_int_equal(vns_flow_table_init(t, max_flows, tick_ns), 0);
+	t->secret = SECRET;
+}
+
 /* The hash whose tag is @tag: the inverse of vns_flow_tag()'s multiplication. */
 static uint64_t hash_with_tag(uint32_t tag)
 {
@@ -41,14 +50,43 @@ static uint64_t hash_with_tag(uint32_t tag)
 /* Homes on eight slots around the end of the first 1024, four keys to the same tag. */
 static uint64_t hash_of(uint32_t i)
 {
-	return hash_with_tag(((i / 32) << 10) + ((1020 + i % 8) & 1023));
+	return hash_with_tag(i / 32 + (((1020 + i % 8) & 1023) << 22));
 }
 
 static void test_hash_helper(void **state)
 {
+	struct vns_flow_table t;
+
 	(void)state;
+	known_table(&t, 1, 1);
 	for (uint32_t i = 0; i < 1000; i++)
-		assert_int_equal(vns_flow_tag(hash_with_tag(i * 2654435761u)), i * 2654435761u);
+		assert_int_equal(vns_flow_tag(&t, hash_with_tag(i * 2654435761u)), i * 2654435761u);
+	vns_flow_table_fini(&t);
+}
+
+/* Hashes chosen to meet in one place of one table are spread in every other. */
+static void test_chosen_hashes(void **state)
+{
+	uint64_t longest = 0;
+
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		struct vns_flow_table t;
+		uint32_t run = 0;
+
+		assert_int_equal(vns_flow_table_init(&t, 4096, 1), 0);
+		for (uint32_t i = 0; i < 250; i++) {
+			struct vns_flow_key k = key_of(i);
+
+			vns_flow_insert(&t, hash_with_tag(7u << 22 | (next_random() & 0x3fffff)), &k, 0);
+		}
+		for (uint32_t i = 0; i <= t.mask; i++) {
+			run = t.slot[i].id == VNS_FLOW_NONE ? 0 : run + 1;
+			longest = run > longest ? run : longest;
+		}
+		vns_flow_table_fini(&t);
+	}
+	assert_in_range(longest, 1, 100); /* in the table that they are for: 250 */
 }
 
 static void check_lists(const struct vns_flow_table *t)
@@ -109,7 +147,7 @@ static void test_random_steps(void **state)
 	(void)state;
 	memset(id_of, 0xff, sizeof(id_of));
 	memset(stale_guess, 0xff, sizeof(stale_guess));
-	assert_int_equal(vns_flow_table_init(&t, 450, 1000), 0);
+	known_table(&t, 450, 1000);
 	for (int64_t now = 0; now < 30000; now++) {
 		random_step(&t, id_of, now * 7);
 		if (now % 1000 == 0)
@@ -132,7 +170,7 @@ static void test_age_order(void **state)
 	uint32_t id[N];
 
 	(void)state;
-	assert_int_equal(vns_flow_table_init(&t, N, TICK), 0);
+	known_table(&t, N, TICK);
 	for (uint32_t i = 0; i < N; i++) {
 		struct vns_flow_key k = key_of(i);
 
@@ -177,6 +215,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hash_helper),
+		cmocka_unit_test(test_chosen_hashes),
 		cmocka_unit_test(test_random_steps),
 		cmocka_unit_test(test_age_order),
 		cmocka_unit_test(test_growth),
