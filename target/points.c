@@ -198,6 +198,35 @@ static void add_path(struct vns_target *t, const struct search *s, const struct 
 	add_point(t, VNS_AT_TAP, port);
 }
 
+static const struct link *link_named(const struct search *s, const char *name)
+{
+	for (size_t k = 0; *name && k < s->n_link; k++)
+		if (strcmp(s->link[k].name, name) == 0)
+			return &s->link[k];
+	return NULL;
+}
+
+/*
+ * Neither a bridge nor a neighbour entry knows the guest (Open vSwitch keeps its own tables, a macvtap
+ * needs none): QEMU itself tells what its card is plugged into.
+ */
+static void add_backing(struct vns_target *t, const struct search *s)
+{
+	const struct vns_agent_iface *card = NULL;
+	struct vns_backing b;
+
+	for (size_t k = 0; k < s->info->n_iface; k++)
+		if (strcmp(s->info->iface[k].name, s->guest_ifname) == 0)
+			card = &s->info->iface[k];
+	if (!card || vns_backing_find("", card->mac, &b))
+		return;
+	if (b.kind == VNS_BACKED_MACVTAP)
+		add_point(t, VNS_AT_UPLINK, link_named(s, b.lower));
+	add_point(t, VNS_AT_TAP, link_named(s, b.ifname));
+	if (!t->n_point)
+		snprintf(t->unseen, sizeof(t->unseen), "%s", b.text);
+}
+
 void vns_target_find_points(struct vns_target *t)
 {
 	struct search s = { .info = vns_agent_info(t->agent), .guest_ifname = t->guest_ifname };
@@ -209,9 +238,10 @@ void vns_target_find_points(struct vns_target *t)
 	if (!s.port)
 		dump(&s, RTM_GETNEIGH, AF_UNSPEC, take_neighbour);
 	port = link_of(&s, s.port);
-	if (!port)
-		return;
-	add_path(t, &s, port);
+	if (port)
+		add_path(t, &s, port);
+	else
+		add_backing(t, &s);
 }
 
 static int dump_links_in(struct search *s, int netns_fd)

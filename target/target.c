@@ -90,6 +90,7 @@ struct vns_subject vns_target_subject(struct vns_target *t)
 		.same_clock = t->same_clock,
 		.tcg = t->is_tcg,
 		.exclude_filter = t->exclude_filter,
+		.unseen = t->unseen,
 		.reconnect = t->reconnect,
 		.reconnect_ctx = t,
 	};

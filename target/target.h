@@ -33,6 +33,7 @@ struct vns_target {
 	int vmm_pid;                  /* QEMU of a lab guest; 0: not known */
 	bool same_clock;              /* boot id equals the host's: one kernel, one clock */
 	bool is_tcg;                  /* guest runs under TCG emulation: figures say so */
+	char unseen[400];             /* why there is no point, or "" */
 	char exclude_filter[256];     /* pcap expression that matches our own traffic (ssh), or "" */
 	/* reach the agent anew (measure.h); NULL: this kind cannot */
 	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);

@@ -32,6 +32,38 @@ struct vns_host_point {
 	char ifname[16];
 };
 
+/** What a guest's network card is plugged into. */
+enum vns_backing_kind {
+	VNS_BACKED_UNKNOWN = 0,
+	VNS_BACKED_TAP,
+	VNS_BACKED_OVS,        /* a tap that is a port of Open vSwitch */
+	VNS_BACKED_MACVTAP,
+	VNS_BACKED_VHOST_USER, /* the host's kernel sees no packet of these: */
+	VNS_BACKED_FUNCTION,   /* a PCI function passed through (SR-IOV) */
+	VNS_BACKED_VDPA,
+	VNS_BACKED_PROCESS,    /* user mode, sockets ... */
+};
+/**
+ * struct vns_backing - as the host shows it.
+ * @pid:    QEMU
+ * @ifname: the interface that sees the guest's packets, or ""
+ * @lower:  what that is a port of or sits on; the physical function's interface; or ""
+ * @detail: socket, PCI address, device; or ""
+ * @text:   half a sentence: what it is and, where nothing can be seen, why and what to do
+ */
+struct vns_backing {
+	enum vns_backing_kind kind;
+	pid_t pid;
+	char ifname[16], lower[16];
+	char detail[128];
+	char text[400];
+};
+/**
+ * vns_backing_find() - look for the guest whose card has address @mac among this machine's QEMU
+ * processes. @root: "" (or NULL), or a folder with proc and sys of its own. Return: 0 or -ENOMEM.
+ */
+int vns_backing_find(const char *root, const uint8_t mac[6], struct vns_backing *out);
+
 /**
  * struct vns_subject - one machine under measurement, as lib/measure sees it. Everything is
  * borrowed from the target that opened it (target/target.h).
@@ -42,6 +74,7 @@ struct vns_host_point {
  * @vmm_pid: the process that runs the guest, or 0: not known (then the holder of its tap is looked for)
  * @same_clock: the agent runs on this very kernel: offset 0 by construction
  * @exclude_filter: pcap expression that matches traffic of our own, to leave out (ssh), or ""
+ * @unseen: why no host point is known, half a sentence; "" or NULL: nothing more can be said
  * @reconnect: reach the agent anew after its connection was lost (a guest that reboots or is
  *   restored elsewhere): @agent becomes another one, NULL after a failure; one attempt of
  *   @timeout_ms. NULL: it cannot be reached anew
@@ -60,6 +93,7 @@ struct vns_subject {
 	bool same_clock;
 	bool tcg;
 	const char *exclude_filter;
+	const char *unseen;
 	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
 	void *reconnect_ctx;
 };

@@ -103,8 +103,12 @@ static void examine_points(struct vns_doctor *d, const struct vns_subject *s)
 		snprintf(all + used, sizeof(all) - used, "%s%s %s", used ? ", " : "",
 			 vns_point_kind_name(s->point[k].kind), s->point[k].ifname);
 	}
-	vns_doctor_add(d, "target", "host_points", *all ? VNS_DOCTOR_YES : VNS_DOCTOR_NO, 0, "%s",
-		       *all ? all : "its packets were found on no interface of this machine");
+	if (*all)
+		vns_doctor_add(d, "target", "host_points", VNS_DOCTOR_YES, 0, "%s", all);
+	else
+		vns_doctor_add(d, "target", "host_points", VNS_DOCTOR_NO, 0,
+			       "its packets were found on no interface of this machine%s%.260s",
+			       s->unseen && *s->unseen ? ": " : "", s->unseen ? s->unseen : "");
 }
 
 void vns_doctor_examine_subject(struct vns_doctor *d, const struct vns_subject *s)

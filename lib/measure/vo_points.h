@@ -23,6 +23,7 @@ struct vns_vo_point {
 	bool down;
 	struct vns_err why;
 	int ifindex;       /* 0: not known */
+	uint32_t queues;   /* of a tap that has several: packets of two may overtake each other */
 	int watch_fd;      /* rtnetlink of its namespace, at the first point there; else -1 */
 };
 

@@ -47,7 +47,8 @@ static int init_subject(struct vo_run *run, struct vo_subject *v, const struct v
 	pthread_mutex_init(&v->lock, NULL);
 	if (s->n_point == 0)
 		return vns_err_set(err, -ENODEV, "%s: no interface of this host is known to carry its "
-				   "packets; nothing to compare the guest's capture with", s->name);
+				   "packets; nothing to compare the guest's capture with%s%.300s", s->name,
+				   s->unseen && *s->unseen ? ": " : "", s->unseen ? s->unseen : "");
 	if (s->n_point > VO_POINTS)
 		return vns_err_set(err, -E2BIG, "%s: more than %d capture points", s->name, VO_POINTS);
 	if (!(info->caps & VNS_CAP_CAPTURE))
@@ -362,6 +363,11 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 
 		if (p->ended)
 			add_note(t, p->why.text);
+		if (p->queues > 1) {
+			snprintf(text, sizeof(text), "%s has %u queues: packets of different queues may "
+				 "overtake each other.", p->ifname, p->queues);
+			add_note(t, text);
+		}
 	}
 	if (k < inner && v->pair[inner].payload_bytes > v->pair[k].payload_bytes) {
 		snprintf(text, sizeof(text), "%" PRIu64 " bytes of matched payload crossed the %s but not "

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -33,6 +34,47 @@ static int open_socket(void)
 	return fd;
 }
 
+static struct rtattr *find_attr(struct rtattr *a, int len, int type)
+{
+	for (; a && RTA_OK(a, len); a = RTA_NEXT(a, len))
+		if ((a->rta_type & NLA_TYPE_MASK) == type)
+			return a;
+	return NULL;
+}
+
+/* How many queues QEMU has open on the tap @ifindex; 0: it is none, or the kernel does not tell. */
+static uint32_t tap_queues(int ifindex)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg i;
+	} req = { .h = { .nlmsg_len = sizeof(req), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
+		  .i = { .ifi_index = ifindex } };
+	struct timeval limit = { .tv_sec = 1 };
+	_Alignas(struct nlmsghdr) char buf[16384];
+	struct nlmsghdr *h = (struct nlmsghdr *)buf;
+	struct rtattr *info = NULL, *data = NULL, *n = NULL;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	ssize_t len = -1;
+	uint32_t queues = 0;
+
+	if (fd < 0)
+		return 0;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (send(fd, &req, sizeof(req), 0) > 0)
+		len = recv(fd, buf, sizeof(buf), 0);
+	if (len > 0 && NLMSG_OK(h, (size_t)len) && h->nlmsg_type == RTM_NEWLINK)
+		info = find_attr(IFLA_RTA(NLMSG_DATA(h)), (int)IFLA_PAYLOAD(h), IFLA_LINKINFO);
+	if (info)
+		data = find_attr(RTA_DATA(info), (int)RTA_PAYLOAD(info), IFLA_INFO_DATA);
+	if (data)
+		n = find_attr(RTA_DATA(data), (int)RTA_PAYLOAD(data), IFLA_TUN_NUM_QUEUES);
+	if (n && RTA_PAYLOAD(n) >= sizeof(queues))
+		memcpy(&queues, RTA_DATA(n), sizeof(queues));
+	close(fd);
+	return queues;
+}
+
 int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err)
 {
 	for (size_t i = 0; i < p->n; i++) {
@@ -46,6 +88,7 @@ int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err)
 			continue;
 		p->point[i].ifindex = (int)if_nametoindex(p->point[i].ifname);
 		p->point[i].watch_fd = first ? open_socket() : -1;
+		p->point[i].queues = tap_queues(p->point[i].ifindex);
 		if (vns_netns_leave(token, err))
 			return -ENOTRECOVERABLE;
 	}

@@ -199,6 +199,7 @@ def migration_and_changing_taps():
     assert "has not rebooted" in event(vm1, "back")["text"]
     no_relation_crossed(vm1)
     assert vm1["directions"]["host_to_guest"]["icmp"]["matched"] > 50, vm1["accounting"]
+    assert "tapvm1 has 2 queues" in (vm1["note"] or ""), vm1["note"]
     assert "tapother" in event(vm2, "renamed")["text"]
     event(vm2, "removed")
     event(vm2, "returned")
