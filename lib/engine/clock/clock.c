@@ -443,6 +443,8 @@ int vns_clock_solve(struct vns_clock *c)
 	start = calloc(sp.n + 1, sizeof(*start));
 	ret = c->seg && start ? solve_pieces(c, &sp, &fit, start) : -ENOMEM;
 	if (ret == 0)
+		ret = clock_widen(c);
+	if (ret == 0)
 		ret = clock_publish_pieces(c);
 	if (ret == 0)
 		c->dirty = false;

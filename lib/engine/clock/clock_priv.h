@@ -109,6 +109,9 @@ void clock_split_fini(struct clock_split *s);
 /* Pieces are cut further where the estimates show a change that no bound shows (change.c). */
 int clock_split_refine(const struct vns_clock *c, struct clock_split *s);
 
+/* Bounds outward where a change of rate may hide (widen.c). Return: 0 or -ENOMEM. */
+int clock_widen(struct vns_clock *c);
+
 /* A low-delay exchange: @x, @y midpoint, @excess delay above the floor, @w weight, @r residual. */
 struct clock_obs {
 	double x, y, excess, w, r;
