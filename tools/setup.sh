@@ -44,6 +44,8 @@ test_packages=(
 	tcpdump       # independent captures
 	tshark        # independent RTT and decoding, sample by sample
 	tcptrace      # a second opinion on RTT
+	ngtcp2-client ngtcp2-server # real QUIC peers
+	openssl       # ... and their certificate
 	iperf3        # independent traffic
 	openssh-server # the ssh target is tested against a real sshd
 	openssh-client # ... with the real client

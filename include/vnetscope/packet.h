@@ -86,8 +86,8 @@ const char *vns_proto_name(enum vns_proto p);
 /**
  * enum vns_quic_type - the first QUIC packet of a datagram (RFC 9000 17; version 2: RFC 9369).
  * VNS_QUIC_SHORT_0 and _1 are short headers by their spin bit. A short header names no version: any
- * UDP payload of at least 21 bytes that begins with the bits 01 looks like one, and only a flow
- * whose long headers were seen, or port 443, makes it QUIC.
+ * UDP payload of at least 21 bytes that begins with the bits 01 (on port 443: with 0) looks like one,
+ * and only a flow whose long headers were seen, or port 443 with the fixed bit, makes it QUIC.
  */
 enum vns_quic_type {
 	VNS_QUIC_NONE = 0,
@@ -153,7 +153,7 @@ struct vns_flow_key {
  * @quic_dcid, @quic_scid: first VNS_QUIC_CID_BYTES of the connection IDs as big-endian words, the
  *             rest zero. Of a short header: what follows its first byte, whatever the length
  * @quic_dcid_len, @quic_scid_len: of a long header; VNS_QUIC_CID_CUT when not captured. Of a short
- *             header dcid_len is the number of valid bytes in @quic_dcid
+ *             header dcid_len is the number of valid bytes in @quic_dcid, scid_len the fixed bit
  * @quic_version16: upper half of the version xor the lower
  * @proto:     enum vns_proto of the innermost packet
  * @verdict:   enum vns_verdict; the fields above are valid as far as it says

@@ -9,20 +9,23 @@
  *
  * QUIC (RFC 8999, 9000 section 17, 9369, 9312 section 3.1). Nothing in a datagram says that it is
  * QUIC, so what is marked is what can be:
- *   long header   first bits 11, connection IDs of at most 20 bytes that fit, and a version that is
- *                 1, 2 or a draft from 27 on, on any port (a random payload passes once in 2^30).
- *                 On port 443 also reserved versions (?a?a?a?a), with the types of version 1, and
- *                 unknown ones, which are called so.
+ *   long header   first bit 1, connection IDs of at most 20 bytes that fit, and a version that is
+ *                 1, 2 or a draft from 27 on, on any port (a random payload passes once in 2^29).
+ *                 On port 443 also, with the fixed bit, reserved versions (?a?a?a?a), with the types
+ *                 of version 1, and unknown ones, which are called so.
  *   negotiation   first bit 1, version 0, connection IDs as above, then at least one version and
  *                 nothing but whole ones. The engine wants an Initial that it answers.
  *   short header  first bits 01 and 21 bytes at least (RFC 9000 section 10.3). One random payload in
- *                 four passes; flows decide. A sender that greases the fixed bit (RFC 9287) is
- *                 missed in part.
+ *                 four passes; flows decide. Senders may grease the fixed bit (RFC 9287), which
+ *                 ngtcp2 does from the server's first packet on: on port 443 it may be 0, elsewhere
+ *                 such packets are missed, which delays an edge by a packet or two.
  * Only the first QUIC packet of a datagram is looked at: the coalesced others have the same IDs.
  */
 #include "packet/decode.h"
 
 enum { PORT_DNS = 53, PORT_MDNS = 5353, PORT_QUIC = 443 };
+
+#define FIXED 0x40 /* the fixed bit of QUIC's first byte */
 
 static void dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport, uint16_t dport)
 {
@@ -74,13 +77,13 @@ static enum vns_quic_type long_type(uint8_t first, uint32_t version, bool port)
 
 	if (version == 0)
 		return VNS_QUIC_NEGOTIATION;
-	if (!(first & 0x40))
-		return VNS_QUIC_NONE;
 	if (version == V2)
 		return types[(bits + 3) & 3];
-	if (known_version(version) || (port && (version & 0x0f0f0f0f) == 0x0a0a0a0a))
+	if (known_version(version))
 		return types[bits];
-	return port ? VNS_QUIC_OTHER : VNS_QUIC_NONE;
+	if (!port || !(first & FIXED))
+		return VNS_QUIC_NONE;
+	return (version & 0x0f0f0f0f) == 0x0a0a0a0a ? types[bits] : VNS_QUIC_OTHER;
 }
 
 /*
@@ -142,6 +145,7 @@ static void quic_short(struct vns_packet *out, const struct vns_span *s)
 	connection_id(out->quic_dcid, s->p + 1, VNS_QUIC_CID_BYTES, s->cap - 1);
 	out->quic_dcid_len = (uint8_t)(s->cap - 1 < VNS_QUIC_CID_BYTES ? s->cap - 1 :
 									  VNS_QUIC_CID_BYTES);
+	out->quic_scid_len = !!(s->p[0] & FIXED);
 	out->quic_type = s->p[0] & SPIN ? VNS_QUIC_SHORT_1 : VNS_QUIC_SHORT_0;
 	out->flags |= VNS_PKT_F_QUIC;
 }
@@ -149,14 +153,17 @@ static void quic_short(struct vns_packet *out, const struct vns_span *s)
 void vns_decode_udp_payload(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
 			    uint16_t dport)
 {
+	bool port;
+
 	if (sport == PORT_DNS || dport == PORT_DNS) {
 		dns(out, s, sport, dport);
 		return;
 	}
 	if (s->cap == 0 || sport == PORT_MDNS || dport == PORT_MDNS)
 		return;
+	port = sport == PORT_QUIC || dport == PORT_QUIC;
 	if (s->p[0] & 0x80)
-		quic_long(out, s, sport == PORT_QUIC || dport == PORT_QUIC);
-	else if (s->p[0] & 0x40)
+		quic_long(out, s, port);
+	else if ((s->p[0] & FIXED) || port)
 		quic_short(out, s);
 }

@@ -83,7 +83,9 @@ static void test_quic_long(void **state)
 	m[14] = 86; /* runs out of the datagram */
 	assert_false(marked(40000, 443, m, sizeof(m), VNS_PKT_F_QUIC));
 	m[14] = 4;
-	m[0] = 0x83; /* fixed bit 0 */
+	m[0] = 0x83; /* fixed bit 0: greased */
+	assert_true(marked(40000, 4433, m, sizeof(m), VNS_PKT_F_QUIC));
+	m[4] = 9;
 	assert_false(marked(40000, 443, m, sizeof(m), VNS_PKT_F_QUIC));
 	m[0] = 0xc3;
 	m[4] = 9; /* a version nobody knows */
@@ -103,8 +105,9 @@ static void test_quic_negotiation_and_short(void **state)
 	m[0] = 0x60;
 	assert_true(marked(40000, 9999, m, 21, VNS_PKT_F_QUIC));
 	assert_false(marked(40000, 9999, m, 20, VNS_PKT_F_QUIC));
-	m[0] = 0x20;
-	assert_false(marked(40000, 443, m, 40, VNS_PKT_F_QUIC));
+	m[0] = 0x20; /* greased */
+	assert_false(marked(40000, 444, m, 40, VNS_PKT_F_QUIC));
+	assert_true(marked(40000, 443, m, 40, VNS_PKT_F_QUIC));
 	(void)state;
 }
 

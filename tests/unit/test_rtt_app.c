@@ -192,7 +192,7 @@ static void quic(struct vns_rtt_app *a, int64_t at, unsigned int dir, enum vns_q
 	p.quic_dcid[0] = dcid;
 	p.quic_scid[0] = scid;
 	p.quic_dcid_len = dcid ? 8 : 0;
-	p.quic_scid_len = scid ? 8 : 0;
+	p.quic_scid_len = scid ? 8 : type <= VNS_QUIC_SHORT_1;
 	p.quic_version16 = type == VNS_QUIC_NEGOTIATION ? 0 : 1;
 	p.payload_len = size;
 	feed(a, p);

@@ -384,8 +384,10 @@ static void short_header(struct vns_rtt_app *a, uint32_t id, const struct vns_pa
 /* May @p open a flow? */
 static bool opens(const struct vns_packet *p)
 {
+	bool is_short = p->quic_type == VNS_QUIC_SHORT_0 || p->quic_type == VNS_QUIC_SHORT_1;
+
 	if (p->key.port[0] == PORT_QUIC || p->key.port[1] == PORT_QUIC)
-		return true;
+		return !is_short || p->quic_scid_len; /* with the fixed bit */
 	return p->quic_type == VNS_QUIC_INITIAL && p->payload_len >= INITIAL_MIN_BYTES;
 }
 
