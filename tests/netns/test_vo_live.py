@@ -194,6 +194,27 @@ def the_same_samples_at_every_point():
         assert acc["read"] <= 800, acc
 
 
+def a_full_window_goes_over_into_the_next():
+    """More packets than wait for one clock relation: every one is in the figures all the same."""
+    up(1)
+    server = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "vm1", "--", "iperf3", "-s", "-1"],
+                              stdout=subprocess.DEVNULL)
+    vo = start_vo("--clock", "channel", seconds=11)
+    r = node("client", "iperf3", "-u", "-c", "10.77.0.11", "-b", "30M", "-l", "100", "-t", "6")
+    doc, _ = finish(vo)
+    server.wait(20)
+    assert r.returncode == 0, r.stdout + r.stderr
+    target = doc["targets"][0]
+    f = figure(target, "host_to_guest", "udp")
+    acc = target["accounting"]["host"]
+    assert f["matched"] > 150000, f  # a window holds 131,072
+    sampled = sum(p[proto]["matched"] for p in target["directions"].values() for proto in p)
+    assert sampled == acc["matched"] and target["unrelated"] == 0, (sampled, acc)
+    assert f["latency_ns"]["min"] + f["latency_ns"]["err_plus_ns"] >= 0, f
+    assert not target["events"], target["events"]
+    assert target["clock"]["lower_ns"] <= 0 <= target["clock"]["upper_ns"], target["clock"]
+
+
 def a_budget_raises_the_share():
     up(1)
     vo = start_vo("--max-cpu", "0.2%", seconds=9)
@@ -229,4 +250,5 @@ if os.geteuid() != 0:
     skip("needs root")
 main([every_echo_is_found_once, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
-      the_same_samples_at_every_point, a_budget_raises_the_share, bad_input_is_one_sentence], [LAB])
+      the_same_samples_at_every_point,
+      a_full_window_goes_over_into_the_next, a_budget_raises_the_share, bad_input_is_one_sentence], [LAB])
