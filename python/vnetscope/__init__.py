@@ -18,10 +18,10 @@ from typing import Optional, Union
 from ._abi import Error, version
 from .engines import Capture, Rtt, Twin
 from .figures import Clock, ClockAt, ClockPiece, Distribution
-from .rows import Packet, Rows, RttSample, TwinSample
+from .rows import Packet, Rows, RttSample, TwinSample, kind_name
 
 __all__ = ["Capture", "Clock", "ClockAt", "ClockPiece", "Distribution", "Error", "Packet", "Rows",
-           "Rtt", "RttSample", "Twin", "TwinSample", "open", "version"]
+           "Rtt", "RttSample", "Twin", "TwinSample", "kind_name", "open", "version"]
 
 
 def open(path: Union[str, os.PathLike[str]], filter: str = "",

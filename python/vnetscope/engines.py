@@ -13,6 +13,7 @@ from .rows import (Packet, RttSample, Rows, TwinSample, packets, rtt_samples, tw
 
 BATCH = 4096  # packets decoded at once: 512 KiB, half of a common second-level cache
 _EOF = -0x10000
+METHODS = ("auto", "ts", "seq", "both")  # enum vns_rtt_method
 
 _P = ctypes.c_void_p
 _SIZE = ctypes.c_size_t
@@ -168,17 +169,24 @@ def _source(capture: Union[str, os.PathLike[str], Capture]) -> Capture:
 class Rtt:
     """Round-trip times of a capture: TCP, and with `apps` ICMP echo, DNS and QUIC.
 
+    method: what TCP segments are read by, "auto" (timestamps where a flow has them, else sequence
+    numbers), "ts", "seq" or "both"; handshakes are read in any case. Samples of different kinds
+    (RttSample.kind, or kind_name() of the number in arrays) are different figures: keep them apart.
+
     Iterate for one RttSample at a time; batches() gives Rows as they come, all() all of them. What
     the engine counted stands in `counts` once it is read to its end.
     """
 
     def __init__(self, capture: Union[str, os.PathLike[str], Capture], *, apps: bool = False,
-                 max_flows: int = 0, idle_ns: int = 0) -> None:
+                 method: str = "auto", max_flows: int = 0, idle_ns: int = 0) -> None:
+        if method not in METHODS:
+            raise _abi.Error(f"there is no method {method} ({', '.join(METHODS)})")
         self.capture = _source(capture)
         self.counts: dict[str, Any] = {}
         self._apps = apps
         self._options = {"max_flows": max_flows, "idle_ns": idle_ns,
                          "on_sample": _abi.address(_abi.lib.vns_collect_rtt)}
+        self._tcp = {"method": METHODS.index(method)}
 
     def batches(self) -> Iterator[Rows[RttSample]]:
         """Samples in the order in which packets show them, some thousand packets' at a time."""
@@ -186,7 +194,8 @@ class Rtt:
         engines = []
         try:
             for prefix in ["rtt"] + ["rtt_app"] * self._apps:
-                opts = _abi.layout(prefix + "_opts").pack(ctx=found.handle.value, **self._options)
+                opts = _abi.layout(prefix + "_opts").pack(
+                    ctx=found.handle.value, **self._options, **(self._tcp if prefix == "rtt" else {}))
                 engine = _P()
                 err.raise_for(_rtt[prefix + "_new"](ctypes.byref(engine), _pointer(opts), err.buffer))
                 engines.append((prefix, engine))

@@ -90,6 +90,8 @@ class Module(unittest.TestCase):
         want = sorted((s["at_ns"], s["rtt_ns"], s["method"], s["src"], s["sport"], s["dst"], s["dport"])
                       for s in map(json.loads, lines) if "rtt_ns" in s)
         said = python("import sys, json, vnetscope as v\n"
+                      "try: v.Rtt(sys.argv[1], method='guess')\n"
+                      "except v.Error: pass\n"
                       "r = v.Rtt(sys.argv[1], apps=True)\n"
                       "print(json.dumps(sorted(s[:7] for s in r)))\n"
                       "print(r.counts['packets'], sum(r.counts['samples']))\n", self.files["rtt"])

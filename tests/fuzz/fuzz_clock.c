@@ -21,7 +21,7 @@ static void require(int truth)
 
 static int64_t step(const uint8_t *b, unsigned int scale)
 {
-	return (int64_t)(int16_t)(b[0] | b[1] << 8) << scale;
+	return (int16_t)(b[0] | b[1] << 8) * (INT64_C(1) << scale);
 }
 
 static void ask(const struct vns_clock *c, int64_t t)

@@ -3,7 +3,8 @@
  * Any sequence of packets through both RTT engines, with tables of a few entries: no sample below
  * zero, the samples counted are the samples given, and the accounting adds up.
  *
- * input: 1 byte (bits 0-2: flows at most less one, bit 3: per flow), then records of packets.h
+ * input: 1 byte (bits 0-2: flows at most less one, bit 3: per flow, bits 4-5: method of TCP, bit 6:
+ * samples inside segments), then records of packets.h
  */
 #include <stdlib.h>
 
@@ -42,7 +43,12 @@ static void check_rtt(const struct vns_rtt *r, uint64_t fed, size_t max_flows, b
 	uint64_t samples = 0;
 
 	vns_rtt_get_counts(r, &c);
-	require(c.packets == fed && c.not_tcp + c.undecodable <= fed);
+	require(c.packets == fed);
+	require(c.not_tcp + c.undecodable + c.options_cut + c.no_timestamp + c.timestamp_not_read +
+		c.tsval_stored + c.tsval_repeated + c.tsval_backwards + c.pure_acks == fed);
+	require(c.not_tcp + c.undecodable + c.seq_not_read + c.seq_stored + c.seq_repeated + c.seq_late +
+		c.seq_probe + c.seq_old + c.seq_pure_acks == fed);
+	require(c.samples[VNS_RTT_SEQ] == c.ack_matched + c.ack_sacked);
 	require(c.flows_live <= max_flows);
 	require(c.flows == c.flows_live + c.flows_evicted_idle + c.flows_evicted_full +
 				   c.flows_closed + c.flows_reused);
@@ -86,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool per_flow = size && data[0] & 8;
 	uint64_t ended = 0, fed = 0;
 	struct vns_rtt_opts o = { .per_flow = per_flow, .max_flows = max_flows,
+				  .method = size ? data[0] >> 4 & 3 : 0,
+				  .inside = size && data[0] & 0x40,
 				  .on_sample = on_sample, .on_flow_end = on_flow, .ctx = &ended };
 	struct vns_rtt_app_opts ao = { .per_flow = per_flow, .max_flows = max_flows,
 				       .max_waiting = 3, .on_sample = on_sample };

@@ -123,7 +123,7 @@ static inline struct vns_packet fuzz_packet(struct fuzz_packets *f, const uint8_
 
 	*point = b[0] >> 1 & 1;
 	/* within 100 years, so that the sum over any input does not overflow */
-	f->now[*point] += (int64_t)(int16_t)(b[2] | b[3] << 8) << 2 * (b[4] & 0x0f);
+	f->now[*point] += (int16_t)(b[2] | b[3] << 8) * (INT64_C(1) << 2 * (b[4] & 0x0f));
 	if (f->now[*point] > INT64_C(1) << 62 || f->now[*point] < -(INT64_C(1) << 62))
 		f->now[*point] = 0;
 	memset(&p, 0, sizeof(p));

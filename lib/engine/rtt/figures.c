@@ -78,7 +78,8 @@ void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt
 	for (int i = 0; i < 2 * 3; i++) {
 		int d = i / 3;
 		struct vns_dist syn = handshake_dist(c, d);
-		const struct vns_dist *by_seq = h->user & BY_SEQ ? &r->seq_rtt[id].rtt[d] : &none;
+		const struct vns_dist *by_seq = h->user & (BY_SEQ | WAS_BY_SEQ) ?
+						      &r->seq_rtt[id].rtt[d] : &none;
 		const struct vns_dist *of[] = { &c->rtt[d], by_seq, &syn };
 		struct vns_rtt_flow f = { .key = &h->key, .kind = (enum vns_rtt_kind)(i % 3),
 					  .dir = (uint8_t)d, .evicted = evicted,
@@ -104,7 +105,7 @@ void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
 	for (int d = 0; d < 2; d++) {
 		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
 		vns_dist_fini(&r->cold[id].rtt[d]);
-		if (!(h->user & BY_SEQ))
+		if (!(h->user & (BY_SEQ | WAS_BY_SEQ)))
 			continue;
 		vns_seq_clear(&r->seq[id].side[d], &r->pending_bytes);
 		vns_dist_fini(&r->seq_rtt[id].rtt[d]);

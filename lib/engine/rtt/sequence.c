@@ -20,6 +20,7 @@ static void drop_seq(struct vns_rtt *r, uint32_t id)
 	for (int d = 0; d < 2; d++)
 		vns_seq_clear(&r->seq[id].side[d], &r->pending_bytes);
 	r->flows.head[id].user &= (uint16_t)~BY_SEQ;
+	r->flows.head[id].user |= WAS_BY_SEQ; /* data in a SYN that was acknowledged */
 }
 
 static void drop_ts(struct vns_rtt *r, uint32_t id)

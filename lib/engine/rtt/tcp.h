@@ -32,6 +32,7 @@
 #define HAS_ECHO(dir)      (uint16_t)(0x40 << (dir))  /* the direction's TSvals were echoed */
 #define NOT_ONLY_SYN       (uint16_t)0x100
 #define NO_WINDOW(dir)     (uint16_t)(0x200 << (dir)) /* the other side lets it send nothing */
+#define WAS_BY_SEQ         (uint16_t)0x800            /* given up, but seq_rtt[id] may hold samples */
 
 /* In flight, both directions; index 0 and 1 as in vns_packet.dir: of the sender of the TSvals. */
 struct track {
