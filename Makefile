@@ -6,6 +6,8 @@
 #   make check    set-up, build, every test suite, sanitised run
 #   make demo     set-up, build, three guests, measured figures
 #   make bench    speed and memory as ratios, into doc/performance.md
+#   make bench-live       packets a second that capture takes (root)
+#   make bench-overhead   what being measured costs a guest (root)
 #   make comparison   beside tcptrace, tshark, tcpdump and the truth, into doc/comparison.md
 #   make install  PREFIX=/usr/local DESTDIR=
 #   make asan     sanitised build and its tests    make fuzz   fuzz every parser, FUZZ_SECONDS each
@@ -47,6 +49,12 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/cli/vnetscope demo $(DEMO_ARGS)
 
+bench-live: all
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose ebpf_cost live
+
+bench-overhead: all
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose overhead
+
 bench: all
 	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose performance
 
@@ -71,4 +79,4 @@ install: all
 clean:
 	rm -rf $(BUILD) $(ASAN_BUILD) $(FUZZ_BUILD)
 
-.PHONY: all setup check demo bench comparison asan fuzz install clean
+.PHONY: all setup check demo bench bench-live bench-overhead comparison asan fuzz install clean

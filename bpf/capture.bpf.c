@@ -200,8 +200,10 @@ static __always_inline bool tcp(struct walk *w)
 	w->tcp_flags = h[13];
 	w->window = be16(h + 14);
 	w->payload_len = w->len - len;
-	w->digest = vns_mix4((uint64_t)w->tcp_flags << 8 | IP_TCP, (uint64_t)w->seq << 32 | w->ack,
-			     (uint64_t)w->tsval << 32 | w->tsecr, w->payload_len);
+	if (!conf.no_digest)
+		w->digest = vns_mix4((uint64_t)w->tcp_flags << 8 | IP_TCP,
+				     (uint64_t)w->seq << 32 | w->ack,
+				     (uint64_t)w->tsval << 32 | w->tsecr, w->payload_len);
 	return true;
 }
 
@@ -232,7 +234,7 @@ static __always_inline bool read_payload(const struct walk *w, struct __sk_buff 
 static __always_inline uint64_t payload_digest(const struct payload *p, uint64_t head,
 					       uint64_t head2)
 {
-	return vns_mix5(head, head2, p->word[0], p->word[1], p->word[2]);
+	return conf.no_digest ? 0 : vns_mix5(head, head2, p->word[0], p->word[1], p->word[2]);
 }
 
 /* May version @v stand in a QUIC long header, on port 443 (@port) or elsewhere? More is passed up. */

@@ -66,6 +66,7 @@ struct vns_bpf_digest {
  * Set before the program is loaded.
  * @snaplen:     bytes of a frame that may be looked at, at most VNS_BPF_RAW_LARGE
  * @raw_only:    hand up raw bytes always
+ * @no_digest:   leave the digest 0
  * @bare:        frames have no link header (tun, WireGuard ...): always raw
  * @wake_ns:     wake the reader at most once in so long
  */
@@ -74,7 +75,8 @@ struct vns_bpf_config {
 	uint32_t snaplen;
 	uint8_t raw_only;
 	uint8_t bare;
-	uint8_t zero[2];
+	uint8_t no_digest;
+	uint8_t zero;
 };
 
 /* Value of the per-CPU map "counts". @lost: packets that found no room in the ring. */

@@ -31,11 +31,14 @@ enum vns_capture {
  * @filter:     pcap filter expression (pcap-filter(7)), NULL for all
  * @without:    VNS_WITHOUT_*: what decoding may leave out
  * @snaplen:    live: bytes kept of each frame; 0 = 128
- * @ring_bytes: live: size of the receive ring; 0 = 8 MiB
+ * @ring_bytes: live: size of the receive ring; 0 = 16 MiB
  * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100; negative: do not wait
  * @promisc:    live: promiscuous mode
  * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
  * @capture:    live: enum vns_capture
+ * @fanout:     live, AF_PACKET: sources on one interface with the same number (not 0) share its
+ *              packets out by flow, both directions to the same source; fragments, first and later,
+ *              go by their addresses alone. The number is the network namespace's: choose one of your own, e.g. the pid
  */
 struct vns_source_opts {
 	const char *filter;
@@ -46,6 +49,7 @@ struct vns_source_opts {
 	bool promisc;
 	int netns_fd;
 	enum vns_capture capture;
+	uint16_t fanout;
 };
 
 /**

@@ -37,8 +37,13 @@
 #include "source/source.h"
 
 #define RETIRE_MS    10 /* longest stay of a packet in a block that does not fill */
-#define RING_BYTES   (8u << 20)
-#define BLOCK_BYTES  (256u << 10) /* a superframe with its header fits, whatever the snap length */
+#define RING_BYTES   (16u << 20)
+/*
+ * A block is handed over RETIRE_MS after its first packet however empty it is, so that a quiet
+ * interface uses up a block in that time: the more blocks, the longer a reader may be held up.
+ */
+#define BLOCK_BYTES  (64u << 10)
+#define BLOCK_HEADS  1024u /* of the block and of one packet, generously */
 #define TIMEOUT_MS   100
 #define DRAIN_ROUNDS 3 /* empty polls of RETIRE_MS before a dead interface is reported */
 
@@ -314,13 +319,15 @@ static int attach_filter(struct live *l, const struct vns_bpf_insn *filter, size
 }
 
 /* The ring, smaller if the kernel has no memory for the wanted size. */
-static int map_ring(struct live *l, uint32_t bytes, struct vns_err *err)
+static int map_ring(struct live *l, uint32_t bytes, uint32_t snaplen, struct vns_err *err)
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
 	struct tpacket_req3 r = { .tp_frame_size = TPACKET_ALIGNMENT << 7,
 				  .tp_retire_blk_tov = RETIRE_MS };
 
 	r.tp_block_size = BLOCK_BYTES;
+	while (r.tp_block_size < snaplen + BLOCK_HEADS && r.tp_block_size < 512u << 10)
+		r.tp_block_size *= 2;
 	while (r.tp_block_size > page && bytes / r.tp_block_size < 4)
 		r.tp_block_size /= 2;
 	r.tp_block_nr = bytes / r.tp_block_size > 2 ? bytes / r.tp_block_size : 2;
@@ -391,6 +398,21 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
 	return l->fd < 0 ? l->fd : 0;
 }
 
+/*
+ * PACKET_FANOUT_HASH goes by the kernel's symmetric flow hash: both directions of a flow come to one
+ * socket, in order, so that engines that keep flows need no merging. Fragments go by addresses, all of
+ * a datagram to one socket. PACKET_FANOUT_FLAG_DEFRAG would put them together: packets that never were.
+ */
+static int join_group(struct live *l, uint16_t group, struct vns_err *err)
+{
+	int how = group | PACKET_FANOUT_HASH << 16;
+
+	if (setsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) == 0)
+		return 0;
+	return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
+			   strerror(errno));
+}
+
 int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 			     const struct vns_bpf_insn *filter, size_t n_filter,
 			     const struct vns_source_opts *opts, struct vns_err *err)
@@ -413,9 +435,11 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 	if (!rc)
 		rc = set_options(l, to.sll_ifindex, o->promisc, err);
 	if (!rc)
-		rc = map_ring(l, o->ring_bytes ? o->ring_bytes : RING_BYTES, err);
+		rc = map_ring(l, o->ring_bytes ? o->ring_bytes : RING_BYTES, snaplen, err);
 	if (!rc && bind(l->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		rc = vns_err_set(err, -errno, "cannot capture on %s: %s", ifname, strerror(errno));
+	if (!rc && o->fanout)
+		rc = join_group(l, o->fanout, err);
 	if (rc) {
 		live_close(&l->base);
 		return rc;

@@ -300,7 +300,8 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 		  struct vns_err *err)
 {
 	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
-	struct vns_bpf_config config = { .wake_ns = WAKE_NS };
+	struct vns_bpf_config config = { .wake_ns = WAKE_NS,
+					 .no_digest = o->without & VNS_WITHOUT_DIGEST };
 	int arphrd, rc, token, back;
 
 	e->control = vns_live_socket(o->netns_fd, SOCK_DGRAM, err);
@@ -345,6 +346,7 @@ int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
 	if (!e)
 		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
 	e->base.ops = &ebpf_ops;
+	e->base.without = o->without;
 	e->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
 	e->last_ns = INT64_MIN;
 	e->epoll = e->control = -1;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * What the capture program costs a packet, by BPF_PROG_TEST_RUN with many repetitions: everything in
+ * the cache, so a lower bound; bench/live.py counts it on real traffic. Medians of rounds.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "source/ebpf.h"
+#include "tests/unit/frames.h"
+
+#define REPEAT 50000 /* records of a round fit the ring */
+#define ROUNDS 15
+#define RING   (32u << 20)
+
+static int by_value(const void *a, const void *b)
+{
+	return (*(const uint32_t *)a > *(const uint32_t *)b) - (*(const uint32_t *)a <
+								 *(const uint32_t *)b);
+}
+
+static void cost(const char *name, const struct bytes *f, bool raw, const char *filter)
+{
+	struct vns_bpf_config config = { .snaplen = 128, .raw_only = raw,
+					 .wake_ns = 10 * VNS_NSEC_PER_MSEC };
+	struct vns_ebpf_object o;
+	struct vns_ebpf_ring ring;
+	struct vns_bpf_insn *code = NULL;
+	struct vns_err err = { "" };
+	uint32_t ns[ROUNDS];
+	int n = vns_filter_compile(filter, VNS_LINK_ETHERNET, 0, &code, &err);
+
+	if (n < 0 || vns_ebpf_load(&o, &config, RING, &err) ||
+	    vns_ebpf_load_filter(&o, code, (size_t)n, &err) ||
+	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err)) {
+		fprintf(stderr, "ebpf_cost: %s\n", err.text);
+		exit(77);
+	}
+	for (int i = 0; i < ROUNDS; i++) {
+		LIBBPF_OPTS(bpf_test_run_opts, t, .data_in = f->b, .data_size_in = f->n,
+			    .repeat = REPEAT);
+
+		if (bpf_prog_test_run_opts(vns_ebpf_entry(&o, 0), &t))
+			exit(3);
+		ns[i] = t.duration;
+		*ring.consumer = *ring.producer;
+	}
+	qsort(ns, ROUNDS, sizeof(*ns), by_value);
+	printf("  %-44s %4u ns (lowest %u, highest %u)%s\n", name, ns[ROUNDS / 2], ns[0],
+	       ns[ROUNDS - 1], vns_ebpf_lost(&o) ? " LOST" : "");
+	free(code);
+	vns_ebpf_ring_unmap(&ring);
+	vns_ebpf_unload(&o);
+}
+
+int main(void)
+{
+	struct bytes tcp4 = { .n = 0 }, udp4 = { .n = 0 }, tcp6 = { .n = 0 };
+	uint32_t at;
+
+	eth(&tcp4, 0x0800);
+	at = ip4(&tcp4, 6, 0x0a000001, 0x0a000002);
+	tcp_ts(&tcp4, 5001, 40000, 100);
+	ip4_end(&tcp4, at);
+	eth(&udp4, 0x0800);
+	at = ip4(&udp4, 17, 0x0a000001, 0x0a000002);
+	udp_head(&udp4, 5001, 40000, 18);
+	ip4_end(&udp4, at);
+	eth(&tcp6, 0x86dd);
+	at = ip6(&tcp6, 6, 1, 2);
+	tcp_ts(&tcp6, 5001, 40000, 100);
+	ip6_end(&tcp6, at);
+	printf("kernel's capture program, ns a packet, everything in the cache:\n");
+	cost("IPv4 TCP with timestamps", &tcp4, false, NULL);
+	cost("IPv6 TCP with timestamps", &tcp6, false, NULL);
+	cost("IPv4 UDP", &udp4, false, NULL);
+	cost("first 128 bytes, not decoded", &tcp4, true, NULL);
+	cost("IPv4 TCP behind a filter that takes it", &tcp4, false, "ip host 10.0.0.1 and tcp");
+	cost("... and one that does not", &tcp4, false, "ip host 10.0.0.9 and tcp");
+	return 0;
+}
