@@ -28,6 +28,7 @@
 #define EXCHANGES      8    /* per burst before and after; 1 during, so as not to disturb */
 #define BATCH          256
 #define POLL_MS        10
+#define WAIT_NS        (20 * VNS_NSEC_PER_MSEC) /* for an agent that has nothing to say */
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
@@ -247,7 +248,7 @@ static bool stopped(const struct vo_run *run)
  */
 static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns, struct vns_err *err)
 {
-	int64_t until = vns_monotonic_ns() + ns;
+	int64_t until = vns_monotonic_ns() + ns, left;
 	int code = 0;
 
 	if (v->gather) {
@@ -257,8 +258,9 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	}
 	if (code == -ETIMEDOUT)
 		code = 0;
-	while (code >= 0 && vns_monotonic_ns() < until)
-		code = vns_agent_poll(v->s->agent, 1, err);
+	while (code >= 0 && (left = until - vns_monotonic_ns()) > 0)
+		code = vns_agent_poll(v->s->agent, left < WAIT_NS ? (int)(left / VNS_NSEC_PER_MSEC) + 1 :
+				      (int)(WAIT_NS / VNS_NSEC_PER_MSEC), err);
 	if (code >= 0 && v->capturing && v->s->reconnect &&
 	    vns_agent_silence_ns(v->s->agent) > LOST_NS)
 		code = vns_err_set(err, -ETIMEDOUT, "agent %s: silent for %d s", v->s->name,

@@ -145,7 +145,7 @@ int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err)
 {
 	const struct vns_subject *users[VNS_VO_MAX_SUBJECTS];
 	char expr[4096];
-	const struct vns_source_opts opts = { .snaplen = p->snaplen, .timeout_ms = 1, .filter = expr,
+	const struct vns_source_opts opts = { .snaplen = p->snaplen, .timeout_ms = -1, .filter = expr,
 					      .capture = p->capture,
 					      .ring_bytes = ring_bytes(p->n),
 					      .netns_fd = p->point[at].netns_fd };
