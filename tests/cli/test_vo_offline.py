@@ -215,6 +215,17 @@ class Offline(unittest.TestCase):
         self.assertEqual(t['clock']['mode'], 'shm')
         self.assertGreaterEqual(t['directions']['host_to_guest']['tcp']['latency_ns']['err_minus_ns'],
                                 300)
+        doc['mode'] = 'exchange'  # its probes crossed the path: the document's offset is no split
+        doc['offset_ns'], piece = None, doc['pieces'][0]
+        piece['lower'] = [[T0, 5 * MS - 12 * US]]
+        piece['upper'] = [[T0, 5 * MS + 30 * US]]
+        piece['drift_lower_ppm'] = piece['drift_upper_ppm'] = 0.0
+        drift = self.file(json.dumps(doc).encode(), 'drift.json')
+        self.check_withheld(self.target(*self.pair(traffic(offset=5 * MS)), '--drift-file', drift),
+                            (30, 12), (1, 1))
+        t = self.target(*self.pair(traffic(offset=5 * MS)), '--drift-file', drift,
+                        '--assume-symmetric')
+        self.assertEqual(t['clock']['offset_ns'], 5 * MS)
         bad = self.file(b'{"schema": 1}', 'bad.json')
         self.vo(*self.pair(traffic()), '--drift-file', bad, code=3, says='bad.json')
 

@@ -126,8 +126,8 @@ def a_known_queue_is_seen():
 
 def other_clock_modes_hold_the_truth():
     up(1)
-    for mode in ("channel", "exchange"):
-        vo = start_vo("--clock", mode, seconds=5)
+    for mode, *words in (("channel",), ("exchange",), ("exchange", "--assume-symmetric")):
+        vo = start_vo("--clock", mode, *words, seconds=5)
         ok(node("client", "ping", "-q", "-c", "100", "-i", "0.01", "10.77.0.11"))
         doc, _ = finish(vo)
         target = doc["targets"][0]
@@ -137,8 +137,15 @@ def other_clock_modes_hold_the_truth():
         f = figure(target, "host_to_guest", "icmp")
         # probes of our own are not traffic
         assert 100 <= f["matched"] <= 110, f
-        if mode == "exchange":  # shares the path: the split of the directions is withheld
-            assert f["latency_ns"]["min"] is None, f
+        if words:
+            assert clock["split"] == "assumed symmetric" and f["latency_ns"]["min"] > 0, (f, clock)
+        elif mode == "exchange":  # shares the path: the split of the directions is withheld
+            assert f["latency_ns"]["min"] is None and clock["offset_ns"] is None, (f, clock)
+            assert clock["split"] == "not identifiable", clock
+            lower, upper = f["interval_ns"]["min"]
+            both = target["sum_ns"]["icmp"]["min"]
+            assert 0 <= lower <= upper <= both + clock["upper_ns"] - clock["lower_ns"], (f, both)
+            assert f["excess_ns"]["p50"] >= 0 and both > 0, (f, both)
         else:
             assert f["latency_ns"]["min"] + f["latency_ns"]["err_plus_ns"] >= 0, f
 
