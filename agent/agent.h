@@ -135,8 +135,26 @@ void command_end_all(struct agent *a);
 
 /* clocks.c */
 void *shm_find(void);
-int ptp_find(void);
-int ptp_read(int fd, struct vns_ptp_reading *r, size_t n, struct vns_err *err);
+
+/* First line of a small file, without its newline. Return: false when there is none. */
+bool read_line(const char *path, char *buf, size_t size);
+
+/*
+ * Where PTP clocks are looked for, and the call that asks one; tests bring their own.
+ * @ioctl: Return: 0 or -errno
+ */
+struct ptp_ops {
+	const char *sys, *dev;
+	int (*ioctl)(void *ctx, int fd, unsigned long request, void *arg);
+	void *ctx;
+};
+extern const struct ptp_ops ptp_kernel;
+
+/* The PTP clock of KVM that gives time. Return: its descriptor, or -1. */
+int ptp_find(const struct ptp_ops *ops);
+/* Return: readings in @r, or -errno with @err. */
+int ptp_read(const struct ptp_ops *ops, int fd, struct vns_ptp_reading *r, size_t n,
+	     struct vns_err *err);
 
 /* info.c */
 void info_read(struct vns_agent_info *i, const struct agent *a);

@@ -130,7 +130,7 @@ static void on_ptp(struct agent *a, const struct vns_wire_frame *f, struct vns_c
 		agent_error(a, f->h.request, -ENODEV, "there is no PTP clock of KVM");
 		return;
 	}
-	got = ptp_read(a->ptp_fd, r, n, &err);
+	got = ptp_read(&ptp_kernel, a->ptp_fd, r, n, &err);
 	if (got < 0) {
 		agent_error(a, f->h.request, got, err.text);
 		return;

@@ -51,7 +51,7 @@ int agent_init(struct agent *a, struct vns_err *err)
 	if (a->signal_fd < 0)
 		return vns_err_set(err, -errno, "signalfd: %s", strerror(errno));
 	a->shm = shm_find();
-	a->ptp_fd = ptp_find();
+	a->ptp_fd = ptp_find(&ptp_kernel);
 	return 0;
 }
 
