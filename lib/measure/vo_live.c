@@ -32,6 +32,7 @@
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
+#define QUIET_NS       VNS_NSEC_PER_SEC /* four signs of life missed: it is not running now */
 #define LOST_NS        (5 * VNS_NSEC_PER_SEC)  /* twenty signs of life missed: try a new connection */
 #define ATTEMPT_MS     2000
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
@@ -251,7 +252,8 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	int64_t until = vns_monotonic_ns() + ns, left;
 	int code = 0;
 
-	if (v->gather) {
+	/* nobody would answer, and others wait for their turn */
+	if (v->gather && !(v->capturing && vns_agent_silence_ns(v->s->agent) > QUIET_NS)) {
 		pthread_mutex_lock(&v->run->exchanging);
 		code = vns_gather_burst(v->gather, exchanges, err);
 		pthread_mutex_unlock(&v->run->exchanging);
@@ -336,12 +338,16 @@ static void read_usage(struct vo_subject *v, bool begin)
 static void end_subject(struct vo_subject *v)
 {
 	struct vns_err err = { "" };
+	int code = 0;
 
 	alive_after(v, 1, SETTLE_NS);
 	vns_agent_set_timeout(v->s->agent, 0);
 	read_usage(v, false);
-	if (!atomic_load(&v->dead) && vns_agent_capture_stop(v->s->agent, VO_CAPTURE_ID, &err))
-		subject_fail(v, err.text);
+	if (!atomic_load(&v->dead))
+		code = vns_agent_capture_stop(v->s->agent, VO_CAPTURE_ID, &err);
+	/* one that ended by itself has said why */
+	if (code)
+		subject_fail(v, code == -ENOENT && v->note[0] ? v->note : err.text);
 	v->capturing = false;
 	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
 		alive_after(v, EXCHANGES, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */

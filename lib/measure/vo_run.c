@@ -337,9 +337,10 @@ static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
 
 static void add_note(struct vns_vo_target *t, const char *sentence)
 {
-	size_t have = strlen(t->note);
+	size_t have = strlen(t->note), n = strlen(sentence);
+	const char *end = n && strchr(".!?", sentence[n - 1]) ? "" : ".";
 
-	snprintf(t->note + have, sizeof(t->note) - have, "%s%s", have ? " " : "", sentence);
+	snprintf(t->note + have, sizeof(t->note) - have, "%s%s%s", have ? " " : "", sentence, end);
 }
 
 static void fill_notes(const struct vo_run *run, const struct vo_subject *v, size_t k,

@@ -17,7 +17,7 @@
 
 /* Fewer packets than that, and less than 1 in so many of the busiest hop's: no row of its own. */
 #define STRAY_PACKETS 10
-#define STRAY_SHARE   50
+#define STRAY_SHARE   20
 
 static const char *const direction_words[] = { "host to guest", "guest to host" };
 
@@ -223,15 +223,17 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 	}
 }
 
-static uint64_t hop_matched(const struct vns_vo_hop *h)
+/*
+ * Did only a few packets of the host's own (neighbour discovery, say) cross hop @i that way? Then it is
+ * not the path measured.
+ */
+static bool is_stray(const struct vns_vo_target *t, size_t i, int d, int p)
 {
-	return h->counts[VNS_POINT_A].in_class[VNS_TWIN_MATCHED];
-}
+	uint64_t most = 0, n = t->hop[i].fig[d][p].first.n;
 
-/* A few packets of the host's own (neighbour discovery, say) crossed it: not the path measured. */
-static bool is_stray(const struct vns_vo_hop *h, uint64_t most)
-{
-	return hop_matched(h) < STRAY_PACKETS && hop_matched(h) * STRAY_SHARE < most;
+	for (size_t k = 0; k < t->n_hop; k++)
+		most = t->hop[k].fig[d][p].first.n > most ? t->hop[k].fig[d][p].first.n : most;
+	return n < STRAY_PACKETS && n * STRAY_SHARE < most;
 }
 
 /* Each hop's part of the sum of all hops' means, in percent. */
@@ -242,7 +244,7 @@ static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
 	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD)
 		return NAN;
 	for (size_t k = 0; k < t->n_hop; k++)
-		all += t->hop[k].fig[d][p].first.mean;
+		all += is_stray(t, k, d, p) ? 0 : t->hop[k].fig[d][p].first.mean;
 	return all > 0 ? 100 * t->hop[i].fig[d][p].first.mean / all : NAN;
 }
 
@@ -264,12 +266,9 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 					     "mean", "p99", "share", "clock" };
 	bool withheld = vns_vo_split(t) == VNS_SPLIT_WITHHELD;
 	struct vns_table table;
-	uint64_t most = 0;
 
 	if (t->n_hop < 2)
 		return;
-	for (size_t i = 0; i < t->n_hop; i++)
-		most = hop_matched(&t->hop[i]) > most ? hop_matched(&t->hop[i]) : most;
 	vns_table_init(&table, "<<<>>>>><", heads);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
@@ -279,7 +278,7 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 				double share = hop_share(t, i, d, p);
 				char b[VNS_TEXT_LEN];
 
-				if (!x->n || is_stray(h, most))
+				if (!x->n || is_stray(t, i, d, p))
 					continue;
 				vns_table_cell(&table, d == VNS_HOST_TO_GUEST ? "%s > %s" : "%s < %s",
 					       h->from, h->to);

@@ -236,6 +236,25 @@ def a_budget_raises_the_share():
         assert target["accounting"][point]["missing"] == 0, target["accounting"]
 
 
+def links_that_go_and_come():
+    up(2)
+    vo = start_vo(targets=("vm1", "vm2"), seconds=8)
+    ping = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-i",
+                             "0.02", "-c", "200", "10.77.0.12"], stdout=subprocess.DEVNULL)
+    time.sleep(0.5)
+    ok(node("host", "ip", "link", "set", "up0", "down"))
+    time.sleep(0.3)
+    ok(node("host", "ip", "link", "set", "up0", "up"))
+    ok(node("host", "ip", "link", "del", "tapvm1"))
+    doc, err = finish(vo, 3)
+    ping.wait(20)
+    one, two = doc["targets"]
+    assert "eth0 was removed" in err and "eth0 was removed" in one["ended_early"], (err, one)
+    assert "removed" in [e["kind"] for e in one["events"]], one["events"]
+    assert [e["kind"] for e in two["events"]] == ["link_down", "link_up"], two["events"]
+    assert not two["ended_early"] and figure(two, "host_to_guest", "icmp")["matched"] > 100, two
+
+
 def bad_input_is_one_sentence():
     up(1)
     for words, code, text in (
@@ -258,4 +277,5 @@ if os.geteuid() != 0:
 main([every_echo_is_found_once, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
       the_same_samples_at_every_point,
-      a_full_window_goes_over_into_the_next, a_budget_raises_the_share, bad_input_is_one_sentence], [LAB])
+      a_full_window_goes_over_into_the_next, a_budget_raises_the_share, links_that_go_and_come,
+      bad_input_is_one_sentence], [LAB])
