@@ -9,6 +9,7 @@
 #   make bench-live       packets a second that capture takes (root)
 #   make bench-overhead   what being measured costs a guest (root)
 #   make comparison   beside tcptrace, tshark, tcpdump and the truth, into doc/comparison.md
+#                     and sample by sample into doc/rtt-peers.md
 #   make install  PREFIX=/usr/local DESTDIR=
 #   make asan     sanitised build and its tests    make fuzz   fuzz every parser, FUZZ_SECONDS each
 BUILD ?= build
@@ -60,7 +61,7 @@ bench: all
 
 comparison: all
 	@tools/setup.sh
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose comparison
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose comparison rtt-peers
 
 asan: $(ASAN_BUILD)/build.ninja
 	@$(NINJA) -C $(ASAN_BUILD)

@@ -79,6 +79,7 @@ def _address(raw):
 def decode(index, time_ns, wire_len, data):
     p = Packet(index=index, time_ns=time_ns, wire_len=wire_len, data=data, kind='bad', vlan=0,
                src='', dst='', sport=0, dport=0, ip_id=0, v6=False, tsval=None, tsecr=None,
+               sack=None,
                payload=b'', payload_len=0)
     try:
         _link(p)
@@ -160,6 +161,8 @@ def _tcp_options(p, raw):
             raise IndexError
         if raw[at] == 8 and size == 10:
             p.tsval, p.tsecr = struct.unpack_from('>II', raw, at + 2)
+        if raw[at] == 5 and size >= 10:
+            p.sack = struct.unpack_from('>II', raw, at + 2)
         at += size
 
 
