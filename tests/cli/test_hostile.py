@@ -6,11 +6,13 @@ package, fetched once into the cache folder with package lists of our own; $VNET
 another folder of captures. Exit 77 when they cannot be had.
 
 Each file: an exit code that we know, at most two sentences, no report of a sanitizer, valid JSON
-whose classes add up; where there are samples and the slow judge can read the file, the same ones.
+whose classes add up, and the same from a pipe and compressed; where there are samples and the slow
+judge can read the file, the same ones.
 """
 import collections
 import concurrent.futures
 import glob
+import gzip
 import json
 import os
 import shutil
@@ -77,6 +79,22 @@ def fetch(folder):
         os.rename(folder + '.new', folder)
 
 
+def packed_differs(vnetscope, path, plain):
+    """The same bytes, in two gzip members by a pipe. Return: what is wrong, or None"""
+    with open(path, 'rb') as f:
+        data = f.read()
+    half = len(data) // 2
+    r = subprocess.run([vnetscope, 'rtt', '-r', '-', '--json'], capture_output=True, timeout=60,
+                       input=gzip.compress(data[:half], 1) + gzip.compress(data[half:], 1))
+    if r.returncode != plain.returncode or b'Sanitizer' in r.stderr:
+        return f'compressed: exit {r.returncode}: {r.stderr[:500]!r}'
+    if plain.stdout:
+        a, b = (json.loads(x)['accounting'] for x in (plain.stdout, r.stdout))
+        if a != b:
+            return f'compressed: {b}, plain: {a}'
+    return None
+
+
 def check(vnetscope, path):
     """Return: (exit code, what is wrong or None, samples compared with the judge or None)"""
     try:
@@ -86,6 +104,9 @@ def check(vnetscope, path):
         return None, 'hangs', None
     if r.returncode not in (0, 3, 4) or 'Sanitizer' in r.stderr or 'runtime error' in r.stderr:
         return r.returncode, f'exit {r.returncode}: {r.stderr[:500]}', None
+    why = packed_differs(vnetscope, path, r)
+    if why:
+        return r.returncode, why, None
     if r.stderr.count('\n') > 2 or (r.returncode and not r.stderr):
         return r.returncode, 'not one clear sentence: ' + r.stderr[:500], None
     if r.stdout:

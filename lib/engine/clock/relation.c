@@ -198,16 +198,17 @@ static void relation_at(const struct vns_clock *c, double x, struct rel_at *r)
 	}
 }
 
+/* Two bounds that meet, carried on over centuries, may pass each other by a rounding: in order then. */
 static void publish(const struct vns_clock *c, double x, const struct rel_at *r,
 		    struct vns_clock_at *out)
 {
 	*out = (struct vns_clock_at){
 		.at_ns = host_ns(c, x),
 		.offset_ns = absolute(c, r->best, 0),
-		.lower_ns = absolute(c, r->lower, -1),
-		.upper_ns = absolute(c, r->upper, 1),
-		.ci_lower_ns = absolute(c, r->ci_lower, -1),
-		.ci_upper_ns = absolute(c, r->ci_upper, 1),
+		.lower_ns = absolute(c, fmin(r->lower, r->upper), -1),
+		.upper_ns = absolute(c, fmax(r->lower, r->upper), 1),
+		.ci_lower_ns = absolute(c, fmin(r->ci_lower, r->ci_upper), -1),
+		.ci_upper_ns = absolute(c, fmax(r->ci_lower, r->ci_upper), 1),
 		.drift_ppm = r->slope * 1e6,
 		.extrapolated = !c->fixed && (x < c->span_lo || x > c->span_hi),
 	};
