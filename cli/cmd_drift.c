@@ -22,9 +22,7 @@ struct drift_config {
 	bool json, csv, plot, symmetric;
 };
 
-#define OPT(l, n, t, field, a, h, ...)                                                             \
-	{ .letter = l, .name = n, .type = t, .offset = offsetof(struct drift_config, field),       \
-	  .arg = a, .help = h, __VA_ARGS__ }
+#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct drift_config, __VA_ARGS__)
 
 static const struct cli_option options[] = {
 	OPT('m', "mode", CLI_CHOICE, mode, "MODE",

@@ -24,9 +24,7 @@ struct lab_config {
 	bool no_tso, json;
 };
 
-#define OPT(let, word, kind, field, argument, text, ...) \
-	{ .letter = let, .name = word, .type = kind, .offset = offsetof(struct lab_config, field), \
-	  .arg = argument, .help = text, __VA_ARGS__ }
+#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct lab_config, __VA_ARGS__)
 
 static const struct cli_option options[] = {
 	OPT(0, "name", CLI_STRING, name, "LAB",

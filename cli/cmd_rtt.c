@@ -26,9 +26,7 @@ struct rtt_config {
 };
 #define NO_POINT UINT64_MAX
 
-#define OPT(let, word, kind, field, argument, text, ...) \
-	{ .letter = let, .name = word, .type = kind, .offset = offsetof(struct rtt_config, field), \
-	  .arg = argument, .help = text, __VA_ARGS__ }
+#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct rtt_config, __VA_ARGS__)
 
 static const struct cli_option options[] = {
 	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),

@@ -29,9 +29,7 @@ struct vo_config {
 	bool json, csv, symmetric;
 };
 
-#define OPT(let, word, kind, field, argument, text, ...) \
-	{ .letter = let, .name = word, .type = kind, .offset = offsetof(struct vo_config, field), \
-	  .arg = argument, .help = text, __VA_ARGS__ }
+#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct vo_config, __VA_ARGS__)
 
 static const struct cli_option options[] = {
 	OPT('t', "duration", CLI_DURATION, duration_ns, "TIME",
