@@ -102,7 +102,7 @@ static double seconds(const struct timeval *t)
 
 static int open_all(struct reader *r, int n, const char *ifname, bool ebpf, const char *filter)
 {
-	struct vns_source_opts o = { .timeout_ms = 20, .filter = filter,
+	struct vns_source_opts o = { .timeout_ms = 20, .filter = filter, .ring_bytes = 32u << 20,
 				     .capture = ebpf ? VNS_CAPTURE_EBPF : VNS_CAPTURE_AFPACKET };
 	struct vns_err err;
 

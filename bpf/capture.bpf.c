@@ -249,7 +249,7 @@ static __always_inline bool quic_version(uint32_t v, bool port)
  */
 static __always_inline bool udp_payload(struct walk *w, const struct payload *p)
 {
-	enum { LONG_LEAST = 6, SHORT_LEAST = 21 };
+	enum { LONG = 0x80, FIXED = 0x40, SPIN = 0x20, LONG_LEAST = 6, SHORT_LEAST = 21 };
 	bool port = w->sport == PORT_QUIC || w->dport == PORT_QUIC;
 	uint8_t first = p->word[0] >> 56;
 
@@ -257,15 +257,16 @@ static __always_inline bool udp_payload(struct walk *w, const struct payload *p)
 		return false;
 	if (w->payload_len == 0 || w->sport == PORT_MDNS || w->dport == PORT_MDNS)
 		return true;
-	if (first & 0x80)
+	if (first & LONG)
 		return w->payload_len < LONG_LEAST ||
 		       !quic_version((uint32_t)(p->word[0] >> 24), port);
-	if (!(first & 0x40) || w->payload_len < SHORT_LEAST)
+	if ((!(first & FIXED) && !port) || w->payload_len < SHORT_LEAST)
 		return true;
 	w->seq = (uint32_t)(p->word[0] >> 24); /* quic_dcid */
 	w->ack = (uint32_t)(p->word[0] << 8) | p->word[1] >> 56;
 	w->icmp_type = VNS_QUIC_CID_BYTES; /* quic_dcid_len */
-	w->tcp_flags = first & 0x20 ? VNS_QUIC_SHORT_1 : VNS_QUIC_SHORT_0; /* quic_type */
+	w->icmp_code = first & FIXED ? 1 : 0; /* quic_scid_len */
+	w->tcp_flags = first & SPIN ? VNS_QUIC_SHORT_1 : VNS_QUIC_SHORT_0; /* quic_type */
 	w->flags |= VNS_PKT_F_QUIC;
 	return true;
 }
