@@ -58,8 +58,9 @@ static inline void usual_key4(struct vns_packet *out, uint64_t addrs, uint32_t p
 	uint64_t dst = addrs << 32 >> 16 | (ports & 0xffff);
 	bool dir = src > dst;
 
-	addrs = dir ? addrs << 32 | addrs >> 32 : addrs;
-	ports = dir ? ports << 16 | ports >> 16 : ports;
+	/* which endpoint is the lower is a coin toss: rotate by 0 or by half, do not branch */
+	addrs = addrs << 32 * dir | addrs >> (64 - 32 * dir) % 64;
+	ports = ports << 16 * dir | ports >> (32 - 16 * dir) % 32;
 	out->dir = dir;
 	out->flow_hash = vns_mix2(addrs, (uint64_t)ports << 32 | VNS_IP_TCP << 8 | 4);
 	usual_mapped(&out->key.addr[0], (uint32_t)(addrs >> 32));
@@ -129,7 +130,7 @@ static inline bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
 		from += TAG;
 		type = vns_be16(s.p + from - 2);
 	}
-	out->flags |= s.p[0] & 1 ? VNS_PKT_F_MULTICAST : 0;
+	out->flags |= (uint16_t)((s.p[0] & 1) * VNS_PKT_F_MULTICAST);
 	if (likely(type == TYPE_IPV4))
 		return usual_ipv4(out, s.p + from, s.cap - from, s.wire - from);
 	return type == TYPE_IPV6 && usual_ipv6(out, s.p + from, s.cap - from, s.wire - from);

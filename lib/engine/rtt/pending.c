@@ -24,10 +24,15 @@ static size_t ring_bytes(uint32_t cap)
 	return sizeof(struct vns_pending_ring) + cap * sizeof(struct entry);
 }
 
+static struct vns_pending_ring *ring_of(const struct vns_pending *p)
+{
+	return (struct vns_pending_ring *)(p->ring & ~VNS_PENDING_IDLE);
+}
+
 /* Room for one more behind the oldest. Return: false when a limit or memory forbids it. */
 static bool make_room(struct vns_pending *p, uint32_t limit, uint64_t *bytes)
 {
-	struct vns_pending_ring *old = p->ring, *ring;
+	struct vns_pending_ring *old = ring_of(p), *ring;
 	uint32_t n = old ? old->n : 0;
 	uint32_t cap = old ? 4 * old->cap : FIRST_CAP;
 
@@ -47,17 +52,17 @@ static bool make_room(struct vns_pending *p, uint32_t limit, uint64_t *bytes)
 		ring->entry[i] = old->entry[(old->head + i) & (old->cap - 1)];
 	*bytes += ring_bytes(cap) - (old ? ring_bytes(old->cap) : 0);
 	free(old);
-	p->ring = ring;
+	p->ring = (uintptr_t)ring;
 	return true;
 }
 
-bool vns_pending_push(struct vns_pending *p, uint32_t tsval, int64_t at_ns, uint32_t limit,
-		      uint64_t *bytes)
+bool vns_pending_queue(struct vns_pending *p, uint32_t tsval, int64_t at_ns, uint32_t limit,
+		       uint64_t *bytes)
 {
 	struct vns_pending_ring *ring;
 	bool given_up = false;
 
-	if (vns_pending_any(p) && !make_room(p, limit, bytes)) {
+	if (!make_room(p, limit, bytes)) {
 		vns_pending_pop(p);
 		given_up = true;
 	}
@@ -66,29 +71,29 @@ bool vns_pending_push(struct vns_pending *p, uint32_t tsval, int64_t at_ns, uint
 		p->oldest_tsval = tsval;
 		return given_up;
 	}
-	ring = p->ring;
+	ring = ring_of(p);
 	ring->entry[(ring->head + ring->n++) & (ring->cap - 1)] = (struct entry){ at_ns, tsval };
+	p->ring = (uintptr_t)ring;
 	return given_up;
 }
 
-void vns_pending_pop(struct vns_pending *p)
+void vns_pending_next(struct vns_pending *p)
 {
-	struct vns_pending_ring *ring = p->ring;
+	struct vns_pending_ring *ring = ring_of(p);
 
-	if (!ring || ring->n == 0) {
-		p->oldest_ns = VNS_PENDING_NONE;
-		return;
-	}
 	p->oldest_ns = ring->entry[ring->head].at_ns;
 	p->oldest_tsval = ring->entry[ring->head].tsval;
 	ring->head = (ring->head + 1) & (ring->cap - 1);
-	ring->n--;
+	if (--ring->n == 0)
+		p->ring |= VNS_PENDING_IDLE;
 }
 
 void vns_pending_clear(struct vns_pending *p, uint64_t *bytes)
 {
-	if (p->ring)
-		*bytes -= ring_bytes(p->ring->cap);
-	free(p->ring);
+	struct vns_pending_ring *ring = ring_of(p);
+
+	if (ring)
+		*bytes -= ring_bytes(ring->cap);
+	free(ring);
 	*p = (struct vns_pending){ .oldest_ns = VNS_PENDING_NONE };
 }

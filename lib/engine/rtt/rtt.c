@@ -280,9 +280,12 @@ static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_
 	uint32_t *packets = &t->packets[p->dir], *max = &t->tsval_max[p->dir];
 	bool pure_ack = (p->payload_len == 0) & !(p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN));
 	bool is_new = (*packets == 0) | after(p->tsval, *max);
-	enum tsval_kind kind = is_new		  ? pure_ack ? PURE_ACK : TSVAL_STORED :
-			       p->tsval == *max ? TSVAL_REPEATED :
-						  TSVAL_BACKWARDS;
+	/* looked up, since the processor cannot predict it: by new, pure ACK, same as the highest */
+	static const uint8_t kinds[8] = {
+		TSVAL_BACKWARDS, TSVAL_REPEATED, TSVAL_BACKWARDS, TSVAL_REPEATED,
+		TSVAL_STORED, TSVAL_STORED, PURE_ACK, PURE_ACK,
+	};
+	enum tsval_kind kind = kinds[is_new << 2 | pure_ack << 1 | (p->tsval == *max)];
 
 	*packets += *packets != UINT32_MAX;
 	*max = is_new ? p->tsval : *max;
