@@ -21,7 +21,7 @@
 #define NO_OFFSET INT64_MIN
 
 struct vo_config {
-	const char *host, *guest, *drift_file, *filter, *clock, *agent, *capture;
+	const char *host, *guest, *drift_file, *filter, *clock, *agent, *capture, *nat;
 	int64_t offset_ns, window_ns, duration_ns;
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
@@ -43,7 +43,7 @@ static const struct cli_option options[] = {
 	    "live: packet socket, or programs in the kernel (default afpacket)",
 	    .choices = "afpacket|ebpf"),
 	OPT(0, "sample", CLI_STRING, sample, "1/N",
-	    "live: look at 1 packet in N, the same at every point (TCP by connection)"),
+	    "look at 1 packet in N, the same at every point (TCP by connection)"),
 	OPT(0, "max-cpu", CLI_STRING, max_cpu, "PERCENT",
 	    "live: of one CPU, for us and each agent; over it, fewer packets are looked at"),
 	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
@@ -60,6 +60,8 @@ static const struct cli_option options[] = {
 	    "an address of the guest (default: learnt from the captures)"),
 	OPT(0, "window", CLI_DURATION, window_ns, "TIME",
 	    "longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
+	OPT(0, "nat", CLI_CHOICE, nat, "MODE",
+	    "offline: address translation between the points (default auto)", .choices = "auto|on|off"),
 	OPT('j', "jobs", CLI_U64, jobs, "N",
 	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
@@ -170,6 +172,28 @@ static int measure_hops(const struct vo_config *c, const struct vns_vo_offline_o
 	return error;
 }
 
+/* "1/N" or "N"; nothing: 1. Return: is it one? */
+static bool parse_sample(const char *text, uint32_t *one_in)
+{
+	unsigned long value = 1;
+	char *end;
+
+	if (text) {
+		text += strncmp(text, "1/", 2) == 0 ? 2 : 0;
+		value = strtoul(text, &end, 10);
+		if (*text < '0' || *text > '9' || *end)
+			value = 0;
+	}
+	*one_in = (uint32_t)value;
+	return value >= 1 && value <= MAX_SAMPLE;
+}
+
+static int bad_sample(const struct cli_command *self)
+{
+	return cli_fail(self, VNS_EXIT_USAGE, "--sample takes 1/N with N from 1 to %u, --max-cpu a "
+			"percentage above 0", MAX_SAMPLE);
+}
+
 static int run_offline(const struct cli_command *self, const struct vo_config *c)
 {
 	struct vns_addr guest[MAX_GUEST];
@@ -189,6 +213,10 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		if (vns_addr_parse(c->guest_addr.item[i], &guest[i]))
 			return cli_fail(self, VNS_EXIT_USAGE, "--guest-addr: '%s' is not an IPv4 or IPv6 "
 					"address", c->guest_addr.item[i]);
+	if (c->nat && strcmp(c->nat, "auto") != 0)
+		opts.nat = strcmp(c->nat, "on") == 0 ? VNS_NAT_ON : VNS_NAT_OFF;
+	if (!parse_sample(c->sample, &opts.sample_one_in))
+		return bad_sample(self);
 	error = c->points || !c->guest ? measure_hops(c, &opts, &result, &err) :
 					 vns_measure_vo_offline(&opts, &result, &err);
 	return error ? failed(self, error, c->filter, &err) : finish(self, c, &result);
@@ -217,16 +245,10 @@ static int open_targets(const struct cli_command *self, const struct vo_config *
 /* --sample 1/16 (or 16), --max-cpu 2% (or 2). */
 static bool parse_share(const struct vo_config *c, struct vns_vo_live_opts *opts)
 {
-	const char *n = c->sample;
 	char *end;
 
-	if (n) {
-		unsigned long value = strtoul(strncmp(n, "1/", 2) == 0 ? n + 2 : n, &end, 10);
-
-		if (*end || value < 1 || value > MAX_SAMPLE)
-			return false;
-		opts->sample = (uint32_t)value;
-	}
+	if (!parse_sample(c->sample, &opts->sample))
+		return false;
 	if (c->max_cpu) {
 		opts->max_cpu = strtod(c->max_cpu, &end) / 100;
 		if (end == c->max_cpu || (*end && strcmp(end, "%") != 0) || !(opts->max_cpu > 0) ||
@@ -252,8 +274,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 	int code;
 
 	if (!parse_share(c, &opts))
-		return cli_fail(self, VNS_EXIT_USAGE, "--sample takes 1/N with N from 1 to %u, --max-cpu a "
-				"percentage above 0", MAX_SAMPLE);
+		return bad_sample(self);
 	if (c->clock && strcmp(c->clock, "auto") != 0)
 		vns_clock_mode_parse(c->clock, &opts.mode); /* the option table checked the word */
 	code = open_targets(self, c, spec, n, target, subject);
@@ -270,15 +291,16 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 static int check_usage(const struct cli_command *self, const struct vo_config *c, size_t n_target)
 {
 	bool offline = c->host || c->guest;
-	bool live = c->sample || c->max_cpu;
 
 	if (c->json && c->csv)
 		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
 	if (n_target && (offline || c->points || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
 		return cli_fail(self, VNS_EXIT_USAGE, "a TARGET is measured live; --host, --guest, "
 				"--offset-ns, --drift-file and --guest-addr are for capture files");
-	if (offline && live)
-		return cli_fail(self, VNS_EXIT_USAGE, "--sample and --max-cpu are for a live TARGET");
+	if (offline && c->max_cpu)
+		return cli_fail(self, VNS_EXIT_USAGE, "--max-cpu is for a live TARGET");
+	if (n_target && c->nat)
+		return cli_fail(self, VNS_EXIT_USAGE, "--nat is for capture files");
 	if (n_target > VNS_VO_MAX_SUBJECTS)
 		return cli_fail(self, VNS_EXIT_USAGE, "at most %d targets at once", VNS_VO_MAX_SUBJECTS);
 	if (n_target)

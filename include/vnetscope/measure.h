@@ -168,6 +168,9 @@ struct vns_vo_event {
  * @unrelated: packets matched within an interval in which the clocks' relation changed: their
  *             latency is not known, so they are in no figure
  * @sample_first, @sample_last: 1 packet in so many was looked at, at the beginning and at the end
+ * @not_sampled:    packets that --sample left out at each point (offline)
+ * @doubled:        second copies of packets that a capture held twice, left out at each point
+ * @nat, @n_nat:    address translations learnt; @translated: packets at the host paired by them
  * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
  */
 struct vns_vo_target {
@@ -187,6 +190,10 @@ struct vns_vo_target {
 	struct vns_vo_rtt rtt;
 	uint64_t unrelated;
 	uint32_t sample_first, sample_last;
+	uint64_t not_sampled[2], doubled[2];
+	struct vns_twin_mapping nat[VNS_TWIN_MAPPINGS];
+	size_t n_nat;
+	uint64_t translated;
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;
 	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
@@ -301,6 +308,9 @@ bool vns_drift_agree(const struct vns_drift_result *r, size_t n);
  */
 int vns_drift_file_read(const char *path, struct vns_clock **out, struct vns_err *err);
 
+/** enum vns_nat_mode - AUTO: where the beginnings of the captures show signs of it. */
+enum vns_nat_mode { VNS_NAT_AUTO = 0, VNS_NAT_ON, VNS_NAT_OFF };
+
 /** struct vns_vo_offline_opts - `vo --host A --guest B`. */
 struct vns_vo_offline_opts {
 	const char *host_file, *guest_file;
@@ -313,6 +323,8 @@ struct vns_vo_offline_opts {
 	int64_t window_ns;        /* 0: default */
 	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
 	bool assume_symmetric;    /* handed on to the target */
+	enum vns_nat_mode nat;    /* look for address translation between the points */
+	uint32_t sample_one_in;   /* look at 1 in so many (vns_packet_sampled()); 0 or 1: at all */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
 	const char *host_point, *guest_point; /* capture point of the file, by its name or number;
 					       * NULL: the one with most packets */

@@ -53,6 +53,7 @@ struct vns_twin_counts {
 	uint64_t read;
 	uint64_t in_class[VNS_TWIN_CLASSES];
 	uint64_t missing_by_proto[VNS_PROTOS];
+	uint64_t by_direction[VNS_DIRECTIONS]; /* of those that have one: read less undecodable */
 };
 
 /**
@@ -67,6 +68,8 @@ struct vns_twin_counts {
  *   one twin is possible.
  * @guest, @n_guest:  the guest's addresses (64 at most): tell the direction. Empty: learnt from
  *   the first batch of B, which must then be fed before A
+ * @nat:              packets of A that are not the guest's by their addresses may be translated on the
+ *                    way (NAT): learn the mapping of such flows from packets that agree. 20 MB
  * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
  *                    are classed as missing and counted in vns_twin_evicted(). Address space of
  *                    256 bytes for each is reserved at once (1 GiB for 4 M; -ENOMEM where a limit
@@ -78,6 +81,7 @@ struct vns_twin_opts {
 	int64_t slack_ns;
 	const struct vns_addr *guest;
 	size_t n_guest;
+	bool nat;
 	size_t max_pending;
 };
 
@@ -104,10 +108,35 @@ void vns_twin_finish(struct vns_twin *t);
 void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out);
 uint64_t vns_twin_evicted(const struct vns_twin *t);
 
+#define VNS_TWIN_MAPPINGS 64
+/**
+ * struct vns_twin_mapping - an address translation between the points, learnt from packets.
+ * @at_a, @port_a: the guest's end of the flows as A sees it; @at_b, @port_b: as B does (host byte
+ *   order; 0: flows differ, or the protocol has none)
+ * @ipproto:   IP protocol number
+ * @forwarded: the other end began the flows (port forwarding, DNAT); else the guest did
+ *   (masquerading, SNAT)
+ * @flows:     flows mapped so
+ */
+struct vns_twin_mapping {
+	struct vns_addr at_a, at_b;
+	uint64_t flows;
+	uint16_t port_a, port_b;
+	uint8_t ipproto;
+	bool forwarded;
+};
+/** vns_twin_mappings() - what was learnt. Return: their number; those past VNS_TWIN_MAPPINGS are not listed. */
+size_t vns_twin_mappings(const struct vns_twin *t, struct vns_twin_mapping out[VNS_TWIN_MAPPINGS]);
+/** vns_twin_translated() - packets of A that were paired under another flow's addresses. */
+uint64_t vns_twin_translated(const struct vns_twin *t);
+
 #define VNS_TWIN_STEPS 16
-/** struct vns_twin_step - t_B - t_A changed by @by_ns at @host_ns (A's stamp), to within the latencies. */
+/**
+ * struct vns_twin_step - t_B - t_A changed by @by_ns, to within the latencies: not before @since_ns, not
+ * after @host_ns (A's stamps). Where A's own clock was set back, @host_ns is the lower.
+ */
 struct vns_twin_step {
-	int64_t host_ns, by_ns;
+	int64_t since_ns, host_ns, by_ns;
 };
 /**
  * vns_twin_steps() - steps of a clock that the engine saw in the twins or was told of.
@@ -126,11 +155,21 @@ int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t b
 /**
  * vns_twin_coarse_offset() - coarse offset between two captures whose clocks may differ by hours:
  * feed the start of both, ask for the offset on which unique packets agree.
- * Return of vns_twin_coarse_offset(): 0 with *@offset_ns = the median of t_B - t_A over packets
- * whose identity is unique at both points, @support = their number; 1 when there are none.
+ * Return of vns_twin_coarse_offset(): 0 with *@offset_ns = the median of t_B - t_A over the earliest
+ * packets whose identity is unique at both points, @support = those that agree with it to a second;
+ * 1 when there are none, or most of them do not agree.
  */
 int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			   size_t n_b, int64_t *offset_ns, size_t *support);
+/**
+ * vns_twin_find_nat() - the same through NAT: packets whose flows differ in one end between the points.
+ * @addr: gets the ends that differ, as B sees them: the guest's addresses; room for @max, the first
+ *   @n_known are known already. Return: their number; *@support, *@offset_ns as above. Few packets
+ *   are no proof: the engine asks for more before it uses a mapping.
+ */
+size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
+			 int64_t *offset_ns, size_t *support);
 /** vns_twin_learn_guest() - addresses that B's packets show to be the guest's own. */
 size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_addr *out,
 			    size_t max);

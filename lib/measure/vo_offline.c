@@ -40,6 +40,8 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 
 	e->n = 0;
 	e->left_out = 0;
+	e->doubled = 0;
+	e->not_sampled = 0;
 	e->digest_short = 0;
 	e->eof = false;
 	if (!e->pkt)
@@ -110,6 +112,18 @@ static int choose_point(struct vo_end *e, struct vns_err *err)
 	return 0;
 }
 
+/* Of @n packets keep those that every point chooses alike. */
+static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (vns_packet_sampled(&pkt[i], e->one_in))
+			pkt[keep++] = pkt[i];
+	e->not_sampled += n - keep;
+	return keep;
+}
+
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n = 0;
@@ -121,6 +135,10 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 			n = 0;
 		if (n > 0 && e->one_point)
 			n = (int)keep_point(e, to, (size_t)n);
+		if (n > 0 && e->once)
+			n = (int)vo_once_filter(e, to, (size_t)n);
+		if (n > 0 && e->one_in > 1)
+			n = (int)keep_sampled(e, to, (size_t)n);
 	}
 	for (int i = 0; i < n; i++)
 		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
@@ -157,7 +175,8 @@ static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, st
 			code = n;
 		for (int i = 0; i < n; i++) {
 			if (batch[i].digest > *limit ||
-			    (e->one_point && batch[i].point != e->point))
+			    (e->one_point && batch[i].point != e->point) ||
+			    !vns_packet_sampled(&batch[i], e->one_in))
 				continue;
 			if (e->n == VO_PROBE) {
 				size_t keep = 0;
@@ -193,18 +212,40 @@ static int reopen(struct vo_offline *r, struct vns_err *err)
 	return 0;
 }
 
+#define NAT_SIGNS 3 /* packets that agree but for one end's address, to look for NAT at all */
+
+/* ... where NAT hides the guest's addresses at the host. Return: packets that told the offset. */
+static size_t learn_nat(struct vo_offline *r, bool offset_known)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	size_t max = r->opts->n_guest ? r->n_guest : VO_GUESTS, support = 0;
+	int64_t offset;
+
+	r->nat = r->opts->nat == VNS_NAT_ON;
+	r->n_guest = vns_twin_find_nat(a->pkt, a->n, b->pkt, b->n, r->guest, r->n_guest, max,
+				       &offset, &support);
+	if (support < NAT_SIGNS)
+		return 0;
+	r->nat = true;
+	if (!offset_known && !r->opts->have_offset)
+		r->coarse_ns = offset;
+	return support;
+}
+
 /* Guest and coarse offset from what is in both buffers. Return: packets that told the offset. */
 static size_t learn(struct vo_offline *r)
 {
 	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
 	size_t support = 0;
-	int64_t offset;
+	int64_t offset = 0;
 
 	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0 &&
 	    !r->opts->have_offset)
 		r->coarse_ns = offset;
 	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest,
 						r->opts->n_guest ? r->n_guest : 0, VO_GUESTS);
+	if (r->opts->nat != VNS_NAT_OFF)
+		support += learn_nat(r, support > 0);
 	if (!r->n_guest)
 		r->n_guest = vns_twin_learn_guest(b->pkt, b->n, r->guest, VO_GUESTS);
 	if (!r->n_guest && support) {
@@ -237,6 +278,8 @@ static int find_out(struct vo_offline *r, struct vns_err *err)
 			code = fill_end(&r->end[p], VO_PROBE, err);
 		if (!code)
 			code = choose_point(&r->end[p], err);
+		if (!code && vo_once_detect(&r->end[p]))
+			code = out_of_memory(err);
 	}
 	if (code)
 		return code;
@@ -331,6 +374,43 @@ void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s)
 	q->n++;
 }
 
+bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s)
+{
+	for (size_t i = 0; i < r->n_step; i++) {
+		const struct vns_twin_step *x = &r->step[i];
+		bool back = x->host_ns < x->since_ns;
+
+		if (s->host_ns < (back ? x->host_ns : x->since_ns + 1))
+			continue;
+		/* In the step; or after it, and the offset that was given is that of before. */
+		if (s->host_ns < (back ? x->since_ns : x->host_ns) || r->opts->have_offset) {
+			r->unrelated++;
+			return false;
+		}
+		s->first_raw_ns -= x->by_ns;
+		s->last_raw_ns -= x->by_ns;
+	}
+	return true;
+}
+
+/* Steps of a clock that the pairing showed. */
+static void steps_to_events(struct vo_offline *r, struct vns_vo_target *t)
+{
+	struct vns_twin_step *step = r->found;
+	size_t n = vns_twin_steps(r->twin, step);
+
+	for (size_t i = 0; i < n && i < VNS_TWIN_STEPS; i++) {
+		struct vns_vo_event *e = &t->event[t->n_event++];
+
+		e->at_ns = step[i].host_ns;
+		snprintf(e->kind, sizeof(e->kind), "clock_step");
+		snprintf(e->text, sizeof(e->text), "a clock stepped: the guest's is %.6f s further %s of "
+			 "the host's than before", fabs((double)step[i].by_ns) * 1e-9,
+			 step[i].by_ns > 0 ? "ahead" : "behind");
+	}
+	t->events_left_out = n > VNS_TWIN_STEPS ? n - VNS_TWIN_STEPS : 0;
+}
+
 /* One reading of both files with the relation @clock. */
 static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct vns_vo_target *t,
 		     struct vns_err *err)
@@ -340,6 +420,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		.coarse_offset_ns = r->coarse_ns,
 		.guest = r->guest,
 		.n_guest = r->n_guest,
+		.nat = r->nat,
 	};
 	int code = vns_vo_tally_init(&r->tally, clock, t->fig, t->sum);
 
@@ -347,12 +428,17 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		return out_of_memory(err);
 	r->from_ns = INT64_MAX;
 	r->to_ns = INT64_MIN;
+	r->unrelated = 0;
 	code = vo_pipeline(r, &opts, err);
 	if (!code) {
 		merge(r, true);
 		for (int p = 0; p < 2; p++)
 			vns_twin_get_counts(r->twin, p, &t->counts[p]);
 		t->evicted = vns_twin_evicted(r->twin);
+		t->n_nat = vns_twin_mappings(r->twin, t->nat);
+		t->translated = vns_twin_translated(r->twin);
+		t->unrelated = r->unrelated;
+		steps_to_events(r, t);
 	}
 	vns_vo_tally_fini(&r->tally);
 	vns_twin_free(r->twin);
@@ -493,6 +579,35 @@ static void note(struct vns_vo_target *t, const char *fmt, ...)
 	va_end(ap);
 }
 
+#define ONE_WAY 20 /* packets of the other direction that prove that a capture has one only */
+
+/* Captures that do not hold what they should: directions missing, packets twice, or a choice. */
+static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	static const char *const at[] = { "host", "guest" };
+
+	for (int p = 0; p < 2; p++) {
+		const uint64_t *here = t->counts[p].by_direction, *there = t->counts[!p].by_direction;
+
+		t->doubled[p] = r->end[p].doubled;
+		t->not_sampled[p] = r->end[p].not_sampled;
+		if (t->doubled[p])
+			note(t, "The %s's capture holds packets twice (bridge and tap together?): of "
+				"each the first is taken, %llu copies are left out, and its figures mix "
+				"two points.", at[p], (unsigned long long)t->doubled[p]);
+		for (int d = 0; d < VNS_DIRECTIONS; d++)
+			if (!here[d] && here[!d] >= ONE_WAY && there[d] >= ONE_WAY)
+				note(t, "The %s's capture has no packet %s the guest: it saw one "
+					"direction only (a sender that bypasses the qdisc, "
+					"PACKET_QDISC_BYPASS, is invisible on its own machine).",
+				     at[p], d == VNS_HOST_TO_GUEST ? "to" : "from");
+	}
+	t->sample_first = t->sample_last = r->opts->sample_one_in > 1 ? r->opts->sample_one_in : 1;
+	if (t->sample_last > 1 && t->translated)
+		note(t, "Connections are sampled by their ports: where NAT changes ports, the points "
+			"choose differently.");
+}
+
 static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 {
 	static const char *const at[] = { "host", "guest" };
@@ -520,6 +635,7 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			note(t, "The %s's capture holds no packet%s.", at[p],
 			     r->opts->filter ? " that the filter lets through" : "");
 	}
+	notes_of_points(r, t);
 	if (r->end[0].digest_short != r->end[1].digest_short && t->counts[0].missing_by_proto[VNS_PROTO_UDP])
 		note(t, "The captures keep different lengths of each packet: datagrams cut shorter than "
 			"%d payload bytes at one point only find no twin.", VNS_DIGEST_PAYLOAD_BYTES);
@@ -546,24 +662,47 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 		     (unsigned long long)t->evicted);
 }
 
+/* Read once more, with another idea of the clock. */
+static int read_again(struct vo_offline *r, struct vns_vo_target *t, struct vns_err *err)
+{
+	int code = reopen(r, err);
+
+	if (code)
+		return code;
+	vns_vo_target_fini(t);
+	*t = (struct vns_vo_target){ 0 };
+	return read_both(r, r->clock, t, err);
+}
+
+/*
+ * A clock has stepped: latencies before and after must not share one relation. Take the steps out, as
+ * well as they are known; a relation from the traffic finds the rest.
+ */
+static int without_steps(struct vo_offline *r, struct vns_vo_target *t, struct vns_err *err)
+{
+	r->n_step = t->n_event < VNS_TWIN_STEPS ? t->n_event : VNS_TWIN_STEPS;
+	memcpy(r->step, r->found, r->n_step * sizeof(r->step[0]));
+	r->n_bound = 0;
+	r->lower_ns = INT64_MIN;
+	r->upper_ns = INT64_MAX;
+	return read_again(r, t, err);
+}
+
 static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err *err)
 {
 	int code = first_clock(r, err);
 
 	if (!code)
 		code = read_both(r, r->clock, t, err);
+	if (!code && t->n_event && !r->opts->drift_file)
+		code = without_steps(r, t, err);
 	if (!code)
 		read_resolution(r);
-	if (!code && r->want_bounds && !zero_fits(r)) {
+	if (!code && r->want_bounds && (r->n_step || !zero_fits(r))) {
 		r->want_bounds = false;
 		code = traffic_clock(r, err);
 		if (!code)
-			code = reopen(r, err);
-		if (!code) {
-			vns_vo_target_fini(t);
-			*t = (struct vns_vo_target){ 0 };
-			code = read_both(r, r->clock, t, err);
-		}
+			code = read_again(r, t, err);
 	}
 	if (code)
 		return code;
@@ -593,6 +732,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 	*r = (struct vo_offline){ .opts = opts, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
 			       .end[0] = { .path = opts->host_file, .want = opts->host_point },
 			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
+	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
 	code = find_out(r, err);
 	if (!code)
 		code = measure(r, t, err);
@@ -609,6 +749,7 @@ out:
 	for (int p = 0; r && p < 2; p++) {
 		close_end(&r->end[p]);
 		free(r->end[p].pkt);
+		free(r->end[p].once);
 	}
 	if (r) {
 		vns_clock_free(r->clock);

@@ -25,6 +25,10 @@ struct vo_end {
 	bool one_point;  /* the file holds several capture points: only @point is read */
 	uint16_t point;
 	uint64_t left_out; /* packets of its other points */
+	struct vo_once *once;  /* the file holds (nearly) every packet twice: of each the first is kept */
+	uint64_t doubled;      /* second copies left out */
+	uint32_t one_in;       /* --sample; 0 or 1: all */
+	uint64_t not_sampled;  /* packets that --sample left out */
 	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };
 
@@ -45,13 +49,19 @@ struct vo_offline {
 	struct vns_addr guest[VO_GUESTS];
 	size_t n_guest;
 	bool guest_assumed;
+	bool nat;              /* addresses may be translated between the points */
 	int64_t coarse_ns;
+	int64_t jump_ns;       /* between two stamps of a file: a silence, or a step of its clock */
 	int64_t first_ns;      /* first packet of the host's file */
 	struct vns_clock *clock;
 	struct vns_twin *twin;
 	struct vns_vo_tally tally;
 	struct vo_ring ring[VNS_DIRECTIONS];
 	int64_t from_ns, to_ns; /* of the samples */
+	struct vns_twin_step step[VNS_TWIN_STEPS]; /* of a clock, from a reading before this one */
+	struct vns_twin_step found[VNS_TWIN_STEPS]; /* in this reading */
+	size_t n_step;
+	uint64_t unrelated;    /* samples in a step, or after one that no relation covers */
 	bool want_bounds;
 	int64_t lower_ns, upper_ns; /* of a constant offset */
 	int64_t cut_ns[2];      /* coarsest resolution of each file's stamps; 0: exact */
@@ -66,8 +76,20 @@ struct vo_offline {
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err);
 /* Number of the file's point of that name or number, among those described so far; or -ENOENT. */
 int vo_point_find(const struct vns_source *s, const char *want);
+/*
+ * Take the steps that are known out of @s, so that its clock is one. Return: false when the clocks'
+ * relation at its time is not known. Called by the engine's thread.
+ */
+bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s);
 /* One sample to the bounds of the clock and, in order of time, to the figures. */
 void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s);
+
+/* vo_once.c */
+struct vo_once;
+/* Look at what was read of @e: sets @e->once, and then filters it. Return: 0 or -ENOMEM. */
+int vo_once_detect(struct vo_end *e);
+/* Drop second copies of @pkt. Return: packets kept. */
+size_t vo_once_filter(struct vo_end *e, struct vns_packet *pkt, size_t n);
 
 /* vo_pipeline.c */
 /* One reading of both files through the twin engine, which it makes with @opts and leaves in @r. */

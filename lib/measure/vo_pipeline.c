@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "measure/crew.h"
 #include "measure/vo_offline.h"
@@ -48,6 +49,8 @@ struct feed {
 	const struct vns_packet *pkt;
 	size_t n;
 	bool from_inbox, eof;
+	int64_t last_ns; /* stamp of the packet fed last */
+	bool any;        /* ... and there was one */
 };
 
 struct pipeline {
@@ -148,7 +151,10 @@ static void on_sample(void *ctx, const struct vns_twin_sample *s)
 {
 	struct outbox *out = ctx;
 
-	out->s[out->filling][out->filled++] = *s;
+	out->s[out->filling][out->filled] = *s;
+	if (out->run->n_step && !vo_unstep(out->run, &out->s[out->filling][out->filled]))
+		return;
+	out->filled++;
 	if (out->filled == VO_BATCH)
 		hand_over(out);
 }
@@ -165,7 +171,9 @@ static int next_batch(struct pipeline *pl, enum vns_point p, struct vns_err *err
 	vns_crew_lock(pl->crew);
 	vns_crew_wait(pl->crew, has_input, in);
 	if (in->n) {
-		*f = (struct feed){ in->pkt[in->head], in->count[in->head], true, false };
+		f->pkt = in->pkt[in->head];
+		f->n = in->count[in->head];
+		f->from_inbox = true;
 	} else {
 		f->eof = true;
 		code = in->code;
@@ -190,6 +198,81 @@ static void done_with(struct pipeline *pl, enum vns_point p)
 	f->n = 0;
 }
 
+/* --- steps of a clock that are longer than what the engine looks for --- */
+
+#define LOOK     4096 /* packets of each file that may show a step: what the buffers hold */
+#define AGREEING 8    /* of them that must */
+
+static bool is_full(void *ctx)
+{
+	const struct inbox *in = ctx;
+
+	return in->n == BUFFERS || in->ended;
+}
+
+/* What comes next of @p, to @to. Return: packets, at most LOOK. */
+static size_t look_ahead(struct pipeline *pl, enum vns_point p, struct vns_packet *to)
+{
+	const struct feed *f = &pl->feed[p];
+	struct inbox *in = &pl->in[p];
+	size_t n = f->n < LOOK ? f->n : LOOK;
+
+	memcpy(to, f->pkt, n * sizeof(*to));
+	vns_crew_lock(pl->crew);
+	vns_crew_wait(pl->crew, is_full, in);
+	/* The batch being fed is still the inbox's first. */
+	for (size_t i = f->from_inbox; i < in->n; i++) {
+		size_t slot = (in->head + i) % BUFFERS, m = in->count[slot];
+
+		if (n + m > LOOK)
+			break;
+		memcpy(to + n, in->pkt[slot], m * sizeof(*to));
+		n += m;
+	}
+	vns_crew_unlock(pl->crew);
+	return n;
+}
+
+/*
+ * Stamps of @p have jumped. A silence ends so too; a clock that stepped shows in packets that both
+ * files hold from here on, at another offset than before.
+ */
+static int see_jump(struct vo_offline *r, struct pipeline *pl, enum vns_point p,
+		    struct vns_err *err)
+{
+	struct vns_packet *a = malloc(2 * LOOK * sizeof(*a)), *b = a + LOOK;
+	int64_t offset, by;
+	size_t support = 0;
+
+	if (!a)
+		return vns_err_set(err, -ENOMEM, "no memory to look for a step of the clock");
+	if (vns_twin_coarse_offset(a, look_ahead(pl, VNS_POINT_A, a), b,
+				   look_ahead(pl, VNS_POINT_B, b), &offset, &support) == 0 &&
+	    support >= AGREEING &&
+	    !__builtin_sub_overflow(offset, vns_twin_offset(r->twin), &by) &&
+	    (by > r->jump_ns || by < -r->jump_ns))
+		vns_twin_step(r->twin, p, pl->feed[p].pkt[0].time_ns, p == VNS_POINT_B ? by : -by);
+	free(a);
+	return 0;
+}
+
+static bool is_jump(const struct vo_offline *r, int64_t from, int64_t to)
+{
+	int64_t by;
+
+	return __builtin_sub_overflow(to, from, &by) || by > r->jump_ns || by < -r->jump_ns;
+}
+
+/* Packets up to the next jump of the stamps; a batch at most, so that both files go in step. */
+static size_t until_jump(const struct vo_offline *r, const struct feed *f)
+{
+	size_t n = 1;
+
+	while (n < f->n && n < VO_BATCH && !is_jump(r, f->pkt[n - 1].time_ns, f->pkt[n].time_ns))
+		n++;
+	return n;
+}
+
 static int64_t next_time(const struct vo_offline *r, const struct pipeline *pl, enum vns_point p)
 {
 	const struct feed *f = &pl->feed[p];
@@ -198,20 +281,56 @@ static int64_t next_time(const struct vo_offline *r, const struct pipeline *pl, 
 	if (f->n == 0)
 		return INT64_MAX;
 	/* Any 64-bit stamp may be in a file. */
-	if (__builtin_sub_overflow(f->pkt[0].time_ns, p == VNS_POINT_B ? r->coarse_ns : 0, &time))
+	if (__builtin_sub_overflow(f->pkt[0].time_ns,
+				   p == VNS_POINT_B ? vns_twin_offset(r->twin) : 0, &time))
 		return INT64_MAX - 1;
 	return time;
+}
+
+/* Feed one file, the one that is behind, as far as its clock goes steadily. */
+static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
+{
+	enum vns_point p = next_time(r, pl, VNS_POINT_A) <= next_time(r, pl, VNS_POINT_B) ?
+				   VNS_POINT_A : VNS_POINT_B;
+	struct feed *f;
+	size_t n;
+
+	/* Set forward, a clock makes its file wait for the other; set back, the other for it. */
+	for (int i = 0; i < 2; i++) {
+		int code;
+
+		f = &pl->feed[i];
+		if (!f->n || !f->any || !is_jump(r, f->last_ns, f->pkt[0].time_ns))
+			continue;
+		f->last_ns = f->pkt[0].time_ns; /* looked at once */
+		code = see_jump(r, pl, i, err);
+		if (code)
+			return code;
+		return 0;
+	}
+	f = &pl->feed[p];
+	n = until_jump(r, f);
+	if (vns_twin_feed(r->twin, p, f->pkt, n))
+		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+	f->any = true;
+	f->last_ns = f->pkt[n - 1].time_ns;
+	if (n == f->n) {
+		done_with(pl, p);
+	} else {
+		f->pkt += n;
+		f->n -= n;
+	}
+	return 0;
 }
 
 static int pump(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
 {
 	for (;;) {
-		enum vns_point p;
 		bool failed;
+		int code;
 
 		for (int i = 0; i < 2; i++) {
-			int code = next_batch(pl, i, err);
-
+			code = next_batch(pl, i, err);
 			if (code)
 				return code;
 			if (pl->feed[i].eof)
@@ -219,12 +338,11 @@ static int pump(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
 		}
 		if (pl->feed[0].eof && pl->feed[1].eof)
 			break;
-		p = next_time(r, pl, VNS_POINT_A) <= next_time(r, pl, VNS_POINT_B) ? VNS_POINT_A :
-										     VNS_POINT_B;
-		failed = vns_twin_feed(r->twin, p, pl->feed[p].pkt, pl->feed[p].n) != 0;
-		done_with(pl, p);
+		code = feed_one(r, pl, err);
+		if (code)
+			return code;
 		vns_crew_lock(pl->crew);
-		failed |= pl->out.failed;
+		failed = pl->out.failed;
 		vns_crew_unlock(pl->crew);
 		if (failed)
 			return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
@@ -277,6 +395,7 @@ int vo_pipeline(struct vo_offline *r, const struct vns_twin_opts *opts, struct v
 
 	if (!pl)
 		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+	r->jump_ns = (opts->window_ns > 0 ? opts->window_ns : 5 * VNS_NSEC_PER_SEC) / 2;
 	code = take_buffers(r, pl);
 	if (code)
 		vns_err_set(err, code, "no memory to pair the captures");

@@ -149,6 +149,45 @@ static json_t *missing_json(const struct vns_twin_counts *c)
 	return o;
 }
 
+static json_t *ways_json(const struct vns_twin_counts *c)
+{
+	json_t *o = json_object();
+
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		json_object_set_new(o, direction_name[d], json_integer((json_int_t)c->by_direction[d]));
+	return o;
+}
+
+static json_t *end_json(const struct vns_addr *a, uint16_t port)
+{
+	char text[VNS_ADDR_STRLEN];
+	json_t *o = json_object();
+
+	json_object_set_new(o, "address", json_string(vns_addr_format(a, text)));
+	json_object_set_new(o, "port", port ? json_integer(port) : json_null());
+	return o;
+}
+
+static json_t *nat_json(const struct vns_vo_target *t)
+{
+	json_t *o = json_object(), *list = json_array();
+
+	for (size_t i = 0; i < t->n_nat; i++) {
+		const struct vns_twin_mapping *m = &t->nat[i];
+		json_t *x = json_object();
+
+		json_object_set_new(x, "kind", json_string(m->forwarded ? "forward" : "masquerade"));
+		json_object_set_new(x, "ip_protocol", json_integer(m->ipproto));
+		json_object_set_new(x, "at_host", end_json(&m->at_a, m->port_a));
+		json_object_set_new(x, "at_guest", end_json(&m->at_b, m->port_b));
+		json_object_set_new(x, "flows", json_integer((json_int_t)m->flows));
+		json_array_append_new(list, x);
+	}
+	json_object_set_new(o, "translated", json_integer((json_int_t)t->translated));
+	json_object_set_new(o, "mappings", list);
+	return o;
+}
+
 static json_t *accounting_json(const struct vns_vo_target *t)
 {
 	json_t *o = json_object();
@@ -157,6 +196,9 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 		json_t *c = counts_json(&t->counts[p]);
 
 		json_object_set_new(c, "capture_lost", json_integer((json_int_t)t->capture_lost[p]));
+		json_object_set_new(c, "doubled", json_integer((json_int_t)t->doubled[p]));
+		json_object_set_new(c, "not_sampled", json_integer((json_int_t)t->not_sampled[p]));
+		json_object_set_new(c, "by_direction", ways_json(&t->counts[p]));
 		json_object_set_new(c, "missing_by_protocol", missing_json(&t->counts[p]));
 		json_object_set_new(o, point_name[p], c);
 	}
@@ -247,6 +289,7 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "directions", directions_json(t->fig, vns_vo_split(t) == VNS_SPLIT_WITHHELD));
 	json_object_set_new(o, "sum_ns", sums_json(t->sum));
 	json_object_set_new(o, "accounting", accounting_json(t));
+	json_object_set_new(o, "nat", nat_json(t));
 	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));
 	json_object_set_new(o, "sample", json_pack("{s:I s:I}", "first_one_in",
 						   (json_int_t)(t->sample_first ? t->sample_first : 1),

@@ -79,6 +79,35 @@ static void print_events(const struct vns_vo_target *t, FILE *to)
 			"relation changed; they are in no figure.\n", t->unrelated);
 }
 
+static void print_end(const struct vns_addr *a, uint16_t port, FILE *to)
+{
+	char text[VNS_ADDR_STRLEN];
+
+	fputs(vns_addr_format(a, text), to);
+	if (port)
+		fprintf(to, " port %u", port);
+}
+
+/* The translations that were learnt, so that nobody has to believe in them. */
+static void print_nat(const struct vns_vo_target *t, FILE *to)
+{
+	char n[VNS_TEXT_LEN];
+
+	for (size_t i = 0; i < t->n_nat; i++) {
+		const struct vns_twin_mapping *m = &t->nat[i];
+
+		fprintf(to, "NAT, learnt: %s, ", m->forwarded ? "forwarded" : "masqueraded");
+		print_end(&m->at_a, m->port_a, to);
+		fputs(" at the host is ", to);
+		print_end(&m->at_b, m->port_b, to);
+		fprintf(to, " in the guest (IP protocol %u, %s flows)\n", m->ipproto,
+			vns_text_count(n, m->flows));
+	}
+	if (t->n_nat)
+		fprintf(to, "NAT: %s packets at the host were paired by these\n",
+			vns_text_count(n, t->translated));
+}
+
 static void print_notes(const struct vns_vo_target *t, FILE *to)
 {
 	if (t->tcg)
@@ -94,6 +123,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 	else if (t->sample_last > 1)
 		fprintf(to, "note: these figures are of samples: 1 packet in %u (TCP by connection).\n",
 			t->sample_last);
+	print_nat(t, to);
 	print_events(t, to);
 }
 

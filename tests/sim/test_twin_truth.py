@@ -26,6 +26,11 @@ CASES = {
     'an hour of 200 ppm': ['--loss', '2', '--offset-ns', '-7200000000000', '--drift-ppm', '200',
                            '--duration', '3600', '--retrans', '10', '--packets', '20000'],
     'a day of -200 ppm': ['--drift-ppm', '-200', '--duration', '86400', '--packets', '40000'],
+    'masquerade': ['--nat', 'masquerade', '--ipv6', '0', '--loss', '1', '--retrans', '5'],
+    'port forward': ['--nat', 'dnat', '--identical', '0', '--loss', '1', '--retrans', '5'],
+    'NAT, all but clean': ['--nat', 'dnat', '--identical', '0', '--loss', '2', '--dup', '1',
+                           '--reorder', '2', '--offset-ns', '-3600000000000', '--drift-ppm', '100',
+                           '--snap', '96', '--foreign', '30', '--fragments', '20'],
     'duplicates': ['--loss', '1', '--dup', '3'],
     'reordered': ['--loss', '1', '--reorder', '5'],
     'same': ['--offload', 'same', '--retrans', '10'],
@@ -53,7 +58,8 @@ class Twins(unittest.TestCase):
                          seed, '--packets', 5000, '--duration', 4, '--flows', 40, *args)
             offset = args[args.index('--offset-ns') + 1] if '--offset-ns' in args else '0'
             out = subprocess.run([DUMP, a, b, offset, '5000000000', '64', '100.0.0.11',
-                                  'fd00:0:0:8::b'], capture_output=True, text=True,
+                                  'fd00:0:0:8::b', *(['nat'] if '--nat' in args else [])],
+                                 capture_output=True, text=True,
                                  timeout=60, check=True).stdout
             points, known = truth.twin(csv)
         got, last, counts = set(), {}, ({}, {})
@@ -63,7 +69,7 @@ class Twins(unittest.TestCase):
                 key = (c[1], c[2], int(c[3]), int(c[4]))
                 got.add(key)
                 last[key] = c[6:] if c[6] != '-' else []
-            else:
+            elif c[0] == 'C':
                 counts['AB'.index(c[1])].update(zip(CLASSES, map(int, c[2:])))
         case = '%s, seed %s: ' % (name, seed)
         self.samples(case, got, last, known)

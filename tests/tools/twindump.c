@@ -2,13 +2,15 @@
 /*
  * Test tool: the twin engine on two capture files, every sample as a line, for comparison with truth.
  *
- * twindump HOST_FILE GUEST_FILE COARSE_NS WINDOW_NS BATCH GUEST_ADDR...
+ * twindump HOST_FILE GUEST_FILE COARSE_NS WINDOW_NS BATCH GUEST_ADDR... [nat]
  * Lines: S dir proto t_a t_b payload_len last_t_a last_t_b ("-": no last byte)
+ *        M ipproto at_a port_a at_b port_b forward|masquerade flows
  *        C point read matched missing ambiguous outside_window undecodable
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <vnetscope/source.h>
 #include <vnetscope/twin.h>
@@ -61,6 +63,20 @@ static void print_counts(const struct vns_twin *t, enum vns_point p)
 	putchar('\n');
 }
 
+static void print_mappings(const struct vns_twin *t)
+{
+	struct vns_twin_mapping m[VNS_TWIN_MAPPINGS];
+	size_t n = vns_twin_mappings(t, m);
+
+	for (size_t i = 0; i < n; i++) {
+		char a[VNS_ADDR_STRLEN], b[VNS_ADDR_STRLEN];
+
+		printf("M %u %s %u %s %u %s %" PRIu64 "\n", m[i].ipproto,
+		       vns_addr_format(&m[i].at_a, a), m[i].port_a, vns_addr_format(&m[i].at_b, b),
+		       m[i].port_b, m[i].forwarded ? "forward" : "masquerade", m[i].flows);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct end end[2];
@@ -76,6 +92,10 @@ int main(int argc, char **argv)
 	opts.window_ns = strtoll(argv[4], NULL, 0);
 	batch = strtoul(argv[5], NULL, 0);
 	batch = batch < 1 ? 1 : batch > MAX_BATCH ? MAX_BATCH : batch;
+	if (strcmp(argv[argc - 1], "nat") == 0) {
+		opts.nat = true;
+		argc--;
+	}
 	for (int i = 6; i < argc; i++)
 		if (vns_addr_parse(argv[i], &guest[opts.n_guest++]))
 			return 2;
@@ -98,6 +118,7 @@ int main(int argc, char **argv)
 		end[p].n = 0;
 	}
 	vns_twin_finish(t);
+	print_mappings(t);
 	print_counts(t, VNS_POINT_A);
 	print_counts(t, VNS_POINT_B);
 	vns_twin_free(t);

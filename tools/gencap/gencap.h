@@ -85,6 +85,8 @@ struct gc_opts {
 	const char *offload;   /* mix|same|split|gro|regroup */
 	bool id_zero;
 	double fragments;
+	const char *nat;       /* none|masquerade|dnat */
+	int64_t step_ns;       /* of the guest's clock, in the middle */
 };
 int gc_parse(struct gc_opts *o, int argc, char **argv, bool twin);
 void gc_usage(FILE *to, bool twin);

@@ -71,6 +71,11 @@ static const struct option_row rows[] = {
 	  "guest capture starts that much later and ends that much earlier (0)" },
 	{ "offload", "KIND", TEXT, TWIN, AT(offload), 0, 0,
 	  "mix, same, split, gro or regroup: what segmentation does between the points (mix)" },
+	{ "nat", "KIND", TEXT, TWIN, AT(nat), 0, 0,
+	  "none, masquerade (the guest's end is the host's at the host) or dnat (a port of the host "
+	  "is forwarded to the guest) (none)" },
+	{ "step-ns", "NS", SIGNED, TWIN, AT(step_ns), -9e18, 9e18,
+	  "step of the guest's clock in the middle; positive: forward (0)" },
 	{ "id-zero", NULL, FLAG, TWIN, AT(id_zero), 0, 0,
 	  "IPv4 identification 0 in all packets that may not be fragmented" },
 };
@@ -178,7 +183,8 @@ static void defaults(struct gc_opts *o, bool twin)
 			       .start_s = 1700000000, .snap = 262144, .ipv6 = 20, .vlan = 10,
 			       .udp = 5, .icmp = 2, .loss = 0.5, .no_ts = 5, .one_way = 5,
 			       .rtt_left_us = { 200, 80000 }, .rtt_right_us = { 30, 500 },
-			       .retrans = 2, .identical = 20, .foreign = 5, .offload = "mix" };
+			       .retrans = 2, .identical = 20, .foreign = 5, .offload = "mix",
+			       .nat = "none" };
 	if (twin) {
 		o->flows = 40;
 		o->packets = 20000;
@@ -197,6 +203,8 @@ static void check(const struct gc_opts *o, bool twin)
 		gc_die(GC_EXIT_USAGE, "%s; see --help",
 		       twin ? "--host and --guest name the files to write" :
 			      "--out names the file to write");
+	if (strcmp(o->nat, "none") && strcmp(o->nat, "masquerade") && strcmp(o->nat, "dnat"))
+		gc_die(GC_EXIT_USAGE, "--nat: '%s' is not none, masquerade or dnat", o->nat);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		known |= strcmp(o->offload, kinds[i]) == 0;
 	if (!known)

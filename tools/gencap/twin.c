@@ -86,7 +86,8 @@ void tw_unmatched(const struct twin *w, struct tw_item *it, int other_point, int
 static int64_t stamp(const struct twin *w, int point, int64_t t)
 {
 	if (point == TW_B)
-		t += w->o->offset_ns + (int64_t)(w->o->drift_ppm * 1e-6 * (double)t);
+		t += w->o->offset_ns + (int64_t)(w->o->drift_ppm * 1e-6 * (double)t) +
+		     (t >= w->end / 2 ? w->o->step_ns : 0);
 	return gc_cap_round(&w->cap[point], t);
 }
 

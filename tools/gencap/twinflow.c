@@ -6,6 +6,25 @@
 
 #include "twin.h"
 
+/*
+ * What NAT makes of the path at the host: the guest's end bears an address of the host. Masquerading
+ * keeps a port where it can (Linux does), dnat forwards one port to another. Payload and its
+ * checksums follow: the path's key stays.
+ */
+static void translate(struct twin *w, struct gc_path *p, uint64_t i)
+{
+	bool masquerade = strcmp(w->o->nat, "masquerade") == 0;
+
+	if (strcmp(w->o->nat, "none") == 0)
+		return;
+	memset(p->addr[1], 0, sizeof(p->addr[1]));
+	p->addr[1][0] = p->v6 ? 0xfd : 192;
+	p->addr[1][1] = p->v6 ? 0 : 168;
+	p->addr[1][p->v6 ? 15 : 3] = 1;
+	if (p->proto == GC_TCP || p->proto == GC_UDP)
+		p->port[1] = (uint16_t)(masquerade && i % 3 ? p->port[1] : p->port[1] + 2000);
+}
+
 static void make_paths(struct twin *w, struct tw_flow *f, uint64_t i)
 {
 	struct gc_path *p = &f->path[TW_A];
@@ -30,6 +49,7 @@ static void make_paths(struct twin *w, struct tw_flow *f, uint64_t i)
 		tail[2] = (uint8_t)low;
 	}
 	f->path[TW_B] = *p;
+	translate(w, p, i);
 	p->pad = gc_below(&w->rng, 2);
 	if (gc_pct(&w->rng, w->o->vlan))
 		p->vlan = (uint16_t)(2 + gc_below(&w->rng, 4000));

@@ -31,6 +31,16 @@ uint64_t twin_identity(const struct vns_packet *p)
 	return h ^ (p->digest + (uint64_t)p->window * UINT64_C(0x94d049bb133111eb));
 }
 
+uint64_t twin_bare_identity(const struct vns_packet *p)
+{
+	uint64_t h = p->digest + ((uint64_t)p->ip_id << 16 ^ p->window) *
+				 UINT64_C(0x94d049bb133111eb) + p->key.ipproto;
+
+	return (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+typedef uint64_t (*identity_fn)(const struct vns_packet *p);
+
 struct seen {
 	uint64_t id;
 	const struct vns_packet *p;
@@ -53,7 +63,8 @@ static int by_value(const void *pa, const void *pb)
 }
 
 /* All decoded packets, sorted by identity and time; the array is the caller's to free. */
-static size_t by_identities(const struct vns_packet *in, size_t n, struct seen **out)
+static size_t by_identities(const struct vns_packet *in, size_t n, identity_fn identity,
+			    struct seen **out)
 {
 	struct seen *s = malloc((n ? n : 1) * sizeof(*s));
 	size_t m = 0;
@@ -63,7 +74,7 @@ static size_t by_identities(const struct vns_packet *in, size_t n, struct seen *
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		if (in[i].verdict == VNS_PKT_OK || in[i].verdict == VNS_PKT_FRAGMENT)
-			s[m++] = (struct seen){ twin_identity(&in[i]), &in[i] };
+			s[m++] = (struct seen){ identity(&in[i]), &in[i] };
 	qsort(s, m, sizeof(*s), by_identity);
 	return m;
 }
@@ -86,10 +97,11 @@ struct pair {
  * other (router solicitations are all alike). Return: their number; *@out is the caller's to free.
  */
 static size_t unique_pairs(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
-			   size_t n_b, struct pair **out)
+			   size_t n_b, identity_fn identity, struct pair **out)
 {
 	struct seen *sa, *sb;
-	size_t na = by_identities(a, n_a, &sa), nb = by_identities(b, n_b, &sb), n = 0;
+	size_t na = by_identities(a, n_a, identity, &sa);
+	size_t nb = by_identities(b, n_b, identity, &sb), n = 0;
 	size_t most = na < nb ? na : nb;
 	struct pair *pairs = malloc((most ? most : 1) * sizeof(*pairs));
 
@@ -111,27 +123,76 @@ static size_t unique_pairs(const struct vns_packet *a, size_t n_a, const struct 
 	return n;
 }
 
+static int by_pair_time(const void *pa, const void *pb)
+{
+	const struct pair *x = pa, *y = pb;
+
+	return (x->a->time_ns > y->a->time_ns) - (x->a->time_ns < y->a->time_ns);
+}
+
+#define EARLIEST 1001 /* of a long stretch only its start: clocks drift */
+#define AGREE_NS VNS_NSEC_PER_SEC
+
+/*
+ * Median of t_B - t_A over the earliest pairs. Return: those that agree with it; 0 when these are
+ * fewer than half.
+ */
+static size_t median_offset(struct pair *pairs, size_t n, int64_t *offset_ns)
+{
+	int64_t diff[EARLIEST], median;
+	size_t agree = 0;
+
+	if (n == 0)
+		return 0;
+	qsort(pairs, n, sizeof(*pairs), by_pair_time);
+	if (n > EARLIEST)
+		n = EARLIEST;
+	for (size_t i = 0; i < n; i++)
+		diff[i] = twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns);
+	qsort(diff, n, sizeof(*diff), by_value);
+	median = diff[n / 2];
+	for (size_t i = 0; i < n; i++)
+		agree += diff[i] - median <= AGREE_NS && median - diff[i] <= AGREE_NS;
+	*offset_ns = median;
+	return 2 * agree > n ? agree : 0;
+}
+
 int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			   size_t n_b, int64_t *offset_ns, size_t *support)
 {
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, &pairs);
-	int64_t *diff = malloc((n ? n : 1) * sizeof(*diff));
+	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs);
 
-	if (!pairs || !diff) {
-		free(pairs);
-		free(diff);
+	if (!pairs)
 		return -ENOMEM;
-	}
-	for (size_t i = 0; i < n; i++)
-		diff[i] = twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns);
-	qsort(diff, n, sizeof(*diff), by_value);
-	if (n)
-		*offset_ns = diff[n / 2];
-	*support = n;
+	*support = median_offset(pairs, n, offset_ns);
 	free(pairs);
-	free(diff);
-	return n ? 0 : 1;
+	return *support ? 0 : 1;
+}
+
+#define LATENCY_NS (500 * VNS_NSEC_PER_MSEC)
+
+/*
+ * Keep the pairs on which the clocks are as far apart as at the start, drift (500 ppm at most) and
+ * latencies aside: across a step, t_B - t_A tells no direction. Return: their number.
+ */
+static size_t before_steps(struct pair *pairs, size_t n)
+{
+	size_t keep = 0;
+	int64_t offset, from;
+
+	if (!median_offset(pairs, n, &offset))
+		return n;
+	from = pairs[0].a->time_ns;
+	for (size_t i = 0; i < n; i++) {
+		int64_t off = twin_time_sub(twin_time_sub(pairs[i].b->time_ns,
+							  pairs[i].a->time_ns), offset);
+		int64_t may = LATENCY_NS + twin_time_sub(pairs[i].a->time_ns, from) / 2000;
+
+		if (off <= may && off >= -may)
+			pairs[keep++] = pairs[i];
+	}
+	return keep;
 }
 
 /* Votes for one address: is it the guest's? */
@@ -320,8 +381,11 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 {
 	struct learnt known = { addr, n_known, max, n_known > 0, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, &pairs), n_talk = 0, n_multi = 0;
+	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs), n_talk = 0, n_multi = 0;
 	struct talk *t = malloc((n ? n : 1) * sizeof(*t));
+
+	if (pairs)
+		n = before_steps(pairs, n);
 
 	/* Unicast from the front, multicast from the back. */
 	for (size_t i = 0; t && i < n; i++) {
@@ -342,4 +406,32 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 	free(t);
 	free(pairs);
 	return known.n;
+}
+
+size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
+			 int64_t *offset_ns, size_t *support)
+{
+	struct pair *pairs;
+	size_t n = unique_pairs(a, n_a, b, n_b, twin_bare_identity, &pairs), fit = 0;
+	int end_a, end_b;
+
+	*support = 0;
+	if (!pairs)
+		return n_known;
+	for (size_t i = 0; i < n; i++)
+		if (usable(pairs[i].a) &&
+		    twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b))
+			pairs[fit++] = pairs[i];
+	*support = median_offset(pairs, fit, offset_ns);
+	for (size_t i = 0; i < fit && *support && n_known < max; i++) {
+		const struct vns_addr *guest;
+
+		twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b);
+		guest = &pairs[i].b->key.addr[!end_b];
+		if (!contains(addr, n_known, guest))
+			addr[n_known++] = *guest;
+	}
+	free(pairs);
+	return n_known;
 }

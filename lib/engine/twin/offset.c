@@ -88,7 +88,7 @@ static void end_cell(struct vns_twin *t, int64_t at)
 	t->disturbed = 0;
 }
 
-static void step(struct vns_twin *t, int64_t at, int64_t by)
+static void step(struct vns_twin *t, unsigned int dir, int64_t by)
 {
 	t->ahead += by;
 	clear_bounds(&t->bounds[0]);
@@ -97,7 +97,9 @@ static void step(struct vns_twin *t, int64_t at, int64_t by)
 	if (t->n_twins < SETTLED)
 		return;
 	if (t->n_steps < VNS_TWIN_STEPS)
-		t->steps[t->n_steps] = (struct vns_twin_step){ twin_stamp(t, VNS_POINT_A, at), by };
+		t->steps[t->n_steps] = (struct vns_twin_step){
+			twin_stamp(t, VNS_POINT_A, t->sane_until[dir]),
+			twin_stamp(t, VNS_POINT_A, t->strange_from[dir]), by };
 	t->n_steps++;
 }
 
@@ -113,10 +115,12 @@ static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64
 	}
 	if (size > t->disturbed)
 		t->disturbed = size;
+	if (t->strange[dir] == 0)
+		t->strange_from[dir] = at;
 	if (t->strange[dir]++ == 0 || size < known)
 		t->demand[dir] = need;
 	if (t->strange[dir] == IN_A_ROW)
-		step(t, at, t->demand[dir]);
+		step(t, dir, t->demand[dir]);
 }
 
 void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff)
@@ -137,6 +141,8 @@ void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t 
 	/* One stamp gone wrong must not become a bound. */
 	if (t->strange[dir])
 		return;
+	if (at > t->sane_until[dir])
+		t->sane_until[dir] = at;
 	if (dir == VNS_HOST_TO_GUEST && diff < b->upper)
 		b->upper = diff;
 	if (dir == VNS_GUEST_TO_HOST && diff > b->lower)

@@ -81,10 +81,15 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	}
 	if (t->n_guest)
 		memcpy(t->guest, opts->guest, t->n_guest * sizeof(t->guest[0]));
+	if (opts->nat && twin_nat_new(&t->nat)) {
+		free(t);
+		return vns_err_set(err, -ENOMEM, "no memory to learn address translation");
+	}
 	/* One more at each point: the limit is enforced after the insertion. */
 	if (twin_memory_init(&t->m, 2 * (t->max_pending + 1))) {
 		vns_err_set(err, -ENOMEM, "no memory for %zu pending packets at each point",
 			    t->max_pending);
+		twin_nat_free(t->nat);
 		free(t);
 		return -ENOMEM;
 	}
@@ -102,6 +107,7 @@ void vns_twin_free(struct vns_twin *t)
 				free(t->queue[p][d][s].slot);
 	free(t->up.c);
 	free(t->down.c);
+	twin_nat_free(t->nat);
 	twin_memory_fini(&t->m);
 	free(t);
 }
@@ -303,6 +309,8 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 	return 0;
 }
 
+static int release_held(struct vns_twin *t);
+
 static int drain(struct vns_twin *t)
 {
 	const int64_t far = INT64_MAX / 2; /* finished: later than any time, and sums do not overflow */
@@ -316,6 +324,8 @@ static int drain(struct vns_twin *t)
 	t->horizon = a < b ? a : b;
 	if (t->horizon > far)
 		t->horizon = far;
+	if (t->nat)
+		ret = release_held(t);
 	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
 		bool in = d == VNS_HOST_TO_GUEST;
 		enum vns_point up = in ? VNS_POINT_A : VNS_POINT_B;
@@ -455,6 +465,7 @@ static int remember(struct vns_twin *t, enum vns_point p, const struct vns_packe
 			node->repeated = twin_told_before(&t->m, in->key);
 	}
 	node->refs++;
+	t->counts[p].by_direction[in->dir]++;
 	fill(&t->m.entry[e], pkt, in, time, down, n);
 	if (!in->range) {
 		twin_unit_insert(t, e);
@@ -484,6 +495,41 @@ static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 		t->now[p] = time;
 }
 
+/* A stranger of A: translated on the way, perhaps, or perhaps later known to be. */
+static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
+{
+	struct vns_packet q;
+	struct intake in;
+
+	if (t->nat && (p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT)) {
+		q = *p;
+		if (twin_nat_translate(t, &q, time)) {
+			in = classify(t, &q);
+			if (in.dir >= 0) {
+				int ret = remember(t, VNS_POINT_A, &q, &in, time);
+
+				/* The mapping may be new: those of the flow that waited go on too. */
+				return ret || again ? ret : release_held(t);
+			}
+		} else if (!again && twin_nat_hold(t, p, time)) {
+			return 0;
+		}
+	}
+	t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]++;
+	return 0;
+}
+
+static int release_held(struct vns_twin *t)
+{
+	const struct vns_packet *p;
+	int64_t time;
+	int ret = 0;
+
+	while (!ret && (p = twin_nat_next(t, &time)) != NULL)
+		ret = take_stranger(t, p, time, true);
+	return ret;
+}
+
 static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
 		      size_t n)
 {
@@ -511,10 +557,18 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 
 		t->counts[p].read++;
 		see_time(t, p, time);
+		if (in[i].dir < 0 && p == VNS_POINT_A) {
+			ret = take_stranger(t, &pkts[i], time, false);
+			if (ret)
+				return ret;
+			continue;
+		}
 		if (in[i].dir < 0) {
 			t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
 			continue;
 		}
+		if (unlikely(t->nat && p == VNS_POINT_B))
+			twin_nat_see(t->nat, &pkts[i], time);
 		if (unlikely(time < epoch->from)) { /* across a step of the clock: from before or after? */
 			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 			continue;
@@ -569,6 +623,13 @@ uint64_t vns_twin_evicted(const struct vns_twin *t)
 size_t vns_twin_steps(const struct vns_twin *t, struct vns_twin_step out[VNS_TWIN_STEPS])
 {
 	memcpy(out, t->steps, sizeof(t->steps));
+	/* What was under way while the clock stepped has one stamp of before and one of after. */
+	for (size_t i = 0; i < t->n_steps && i < VNS_TWIN_STEPS; i++) {
+		bool back = out[i].host_ns < out[i].since_ns;
+
+		*(back ? &out[i].host_ns : &out[i].since_ns) -= t->slack;
+		*(back ? &out[i].since_ns : &out[i].host_ns) += t->slack;
+	}
 	return t->n_steps;
 }
 
@@ -576,6 +637,12 @@ int64_t vns_twin_offset(const struct vns_twin *t)
 {
 	return t->epoch[VNS_POINT_B][t->n_epoch[VNS_POINT_B] - 1].shift -
 	       t->epoch[VNS_POINT_A][t->n_epoch[VNS_POINT_A] - 1].shift + t->ahead;
+}
+
+/* What A's clock says at @p's time @time. */
+static int64_t stamp_at_a(const struct vns_twin *t, enum vns_point p, int64_t time)
+{
+	return twin_stamp(t, VNS_POINT_A, p == VNS_POINT_B ? time - t->ahead : time);
 }
 
 int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t by_ns)
@@ -593,10 +660,13 @@ int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t b
 		from = t->last[p] + 1;
 	}
 	if (t->n_steps < VNS_TWIN_STEPS)
-		t->steps[t->n_steps] = (struct vns_twin_step){
-			twin_stamp(t, VNS_POINT_A, from), p == VNS_POINT_B ? by_ns : -by_ns };
-	t->n_steps++;
+		t->steps[t->n_steps].since_ns = stamp_at_a(t, p, t->last[p]);
 	t->epoch[p][n] = (struct twin_epoch){ from, shift };
 	t->n_epoch[p]++;
+	if (t->n_steps < VNS_TWIN_STEPS) {
+		t->steps[t->n_steps].host_ns = stamp_at_a(t, p, from);
+		t->steps[t->n_steps].by_ns = p == VNS_POINT_B ? by_ns : -by_ns;
+	}
+	t->n_steps++;
 	return 0;
 }

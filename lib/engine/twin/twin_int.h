@@ -149,6 +149,8 @@ struct twin_epoch {
 /* Stages at which an entry is looked at, one queue each. */
 enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
 
+struct twin_nat;
+
 struct vns_twin {
 	struct twin_memory m;
 	struct twin_queue queue[2][VNS_DIRECTIONS][STAGES]; /* by point, direction, stage */
@@ -168,6 +170,7 @@ struct vns_twin {
 	int64_t cell, cell_from, cell_before, disturbed;
 	int64_t demand[VNS_DIRECTIONS];
 	unsigned int strange[VNS_DIRECTIONS];
+	int64_t strange_from[VNS_DIRECTIONS], sane_until[VNS_DIRECTIONS]; /* A's time */
 	uint64_t n_twins;
 	struct vns_twin_step steps[VNS_TWIN_STEPS];
 	size_t n_steps;
@@ -179,7 +182,8 @@ struct vns_twin {
 	int64_t recent[VNS_DIRECTIONS]; /* longest latency found lately: decays by 1/1024 per sample */
 	bool found[VNS_DIRECTIONS];
 	struct vns_twin_counts counts[2];
-	uint64_t evicted;
+	uint64_t evicted, translated;
+	struct twin_nat *nat;    /* NULL: no NAT is looked for */
 	int64_t credit;          /* list steps that may still be taken; see range.c */
 	struct vns_addr guest[64];
 	size_t n_guest;
@@ -248,6 +252,8 @@ static inline void twin_offset_learn(struct vns_twin *t, unsigned int dir, int64
 	    (dir == VNS_HOST_TO_GUEST ? diff >= b->upper : diff <= b->lower)) {
 		b->n[dir]++;
 		t->n_twins++;
+		if (at > t->sane_until[dir]) /* contested packets come late */
+			t->sane_until[dir] = at;
 	} else {
 		twin_offset_news(t, dir, at, diff);
 	}
@@ -325,6 +331,24 @@ TWIN_PREFETCHER void twin_prefetch_next(const struct twin_memory *m, uint32_t no
 uint64_t twin_identity(const struct vns_packet *p);
 /* 0.0.0.0 or ::, the source of a machine that has no address yet. */
 bool twin_is_unspecified(const struct vns_addr *a);
+
+/* ... without flow and direction, with IP ID: what NAT leaves of it (routers do not touch the ID). */
+uint64_t twin_bare_identity(const struct vns_packet *p);
+
+/* nat.c */
+int twin_nat_new(struct twin_nat **out);
+void twin_nat_free(struct twin_nat *n);
+/* A packet of B, for evidence. */
+void twin_nat_see(struct twin_nat *n, const struct vns_packet *p, int64_t time);
+/* A stranger of A: put B's flow in place of its own if that is known. Return: false when it is not. */
+bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time);
+/* ... and keep it for later. Return: false when it is no use. */
+bool twin_nat_hold(struct vns_twin *t, const struct vns_packet *p, int64_t time);
+/* The next kept stranger whose time has come (borrowed until the next hold); NULL: none. */
+const struct vns_packet *twin_nat_next(struct vns_twin *t, int64_t *time);
+/* Do @a and @b of A and B have one end in common? Indices of that end. */
+bool twin_nat_fits(const struct vns_packet *a, const struct vns_flow_key *key_b, uint8_t dir_b,
+		   int *end_a, int *end_b);
 
 /* copies.c */
 /* @time: @e's in upstream's time. */

@@ -11,6 +11,8 @@
  */
 #include "engine/twin/twin_int.h"
 
+#define MAX_WALK 4096 /* entries passed to put one in order; beyond, order is wrong and less is told */
+
 static unsigned int side_of(const struct twin_entry *e)
 {
 	return e->flags & E_DOWN ? TWIN_DOWN : TWIN_UP;
@@ -20,14 +22,17 @@ void twin_unit_insert(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_side *s = &t->m.node[entry[e].node].side[side_of(&entry[e])];
+	uint32_t after = s->tail, next = 0;
 
-	entry[e].prev = s->tail;
-	entry[e].next = 0;
-	if (s->tail)
-		entry[s->tail].next = e;
-	else
-		s->head = e;
-	s->tail = e;
+	/* In order of time: captures are nearly so, packets that waited for their NAT mapping are not. */
+	for (int i = 0; i < MAX_WALK && after && entry[after].time > entry[e].time; i++) {
+		next = after;
+		after = entry[after].prev;
+	}
+	entry[e].prev = after;
+	entry[e].next = next;
+	*(after ? &entry[after].next : &s->head) = e;
+	*(next ? &entry[next].prev : &s->tail) = e;
 	s->n++;
 }
 

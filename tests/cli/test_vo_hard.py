@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vnetscope vo on captures that are not what they should be: NAT, doubled, one direction, a sample.
+
+argv: vnetscope, vns-gencap.
+"""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import truth  # noqa: E402
+
+VNETSCOPE = GENCAP = None
+CLASSES = ('matched', 'missing', 'ambiguous', 'outside_window', 'undecodable')
+DIRECTIONS = {'host_to_guest': 'h2g', 'guest_to_host': 'g2h'}
+
+
+def records(path):
+    """File header and records (header, bytes) of a little-endian pcap."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    at, out = 24, []
+    while at < len(data):
+        size = struct.unpack_from('<I', data, at + 8)[0]
+        out.append((data[at:at + 16], data[at + 16:at + 16 + size]))
+        at += 16 + size
+    return data[:24], out
+
+
+def write(path, head, recs):
+    with open(path, 'wb') as f:
+        f.write(head + b''.join(h + d for h, d in recs))
+
+
+class Hard(unittest.TestCase):
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.host, self.guest, self.csv = (os.path.join(tmp.name, n) for n in 'hgt')
+
+    def generate(self, *args):
+        truth.gencap(GENCAP, 'twin', '--host', self.host, '--guest', self.guest, '--truth', self.csv,
+                     '--packets', 8000, '--duration', 5, '--flows', 50, *args)
+        self.points, self.samples = truth.twin(self.csv)
+        self.sure = sum(row[8] == '-' for row in self.samples.values())
+
+    def vo(self, *args, code=0):
+        r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest, '--json',
+                            *args], capture_output=True, text=True, timeout=60)
+        self.assertEqual(r.returncode, code, r.stderr)
+        t = json.loads(r.stdout)['targets'][0]
+        for c in t['accounting'].values():
+            self.assertEqual(sum(c[k] for k in CLASSES), c['read'])
+            self.assertEqual(sum(c['by_direction'].values()), c['read'] - c['undecodable'])
+        return t
+
+    def found(self, t):
+        return sum(f['matched'] for d in t['directions'].values() for f in d.values())
+
+    def minima(self, t, margin=0):
+        """No latency is below truth's least."""
+        for name, short in DIRECTIONS.items():
+            for proto, f in t['directions'][name].items():
+                known = [int(r[11]) for k, r in self.samples.items() if k[:2] == (short, proto)]
+                if f['matched']:
+                    self.assertGreaterEqual(f['latency_ns']['min'], min(known) - margin)
+
+    def test_masquerade(self):
+        self.generate('--nat', 'masquerade', '--ipv6', '0')
+        t = self.vo('--offset-ns', '0')
+        self.assertTrue(self.sure <= self.found(t) <= len(self.samples), (self.sure, self.found(t)))
+        self.minima(t)
+        maps = t['nat']['mappings']
+        self.assertEqual({(m['at_host']['address'], m['at_guest']['address']) for m in maps},
+                         {('192.168.0.1', '100.0.0.11')})
+        self.assertGreater(t['nat']['translated'], 7000)
+        off = self.vo('--offset-ns', '0', '--nat', 'off', '--guest-addr', '100.0.0.11', code=4)
+        self.assertEqual((self.found(off), off['nat']['mappings']), (0, []))
+
+    def test_forwarded_port_hours_apart(self):
+        self.generate('--nat', 'dnat', '--identical', '0', '--ipv6', '0', '--icmp', '0', '--offset-ns',
+                      '-7200000000000')
+        t = self.vo('--offset-ns', '-7200000000000')
+        self.assertTrue(self.sure <= self.found(t) <= len(self.samples), (self.sure, self.found(t)))
+        ports = {(m['at_host']['port'], m['at_guest']['port']) for m in t['nat']['mappings']
+                 if m['kind'] == 'forward' and m['ip_protocol'] == 17}
+        self.assertEqual(ports, {(8053, 6053)})
+
+    def test_no_nat_where_none_is(self):
+        self.generate('--foreign', '40')
+        t = self.vo('--offset-ns', '0', '--nat', 'on')
+        self.assertEqual(t['nat'], {'translated': 0, 'mappings': []})
+
+    def test_bridge_and_tap_in_one_file(self):
+        self.generate('--loss', '0.1')
+        once = self.vo('--offset-ns', '0')
+        head, recs = records(self.host)
+        stamps = [struct.unpack_from('<II', h) + (h, d) for h, d in recs]
+        later = [(s + (n + 9000) // 10**9, (n + 9000) % 10**9,
+                  struct.pack('<II', s + (n + 9000) // 10**9, (n + 9000) % 10**9) + h[8:], d)
+                 for s, n, h, d in stamps]
+        write(self.host, head, [(h, d) for _, _, h, d in sorted(stamps + later,
+                                                                key=lambda x: x[:2])])
+        twice = self.vo('--offset-ns', '0')
+        books = twice['accounting']['host']
+        self.assertIn('holds packets twice', twice['note'])
+        self.assertLess(abs(books['doubled'] - len(recs)), len(recs) // 100)
+        self.assertEqual(books['read'] + books['doubled'], 2 * len(recs))
+        self.assertLess(abs(self.found(twice) - self.found(once)), len(recs) // 100)
+        self.minima(twice, margin=9000)  # what leaves the guest is met at the inner point first
+
+    def test_steps_of_the_clock(self):
+        for step in (3600 * 10**9, -3600 * 10**9, 10**9, -3 * 10**9):
+            self.generate('--step-ns', step, '--loss', '1')
+            t = self.vo()
+            events = [e for e in t['events'] if e['kind'] == 'clock_step']
+            self.assertEqual(len(events), 1, (step, events))
+            self.assertLess(abs(events[0]['at_ns'] - 1700000002500000000), 10**8)
+            self.assertIn('%.3f' % (abs(step) / 1e9), '%.3f' % float(
+                events[0]['text'].split("guest's is ")[1].split()[0]))
+            self.assertIn('ahead' if step > 0 else 'behind', events[0]['text'])
+            # all but what was under way in the step has its twin, and its latency is no hour
+            self.assertGreater(self.found(t) + t['unrelated'], self.sure - 30, step)
+            self.assertLess(t['unrelated'], 200)  # 40 ms of 5 s
+            for d in t['directions'].values():
+                for f in d.values():
+                    self.assertLess(f['excess_ns']['max'], 3 * 10**7, step)
+            if step > 0:
+                # A given offset is that of before the step; what comes after is in no figure.
+                given = self.vo('--offset-ns', '0')
+                self.assertGreater(given['unrelated'], self.sure // 3)
+                tcp = given['directions']['host_to_guest']['tcp']['latency_ns']
+                self.assertLess(tcp['max'], 10**8)
+
+    def test_one_direction_only(self):
+        self.generate()
+        head, recs = records(self.host)
+        write(self.host, head, [r for r, row in zip(recs, self.points[0]) if row[4] != 'g2h'])
+        t = self.vo('--offset-ns', '0')
+        self.assertIn("host's capture has no packet from the guest", t['note'])
+        self.assertEqual(t['accounting']['host']['by_direction']['guest_to_host'], 0)
+        self.assertGreater(t['directions']['host_to_guest']['tcp']['matched'], 1000)
+
+    def test_sample(self):
+        self.generate('--packets', '30000', '--flows', '300')
+        whole, t = self.vo('--offset-ns', '0'), self.vo('--offset-ns', '0', '--sample', '1/4')
+        self.assertEqual(t['sample'], {'first_one_in': 4, 'last_one_in': 4})
+        for p in ('host', 'guest'):
+            a = t['accounting'][p]
+            self.assertEqual(a['read'] + a['not_sampled'], whole['accounting'][p]['read'])
+            # the same packets on both sides: as few are missing as without sampling
+            self.assertLess(a['missing'], 0.06 * a['read'])
+            self.assertTrue(0.1 < a['read'] / whole['accounting'][p]['read'] < 0.45, a)
+        self.minima(t)
+        for word in ('2/4', '1/0', '1/x', '1/4x', '1/', '1/9999999'):
+            r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest,
+                                '--sample', word], capture_output=True, text=True, timeout=60)
+            self.assertEqual((r.returncode, '--sample' in r.stderr), (2, True), word)
+
+
+if __name__ == '__main__':
+    GENCAP = sys.argv.pop(2)
+    VNETSCOPE = sys.argv.pop(1)
+    unittest.main()
