@@ -413,6 +413,7 @@ struct vns_rtt_entry {
 	uint64_t packets, samples;
 	int64_t min, p50, p95, p99, max;
 	double mean, stddev;
+	struct vns_rtt_clock clock; /* as in struct vns_rtt_flow */
 	enum vns_rtt_kind kind;
 	uint16_t point;
 	uint8_t dir, opener; /* as in struct vns_rtt_flow */

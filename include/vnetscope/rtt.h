@@ -53,11 +53,22 @@ struct vns_rtt_sample {
 typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
 
 /**
+ * struct vns_rtt_clock - rate of a TSval clock. All 0: too few values, or too short a time.
+ * @hz, @error_hz: estimate and its 95 % interval (+-)
+ * @nominal_hz: 100, 250, 1000 or 1000000; 0: none of these
+ */
+struct vns_rtt_clock {
+	double hz, error_hz;
+	uint32_t nominal_hz;
+};
+
+/**
  * struct vns_rtt_flow - one direction of a flow and its distribution of one kind (borrowed).
  * @evicted:  left the live table (idle, closed, pushed out); its figures are final
  * @first_ns, @last_ns: first and last segment of the flow that was read, either direction
  * @packets:  segments read, of this direction; stops at 2^32 - 1
  * @opener:   index in @key of who opened it (SYN, QUIC Initial), or VNS_RTT_OPENER_UNKNOWN
+ * @clock:    VNS_RTT_TS: of the sender's TSvals
  */
 #define VNS_RTT_OPENER_UNKNOWN 2
 struct vns_rtt_flow {
@@ -68,6 +79,7 @@ struct vns_rtt_flow {
 	int64_t first_ns, last_ns;
 	uint64_t packets;
 	const struct vns_dist *rtt;
+	struct vns_rtt_clock clock;
 };
 typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
 

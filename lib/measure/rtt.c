@@ -92,7 +92,7 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		.packets = f->packets, .samples = d->n, .min = d->min,
 		.p50 = vns_dist_quantile(d, 0.50), .p95 = vns_dist_quantile(d, 0.95),
 		.p99 = vns_dist_quantile(d, 0.99), .max = d->max, .mean = d->mean,
-		.stddev = vns_dist_stddev(d), .kind = f->kind, .point = p->number, .dir = f->dir,
+		.stddev = vns_dist_stddev(d), .kind = f->kind, .clock = f->clock, .point = p->number, .dir = f->dir,
 		.opener = f->opener,
 		.ended = f->evicted,
 	};

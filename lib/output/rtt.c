@@ -14,6 +14,29 @@ static json_t *integer(uint64_t v)
 	return json_integer((json_int_t)v);
 }
 
+/* A tick that is longer than half of the round trips: most of them begin in a tick that is spent. */
+static bool is_coarse(const struct vns_rtt_entry *e)
+{
+	return e->clock.hz > 0 && 1e9 / e->clock.hz > (double)e->p50;
+}
+
+static void print_clock(const struct vns_rtt_entry *e, FILE *to)
+{
+	const struct vns_rtt_clock *c = &e->clock;
+
+	if (c->hz <= 0) {
+		fputs(", \"tsval_clock\": null", to);
+		return;
+	}
+	fprintf(to, ", \"tsval_clock\": {\"hz\": ");
+	if (c->nominal_hz)
+		fprintf(to, "%u", (unsigned)c->nominal_hz);
+	else
+		fputs("null", to);
+	fprintf(to, ", \"estimate_hz\": %.6g, \"error_hz\": %.3g, \"coarser_than_rtt\": %s}", c->hz,
+		c->error_hz, is_coarse(e) ? "true" : "false");
+}
+
 /*
  * One element of "flows". Written directly: a capture may have 200,000 of them, and a tree of values
  * for each would take longer than reading the capture.
@@ -33,6 +56,8 @@ static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
 		vns_addr_format(&e->key.addr[!d], dst), (unsigned)e->key.port[!d],
 		vns_rtt_kind_name(e->kind), e->samples, e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns,
 		e->last_ns, e->ended ? "true" : "false");
+	if (e->kind == VNS_RTT_TS)
+		print_clock(e, to);
 	if (points)
 		fprintf(to, ", \"point\": %u", (unsigned)e->point);
 	fputc('}', to);
@@ -185,18 +210,18 @@ static int flushed(FILE *to)
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 {
 	fputs("src,sport,dst,dport,method,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
-	      "stddev_ns,packets,first_ns,last_ns,ended,point\n", to);
+	      "stddev_ns,packets,first_ns,last_ns,ended,point,tsval_hz,tsval_error_hz\n", to);
 	for (size_t i = 0; i < r->n_flow; i++) {
 		const struct vns_rtt_entry *e = &r->flow[i];
 		char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
 
 		fprintf(to, "%s,%u,%s,%u,%s,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
-			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u\n",
+			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u,%.6g,%.3g\n",
 			vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
 			vns_addr_format(&e->key.addr[!e->dir], dst),
 			(unsigned)e->key.port[!e->dir], vns_rtt_kind_name(e->kind), e->samples,
 			e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
-			(unsigned)e->point);
+			(unsigned)e->point, e->clock.hz, e->clock.error_hz);
 	}
 	return flushed(to);
 }
@@ -232,15 +257,33 @@ const char *vns_rtt_kind_label(enum vns_rtt_kind kind)
 	return labels[kind];
 }
 
+/* "1 kHz", "about 128 Hz", "?" when unknown; "*" when it is coarse. */
+static void clock_cell(struct vns_table *t, const struct vns_rtt_entry *e)
+{
+	const struct vns_rtt_clock *c = &e->clock;
+	const char *star = is_coarse(e) ? " *" : "";
+
+	if (c->hz <= 0)
+		vns_table_cell(t, "?");
+	else if (c->nominal_hz == 1000000)
+		vns_table_cell(t, "1 MHz%s", star);
+	else if (c->nominal_hz)
+		vns_table_cell(t, "%u Hz%s", (unsigned)c->nominal_hz, star);
+	else
+		vns_table_cell(t, "about %.4g Hz%s", c->hz, star);
+}
+
 /* The @n directions from @e on, all of one kind. */
 static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 {
 	const char *const heads[] = { vns_rtt_kind_label(e->kind), "to (and back)", "samples", "min", "mean",
-				      "p50", "p95", "p99", "max", "stddev" };
+				      "p50", "p95", "p99", "max", "stddev", "TSval clock" };
+	bool ts = e->kind == VNS_RTT_TS;
+	size_t coarse = 0;
 	char a[64], b[VNS_TEXT_LEN];
 	struct vns_table t;
 
-	vns_table_init(&t, "<<>>>>>>>>", heads);
+	vns_table_init(&t, ts ? "<<>>>>>>>>>" : "<<>>>>>>>>", heads);
 	for (; n--; e++) {
 		const double v[] = { (double)e->min, e->mean, (double)e->p50, (double)e->p95,
 				     (double)e->p99, (double)e->max, e->stddev };
@@ -250,9 +293,15 @@ static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 		vns_table_cell(&t, "%s", vns_text_count(b, e->samples));
 		for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++)
 			vns_table_cell(&t, "%s", vns_text_ns(b, v[k]));
+		if (ts)
+			clock_cell(&t, e);
+		coarse += is_coarse(e);
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);
+	if (coarse)
+		fprintf(to, "* %s directions: a tick is longer than the median, so many round trips go "
+			"unseen (--method seq sees them)\n", vns_text_count(b, coarse));
 }
 
 /* One block per kind (the flows stand kind by kind), of each at most @max lines. */

@@ -65,6 +65,7 @@ class Rtt(unittest.TestCase):
         for f in doc['flows']:
             self.assertEqual(f['method'], 'ts')
             self.assertEqual(list(f['rtt_ns']), FIGURES)
+            self.assertIn('tsval_clock', f)
             for name in ('min', 'p50', 'p95', 'p99', 'max'):
                 self.assertIsInstance(f['rtt_ns'][name], int)
         first = doc['flows'][0]
@@ -147,6 +148,17 @@ class Rtt(unittest.TestCase):
         doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '21ms'))
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)
         self.check_accounting(doc['accounting'], 10)
+
+    def test_tsval_clock(self):
+        # a value every 5 ms: 200 Hz, and the round trip is far below a tick
+        path = self.file(pcap(exchange(200)))
+        f = json.loads(self.run_rtt('-r', path, '--json', '--flows'))['flows'][0]
+        clock = f['tsval_clock']
+        self.assertEqual((clock['hz'], clock['coarser_than_rtt']), (None, True))
+        self.assertAlmostEqual(clock['estimate_hz'], 200, delta=clock['error_hz'])
+        lines = self.run_rtt('-r', path, '--flows').splitlines()
+        self.assertRegex(lines[1], r'about 200 Hz \*$')
+        self.assertRegex(lines[2], r'1 directions: a tick is longer than the median')
 
     def test_methods(self):
         """Two exchanges with timestamps, two without."""

@@ -673,9 +673,62 @@ static void test_bad_options(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void on_clock(void *ctx, const struct vns_rtt_flow *f)
+{
+	if (f->kind == VNS_RTT_TS && f->dir == 0)
+		*(struct vns_rtt_clock *)ctx = f->clock;
+}
+
+/* Rates of TSval clocks through jitter and the wrap of the values; too little: unknown. */
+static void test_tsval_clock(void **state)
+{
+	static const struct {
+		double hz;
+		int n, gap_us, jitter_us;
+		uint32_t nominal; /* UINT32_MAX: unknown */
+	} cases[] = {
+		{ 1000, 200, 10000, 300, 1000 },
+		{ 250, 200, 10000, 300, 250 },
+		{ 100, 200, 25000, 5000, 100 },
+		{ 1e6, 50, 1000, 20, 1000000 },
+		{ 1e6, 1000, 100000000, 20, 1000000 }, /* wraps 23 times */
+		{ 128, 400, 10000, 300, 0 },
+		{ 1000, 3, 10000, 300, UINT32_MAX },
+		{ 1000, 50, 200, 100, UINT32_MAX }, /* ten ticks */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vns_rtt_clock c = { 0 };
+		unsigned random = 1;
+
+		vns_rtt_free(engine);
+		start_with((struct vns_rtt_opts){ .per_flow = true, .max_flows = 16 });
+		for (int k = 0; k < cases[i].n; k++) {
+			int64_t at = (int64_t)k * cases[i].gap_us;
+			uint32_t tsval = 0xffffff00u + (uint32_t)(int64_t)((double)at * 1e-6 * cases[i].hz);
+
+			random = random * 1664525 + 1013904223;
+			at += (int64_t)((uint64_t)random * (unsigned)cases[i].jitter_us >> 32);
+			feed(at, 0, ACK, 10, tsval, 1);
+			feed(at + 50, 1, ACK, 0, 1, tsval);
+		}
+		vns_rtt_finish(engine);
+		vns_rtt_each_flow(engine, on_clock, &c);
+		if (cases[i].nominal == UINT32_MAX) {
+			assert_true(c.hz == 0);
+			continue;
+		}
+		assert_int_equal(c.nominal_hz, cases[i].nominal);
+		assert_true(c.error_hz > 0 && c.error_hz <= 0.05 * c.hz);
+		assert_true(c.hz - c.error_hz <= cases[i].hz && cases[i].hz <= c.hz + c.error_hz);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_tsval_clock),
 		T(test_handshake),       T(test_tsecr_needs_ack),     T(test_data_both_ways),
 		T(test_repeated_tsval),  T(test_delayed_ack),         T(test_pure_ack_not_stored),
 		T(test_pure_ack_spends_tsval), T(test_fin_stored),    T(test_wrap),

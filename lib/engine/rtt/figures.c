@@ -53,6 +53,8 @@ void tcp_flush_samples(struct vns_rtt *r)
 
 		if (r->opts.per_flow && s->kind != VNS_RTT_HANDSHAKE)
 			vns_dist_add(tcp_flow_dist(r, s), s->rtt_ns);
+		if (r->tick && s->kind == VNS_RTT_TS)
+			tick_line_add(&r->tick[s->id][s->dir], s->what, s->at_ns - s->rtt_ns);
 		if (r->opts.on_sample)
 			r->opts.on_sample(r->opts.ctx, &out);
 	}
@@ -88,8 +90,11 @@ void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt
 					  .opener = c->opener ? (uint8_t)(c->opener - 1) :
 								VNS_RTT_OPENER_UNKNOWN };
 
-		if (f.rtt->n > 0)
-			fn(ctx, &f);
+		if (f.rtt->n == 0)
+			continue;
+		if (r->tick && f.kind == VNS_RTT_TS)
+			f.clock = tick_line_rate(&r->tick[id][d]);
+		fn(ctx, &f);
 	}
 }
 
@@ -104,6 +109,8 @@ void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
 
 	for (int d = 0; d < 2; d++) {
 		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
+		if (r->cold[id].rtt[d].n > 0 && r->tick)
+			r->tick[id][d] = (struct tick_line){ 0 };
 		vns_dist_fini(&r->cold[id].rtt[d]);
 		if (!(h->user & (BY_SEQ | WAS_BY_SEQ)))
 			continue;

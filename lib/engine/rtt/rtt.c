@@ -59,6 +59,11 @@ static int take_memory(struct vns_rtt *r, size_t max)
 	if (!r->track_block || !r->cold ||
 	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE))
 		return -ENOMEM;
+	if (r->opts.per_flow && r->opts.method != VNS_RTT_METHOD_SEQ) {
+		r->tick = calloc(max, sizeof(*r->tick));
+		if (!r->tick)
+			return -ENOMEM;
+	}
 	if (r->opts.method == VNS_RTT_METHOD_TS)
 		return 0;
 	r->any_tcp = VNS_PKT_F_HAS_TS;
@@ -105,6 +110,7 @@ void vns_rtt_free(struct vns_rtt *r)
 	free(r->seq_block);
 	free(r->cold);
 	free(r->seq_rtt);
+	free(r->tick);
 	free(r);
 }
 

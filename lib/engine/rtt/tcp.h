@@ -9,6 +9,7 @@
  *   seq[id]      64 bytes: both directions' ranges in flight    flows read by sequence numbers
  *   cold[id]     distributions, first time, handshake           samples, SYNs, the flow's end
  *   seq_rtt[id]  distributions by sequence numbers              their samples
+ *   tick[id]     rates of the TSval clocks                      samples, with per_flow only
  * All grow by use up to the largest number of flows that live at once.
  */
 #ifndef VNS_ENGINE_RTT_TCP_H
@@ -18,6 +19,7 @@
 
 #include "engine/rtt/pending.h"
 #include "engine/rtt/seq.h"
+#include "engine/rtt/tick.h"
 #include "flow/table.h"
 
 #define SAMPLES 32 /* collected before they go to the distributions */
@@ -80,6 +82,7 @@ struct vns_rtt {
 	struct seq_track *seq;
 	struct cold *cold;
 	struct seq_cold *seq_rtt;
+	struct tick_line (*tick)[2]; /* NULL unless per_flow */
 	uint16_t any_tcp;  /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too */
 	bool seq_always;   /* by sequence numbers, whether there are timestamps or not */
 	void *track_block, *seq_block;
@@ -109,8 +112,11 @@ static inline void tcp_add_sample(struct vns_rtt *r, uint32_t id, struct sample 
 	if (r->n_sample == SAMPLES)
 		tcp_flush_samples(r);
 	r->sample[r->n_sample++] = s;
-	if (r->opts.per_flow && s.kind != VNS_RTT_HANDSHAKE)
+	if (r->opts.per_flow && s.kind != VNS_RTT_HANDSHAKE) {
 		__builtin_prefetch(tcp_flow_dist(r, &s), 1);
+		if (r->tick)
+			__builtin_prefetch(&r->tick[id][s.dir], 1);
+	}
 }
 
 /* Each direction and kind with samples of flow @id. */
