@@ -194,7 +194,7 @@ static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n
 	size_t kept = n;
 
 	if (n && !st->any) {
-		st->out->from_ns = pkts[0].time_ns;
+		st->out->from_ns = st->out->to_ns = pkts[0].time_ns;
 		st->any = true;
 	}
 	if (run->file && run->duration_ns) {
@@ -202,7 +202,8 @@ static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n
 			st->done = pkts[kept].time_ns - st->out->from_ns >= run->duration_ns;
 		kept -= st->done;
 	}
-	if (kept)
+	/* a clock that was set back in between does not shorten what was read */
+	if (kept && pkts[kept - 1].time_ns > st->out->to_ns)
 		st->out->to_ns = pkts[kept - 1].time_ns;
 	if (run->one_point) {
 		size_t all = kept;

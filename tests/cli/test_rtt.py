@@ -287,6 +287,26 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['methods']['ts']['rtt_ns']['min'], 100000)
         self.assertEqual(doc['accounting']['time_backwards'], 1)
 
+    def test_clock_set_back(self):
+        """An hour back in mid-file: said, the samples before and behind stand, no negative length."""
+        path = self.file(pcap(exchange(400) + exchange(400, A, C, t0=T0 - 3600 * 10**9)))
+        doc = json.loads(self.run_rtt('-r', path, '--json'))
+        self.assertEqual(doc['accounting']['time_backwards'], 1)
+        self.assertEqual(doc['totals']['methods']['ts']['samples'], 800)
+        said = self.run_rtt('-r', path)
+        self.assertIn('1 with time running back', said)
+        self.assertNotIn('over -', said)
+
+    def test_time_leaps(self):
+        """One stamp 80 years ahead, one in 1970: what they belong to suffers, the rest goes on."""
+        packets = exchange(400)
+        for i, t in ((300, T0 + 80 * 31536000 * 10**9), (501, 10**9)):
+            packets[i] = (t, packets[i][1])
+        doc = json.loads(self.run_rtt('-r', self.file(pcap(packets)), '--json'))
+        self.assertEqual(doc['accounting']['time_backwards'], 2)
+        self.assertGreaterEqual(doc['totals']['methods']['ts']['samples'], 398)
+        self.assertLess(doc['totals']['methods']['ts']['rtt_ns']['max'], 10**6)
+
     def test_table_limit(self):
         flows = [r for i in range(50) for r in exchange(1, ('10.0.1.%d' % i, 1000), B, 10,
                                                          T0 + i * 10**6)]
