@@ -17,6 +17,8 @@ static void prefetch_histograms(struct vns_rtt *r)
 		if (r->sample[i].kind == VNS_RTT_HANDSHAKE)
 			continue;
 		hist = (const char *)tcp_flow_dist(r, &r->sample[i])->hist;
+		if (!hist) /* the flow's first sample */
+			continue;
 		/* the search starts in the middle of some 200 bytes */
 		for (int line = 0; line < 3; line++)
 			__builtin_prefetch(hist + line * LINE, 1);
