@@ -109,7 +109,11 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
 int vns_source_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		    struct vns_err *err);
 
-/** vns_source_fd() - descriptor to poll for live sources; -1 for files. */
+/**
+ * vns_source_fd() - descriptor to poll for live sources; -1 for files. It tells of packets within
+ * 10 ms, but by eBPF not of those that come within 10 ms after a wake-up: call vns_source_next() again
+ * 10 ms after it gave any.
+ */
 int vns_source_fd(const struct vns_source *s);
 
 /** vns_source_stats() - counters so far; live drops are fetched from the kernel. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "measure/doctor.h"
+#include "source/ebpf.h"
 
 static void examine_packet_socket(struct vns_doctor *d)
 {
@@ -78,6 +79,18 @@ static void examine_bpf(struct vns_doctor *d)
 		close((int)fd);
 }
 
+static void examine_ebpf_capture(struct vns_doctor *d)
+{
+	struct vns_err err = { "" };
+
+	if (vns_source_try_ebpf(&err))
+		vns_doctor_add(d, "capture", "ebpf_capture", VNS_DOCTOR_NO, 0,
+			       "--capture ebpf: %.400s", err.text);
+	else
+		vns_doctor_add(d, "capture", "ebpf_capture", VNS_DOCTOR_YES, 0,
+			       "--capture ebpf: the kernel takes the programs");
+}
+
 static void examine_btf(struct vns_doctor *d)
 {
 	static const char path[] = "/sys/kernel/btf/vmlinux";
@@ -96,5 +109,6 @@ void vns_doctor_capture(struct vns_doctor *d)
 	examine_packet_socket(d);
 	examine_ping_socket(d);
 	examine_bpf(d);
+	examine_ebpf_capture(d);
 	examine_btf(d);
 }

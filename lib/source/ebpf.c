@@ -129,6 +129,17 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 	return 0;
 }
 
+int vns_source_try_ebpf(struct vns_err *err)
+{
+	struct vns_bpf_config config = { .snaplen = VNS_LIVE_SNAPLEN };
+	struct vns_ebpf_object o;
+	int rc = vns_ebpf_load(&o, &config, RING_LEAST, err);
+
+	if (!rc)
+		vns_ebpf_unload(&o);
+	return rc;
+}
+
 static bool accepts_all(const struct vns_bpf_insn *filter, size_t n)
 {
 	return n == 0 || (n == 1 && filter->code == (BPF_RET | BPF_K) && filter->k);
@@ -241,8 +252,9 @@ static int ebpf_next(struct vns_source *s, struct vns_packet *out, size_t max, s
 		rc = look_at_interface(e, err);
 		if (rc)
 			return rc;
-		e->found = false;
 		rc = epoll_wait(e->epoll, &event, 1, slice); /* also takes the edge back */
+		if (rc == 0) /* not for an edge that was pending: it may be that of what was read */
+			e->found = false;
 		if (rc < 0)
 			return errno == EINTR ? VNS_SOURCE_NONE :
 			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",

@@ -19,6 +19,9 @@ int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
 			 const struct vns_bpf_insn *filter, size_t n_filter, enum vns_ebpf_how how,
 			 const struct vns_source_opts *opts, struct vns_err *err);
 
+/* Does the kernel take the programs, as this user? They are not attached. Return: 0 or -errno. */
+int vns_source_try_ebpf(struct vns_err *err);
+
 /* The two programs of the kernel and their maps, loaded and not yet attached. */
 struct vns_ebpf_object {
 	struct bpf_object *object;

@@ -14,3 +14,8 @@ int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
 	return vns_err_set(err, -EOPNOTSUPP, "cannot capture on %s by eBPF: this vnetscope was built "
 			   "without clang or libbpf; use --capture afpacket", ifname);
 }
+
+int vns_source_try_ebpf(struct vns_err *err)
+{
+	return vns_err_set(err, -EOPNOTSUPP, "this vnetscope was built without clang or libbpf");
+}

@@ -176,6 +176,30 @@ def going_away(pktdump):
     check("no such interface", r.returncode == 3 and "no interface v1" in r.stderr)
 
 
+def shared_out(pktdump):
+    """Two captures of one fanout number: every packet in one, both directions of a flow in the same."""
+    number = str(os.getpid() % 65535 + 1)
+    dumps = [Dump(pktdump, "-i", "v0", "-F", number, "-f", "udp") for _ in range(2)]
+    echo = subprocess.Popen(inside(B, sys.executable, "-c", "import socket\n"
+                                   "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+                                   "s.bind(('10.91.0.2',7007)); print('up',flush=True)\n"
+                                   "while True: s.sendto(*s.recvfrom(99))"),
+                            stdout=subprocess.PIPE)
+    echo.stdout.readline()
+    sh(*inside(A, sys.executable, "-c", "import socket\n"
+               "for i in range(200):\n s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+               " for k in range(2):\n  s.sendto(bytes(40),('10.91.0.2',7007)); s.recv(99)"))
+    echo.kill()
+    echo.communicate()
+    rows = [d.stop()[0] for d in dumps]
+    flows = [{r[28] for r in part} for part in rows]
+    check("captures of one fanout number see every packet once", sum(map(len, rows)) == 800,
+          f"({len(rows[0])} + {len(rows[1])})")
+    check("... both have a share, and every flow is in one alone",
+          all(len(f) > 40 for f in flows) and not flows[0] & flows[1] and
+          len(flows[0] | flows[1]) > 150, f"({len(flows[0])}, {len(flows[1])} flows)")
+
+
 def main():
     if os.geteuid() != 0:
         print("SKIP: needs root for namespaces")
@@ -193,6 +217,7 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="vns-live-") as tmp:
             against_tcpdump(sys.argv[1], tmp)
+            shared_out(sys.argv[1])
         filters_and_snap(sys.argv[1])
         vlan(sys.argv[1])
         loopback(sys.argv[1])
