@@ -190,6 +190,15 @@ void vns_rtt_finish(struct vns_rtt *r);
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
 /** vns_rtt_total() - all samples of one kind of all flows (borrowed). */
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind);
+/**
+ * struct vns_rtt_interval - what the finite, correlated sample leaves open of a median, 95 %; both 0:
+ * not known.
+ */
+struct vns_rtt_interval {
+	int64_t lower_ns, upper_ns;
+};
+/** vns_rtt_median() - of vns_rtt_total(): from the medians of equal blocks of time. */
+struct vns_rtt_interval vns_rtt_median(const struct vns_rtt *r, enum vns_rtt_kind kind);
 /** vns_rtt_each_flow() - every direction and kind with a sample of the flows in the table, oldest
  * first. */
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);

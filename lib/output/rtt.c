@@ -64,7 +64,8 @@ static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
 }
 
 /* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
-static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS])
+static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
+		       const struct vns_rtt_interval median[VNS_RTT_KINDS])
 {
 	json_t *all = json_object();
 
@@ -78,6 +79,10 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		json_object_del(figures, "n"); /* stands beside it as "samples" */
 		json_object_set_new(o, "samples", integer(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
+		json_object_set_new(o, "p50_interval_ns",
+				    !median || !median[k].upper_ns ? json_null() :
+				    json_pack("[I,I]", (json_int_t)median[k].lower_ns,
+					      (json_int_t)median[k].upper_ns));
 		if (k == VNS_RTT_QUIC_SPIN)
 			json_object_set_new(o, "note", json_string(VNS_RTT_SPIN_NOTE));
 		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);
@@ -103,7 +108,8 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 {
 	json_t *o = json_object(), *points;
 
-	json_object_set_new(o, "methods", methods(r->kinds, r->total));
+	json_object_set_new(o, "methods", methods(r->kinds, r->total,
+						r->n_point == 1 ? r->point[0].median : NULL));
 	json_object_set_new(o, "from_ns", json_integer(r->from_ns));
 	json_object_set_new(o, "to_ns", json_integer(r->to_ns));
 	json_object_set_new(o, "flows", json_flow_counts(&r->counts));
@@ -115,7 +121,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 		json_t *p = json_object();
 
 		json_object_set_new(p, "point", json_integer(r->point[i].point));
-		json_object_set_new(p, "methods", methods(r->kinds, r->point[i].rtt));
+		json_object_set_new(p, "methods", methods(r->kinds, r->point[i].rtt, r->point[i].median));
 		json_array_append_new(points, p);
 	}
 	json_object_set_new(o, "points", points);
@@ -319,24 +325,30 @@ static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
 	}
 }
 
-static void total_row(struct vns_table *t, const char *name, const struct vns_dist *d)
+static void total_row(struct vns_table *t, const char *name, const struct vns_dist *d,
+		      const struct vns_rtt_interval *median)
 {
-	char b[VNS_TEXT_LEN];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", name);
 	vns_table_cell(t, "%s", vns_text_count(b, d->n));
 	vns_table_dist(t, d);
 	vns_table_cell(t, "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
+	if (median && median->upper_ns)
+		vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)median->lower_ns),
+			       vns_text_ns(b, (double)median->upper_ns));
+	else
+		vns_table_cell(t, "-");
 }
 
 static void print_totals(const struct vns_rtt_result *r, FILE *to)
 {
 	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
-					     "p95", "p99", "max", "stddev" };
+					     "p95", "p99", "max", "stddev", "p50 within (95 %)" };
 	struct vns_table t;
 	char name[64];
 
-	vns_table_init(&t, "<>>>>>>>>", heads);
+	vns_table_init(&t, "<>>>>>>>>>", heads);
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
 		const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
 
@@ -345,11 +357,11 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
 			snprintf(name, sizeof(name), "%s, point %u", label,
 				 (unsigned)r->point[i].point);
-			total_row(&t, name, &r->point[i].rtt[k]);
+			total_row(&t, name, &r->point[i].rtt[k], &r->point[i].median[k]);
 		}
 		snprintf(name, sizeof(name), "%s, all %s", label,
 			 r->n_point > 1 ? "points" : "flows");
-		total_row(&t, name, &r->total[k]);
+		total_row(&t, name, &r->total[k], r->n_point == 1 ? &r->point[0].median[k] : NULL);
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);

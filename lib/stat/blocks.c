@@ -40,15 +40,18 @@ static void double_length(struct vns_blocks *b)
 /* The block of @at_ns, made by doubling the length of all where it lies behind the last one. */
 static size_t block_of(struct vns_blocks *b, int64_t at_ns)
 {
+	uint64_t since;
+
 	if (b->len_ns == 0) {
 		b->from_ns = at_ns;
 		b->len_ns = FIRST_LEN_NS;
 	}
 	if (at_ns < b->from_ns)
 		at_ns = b->from_ns; /* a little out of order at the very start */
-	while ((at_ns - b->from_ns) / b->len_ns >= VNS_BLOCKS)
+	since = (uint64_t)at_ns - (uint64_t)b->from_ns; /* hostile times may be 2^64 ns apart */
+	while (since / (uint64_t)b->len_ns >= VNS_BLOCKS)
 		double_length(b);
-	return (size_t)((at_ns - b->from_ns) / b->len_ns);
+	return (size_t)(since / (uint64_t)b->len_ns);
 }
 
 void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value)
@@ -60,10 +63,10 @@ void vns_blocks_add_many(struct vns_blocks *b, const int64_t *at_ns, const int64
 {
 	for (size_t from = 0, to; from < n; from = to) {
 		size_t block = block_of(b, at_ns[from]);
-		int64_t start = b->from_ns + (int64_t)block * b->len_ns;
+		uint64_t start = (uint64_t)b->from_ns + block * (uint64_t)b->len_ns;
 
 		for (to = from + 1; to < n; to++)
-			if (at_ns[to] < start || at_ns[to] - start >= b->len_ns)
+			if ((uint64_t)at_ns[to] - start >= (uint64_t)b->len_ns)
 				break;
 		vns_dist_add_many(&b->block[block], value + from, to - from);
 	}

@@ -68,6 +68,8 @@ class Rtt(unittest.TestCase):
             self.assertIn('tsval_clock', f)
             for name in ('min', 'p50', 'p95', 'p99', 'max'):
                 self.assertIsInstance(f['rtt_ns'][name], int)
+        low, high = doc['totals']['methods']['ts']['p50_interval_ns']
+        self.assertTrue(100000 <= low <= 112000 <= high <= 302000, (low, high))
         first = doc['flows'][0]
         self.assertEqual((first['samples'], first['rtt_ns']['min'], first['rtt_ns']['max']),
                          (20, 100000, 119000))

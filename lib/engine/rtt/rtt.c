@@ -104,8 +104,10 @@ void vns_rtt_free(struct vns_rtt *r)
 	for (uint32_t id = 0; id < r->flows.used; id++) /* every id ever used */
 		tcp_forget_flow(r, id);
 	vns_flow_table_fini(&r->flows);
-	for (int k = 0; k < VNS_RTT_KINDS; k++)
+	for (int k = 0; k < TCP_KINDS; k++) {
+		vns_blocks_fini(&r->block[k]);
 		vns_dist_fini(&r->total[k]);
+	}
 	free(r->track_block);
 	free(r->seq_block);
 	free(r->cold);

@@ -22,6 +22,8 @@
 #include "engine/rtt/tick.h"
 #include "flow/table.h"
 
+/* Kinds that this engine reads: the first ones. */
+#define TCP_KINDS (VNS_RTT_HANDSHAKE + 1)
 #define SAMPLES 32 /* collected before they go to the distributions */
 #define LINE    64
 
@@ -88,6 +90,8 @@ struct vns_rtt {
 	void *track_block, *seq_block;
 	uint64_t pending_bytes;
 	struct vns_dist total[VNS_RTT_KINDS];
+	struct vns_blocks block[TCP_KINDS]; /* of all samples at first, of a share later */
+	uint32_t flushes;
 	struct vns_rtt_counts counts;  /* without what stands in the next four */
 	uint64_t tsval[TSVAL_KINDS];
 	uint64_t echo[ECHO_KINDS];
