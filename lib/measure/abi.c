@@ -79,7 +79,7 @@ static const struct vns_abi_field fields[] = {
 	WHOLE(vns_twin_opts),
 	ONE(vns_twin_opts, window_ns), ONE(vns_twin_opts, coarse_offset_ns),
 	ONE(vns_twin_opts, slack_ns), POINT(vns_twin_opts, guest), ONE(vns_twin_opts, n_guest),
-	ONE(vns_twin_opts, max_pending),
+	ONE(vns_twin_opts, nat), ONE(vns_twin_opts, max_pending),
 	WHOLE(vns_twin_sample),
 	ONE(vns_twin_sample, host_ns), ONE(vns_twin_sample, first_raw_ns),
 	ONE(vns_twin_sample, last_host_ns), ONE(vns_twin_sample, last_raw_ns),

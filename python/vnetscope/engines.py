@@ -238,17 +238,18 @@ class Twin:
 
     guest: the guest's addresses; without, they are learnt from the start of its capture.
     offset_ns: what the guest's clock is ahead of the host's, to about a second; without, it is found
-    from the packets. Iterate, or take batches() or all(); then counts["host"], counts["guest"].
+    from the packets. nat: addresses or ports are translated in between. Iterate, or take batches() or all(); then counts["host"], counts["guest"].
     """
 
     def __init__(self, host: Union[str, os.PathLike[str], Capture],
                  guest: Union[str, os.PathLike[str], Capture], *, addresses: Iterable[str] = (),
-                 offset_ns: Optional[int] = None, window_ns: int = 0, max_pending: int = 0) -> None:
+                 offset_ns: Optional[int] = None, nat: bool = False, window_ns: int = 0,
+                 max_pending: int = 0) -> None:
         self.captures = (_source(host), _source(guest))
         self.counts: dict[str, Any] = {}
         self.addresses = list(addresses)
         self.offset_ns = offset_ns
-        self._options = {"window_ns": window_ns, "max_pending": max_pending}
+        self._options = {"nat": nat, "window_ns": window_ns, "max_pending": max_pending}
 
     def _coarse(self, n: list[int]) -> int:
         offset, support = ctypes.c_int64(), _SIZE()
