@@ -386,6 +386,35 @@ static void test_spin_new_id_and_chance(void **state)
 	(void)state;
 }
 
+/* Thirty flows in a table of nine, then silence: every end is counted, nothing is left. */
+static void test_flow_bounds(void **state)
+{
+	struct vns_rtt_app_opts few = { .max_waiting = 4, .max_flows = 9, .per_flow = true,
+					.idle_ns = 10 * VNS_NSEC_PER_SEC };
+	struct seen seen;
+	struct vns_rtt_app *a = start(&seen, &few);
+	struct vns_rtt_app_counts c;
+
+	for (uint16_t i = 0; i < 30; i++) {
+		struct vns_packet p = packet(i * MS, 0, 17, (uint16_t)(40000 + i), 443);
+
+		p.flags = VNS_PKT_F_QUIC;
+		p.quic_type = VNS_QUIC_INITIAL;
+		p.payload_len = 1200;
+		feed(a, p);
+	}
+	vns_rtt_app_get_counts(a, &c);
+	assert_int_equal(c.quic.flows_full, 21);
+	for (int i = 0; i < 9; i++) /* not QUIC: it only moves the time on */
+		feed(a, packet(20000 * MS, 0, 17, 1, 2));
+	c = end(a);
+	assert_int_equal(c.quic.flows_idle, 9);
+	assert_int_equal(c.quic.flows, 30);
+	assert_int_equal(c.quic.flows_live, 0);
+	assert_int_equal(c.other, 9);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +425,7 @@ int main(void)
 		cmocka_unit_test(test_spin),
 		cmocka_unit_test(test_spin_reordered),
 		cmocka_unit_test(test_spin_new_id_and_chance),
+		cmocka_unit_test(test_flow_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
