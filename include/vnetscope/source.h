@@ -36,7 +36,7 @@ enum vns_capture {
  * @promisc:    live: promiscuous mode
  * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
  * @capture:    live: enum vns_capture
- * @fanout:     live, AF_PACKET: sources on one interface with the same number (not 0) share its
+ * @fanout:     live, AF_PACKET: sources on one interface with the same number (1 to 65534) share its
  *              packets out by flow, both directions to the same source; fragments, first and later,
  *              go by their addresses alone. The number is the network namespace's: choose one of your own, e.g. the pid
  */

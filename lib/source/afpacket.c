@@ -60,6 +60,7 @@ struct live {
 	uint32_t linktype;
 	int timeout_ms;
 	bool loopback;
+	uint16_t fanout;
 	int failed;    /* error the socket reported, handed out once the ring is empty */
 	bool gone;     /* interface removed: nothing will come any more */
 };
@@ -402,15 +403,45 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
  * PACKET_FANOUT_HASH goes by the kernel's symmetric flow hash: both directions of a flow come to one
  * socket, in order, so that engines that keep flows need no merging. Fragments go by addresses, all of
  * a datagram to one socket. PACKET_FANOUT_FLAG_DEFRAG would put them together: packets that never were.
+ * Only a bound socket can join; until it has, it would see what the others see too, so that its filter
+ * rejects everything so long. @group: VNS_FANOUT_NEW becomes a number that nobody has.
  */
-static int join_group(struct live *l, uint16_t group, struct vns_err *err)
+static int join_group(struct live *l, uint16_t *group, struct vns_err *err)
 {
-	int how = group | PACKET_FANOUT_HASH << 16;
+	int how = *group | PACKET_FANOUT_HASH << 16;
+	socklen_t len = sizeof(how);
 
-	if (setsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) == 0)
-		return 0;
-	return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
-			   strerror(errno));
+	if (*group == VNS_FANOUT_NEW)
+		how = (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+	if (setsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) ||
+	    getsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, &len))
+		return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
+				   strerror(errno));
+	*group = (uint16_t)how;
+	return 0;
+}
+
+static int bind_and_join(struct live *l, const struct sockaddr_ll *to, uint16_t *group,
+			 const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
+			 struct vns_err *err)
+{
+	static const struct vns_bpf_insn nothing = { .code = BPF_RET | BPF_K, .k = 0 };
+	int rc = *group ? attach_filter(l, &nothing, 1, snaplen, err) :
+			  attach_filter(l, filter, n_filter, snaplen, err);
+
+	if (!rc && bind(l->fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+		rc = vns_err_set(err, -errno, "cannot capture on %s: %s", l->ifname,
+				 strerror(errno));
+	if (!rc && *group)
+		rc = join_group(l, group, err);
+	if (!rc && *group)
+		rc = attach_filter(l, filter, n_filter, snaplen, err);
+	return rc;
+}
+
+uint16_t vns_live_fanout(const struct vns_source *s)
+{
+	return ((const struct live *)s)->fanout;
 }
 
 int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
@@ -429,17 +460,14 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 	l->base.ops = &live_ops;
 	l->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
 	l->last_ns = INT64_MIN;
+	l->fanout = o->fanout;
 	rc = open_socket(l, ifname, o->netns_fd, &to.sll_ifindex, err);
-	if (!rc)
-		rc = attach_filter(l, filter, n_filter, snaplen, err);
 	if (!rc)
 		rc = set_options(l, to.sll_ifindex, o->promisc, err);
 	if (!rc)
 		rc = map_ring(l, o->ring_bytes ? o->ring_bytes : RING_BYTES, snaplen, err);
-	if (!rc && bind(l->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
-		rc = vns_err_set(err, -errno, "cannot capture on %s: %s", ifname, strerror(errno));
-	if (!rc && o->fanout)
-		rc = join_group(l, o->fanout, err);
+	if (!rc)
+		rc = bind_and_join(l, &to, &l->fanout, filter, n_filter, snaplen, err);
 	if (rc) {
 		live_close(&l->base);
 		return rc;

@@ -30,6 +30,10 @@ int vns_live_promiscuous(int fd, int ifindex);
 /* enum vns_linktype of hardware type @arphrd. */
 int vns_live_linktype(int arphrd);
 
+/* opts->fanout: a number that nobody has; which it became, vns_live_fanout() tells. */
+#define VNS_FANOUT_NEW 0xffffu
+uint16_t vns_live_fanout(const struct vns_source *s);
+
 #define VNS_LIVE_SNAPLEN 128 /* bytes: headers of two tunnel levels, or the digest's payload */
 
 #endif
