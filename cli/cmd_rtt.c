@@ -69,7 +69,7 @@ static const struct cli_option options[] = {
 	    "live: packet socket, or programs in the kernel (default afpacket)",
 	    .choices = "afpacket|ebpf"),
 	OPT('j', "jobs", CLI_U64, jobs, "N",
-	    "file: threads; the results are the same (default 1; 2 help)", .min = 1, .max = 16),
+	    "threads that read and decode; the results are the same (default 1)", .min = 1, .max = 16),
 	OPT('p', "promiscuous", CLI_FLAG, promisc, NULL, "live: also packets for other hosts"),
 	CLI_END
 };
@@ -404,7 +404,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 		.file = c->file, .ifname = c->ifname,
 		.source = { .filter = filter, .promisc = c->promisc,
 			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES,
-			    .capture = cli_capture(c->capture) },
+			    .threads = (uint16_t)c->jobs, .capture = cli_capture(c->capture) },
 		.threads = (unsigned)c->jobs, .duration_ns = c->duration_ns, .max_samples = c->count,
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = w->min_samples, .kinds = w->kinds, .by = w->by,

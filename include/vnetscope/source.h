@@ -36,6 +36,9 @@ enum vns_capture {
  * @promisc:    live: promiscuous mode
  * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
  * @capture:    live: enum vns_capture
+ * @threads:    live, AF_PACKET: read and decode by so many threads, each with a socket and a ring of
+ *              its share of the flows, in the order of time up to 50 ms later; 0 and 1: the caller's
+ *              thread. Such a source has no descriptor and ends when the interface goes down
  * @fanout:     live, AF_PACKET: sources on one interface with the same number (1 to 65534) share its
  *              packets out by flow, both directions to the same source; fragments, first and later,
  *              go by their addresses alone. The number is the network namespace's: choose one of your own, e.g. the pid
@@ -50,6 +53,7 @@ struct vns_source_opts {
 	int netns_fd;
 	enum vns_capture capture;
 	uint16_t fanout;
+	uint16_t threads;
 };
 
 /**

@@ -24,6 +24,8 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
 		return n;
 	if (opts && opts->capture == VNS_CAPTURE_EBPF)
 		rc = vns_source_open_ebpf(out, ifname, code, (size_t)n, VNS_EBPF_AUTO, opts, err);
+	else if (opts && opts->threads > 1)
+		rc = vns_source_open_many(out, ifname, code, (size_t)n, opts, err);
 	else
 		rc = vns_source_open_live_bpf(out, ifname, code, (size_t)n, opts, err);
 	free(code);

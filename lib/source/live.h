@@ -34,6 +34,11 @@ int vns_live_linktype(int arphrd);
 #define VNS_FANOUT_NEW 0xffffu
 uint16_t vns_live_fanout(const struct vns_source *s);
 
+/* opts->threads (2 to 64) sockets that share @ifname out, read by a thread each, as one source. */
+int vns_source_open_many(struct vns_source **out, const char *ifname,
+			 const struct vns_bpf_insn *filter, size_t n_filter,
+			 const struct vns_source_opts *opts, struct vns_err *err);
+
 #define VNS_LIVE_SNAPLEN 128 /* bytes: headers of two tunnel levels, or the digest's payload */
 
 #endif

@@ -200,6 +200,21 @@ def shared_out(pktdump):
           len(flows[0] | flows[1]) > 150, f"({len(flows[0])}, {len(flows[1])} flows)")
 
 
+def by_threads(pktdump):
+    """Two threads with a socket each: the same packets, in the order of time."""
+    one = Dump(pktdump, "-i", "v0", "-f", "udp")
+    two = Dump(pktdump, "-i", "v0", "-f", "udp", "-j", "2")
+    for _ in range(3):
+        send_udp(A, 2000, 60)
+    send_udp(B, 300, 60, ("10.91.0.1", 9), gap=0.0002)
+    (rows, _, _), (merged, stats, _) = one.stop(), two.stop()
+    times = [int(r[0]) for r in merged]
+    check("two threads give the same packets as one",
+          sorted(r[1:] for r in rows) == sorted(r[1:] for r in merged) and len(rows) == 6300,
+          f"({len(rows)}, {len(merged)})")
+    check("... in the order of time", times == sorted(times) and stats["backwards"] == 0)
+
+
 def main():
     if os.geteuid() != 0:
         print("SKIP: needs root for namespaces")
@@ -218,6 +233,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="vns-live-") as tmp:
             against_tcpdump(sys.argv[1], tmp)
             shared_out(sys.argv[1])
+            by_threads(sys.argv[1])
         filters_and_snap(sys.argv[1])
         vlan(sys.argv[1])
         loopback(sys.argv[1])

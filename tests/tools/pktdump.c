@@ -5,7 +5,7 @@
  *
  * pktdump [-f FILTER] [-q] FILE
  * pktdump -i IFACE [-N NETNS_FILE] [-f FILTER] [-s SNAPLEN] [-B RING_BYTES] [-t SECONDS]
- *         [-d DELAY_MS] [-c afpacket|ebpf|tcx|tc] [-F FANOUT_NUMBER] [-q]
+ *         [-d DELAY_MS] [-c afpacket|ebpf|tcx|tc] [-F FANOUT_NUMBER] [-j THREADS] [-q]
  * -q: no packets; -d: sleep before the first read (fills the ring)
  */
 #include <fcntl.h>
@@ -120,7 +120,7 @@ static int parse(int argc, char **argv, struct args *a)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:c:F:q")) != -1) {
+	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:c:F:j:q")) != -1) {
 		switch (c) {
 		case 'i':
 			a->iface = optarg;
@@ -148,6 +148,9 @@ static int parse(int argc, char **argv, struct args *a)
 			break;
 		case 'F':
 			a->opts.fanout = (uint16_t)atol(optarg);
+			break;
+		case 'j':
+			a->opts.threads = (uint16_t)atol(optarg);
 			break;
 		case 'q':
 			a->quiet = true;
