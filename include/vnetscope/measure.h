@@ -425,7 +425,7 @@ struct vns_rtt_point {
 	uint16_t point;
 	struct vns_rtt_counts counts;
 	struct vns_dist rtt[VNS_RTT_KINDS];
-	struct vns_rtt_interval median[VNS_RTT_KINDS]; /* TCP kinds only */
+	struct vns_rtt_interval median[VNS_RTT_KINDS];
 };
 
 /**

@@ -457,8 +457,10 @@ static void keep_points(struct state *st)
 
 		p->point = st->point[i].number;
 		vns_rtt_get_counts(st->point[i].engine, &p->counts);
-		for (int k = VNS_RTT_TS; k <= VNS_RTT_HANDSHAKE; k++)
-			p->median[k] = vns_rtt_median(st->point[i].engine, k);
+		for (int k = 0; k < VNS_RTT_KINDS; k++)
+			p->median[k] = VNS_RTT_APP_KINDS >> k & 1 && st->point[i].app ?
+					       vns_rtt_app_median(st->point[i].app, k) :
+					       vns_rtt_median(st->point[i].engine, k);
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
 			vns_dist_merge(&p->rtt[k], VNS_RTT_APP_KINDS >> k & 1 && st->point[i].app ?
 						   vns_rtt_app_total(st->point[i].app, k) :

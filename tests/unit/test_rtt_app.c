@@ -148,6 +148,30 @@ static void test_echo(void **state)
 	(void)state;
 }
 
+/* A host pings itself: both directions are the same. */
+static void test_echo_to_itself(void **state)
+{
+	struct seen seen;
+	struct vns_rtt_app *a = start(&seen, NULL);
+	struct vns_rtt_app_counts c;
+
+	for (int i = 0; i < 6; i++) {
+		struct vns_packet p = packet(i * MS, 0, 1, 77, 77);
+
+		p.key.addr[1] = p.key.addr[0];
+		p.flow_hash = vns_flow_key_hash(&p.key);
+		p.icmp_type = i % 2 ? 0 : 8;
+		p.icmp_seqno = (uint16_t)(i / 2);
+		feed(a, p);
+	}
+	assert_int_equal(seen.n, 3);
+	assert_int_equal(seen.s[0].rtt_ns, MS);
+	assert_true(vns_rtt_app_median(a, VNS_RTT_ICMP).lower_ns <= MS);
+	c = end(a);
+	assert_int_equal(c.icmp.unasked, 0);
+	(void)state;
+}
+
 static void test_dns_and_bounds(void **state)
 {
 	struct vns_rtt_app_opts few = { .max_waiting = 4, .max_flows = 9, .per_flow = true };
@@ -419,6 +443,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_echo),
+		cmocka_unit_test(test_echo_to_itself),
 		cmocka_unit_test(test_dns_and_bounds),
 		cmocka_unit_test(test_quic_handshake),
 		cmocka_unit_test(test_quic_again),

@@ -65,8 +65,10 @@ void vns_rtt_app_free(struct vns_rtt_app *a)
 		free_flow(a, id);
 	vns_flow_table_fini(&a->flows);
 	vns_queries_fini(&a->query);
-	for (int k = 0; k < VNS_RTT_KINDS; k++)
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
 		vns_dist_fini(&a->total[k]);
+		vns_blocks_fini(&a->block[k]);
+	}
 	free(a->flow);
 	free(a);
 }
@@ -147,6 +149,7 @@ uint32_t vns_rtt_app_flow(struct vns_rtt_app *a, const struct vns_flow_key *key,
 void vns_rtt_app_emit(struct vns_rtt_app *a, uint32_t id, const struct vns_rtt_sample *s)
 {
 	vns_dist_add(&a->total[s->kind], s->rtt_ns);
+	vns_blocks_add(&a->block[s->kind], s->at_ns, s->rtt_ns);
 	if (a->opts.per_flow && id != VNS_FLOW_NONE) {
 		struct app_flow *f = &a->flow[id];
 
@@ -264,6 +267,15 @@ void vns_rtt_app_get_counts(const struct vns_rtt_app *a, struct vns_rtt_app_coun
 const struct vns_dist *vns_rtt_app_total(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
 {
 	return &a->total[kind];
+}
+
+struct vns_rtt_interval vns_rtt_app_median(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
+{
+	struct vns_rtt_interval i = { 0 };
+
+	if (a->total[kind].n)
+		vns_blocks_median_ci(&a->block[kind], &a->total[kind], &i.lower_ns, &i.upper_ns);
+	return i;
 }
 
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx)

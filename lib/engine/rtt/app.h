@@ -77,6 +77,7 @@ struct vns_rtt_app {
 	struct vns_flow_table flows;
 	struct app_flow *flow; /* by id */
 	struct vns_dist total[VNS_RTT_KINDS];
+	struct vns_blocks block[VNS_RTT_KINDS];
 	struct vns_rtt_app_counts counts;
 };
 

@@ -50,6 +50,10 @@ static struct vns_rtt_query_counts *counts_of(struct vns_rtt_app *a, uint8_t ipp
 static uint64_t query_key(struct vns_flow_key *key, const struct vns_packet *p, uint16_t id,
 			  unsigned int request_dir)
 {
+	/* a host that asks itself: both directions look the same, and the type tells them apart */
+	if (p->key.port[0] == p->key.port[1] &&
+	    memcmp(&p->key.addr[0], &p->key.addr[1], sizeof(p->key.addr[0])) == 0)
+		request_dir = 0;
 	*key = p->key;
 	memcpy(key->zero, &id, sizeof(id));
 	key->family = (uint8_t)(key->family | (request_dir ? DIR_BIT : 0));
