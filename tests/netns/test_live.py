@@ -207,6 +207,7 @@ def by_threads(pktdump):
     for _ in range(3):
         send_udp(A, 2000, 60)
     send_udp(B, 300, 60, ("10.91.0.1", 9), gap=0.0002)
+    time.sleep(0.6)  # merged packets come later
     (rows, _, _), (merged, stats, _) = one.stop(), two.stop()
     times = [int(r[0]) for r in merged]
     check("two threads give the same packets as one",
