@@ -101,7 +101,7 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv);
 const struct cli_command cmd_rtt = {
 	.name = "rtt",
 	.args = "-i IFACE | -r FILE [FILTER...]",
-	.summary = "Round-trip time of real TCP traffic, passively, from TCP timestamps.",
+	.summary = "Round-trip time of real traffic, passively.",
 	.detail = "A line FROM -> TO is the time from a segment of FROM passing the capture point to its\n"
 		  "echo by TO coming back there: the path between the capture point and TO. FILTER is a\n"
 		  "pcap filter (pcap-filter(7)). Ctrl-C ends with the results so far.\n"

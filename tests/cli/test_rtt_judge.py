@@ -33,6 +33,7 @@ CASES = [
     ['--seed', '5', '--reorder', '3', '--loss', '2'],
     ['--seed', '6', '--flows', '4000', '--packets', '40000'],
     ['--seed', '7', '--flows', '5', '--rtt-left', '100000:400000'],
+    ['--seed', '9', '--sack', '--loss', '3', '--reorder', '1', '--no-ts', '50'],
     ['--seed', '8', '--snap', '128', '--no-ts', '30', '--one-way', '30'],
 ]
 
@@ -171,6 +172,31 @@ class Judge(unittest.TestCase):
         self.assertEqual(below, [], 'samples below what the network took')
         low = {k: min(v) for k, v in by_direction(mine).items()}
         self.assertEqual({k: low.get(k) for k in floor}, floor)
+
+    def test_sequence_against_truth(self):
+        """Each sample is the time since the very segment that caused the ACK passed, as the simulated
+        receiver knows it, but for a few in which an ACK or its SACK was lost or overtaken."""
+        for args in (['--seed', '21', '--loss', '2', '--reorder', '1'],
+                     ['--seed', '22', '--loss', '0', '--no-ts', '100']):
+            self.generate([*args, '--sack', '--one-way', '0', '--packets', '40000'])
+            truth = {}
+            with open(self.truth) as f:
+                for c in (line.rstrip('\n').split(',') for line in f):
+                    if c[0] == 'Q':
+                        truth[int(c[5]), c[1], int(c[2]), c[3], int(c[4]), int(c[7])] = \
+                            int(c[6]), c[8]
+            right, mine = collections.Counter(), engine_samples(self.pcap, method='seq')
+            for s in mine:
+                rtt, how = truth.get((*s[:5], s[6]), (None, None))
+                right[how] += rtt == s[5]
+            owed = collections.Counter(how for _, how in truth.values())
+            print(f'{len(mine)} samples, right {dict(right)}, told by ACKs {dict(owed)}',
+                  file=sys.stderr)
+            self.assertGreaterEqual(right['end'] + right['block'], 0.999 * len(mine))
+            self.assertGreaterEqual(right['end'], 0.95 * owed['end'])
+            self.assertGreaterEqual(right['block'], 0.9 * owed['block'])
+            if '0' in args:
+                self.assertEqual(len(mine), right['end'])
 
     def test_flow_figures(self):
         """Figures of each direction from its own samples."""

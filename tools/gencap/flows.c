@@ -210,6 +210,8 @@ static void travel_on(struct sim *s, uint32_t id, struct gc_event *e)
 static void play(struct sim *s, uint32_t id, struct gc_event *e)
 {
 	if (e->kind == SIM_CAPTURE && !e->lost) {
+		e->seen = gc_cap_round(&s->cap, e->t);
+		gc_wheel_event(s->wheel, id)->seen = e->seen;
 		sim_capture(s, e);
 		travel_on(s, id, e);
 	} else {

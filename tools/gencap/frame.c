@@ -193,6 +193,12 @@ static uint32_t tcp_options(const struct gc_pkt *p, uint8_t *o)
 		put16(o + n, 0x0101);
 		n += 2;
 	}
+	if (p->sack[0] != p->sack[1]) {
+		put32(o + n, 0x0101050a);
+		put32(o + n + 4, p->sack[0]);
+		put32(o + n + 8, p->sack[1]);
+		n += 12;
+	}
 	return n;
 }
 

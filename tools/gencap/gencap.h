@@ -74,7 +74,7 @@ struct gc_opts {
 	const char *truth;
 	uint64_t seed, flows, packets;
 	uint32_t snap;
-	bool micro, pcapng, zero_checksum;
+	bool micro, pcapng, zero_checksum, sack;
 	double duration_s;
 	int64_t start_s;
 	double ipv6, vlan, no_ts, one_way, loss, reorder, udp, icmp; /* percent */
@@ -132,6 +132,7 @@ struct gc_pkt {
 	bool ts, df;
 	uint16_t ip_id, win, mss; /* mss != 0: SYN options */
 	uint32_t seq, ack, tsval, tsecr;
+	uint32_t sack[2];    /* first block; equal: none */
 	uint8_t icmp_type;
 	uint16_t icmp_id, icmp_seq;
 	uint64_t off;        /* place of the payload in the flow's byte stream */
@@ -196,6 +197,12 @@ struct gc_event {
 	uint16_t len;
 	uint8_t kind, side, flags;
 	bool lost;            /* dies behind the capture point */
+	/* with --sack: */
+	int64_t seen;         /* when this segment passed the capture point, as stamped */
+	int64_t raised_seen;  /* ACK: the same of the segment that raised it; -1: it filled a hole */
+	uint64_t block[2];    /* first SACK block; empty: none */
+	uint64_t block_end;   /* behind the segment that caused it, and when that was seen */
+	int64_t block_seen;
 };
 
 struct gc_wheel;

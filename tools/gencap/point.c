@@ -104,6 +104,8 @@ static void write_frame(struct sim *s, struct sim_flow *f, const struct gc_event
 		p.flags = e->flags;
 		p.seq = h->isn + (uint32_t)e->off;
 		p.ack = e->flags & GC_ACK ? peer->isn + (uint32_t)e->ack : 0;
+		p.sack[0] = peer->isn + (uint32_t)e->block[0];
+		p.sack[1] = peer->isn + (uint32_t)e->block[1];
 		p.mss = e->flags & GC_SYN ? (f->path.v6 ? 1440 : 1460) : 0;
 		p.ts = f->ts;
 		p.tsval = h->tsbase + e->tick;
@@ -117,6 +119,31 @@ static void write_frame(struct sim *s, struct sim_flow *f, const struct gc_event
 	gc_cap_commit(&s->cap, e->t, gc_build(&p, gc_cap_room(&s->cap), s->cap.snap));
 	h->packets++;
 	f->written++;
+}
+
+/* By sequence numbers: the segment that caused this ACK, when the ACK is the first to tell of it. */
+static void note_ack(struct sim *s, struct sim_flow *f, const struct gc_event *e, int64_t t)
+{
+	struct sim_side *h = &f->side[e->side];
+	bool rose = e->ack > h->hi_ack;
+	bool block = !rose && e->ack == h->hi_ack && e->block[0] != e->block[1];
+	uint64_t end = rose ? e->ack : e->block_end;
+	int64_t seen = rose ? e->raised_seen : e->block_seen;
+	struct gc_out *o = &s->truth;
+
+	if (rose)
+		h->hi_ack = e->ack;
+	if (!rose && !block)
+		return;
+	gc_csv_text(o, "Q,");
+	gc_csv_addr(o, &f->path, !e->side);
+	gc_csv_i64(o, f->path.port[!e->side], ',');
+	gc_csv_addr(o, &f->path, e->side);
+	gc_csv_i64(o, f->path.port[e->side], ',');
+	gc_csv_i64(o, t + s->cap.start_ns, ',');
+	gc_csv_i64(o, seen < 0 ? -1 : t - seen, ',');
+	gc_csv_i64(o, (uint32_t)(f->side[!e->side].isn + (uint32_t)end), ',');
+	gc_csv_text(o, seen < 0 ? "hole\n" : rose ? "end\n" : "block\n");
 }
 
 /* The timestamps stand last in the options: cut with them, there is nothing to see. */
@@ -136,6 +163,8 @@ void sim_capture(struct sim *s, const struct gc_event *e)
 	if (f->only >= 0 && f->only != e->side)
 		return;
 	write_frame(s, f, e);
+	if (s->o->sack && s->want_truth && f->only < 0 && e->flags & GC_ACK)
+		note_ack(s, f, e, t);
 	if (!f->ts || f->only >= 0 || timestamps_cut(s, f, e))
 		return;
 	if (e->echo)
@@ -151,7 +180,8 @@ void sim_truth_head(struct sim *s)
 	gc_csv_i64(&s->truth, (int64_t)o->seed, '\n');
 	gc_csv_text(&s->truth, "# S,src,sport,dst,dport,at_ns,rtt_ns,tsval,net_ns,kind\n"
 			       "# F,proto,src,sport,dst,dport,floor_ns,packets,samples,must,"
-			       "min_must_ns,timestamps,one_way\n");
+			       "min_must_ns,timestamps,one_way\n"
+			       "# Q,src,sport,dst,dport,at_ns,rtt_ns,end,end|block|hole\n");
 }
 
 /* One line per direction: the samples of data src -> dst and the floor of that round trip. */

@@ -47,6 +47,11 @@ struct sim_side {
 	uint32_t isn, tsbase, hz, phase_ns;
 	uint32_t ts_recent, ts_trip;    /* peer's tick; its way from the capture point to here */
 	uint32_t acks_sent;
+	/* with --sack: what the next ACK tells, as in struct gc_event */
+	int64_t raised_seen, block_seen;
+	uint64_t block_end;
+	/* the capture point's view of the ACKs this side sent */
+	uint64_t hi_ack;
 	uint8_t dupacks, backoff;
 	bool delack_armed, rto_armed;
 	uint16_t ip_id;

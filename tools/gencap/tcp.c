@@ -66,6 +66,17 @@ static int64_t first_leg(struct sim *s, const struct sim_flow *f, struct sim_sid
 	return at;
 }
 
+/* What an ACK of @h tells beside its number: the block that the latest arrival beyond it joined. */
+static void put_sack(const struct sim_side *h, struct gc_event *e)
+{
+	e->raised_seen = h->raised_seen;
+	e->block_end = h->block_end;
+	e->block_seen = h->block_seen;
+	for (int i = 0; h->block_end && i < SIM_HOLES; i++)
+		if (h->hole[i][0] < h->block_end && h->block_end <= h->hole[i][1])
+			memcpy(e->block, h->hole[i], sizeof(e->block));
+}
+
 void sim_segment(struct sim *s, uint32_t id, int side, int64_t t, uint64_t off, uint32_t len,
 		 uint8_t flags)
 {
@@ -98,6 +109,8 @@ void sim_segment(struct sim *s, uint32_t id, int side, int64_t t, uint64_t off, 
 	e->side = (uint8_t)side;
 	e->flags = flags;
 	e->lost = gc_pct(&s->rng, s->o->loss);
+	if (s->o->sack && flags & GC_ACK)
+		put_sack(h, e);
 	f->refs++;
 	gc_wheel_put(s->wheel, ev);
 }
@@ -206,17 +219,25 @@ static bool take_data(struct sim *s, const struct gc_event *e, int side)
 {
 	struct sim_side *h = &s->flow[e->flow].side[side];
 	uint64_t end = e->off + e->len + (e->flags & (GC_SYN | GC_FIN) ? 1 : 0);
+	bool joined;
 
 	if (end == e->off)
 		return false;
 	if (e->off > h->rcv_nxt) {
 		keep_hole(h, e->off, end);
+		h->block_end = end;
+		h->block_seen = e->seen;
 		return true;
 	}
 	if (end <= h->rcv_nxt)
 		return true;
 	h->rcv_nxt = end;
-	if (join_holes(h) || h->delack_at || e->flags & (GC_SYN | GC_FIN))
+	h->raised_seen = e->seen;
+	h->block_end = 0; /* what caused the next ACK is not in a block */
+	joined = join_holes(h);
+	if (joined)
+		h->raised_seen = -1;
+	if (joined || h->delack_at || e->flags & (GC_SYN | GC_FIN))
 		return true;
 	h->delack_at = e->t + DELACK_NS;
 	if (!h->delack_armed) {

@@ -67,7 +67,7 @@ static int take_memory(struct vns_rtt *r, size_t max)
 	if (r->opts.method == VNS_RTT_METHOD_TS)
 		return 0;
 	r->any_tcp = VNS_PKT_F_HAS_TS;
-	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO;
+	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO ? VNS_PKT_F_HAS_TS : 0;
 	r->seq = lines(max, &r->seq_block);
 	r->seq_rtt = calloc(max, sizeof(*r->seq_rtt));
 	return r->seq_block && r->seq_rtt ? 0 : -ENOMEM;
@@ -402,7 +402,7 @@ static uint32_t look_ahead(const struct vns_rtt *r, const struct vns_packet *p, 
 	guess = vns_flow_guess(&r->flows, p[i].flow_hash);
 	if (guess != VNS_FLOW_NONE) {
 		__builtin_prefetch(&r->track[guess], 1);
-		if (r->seq_always | !(p[i].flags & VNS_PKT_F_HAS_TS))
+		if ((~p[i].flags | r->seq_always) & r->any_tcp)
 			__builtin_prefetch(&r->seq[guess], 1);
 	}
 	return guess;

@@ -85,8 +85,8 @@ struct vns_rtt {
 	struct cold *cold;
 	struct seq_cold *seq_rtt;
 	struct tick_line (*tick)[2]; /* NULL unless per_flow */
-	uint16_t any_tcp;  /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too */
-	bool seq_always;   /* by sequence numbers, whether there are timestamps or not */
+	uint16_t any_tcp;    /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too, by seq[] */
+	uint16_t seq_always; /* VNS_PKT_F_HAS_TS: seq[] also of flows that have them */
 	void *track_block, *seq_block;
 	uint64_t pending_bytes;
 	struct vns_dist total[VNS_RTT_KINDS];
