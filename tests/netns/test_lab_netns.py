@@ -106,7 +106,7 @@ def killed_guest():
     kill(first["guests"][0]["pid"])
     wait_until("status tells", lambda: "signal 9" in status(LAB)["guests"][0].get("why", ""))
     now = status(LAB)
-    assert now["state"] == "running" and now["guests"][1]["state"] == "running"
+    assert now["state"] == "degraded" and now["guests"][1]["state"] == "running"
     ok(up("-n", "2"))
     assert status(LAB)["guests"][0]["state"] == "running"
     assert gone(pids_of(first))
