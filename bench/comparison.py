@@ -37,8 +37,9 @@ warm. tcptrace, tshark and tcpdump are Debian's (%s).
 - *directions*: of the flow directions that the generator says can show a round trip at all (TCP, both
   directions captured), those for which the tool gives one.
 - *below truth*: directions whose minimum is lower than the least round trip possible.
-- *minimum right*: of the directions given, those whose minimum is within 5 %% of that least round trip
-  (tcptrace prints steps of 0.1 ms: within half a step too).
+- *minimum right*: of the directions given, those whose minimum is within 5 %% of that least round trip.
+  tcptrace prints steps of 0.1 ms and gets half a step more either way, which for round trips of
+  tens of microseconds forgives much.
 - *minimum / truth*: median over the directions given.
 
 tcptrace and tshark match sequence numbers with acknowledgements; tcpdump only shows what reading and

@@ -466,8 +466,8 @@ struct vns_rtt_result {
  * struct vns_rtt_run - options of a run; zero means default.
  * @file, @ifname: one of them; file "-" is standard input
  * @source:      filter, snap length, network namespace ...
- * @threads:     file: decode in so many at once (2 nearly halve the time, more hardly help); the
- *               result is the same. 0 or 1, or with a pipe, @duration_ns or @max_samples: one
+ * @threads:     file: 2 and more read and decode in a second thread, which nearly halves the time; the
+ *               result is the same. No effect on pipes, with @duration_ns or @max_samples
  * @duration_ns: live: end after so long. File: only so much of its time. 0: all
  * @max_samples: end with so many samples; 0: no limit
  * @per_flow:    fill the result's flows

@@ -13,7 +13,7 @@
 
 #include <vnetscope/measure.h>
 
-#include "measure/deal.h"
+#include "measure/ahead.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
 #define MAX_POINTS 64  /* a file with more interfaces must name one */
@@ -30,8 +30,7 @@ struct point {
 struct state {
 	const struct vns_rtt_run *run;
 	struct vns_source *source;
-	struct vns_deal *deal; /* several threads: packets come from here */
-	struct vns_hand hand;  /* what is left of the latest */
+	struct vns_ahead *ahead; /* packets come from here; NULL: from source */
 	struct point point[MAX_POINTS];
 	size_t n_point;
 	struct vns_rtt_result *out;
@@ -321,7 +320,7 @@ static void collect(struct state *st)
 		if (!(wanted_kinds(st->run) & 1u << k))
 			out->counts.samples[k] = 0;
 	out->kinds = shown_kinds(st);
-	if (!st->deal) /* other threads are counting */
+	if (!st->ahead) /* another thread is counting */
 		vns_source_stats(st->source, &out->source);
 }
 
@@ -347,28 +346,14 @@ static void tick(struct state *st)
 	fini_kinds(out->total);
 }
 
-/* The next batch: decoded into @own, or by another thread. Return: as vns_source_next(). */
+/* The next batch, read into @own or ahead. Return: as vns_source_next(). */
 static int next_packets(struct state *st, struct vns_packet *own, struct vns_packet **pkts,
 			struct vns_err *err)
 {
-	struct vns_hand *h = &st->hand;
-	size_t n;
-
+	if (st->ahead)
+		return vns_ahead_next(st->ahead, pkts, err);
 	*pkts = own;
-	if (!st->deal)
-		return vns_source_next(st->source, own, BATCH, err);
-	if (!h->n) {
-		int rc = vns_deal_next(st->deal, 0, 0, h, err);
-
-		if (rc <= 0)
-			return rc ? rc : VNS_SOURCE_EOF;
-	}
-	/* the same batches as without threads: engines age flows between them */
-	n = h->n < BATCH ? h->n : BATCH;
-	*pkts = h->pkt;
-	h->pkt += n;
-	h->n -= n;
-	return (int)n;
+	return vns_source_next(st->source, own, BATCH, err);
 }
 
 static void read_all(struct state *st)
@@ -408,42 +393,16 @@ static void read_all(struct state *st)
 	free(own);
 }
 
-static int worker(void *ctx, unsigned number, struct vns_deal *deal, struct vns_err *err)
-{
-	struct vns_hand none;
-
-	if (number == 0)
-		read_all(ctx);
-	else
-		while (vns_deal_next(deal, 0, number, &none, err) > 0)
-			;
-	return 0;
-}
-
 /*
- * A second thread can only help where the engines take all that is read: not when they end
- * before the file does, since then it has been read and counted too far.
+ * Reading ahead is of use where all that is read is used: a run that ends before the file does would
+ * have read and counted too far.
  */
-static bool wants_threads(const struct vns_rtt_run *run)
+static bool reads_ahead(const struct vns_rtt_run *run)
 {
 	struct stat s;
 
 	return run->file && run->threads > 1 && !run->duration_ns && !run->max_samples &&
 	       stat(run->file, &s) == 0 && S_ISREG(s.st_mode);
-}
-
-static int read_with_threads(struct state *st, struct vns_err *err)
-{
-	const unsigned most = VNS_DEAL_MAX_WORKERS;
-	struct vns_deal_opts opts = { .workers = st->run->threads < most ? st->run->threads : most,
-				      .one_engine = true, .stop = st->run->stop };
-	int error = vns_deal_new(&st->deal, &st->source, 1, &opts, err);
-
-	if (!error)
-		error = vns_deal_run(st->deal, worker, st, err);
-	vns_deal_free(st->deal);
-	st->deal = NULL;
-	return error;
 }
 
 /* What each point saw, for results with more than one. */
@@ -485,10 +444,11 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 			    vns_source_open_live(&st.source, run->ifname, &source, err);
 	if (error)
 		return error;
-	if (wants_threads(run))
-		error = read_with_threads(&st, err);
-	else
+	error = reads_ahead(run) ? vns_ahead_new(&st.ahead, st.source, BATCH, err) : 0;
+	if (!error)
 		read_all(&st);
+	vns_ahead_free(st.ahead);
+	st.ahead = NULL;
 	if (error) {
 		vns_source_close(st.source);
 		return error;

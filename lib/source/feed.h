@@ -52,13 +52,6 @@ int vns_feed_more(struct vns_feed *f, size_t n);
 /* Move on by @n bytes, however many. Return: 0, 1 when the file ends before, -errno. */
 int vns_feed_skip(struct vns_feed *f, uint64_t n);
 
-/*
- * Give the buffer with all it holds to the caller and go on in *@buf, to which what is not yet
- * consumed is copied; *@buf is malloc()ed memory of *@size bytes or NULL, and is grown when it is
- * too small. Return: 0 or -ENOMEM, then nothing has changed hands.
- */
-int vns_feed_swap(struct vns_feed *f, uint8_t **buf, size_t *size);
-
 #define VNS_FEED_MAX (2u << 20)
 
 #endif

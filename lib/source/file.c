@@ -153,19 +153,6 @@ static int file_next(struct vns_source *s, struct vns_packet *out, size_t max,
 	return (int)done;
 }
 
-static int file_next_block(struct vns_source *s, struct vns_block *b, struct vns_err *err)
-{
-	struct vns_file *f = (struct vns_file *)s;
-	int n = f->ended ? VNS_SOURCE_EOF : f->walk(f, b->frame, VNS_BLOCK_FRAMES, true, err);
-
-	if (n > 0 && vns_feed_swap(&f->feed, &b->buf, &b->size)) {
-		f->ended = true;
-		return vns_err_set(err, -ENOMEM, "no memory to read %s", f->name);
-	}
-	b->without = s->without;
-	return n;
-}
-
 static void file_close(struct vns_source *s)
 {
 	struct vns_file *f = (struct vns_file *)s;
@@ -189,8 +176,7 @@ static const char *file_point_name(const struct vns_source *s, uint16_t point)
 }
 
 static const struct vns_source_ops file_ops = { .point_name = file_point_name,
-						 .next = file_next, .next_block = file_next_block,
-						.close = file_close };
+						 .next = file_next, .close = file_close };
 
 /* A file that is not a capture: say what it is, if that is known. */
 static int refuse(struct vns_file *f, struct vns_err *err)

@@ -8,13 +8,9 @@
 
 #include <vnetscope/source.h>
 
-#include "source/block.h"
-
 struct vns_source_ops {
 	int (*next)(struct vns_source *s, struct vns_packet *out, size_t max,
 		    struct vns_err *err);
-	/* vns_source_next_block(); NULL: not a file */
-	int (*next_block)(struct vns_source *s, struct vns_block *b, struct vns_err *err);
 	void (*refresh)(struct vns_source *s); /* bring stats up to date; may be NULL */
 	const char *(*point_name)(const struct vns_source *s, uint16_t point); /* NULL: one, nameless */
 	int (*fd)(const struct vns_source *s); /* may be NULL: nothing to poll */
@@ -44,6 +40,14 @@ static inline void vns_source_emit(struct vns_source *s, const struct vns_frame 
 {
 	s->stats.verdicts[vns_packet_decode_without(frame, s->without, out)]++;
 	vns_source_count(s, frame, last_ns);
+}
+
+/* Add verdicts that were counted elsewhere. */
+static inline void vns_source_count_verdicts(struct vns_source *s,
+					     const uint64_t counts[VNS_PKT_VERDICTS])
+{
+	for (int i = 0; i < VNS_PKT_VERDICTS; i++)
+		s->stats.verdicts[i] += counts[i];
 }
 
 #endif
