@@ -345,6 +345,8 @@ static int render(const struct rtt_config *c, struct view *v, struct vns_rtt_res
 		n_path = vns_rtt_paths(r, &path);
 	if (n_path < 0)
 		return (int)n_path;
+	if (path && c->worst)
+		n_path = vns_rtt_worst_paths(path, n_path, (size_t)c->worst);
 	vns_rtt_sort(r, v->order);
 	if (w->by)
 		vns_rtt_groups_sort(r, (int)v->order, w->min_samples, (size_t)c->worst);
@@ -498,7 +500,7 @@ static bool parse_by(const char *text, struct wants *w)
 static int parse_wants(const struct cli_command *self, const struct rtt_config *c, struct wants *w)
 {
 	*w = (struct wants){ .order = order_of(c->sort), .min_samples = c->min_samples,
-			     .flows = c->flows || (c->worst && !c->by) };
+			     .flows = c->flows || (c->worst && !c->by && !c->halves) };
 	if (c->worst && !c->sort)
 		w->order = VNS_RTT_BY_P95;
 	if (c->worst && !c->min_samples)

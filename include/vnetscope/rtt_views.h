@@ -109,6 +109,8 @@ struct vns_rtt_path {
  * Return: number of paths, or -ENOMEM.
  */
 long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out);
+/** vns_rtt_worst_paths() - the @worst longest of each kind by @sum_mean first. Return: how many of @n. */
+long vns_rtt_worst_paths(struct vns_rtt_path *path, long n, size_t worst);
 
 #ifdef __cplusplus
 }

@@ -286,3 +286,28 @@ long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out)
 	*out = path;
 	return n;
 }
+
+static int by_sum(const void *pa, const void *pb)
+{
+	const struct vns_rtt_path *a = pa, *b = pb;
+	int c = a->kind - b->kind;
+
+	c = c ? c : (a->sum_mean < b->sum_mean) - (a->sum_mean > b->sum_mean);
+	c = c ? c : memcmp(&a->key, &b->key, sizeof(a->key));
+	return c ? c : (a->first_ns > b->first_ns) - (a->first_ns < b->first_ns);
+}
+
+long vns_rtt_worst_paths(struct vns_rtt_path *path, long n, size_t worst)
+{
+	long kept = 0;
+	size_t of_kind = 0;
+
+	qsort(path, (size_t)n, sizeof(*path), by_sum);
+	for (long i = 0; i < n; i++) {
+		if (kept == 0 || path[kept - 1].kind != path[i].kind)
+			of_kind = 0;
+		if (of_kind++ < worst)
+			path[kept++] = path[i];
+	}
+	return kept;
+}

@@ -360,6 +360,11 @@ class Views(Case):
                 self.assertAlmostEqual(p['sum_mean_ns'], sum(to_server) / len(to_server) +
                                        sum(to_client) / len(to_client), delta=1)
         self.assertIn('sum mean', rtt(path, '--halves'))
+        sums = sorted((p['sum_mean_ns'] for p in paths if p['method'] == 'ts' and
+                       min(p['client_side_ns']['samples'], p['server_side_ns']['samples']) >= 59),
+                      reverse=True)
+        worst = json.loads(rtt(path, '--halves', '--worst', '4', '--json'))['paths']
+        self.assertEqual([p['sum_mean_ns'] for p in worst if p['method'] == 'ts'], sums[:4])
 
     def test_usage(self):
         path = self.write(self.traffic()[:10])
