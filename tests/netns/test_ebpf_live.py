@@ -276,11 +276,17 @@ def others():
 def rtt_command():
     server = subprocess.Popen(inside(B, sys.executable, "-c", SERVER), stdout=subprocess.PIPE)
     server.stdout.readline()
-    p = subprocess.Popen(inside(A, sys.argv[2], "rtt", "-i", "v0", "-d", "1.5", "--json",
+    p = subprocess.Popen(inside(A, sys.argv[2], "rtt", "-i", "v0", "-d", "25", "--json",
                                 "--capture", "ebpf"), stdout=subprocess.PIPE, text=True,
                          stderr=subprocess.PIPE)
-    time.sleep(0.6)
+    end = time.monotonic() + 15
+    # its control socket is a packet socket; the programs hang a moment later
+    while len(sh(*inside(A, "cat", "/proc/net/packet")).splitlines()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(1)
     sh(*inside(A, sys.executable, "-c", CLIENT))
+    time.sleep(0.3)
+    p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=20)
     server.wait(timeout=10)
     check("rtt --capture ebpf finds samples", p.returncode == 0 and '"samples"' in out,
