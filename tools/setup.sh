@@ -42,6 +42,7 @@ run_packages=(
 # Needed by `make check` beyond that.
 test_packages=(
 	tcpdump       # independent captures
+	nftables      # the kernel's NAT between two capture points
 	tshark        # independent RTT and decoding, sample by sample
 	tcptrace      # a second opinion on RTT
 	ngtcp2-client ngtcp2-server # real QUIC peers
