@@ -176,7 +176,6 @@ class Document:
               '\nBeside peers, with their samples held against the truth: [comparison](comparison.md).\n')
         for name, svg in self.plots.items():
             write(os.path.join(os.path.dirname(path), name), svg)
-        print(table(['', 'goal', 'here', 'met'], self.goals))
 
 
 def main():
@@ -192,8 +191,9 @@ def main():
     for name, what in (('rtt', bench_rtt), ('vo', bench_vo), ('growth', bench_growth)):
         if opts.only in (None, name):
             what(opts, doc)
-    if opts.doc:
-        doc.write(opts.doc, opts, load)
+        if opts.doc:  # after each part: what is broken off leaves what it has
+            doc.write(opts.doc, opts, load)
+    print(table(['', 'goal', 'here', 'met'], doc.goals))
     if opts.json:
         with open(opts.json, 'w') as f:
             json.dump({'schema': 'vnetscope.bench/2', 'machine': machine(), 'load': load,
