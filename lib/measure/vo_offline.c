@@ -42,7 +42,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 	e->left_out = 0;
 	e->doubled = 0;
 	e->not_sampled = 0;
-	e->digest_short = 0;
+	e->digest_short = e->fragments = e->udp_frames = 0;
 	e->eof = false;
 	if (!e->pkt)
 		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
@@ -124,6 +124,8 @@ static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 	return keep;
 }
 
+#define JUMBO 9216 /* no Ethernet takes a larger frame */
+
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n = 0;
@@ -140,9 +142,13 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 		if (n > 0 && e->one_in > 1)
 			n = (int)keep_sampled(e, to, (size_t)n);
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		e->fragments += (to[i].flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG)) != 0;
+		e->udp_frames += to[i].proto == VNS_PROTO_UDP && to[i].payload_len > JUMBO &&
+				 !(to[i].flags & VNS_PKT_F_FIRST_FRAG);
 		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
 				   to[i].proto != VNS_PROTO_TCP;
+	}
 	return n;
 }
 
@@ -595,6 +601,14 @@ static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 			note(t, "The %s's capture holds packets twice (bridge and tap together?): of "
 				"each the first is taken, %llu copies are left out, and its figures mix "
 				"two points.", at[p], (unsigned long long)t->doubled[p]);
+		if (r->end[p].fragments && !r->end[!p].fragments)
+			note(t, "Only the %s's capture holds IP fragments (%llu): what is fragmented at "
+				"one point and whole at the other finds no twin.", at[p],
+			     (unsigned long long)r->end[p].fragments);
+		if (r->end[p].udp_frames && !r->end[!p].udp_frames)
+			note(t, "Only the %s's capture holds UDP frames of many datagrams (%llu; "
+				"UDP_SEGMENT, UDP_GRO): they find no twin.", at[p],
+			     (unsigned long long)r->end[p].udp_frames);
 		for (int d = 0; d < VNS_DIRECTIONS; d++)
 			if (!here[d] && here[!d] >= ONE_WAY && there[d] >= ONE_WAY)
 				note(t, "The %s's capture has no packet %s the guest: it saw one "

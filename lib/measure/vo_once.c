@@ -76,8 +76,13 @@ int vo_once_detect(struct vo_end *e)
 	if (!o)
 		return -ENOMEM;
 	for (size_t i = 0; i < e->n; i++) {
-		n += decoded(&e->pkt[i]);
-		twice += decoded(&e->pkt[i]) && again(o, &e->pkt[i]);
+		const struct vns_packet *p = &e->pkt[i];
+
+		/* An application may send the same again; not with the same IP ID or TCP bytes. */
+		if (!decoded(p) || !(p->ip_id || (p->proto == VNS_PROTO_TCP && p->payload_len)))
+			continue;
+		n++;
+		twice += again(o, p);
 	}
 	free(o);
 	/* Half would be all; some may be cut off at the ends or lost. */

@@ -13,6 +13,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import pcapmake  # noqa: E402
 import truth  # noqa: E402
 
 VNETSCOPE = GENCAP = None
@@ -145,6 +146,26 @@ class Hard(unittest.TestCase):
         self.assertIn("host's capture has no packet from the guest", t['note'])
         self.assertEqual(t['accounting']['host']['by_direction']['guest_to_host'], 0)
         self.assertGreater(t['directions']['host_to_guest']['tcp']['matched'], 1000)
+
+    def test_frames_of_many_datagrams_and_fragments(self):
+        """Not paired where one point has the whole and the other the parts: said so."""
+        host = [(10**9 + i * 10**6, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, 20000 if i % 2 else 50 + i))
+                for i in range(20)]
+        guest = [(t + 20000 + k * 1000, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, size,
+                                                     bytes([k]) * size))
+                 for t, f in host for k, size in enumerate(
+                     [1000] * 20 if len(f) > 9000 else [len(f) - 42])]
+        for path, recs in ((self.host, host), (self.guest, guest)):
+            with open(path, 'wb') as f:
+                f.write(pcapmake.pcap(recs))
+        t = self.vo('--offset-ns', '0', '--guest-addr', '100.0.0.11')
+        self.assertIn("Only the host's capture holds UDP frames of many datagrams (10;", t['note'])
+        self.assertEqual(self.found(t), 10)
+        self.generate('--udp', '80', '--fragments', '40')
+        head, recs = records(self.guest)
+        write(self.guest, head, [(h, d) for h, d in recs
+                                 if d[12:14] != b'\x08\0' or not (d[20] & 0x3f or d[21])])
+        self.assertIn("Only the host's capture holds IP fragments", self.vo('--offset-ns', '0')['note'])
 
     def test_sample(self):
         self.generate('--packets', '30000', '--flows', '300')
