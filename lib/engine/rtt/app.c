@@ -34,15 +34,33 @@ int vns_rtt_app_new(struct vns_rtt_app **out, const struct vns_rtt_app_opts *opt
 		a->opts.kinds = VNS_RTT_APP_KINDS;
 	if (a->opts.idle_ns == 0)
 		a->opts.idle_ns = DEFAULT_IDLE_NS;
-	/* address space; pages come as ids are first used */
-	a->flow = calloc(max, sizeof(*a->flow));
-	if (!a->flow || vns_queries_init(&a->query, opts->max_waiting) ||
-	    vns_flow_table_init(&a->flows, (uint32_t)max, a->opts.idle_ns / TICKS_PER_IDLE)) {
-		vns_rtt_app_free(a);
-		return vns_err_set(err, -ENOMEM, "rtt: no memory for %zu flows", max);
-	}
+	a->opts.max_flows = max;
 	*out = a;
 	return 0;
+}
+
+/*
+ * The tables, at the first packet that needs them: most captures have none. Address space; pages come
+ * as ids are first used. Return: false without memory.
+ */
+static bool have_tables(struct vns_rtt_app *a)
+{
+	uint32_t max = (uint32_t)a->opts.max_flows;
+
+	if (a->flow)
+		return true;
+	if (vns_queries_init(&a->query, a->opts.max_waiting))
+		return false;
+	if (vns_flow_table_init(&a->flows, max, a->opts.idle_ns / TICKS_PER_IDLE)) {
+		vns_queries_fini(&a->query);
+		return false;
+	}
+	a->flow = calloc(max, sizeof(*a->flow));
+	if (!a->flow) {
+		vns_flow_table_fini(&a->flows);
+		vns_queries_fini(&a->query);
+	}
+	return a->flow;
 }
 
 static void free_flow(struct vns_rtt_app *a, uint32_t id)
@@ -187,9 +205,13 @@ static int on_udp(struct vns_rtt_app *a, const struct vns_packet *p)
 		    vns_rtt_app_wants(a, VNS_RTT_QUIC_SPIN);
 
 	if ((p->flags & VNS_PKT_F_DNS) && vns_rtt_app_wants(a, VNS_RTT_DNS))
-		return vns_query_dns(a, p);
-	if ((p->flags & VNS_PKT_F_QUIC) && quic && vns_quic_packet(a, p))
-		return 0;
+		return have_tables(a) ? vns_query_dns(a, p) : -ENOMEM;
+	if ((p->flags & VNS_PKT_F_QUIC) && quic) {
+		if (!have_tables(a))
+			return -ENOMEM;
+		if (vns_quic_packet(a, p))
+			return 0;
+	}
 	if (!(p->flags & (VNS_PKT_F_DNS | VNS_PKT_F_QUIC)) && header_cut(p))
 		a->counts.cut++;
 	else
@@ -207,7 +229,7 @@ static int on_packet(struct vns_rtt_app *a, const struct vns_packet *p)
 		return on_udp(a, p);
 	if (p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_ICMP && is_echo(p) &&
 	    vns_rtt_app_wants(a, VNS_RTT_ICMP))
-		return vns_query_icmp(a, p);
+		return have_tables(a) ? vns_query_icmp(a, p) : -ENOMEM;
 	if (p->verdict == VNS_PKT_CUT &&
 	    (p->proto == VNS_PROTO_UDP || p->proto == VNS_PROTO_ICMP))
 		a->counts.cut++;
@@ -238,16 +260,17 @@ int vns_rtt_app_feed(struct vns_rtt_app *a, const struct vns_packet *pkts, size_
 		if (error)
 			return error;
 	}
-	if (n)
+	if (n && a->flow)
 		age(a, pkts[n - 1].time_ns, n);
 	return 0;
 }
 
 void vns_rtt_app_finish(struct vns_rtt_app *a)
 {
-	uint32_t id = a->flows.back[VNS_FLOW_OPEN];
+	uint32_t id = a->flow ? a->flows.back[VNS_FLOW_OPEN] : VNS_FLOW_NONE;
 
-	vns_queries_finish(a);
+	if (a->flow)
+		vns_queries_finish(a);
 	for (; id != VNS_FLOW_NONE; id = a->flows.head[id].prev) {
 		struct quic_flow *q = a->flow[id].quic;
 
@@ -280,7 +303,8 @@ struct vns_rtt_interval vns_rtt_app_median(const struct vns_rtt_app *a, enum vns
 
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx)
 {
-	for (uint32_t id = a->flows.back[VNS_FLOW_OPEN]; id != VNS_FLOW_NONE;
-	     id = a->flows.head[id].prev)
+	uint32_t id = a->flow ? a->flows.back[VNS_FLOW_OPEN] : VNS_FLOW_NONE;
+
+	for (; id != VNS_FLOW_NONE; id = a->flows.head[id].prev)
 		report_flow(a, id, false, fn, ctx);
 }

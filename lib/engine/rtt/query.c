@@ -30,8 +30,10 @@ int vns_queries_init(struct vns_queries *q, size_t max)
 
 	/* address space; pages come as ids are first used */
 	q->sent_ns = calloc(n, sizeof(*q->sent_ns));
-	if (!q->sent_ns || vns_flow_table_init(&q->table, n, VNS_QUERY_TIMEOUT_NS / 32))
+	if (!q->sent_ns || vns_flow_table_init(&q->table, n, VNS_QUERY_TIMEOUT_NS / 32)) {
+		vns_queries_fini(q);
 		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -39,6 +41,7 @@ void vns_queries_fini(struct vns_queries *q)
 {
 	vns_flow_table_fini(&q->table);
 	free(q->sent_ns);
+	q->sent_ns = NULL;
 }
 
 static struct vns_rtt_query_counts *counts_of(struct vns_rtt_app *a, uint8_t ipproto)
