@@ -5,7 +5,10 @@
  * A round trip is told apart by how it was read (enum vns_rtt_kind). Kinds differ in what a sample
  * contains, so they are never mixed into one figure: distributions are per kind.
  *
- * VNS_RTT_SEQ: see lib/engine/rtt/seq.h for the definition and doc/rtt-peers.md for other tools'.
+ * VNS_RTT_SEQ: one sample for each ACK that raises the acknowledged end, for the segment whose last byte it
+ * acknowledges, and for each new SACK block (RFC 2018) from the segment that caused it; none of bytes
+ * that passed more than once (Karn's rule) or late, nor of what waited behind a hole. Other tools'
+ * definitions beside it: doc/rtt-peers.md.
  * VNS_RTT_TS:
  * Strowes, "Passively measuring TCP round-trip times" (ACM Queue 2013), on RFC 7323 timestamps:
  * the time from the first data, SYN or FIN segment that carries a TSval to the first segment of

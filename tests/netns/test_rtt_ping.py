@@ -139,7 +139,8 @@ def run(vnetscope, n, folder):
                                 '--immediate-mode', '--time-stamp-precision=nano'), 'listening on')
     # to a file: a full pipe that nobody reads would hold the program up, and the ring overflow
     with open(path + '.json', 'w') as out:
-        rtt = start_capture(inside(A, vnetscope, 'rtt', '-i', 'v0', '--samples', '--json'), None, out)
+        rtt = start_capture(inside(A, vnetscope, 'rtt', '-i', 'v0', '--kinds', 'tcp', '--method', 'ts',
+                                   '--samples', '--json'), None, out)
     ping = subprocess.Popen(inside(A, 'ping', '-c', str(n), '-i', '0.01', ADDR_B),
                             stdout=subprocess.PIPE, text=True)
     exchanges(n)
@@ -152,8 +153,8 @@ def run(vnetscope, n, folder):
     dump.terminate()
     dump_message = dump.communicate(timeout=20)[1]
     assert rtt.returncode == 0, f'rtt ended with {rtt.returncode}: {message}'
-    live = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['tsval'])
-            for s in lines if 'rtt_ns' in s]
+    live = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
+            for s in lines if s.get('method') == 'ts']
     if lines[-1]['accounting']['capture_lost'] or '\n0 packets dropped' not in dump_message:
         return None  # the machine was too busy for one of the captures: nothing to compare
     return figures_of_ping(ping_text), icmp_rtts(path), live, rtt_ref.read(path)
