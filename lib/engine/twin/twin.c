@@ -37,6 +37,8 @@
 #define UNSET             INT64_MIN
 #define AHEAD             6  /* entries of a queue fetched before their turn */
 #define unlikely(x)       __builtin_expect(!!(x), 0)
+/* On the path of every packet, and called for the few that NAT hides: worth a copy each. */
+#define ALWAYS_INLINE     static inline __attribute__((always_inline))
 #define CHUNK             32 /* packets whose nodes are fetched ahead together */
 
 static enum vns_point point_of(const struct vns_twin *t, const struct twin_entry *e)
@@ -391,7 +393,7 @@ struct intake {
 	bool range;
 };
 
-static struct intake classify(const struct vns_twin *t, const struct vns_packet *p)
+ALWAYS_INLINE struct intake classify(const struct vns_twin *t, const struct vns_packet *p)
 {
 	struct intake in = { .dir = -1 };
 	uint64_t id;
@@ -448,7 +450,7 @@ static uint8_t proto_of(const struct vns_packet *p)
 	return VNS_PROTO_NONE;
 }
 
-static int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
+ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
 		    const struct intake *in, int64_t time)
 {
 	bool down = (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
@@ -496,7 +498,7 @@ static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 }
 
 /* A stranger of A: translated on the way, perhaps, or perhaps later known to be. */
-static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
+__attribute__((noinline)) static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
 {
 	struct vns_packet q;
 	struct intake in;
