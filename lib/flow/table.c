@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/reserve.h"
 #include "flow/table.h"
 
 #define FIRST_BITS  10
@@ -32,15 +33,12 @@ int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t ti
 	*t = (struct vns_flow_table){ .max = max_flows, .free = VNS_FLOW_NONE,
 				      .secret = secret_number(), .mask = FIRST_SLOTS - 1,
 				      .shift = 32 - FIRST_BITS, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
-	/* calloc() of many megabytes is address space only; pages come as ids are first used */
-	t->head_block = calloc((size_t)max_flows + 1, sizeof(*t->head));
+	t->head = vns_reserve(max_flows, sizeof(*t->head)); /* pages come as ids are first used */
 	t->slot = malloc(FIRST_SLOTS * sizeof(*t->slot));
-	if (!t->head_block || !t->slot) {
+	if (!t->head || !t->slot) {
 		vns_flow_table_fini(t);
 		return -ENOMEM;
 	}
-	t->head = (struct vns_flow_head *)(((uintptr_t)t->head_block + LINE - 1) &
-					   ~(uintptr_t)(LINE - 1));
 	memset(t->slot, 0xff, FIRST_SLOTS * sizeof(*t->slot));
 	for (int i = 0; i < VNS_FLOW_LISTS; i++)
 		t->front[i] = t->back[i] = VNS_FLOW_NONE;
@@ -49,7 +47,7 @@ int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t ti
 
 void vns_flow_table_fini(struct vns_flow_table *t)
 {
-	free(t->head_block);
+	vns_unreserve(t->head);
 	free(t->slot);
 	*t = (struct vns_flow_table){ 0 };
 }

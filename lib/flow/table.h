@@ -61,7 +61,6 @@ struct vns_flow_table {
 	int64_t tick_ns;
 	int64_t tick_from_ns;    /* the current tick lasts from here for tick_ns */
 	uint8_t tick;
-	void *head_block;
 };
 
 /* Return: 0 or -ENOMEM. Memory is taken as flows come, whatever @max_flows. */

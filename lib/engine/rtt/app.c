@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/reserve.h"
 #include "engine/rtt/app.h"
 
 #define DEFAULT_MAX_FLOWS (UINT32_C(1) << 20)
@@ -55,7 +56,7 @@ static bool have_tables(struct vns_rtt_app *a)
 		vns_queries_fini(&a->query);
 		return false;
 	}
-	a->flow = calloc(max, sizeof(*a->flow));
+	a->flow = vns_reserve(max, sizeof(*a->flow));
 	if (!a->flow) {
 		vns_flow_table_fini(&a->flows);
 		vns_queries_fini(&a->query);
@@ -87,7 +88,7 @@ void vns_rtt_app_free(struct vns_rtt_app *a)
 		vns_dist_fini(&a->total[k]);
 		vns_blocks_fini(&a->block[k]);
 	}
-	free(a->flow);
+	vns_unreserve(a->flow);
 	free(a);
 }
 

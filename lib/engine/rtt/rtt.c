@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/reserve.h"
 #include "engine/rtt/tcp.h"
 
 #define DEFAULT_MAX_FLOWS (UINT32_C(1) << 20)
@@ -44,23 +45,16 @@ static bool after(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) > 0;
 }
 
-/* @n zeroed records of one cache line each, at the start of one. Return: NULL: no memory. */
-static void *lines(size_t n, void **block)
-{
-	*block = calloc(n + 1, LINE);
-	return (void *)(((uintptr_t)*block + LINE - 1) & ~(uintptr_t)(LINE - 1));
-}
-
 /* Like the table's heads: address space now, pages as ids are first used. */
 static int take_memory(struct vns_rtt *r, size_t max)
 {
-	r->track = lines(max, &r->track_block);
-	r->cold = calloc(max, sizeof(*r->cold));
-	if (!r->track_block || !r->cold ||
+	r->track = vns_reserve(max, sizeof(*r->track));
+	r->cold = vns_reserve(max, sizeof(*r->cold));
+	if (!r->track || !r->cold ||
 	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE))
 		return -ENOMEM;
 	if (r->opts.per_flow && r->opts.method != VNS_RTT_METHOD_SEQ) {
-		r->tick = calloc(max, sizeof(*r->tick));
+		r->tick = vns_reserve(max, sizeof(*r->tick));
 		if (!r->tick)
 			return -ENOMEM;
 	}
@@ -68,9 +62,9 @@ static int take_memory(struct vns_rtt *r, size_t max)
 		return 0;
 	r->any_tcp = VNS_PKT_F_HAS_TS;
 	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO ? VNS_PKT_F_HAS_TS : 0;
-	r->seq = lines(max, &r->seq_block);
-	r->seq_rtt = calloc(max, sizeof(*r->seq_rtt));
-	return r->seq_block && r->seq_rtt ? 0 : -ENOMEM;
+	r->seq = vns_reserve(max, sizeof(*r->seq));
+	r->seq_rtt = vns_reserve(max, sizeof(*r->seq_rtt));
+	return r->seq && r->seq_rtt ? 0 : -ENOMEM;
 }
 
 int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err)
@@ -108,11 +102,11 @@ void vns_rtt_free(struct vns_rtt *r)
 		vns_blocks_fini(&r->block[k]);
 		vns_dist_fini(&r->total[k]);
 	}
-	free(r->track_block);
-	free(r->seq_block);
-	free(r->cold);
-	free(r->seq_rtt);
-	free(r->tick);
+	vns_unreserve(r->track);
+	vns_unreserve(r->seq);
+	vns_unreserve(r->cold);
+	vns_unreserve(r->seq_rtt);
+	vns_unreserve(r->tick);
 	free(r);
 }
 

@@ -87,7 +87,6 @@ struct vns_rtt {
 	struct tick_line (*tick)[2]; /* NULL unless per_flow */
 	uint16_t any_tcp;    /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too, by seq[] */
 	uint16_t seq_always; /* VNS_PKT_F_HAS_TS: seq[] also of flows that have them */
-	void *track_block, *seq_block;
 	uint64_t pending_bytes;
 	struct vns_dist total[VNS_RTT_KINDS];
 	struct vns_blocks block[TCP_KINDS]; /* of all samples at first, of a share later */

@@ -17,20 +17,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/reserve.h"
 #include "engine/twin/twin_int.h"
 
 #define FIRST_SLOTS 4096u
 #define FIRST_QUEUE 1024u
 
-static void *reserve(size_t bytes)
+static void *reserve(size_t n, size_t size)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = vns_reserve(n, size);
 
-	if (p == MAP_FAILED)
-		return NULL;
 	/* Entries are met in any order: with small pages the TLB misses as often as the cache. */
-	madvise(p, bytes, MADV_HUGEPAGE);
+	if (p)
+		madvise(p, n * size, MADV_HUGEPAGE);
 	return p;
 }
 
@@ -38,8 +37,8 @@ int twin_memory_init(struct twin_memory *m, size_t max_entries)
 {
 	memset(m, 0, sizeof(*m));
 	m->max_entries = (uint32_t)max_entries;
-	m->entry = reserve((max_entries + 1) * sizeof(*m->entry));
-	m->node = reserve((max_entries + 1) * sizeof(*m->node));
+	m->entry = reserve(max_entries + 1, sizeof(*m->entry));
+	m->node = reserve(max_entries + 1, sizeof(*m->node));
 	m->slot = calloc(FIRST_SLOTS, sizeof(*m->slot));
 	m->told = calloc(TWIN_TOLD, sizeof(*m->told));
 	m->slot_mask = FIRST_SLOTS - 1;
@@ -53,10 +52,8 @@ int twin_memory_init(struct twin_memory *m, size_t max_entries)
 
 void twin_memory_fini(struct twin_memory *m)
 {
-	if (m->entry)
-		munmap(m->entry, ((size_t)m->max_entries + 1) * sizeof(*m->entry));
-	if (m->node)
-		munmap(m->node, ((size_t)m->max_entries + 1) * sizeof(*m->node));
+	vns_unreserve(m->entry);
+	vns_unreserve(m->node);
 	free(m->slot);
 	free(m->told);
 	memset(m, 0, sizeof(*m));
