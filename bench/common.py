@@ -27,7 +27,7 @@ def options(doc):
 
 
 def parse(p):
-    opts = p.parse_args(os.environ.get('BENCH_ARGS', '').split() + sys.argv[1:])
+    opts = p.parse_args(sys.argv[1:] + os.environ.get('BENCH_ARGS', '').split())
     opts.progress = sys.stderr.isatty()
     return opts
 
