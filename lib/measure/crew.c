@@ -17,7 +17,8 @@ struct vns_crew {
 	pthread_cond_t changed;
 	struct vns_crew_job *jobs;
 	size_t n_jobs;
-	size_t n_sleeping;
+	size_t n_sleeping;  /* the owner too */
+	bool owner_sleeping; /* waits for what only it knows */
 	bool quit;
 	size_t n_threads;
 	pthread_t thread[];
@@ -37,6 +38,21 @@ static struct vns_crew_job *take(struct vns_crew *c)
 	return NULL;
 }
 
+static bool any_ready(const struct vns_crew *c)
+{
+	for (size_t i = 0; i < c->n_jobs; i++)
+		if (!c->jobs[i].busy && c->jobs[i].ready(c->jobs[i].ctx))
+			return true;
+	return false;
+}
+
+/* Locked. Whoever is woken in vain has cost two switches. */
+static void wake_if_useful(struct vns_crew *c)
+{
+	if (c->n_sleeping && (c->owner_sleeping || any_ready(c)))
+		pthread_cond_broadcast(&c->changed);
+}
+
 /* Locked, and unlocked while the job runs. */
 static void perform(struct vns_crew *c, struct vns_crew_job *j)
 {
@@ -45,8 +61,7 @@ static void perform(struct vns_crew *c, struct vns_crew_job *j)
 	pthread_mutex_lock(&c->lock);
 	j->done(j->ctx);
 	j->busy = false;
-	if (c->n_sleeping)
-		pthread_cond_broadcast(&c->changed);
+	wake_if_useful(c);
 }
 
 /* Locked. */
@@ -119,8 +134,7 @@ void vns_crew_lock(struct vns_crew *c)
 
 void vns_crew_unlock(struct vns_crew *c)
 {
-	if (c->n_sleeping)
-		pthread_cond_broadcast(&c->changed);
+	wake_if_useful(c);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -137,12 +151,15 @@ bool vns_crew_wait(struct vns_crew *c, bool (*until)(void *ctx), void *ctx)
 	while (!until(ctx)) {
 		struct vns_crew_job *j = take(c);
 
-		if (j)
+		if (j) {
 			perform(c, j);
-		else if (any_busy(c))
+		} else if (any_busy(c)) {
+			c->owner_sleeping = true;
 			sleep_until_changed(c);
-		else
+			c->owner_sleeping = false;
+		} else {
 			return false;
+		}
 	}
 	return true;
 }
