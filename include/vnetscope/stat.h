@@ -34,7 +34,7 @@ struct vns_hist;
  * @max:  exact, ns; 0 when n == 0
  * @mean: exact up to rounding (Welford 1962), ns
  * @m2:   sum of squared deviations from the mean (Welford)
- * @hist: owned; NULL until the first sample
+ * @hist: owned; NULL until the first sample; may stay NULL when n == 1 (@min is the sample then)
  * @hist_lost: samples that are not in @hist since memory ran out
  */
 struct vns_dist {

@@ -79,6 +79,10 @@ void vns_dist_merge(struct vns_dist *into, const struct vns_dist *from)
 {
 	if (from->n == 0)
 		return;
+	if (from->n == 1 && !from->hist && from->hist_lost == 0) { /* its extremes are its value */
+		vns_dist_add(into, from->min);
+		return;
+	}
 	merge_moments(into, from);
 	into->hist_lost += from->hist_lost + vns_hist_merge(&into->hist, from->hist);
 }

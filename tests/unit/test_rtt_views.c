@@ -56,6 +56,27 @@ static void test_groups(void **state)
 	(void)state;
 }
 
+/* A flow's handshake comes as a distribution of one value without a histogram. */
+static void test_handshakes(void **state)
+{
+	struct vns_rtt_groups g = { .by = VNS_RTT_BY_HOST };
+	struct vns_flow_key key = { .addr = { v4(10, 0, 0, 1), v4(10, 0, 0, 2) } };
+
+	for (int i = 1; i <= 60; i++) { /* below 64 a bucket holds one value */
+		struct vns_dist one = { .n = 1, .min = i, .max = i, .mean = i };
+		struct vns_rtt_flow f = { .key = &key, .kind = VNS_RTT_HANDSHAKE, .rtt = &one };
+
+		vns_rtt_groups_add(&g, &f, 0);
+	}
+	assert_int_equal(g.n, 1);
+	assert_int_equal(g.group[0].rtt.n, 60);
+	assert_int_equal(g.group[0].rtt.hist_lost, 0);
+	for (int rank = 1; rank <= 60; rank++)
+		assert_int_equal(vns_dist_quantile(&g.group[0].rtt, rank / 60.0), rank);
+	vns_rtt_groups_fini(&g);
+	(void)state;
+}
+
 static void test_bound(void **state)
 {
 	struct vns_rtt_groups g = { .by = VNS_RTT_BY_HOST, .max = 2 };
@@ -133,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_handshakes),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_mask),
 		cmocka_unit_test(test_paths),
