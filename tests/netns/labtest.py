@@ -70,6 +70,15 @@ def wait_until(what, condition, seconds=10.0):
         time.sleep(0.05)
 
 
+def wait_captures(lab, settle=2.5):
+    """A vo on @lab has opened its captures, and had @settle s for the clock exchanges that come next."""
+    holder = status(lab)["holder_pid"]
+    wait_until("the captures open", lambda: len(ok(subprocess.run(
+        ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
+        capture_output=True, text=True)).stdout.splitlines()) > 3)
+    time.sleep(settle)
+
+
 def gone(pids):
     return not set(pids) & set(processes())
 

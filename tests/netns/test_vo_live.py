@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_until
+from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_captures
 
 LAB = "t-vo"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -34,12 +34,7 @@ def start_vo(*words, targets=("vm1",), seconds=6):
     vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t",
                            str(seconds), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True)
-    # its captures are open; the clock exchanges that come next take 200 ms, more on a busy machine
-    holder = status(LAB)["holder_pid"]
-    wait_until("the captures open", lambda: len(subprocess.run(
-        ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
-        capture_output=True, text=True, check=True).stdout.splitlines()) > 3)
-    time.sleep(2.5)
+    wait_captures(LAB)
     return vo
 
 
