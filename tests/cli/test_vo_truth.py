@@ -140,6 +140,24 @@ class Vo(unittest.TestCase):
                 self.assertIsNone(v['latency_ns']['min'])
             self.accounting(pair, target)
 
+    def test_unknown_drift(self):
+        """Nothing given and the clocks run apart by more than packets take: whose address is whose?"""
+        for ppm, seconds in ((20, 300), (200, 60), (-150, 10)):
+            pair = Pair(self, '--drift-ppm', ppm, '--duration', seconds, '--packets', 12000,
+                        '--seed', 3)
+            target = pair.vo()
+            middle = ppm * 1e-6 * seconds / 2 * 1e9
+            clock = target['clock']
+            # the captures do not last to the last second: 1 % of the drift
+            self.assertLessEqual(clock['lower_ns'], middle + abs(middle) / 100)
+            self.assertGreaterEqual(clock['upper_ns'], middle - abs(middle) / 100)
+            self.assertAlmostEqual(clock['drift_ppm'], ppm, delta=1)
+            for short, name in DIRECTIONS.items():
+                for proto in ('tcp', 'udp', 'icmp'):
+                    sure, every = pair.latencies(short, proto)
+                    n = target['directions'][name][proto]['matched']
+                    self.assertTrue(len(sure) <= n <= len(every), (ppm, name, proto, n, len(every)))
+
     def test_wrong_offset_is_told(self):
         """An offset that makes latencies negative: figures as asked, a sentence, exit 1."""
         pair = Pair(self, '--offset-ns', 0)
