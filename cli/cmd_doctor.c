@@ -260,12 +260,11 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		vns_doctor_add(&d, "target", "open", VNS_DOCTOR_NO, VNS_DOCTOR_FOR_TARGET, "%.300s",
 			       err.text);
 	missing = vns_doctor_missing(&d, purpose_bits(&c, n > 0));
-	if (c.json && print_json(&d, target, missing))
-		missing = &d.item[0];
-	else if (!c.json)
-		print_text(&d, missing);
 	if (ret)
 		cli_fail(self, 0, "%s", err.text);
+	if (c.json ? print_json(&d, target, missing) != 0
+		   : (print_text(&d, missing), fflush(stdout) || ferror(stdout)))
+		ret = cli_fail(self, VNS_EXIT_SETUP, "cannot write the output");
 	vns_doctor_fini(&d);
 	return ret ? VNS_EXIT_SETUP : missing ? VNS_EXIT_CHECK : VNS_EXIT_OK;
 }

@@ -175,8 +175,9 @@ static int verdict_of(const struct part *p, size_t n, size_t *rows, size_t *outs
 
 static const char *verdict_words(int code)
 {
-	return code == VNS_EXIT_OK    ? "every interval holds the truth: figures of this machine can be "
-					"trusted as far as the intervals that are printed with them" :
+	return code == VNS_EXIT_OK    ? "no interval contradicts the truth (where the truth is a range, they "
+					"have a common point, which is less): trust figures of this machine "
+					"as far as the intervals that are printed with them" :
 	       code == VNS_EXIT_CHECK ? "AN INTERVAL MISSES THE TRUTH: do not trust that estimate here" :
 					"inconclusive: not everything could be tested";
 }
@@ -250,7 +251,7 @@ const struct cli_command cmd_selftest = {
 	.summary = "known errors in a lab, every estimate beside the truth",
 	.detail = "Makes a lab of namespaces and one of a real guest, gives the guest's clock a known rate\n"
 		  "and a known step and its path a known delay in one direction, and holds every estimate\n"
-		  "against the truth. Takes less than a minute. Exit 0 when every interval holds the truth,\n"
+		  "against the truth. Takes less than a minute. Exit 0 when no interval contradicts the truth,\n"
 		  "1 when one misses it, 4 when not everything could be tested.",
 	.options = options,
 	.run = run,

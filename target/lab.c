@@ -40,12 +40,17 @@ static int running(struct vns_lab *lab, const char *name, struct vns_err *err)
 /* Without a lab's name: "lab", or the only one there is. */
 static int find_lab(struct vns_lab *lab, const char *name, struct vns_err *err)
 {
-	char names[2][VNS_LAB_NAME_LEN];
+	char names[3][VNS_LAB_NAME_LEN];
+	int n;
 
 	if (name[0] || running(lab, DEFAULT_LAB, err) == 0)
 		return running(lab, name[0] ? name : DEFAULT_LAB, err);
-	if (vns_lab_names(names, 2, NULL) == 1)
+	n = vns_lab_names(names, 3, NULL);
+	if (n == 1)
 		return running(lab, names[0], err);
+	if (n > 1)
+		return vns_err_set(err, -ENOENT, "several labs are there (%s, %s%s): say which, lab:LAB/GUEST",
+				   names[0], names[1], n > 2 ? ", ..." : "");
 	return vns_err_set(err, -ENOENT, "no lab is running; start one with: vnetscope lab up");
 }
 

@@ -343,6 +343,17 @@ static void add_note(struct vns_vo_target *t, const char *sentence)
 	snprintf(t->note + have, sizeof(t->note) - have, "%s%s%s", have ? " " : "", sentence, end);
 }
 
+#define LOCAL_SHARE 100 /* less than this part is the captures' beginnings and ends */
+
+/* Was everything at host point @k captured and looked at? Only then its lack means something. */
+static bool saw_all(const struct vo_run *run, const struct vo_subject *v, size_t k)
+{
+	const struct vns_vo_point *p =
+		&run->points.point[run->points.index[v - run->subject][k]];
+
+	return !p->ended && !p->lost && !p->lost_before && !v->guest_lost && run->one_in <= 1;
+}
+
 static void fill_notes(const struct vo_run *run, const struct vo_subject *v, size_t k,
 		       struct vns_vo_target *t)
 {
@@ -370,7 +381,9 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 			add_note(t, text);
 		}
 	}
-	if (k < inner && v->pair[inner].payload_bytes > v->pair[k].payload_bytes) {
+	if (k < inner && saw_all(run, v, k) && saw_all(run, v, inner) &&
+	    v->pair[inner].payload_bytes >
+		    v->pair[k].payload_bytes + v->pair[inner].payload_bytes / LOCAL_SHARE) {
 		snprintf(text, sizeof(text), "%" PRIu64 " bytes of matched payload crossed the %s but not "
 			 "the %s: traffic within this host; the hops show it.",
 			 v->pair[inner].payload_bytes - v->pair[k].payload_bytes, point_name(v, inner),
