@@ -153,7 +153,8 @@ static void say_sum(const struct vns_report *r, char *s)
 		}
 	}
 	snprintf(s, SENTENCE,
-		 "Self-check: in %zu of %zu cases the two directions add up to the sum that needs no clock.",
+		 "Self-check: in %zu of %zu cases the sum of both directions is corrected by no more "
+		 "than a clock can drift.",
 		 agree, checked);
 }
 

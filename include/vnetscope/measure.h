@@ -122,15 +122,20 @@ struct vns_vo_figure {
 /**
  * struct vns_vo_sum - both directions together, free of the clock offset.
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
- *   it (at most 1 s): raw_h2g - raw_g2h; the offset cancels, a drift of 500 ppm leaves 500 ns per ms
- * @from_directions_ns: mean of the two corrected figures of the same pairs, added
- * @gap_error_ns: what a clock rate of 500 ppm over the mean gap can make of the difference
- * @agrees: |mean(paired) - from_directions_ns| <= gap_error_ns + 1 ns rounding
+ *   it (at most 1 s): raw_h2g - raw_g2h, less what the relation's offset changed by in between; the
+ *   offset itself cancels
+ * @from_directions_ns: mean of the two corrected figures of the same pairs, added: that of @paired
+ * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
+ *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
+ * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
+ *   the clock stepped, as the step's instant is not certain
+ * @agrees: the mean correction is one that a rate of 500 ppm can make, to 1 ns of rounding
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
 	double from_directions_ns;
 	double gap_error_ns;
+	double floor_upper_ns;
 	bool agrees;
 };
 
@@ -207,8 +212,9 @@ struct vns_vo_target {
 #define VNS_VO_STAMP_NS 1
 
 /**
- * vns_vo_contradiction() - is a latency negative beyond its clock interval? Then the clock relation
- * cannot be right. Return: true, with a sentence in @why.
+ * vns_vo_contradiction() - is a latency negative beyond its clock interval, or that of both directions
+ * together beyond what the clock's rate explains? Then the clock relation, or (of the sum) a stamp or a
+ * pairing, cannot be right. Return: true, with a sentence in @why.
  */
 bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size);
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Raw twin samples, clock relation -> figures with clock intervals; the sum of both
- * directions that needs no clock, and the check against it.
+ * directions, free of the clock's offset.
  *
  * Signs (requirements.md): offset > 0, the guest is ahead.
  *   vo(host to guest) = t_guest - t_host - offset =  raw - offset
  *   vo(guest to host) = t_host - t_guest + offset = -raw + offset
  * With the true offset anywhere in [lower, upper], a host_to_guest value v may truly be
  * as low as v - (upper - offset) and as high as v + (offset - lower); guest_to_host mirrors it.
+ *   both = raw_in - raw_out - (offset_in - offset_out)
+ * needs only what the offset changed by between a request and its reply: rate * gap. The true change
+ * is within MAX_PPM * gap, so the relation's is wrong by at most that and its own size.
  */
 #include <errno.h>
 #include <math.h>
@@ -196,11 +199,17 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	struct relation at_in = relation(&t->cell, in->host_ns, in->raw_ns);
 	struct relation at_out = relation(&t->cell, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
+	double gap = (double)(out->host_ns - in->host_ns);
+	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
+	double both = (double)(in->raw_ns - out->raw_ns) - change;
 
-	vns_dist_add(&t->sum[out->proto].paired, in->raw_ns - out->raw_ns);
+	vns_dist_add(&t->sum[out->proto].paired, nearest(both));
+	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
+	acc->change += change;
+	acc->error += error;
 	acc->in += corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
 	acc->out += corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
-	acc->gap += (double)(out->host_ns - in->host_ns);
+	acc->gap += gap;
 	acc->n++;
 }
 
@@ -219,11 +228,23 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 	}
 }
 
+static bool has_step(const struct vns_clock *clock)
+{
+	size_t n = 0;
+	const struct vns_clock_piece *piece = vns_clock_pieces(clock, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (piece[i].step_after)
+			return true;
+	return false;
+}
+
 int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum)
 {
 	*t = (struct vns_vo_tally){ .cell.clock = clock, .fig = fig, .sum = sum };
+	t->stepped = has_step(clock);
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
 		for (int p = 0; p < VNS_PROTOS; p++)
 			t->batch[d][p].floor_lower = t->batch[d][p].floor_upper = INFINITY;
@@ -243,6 +264,7 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
 {
 	t->cell = (struct vns_vo_cell){ .clock = clock };
+	t->stepped |= has_step(clock);
 	for (size_t i = 0; apart && t->slot && i < PAIR_SLOTS; i++)
 		t->slot[i].waiting = false;
 }
@@ -275,14 +297,15 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 {
 	finish_figures(t);
 	for (int p = 0; t->sum && p < VNS_PROTOS; p++) {
-		double n = (double)t->acc[p].n;
+		const struct vns_vo_pair_sums *acc = &t->acc[p];
+		double n = (double)acc->n;
 
-		if (!t->acc[p].n)
+		if (!acc->n)
 			continue;
-		t->sum[p].from_directions_ns = (t->acc[p].in + t->acc[p].out) / n;
-		t->sum[p].gap_error_ns = t->acc[p].gap / n * MAX_PPM * 1e-6;
-		t->sum[p].agrees = fabs(t->sum[p].paired.mean - t->sum[p].from_directions_ns) <=
-				   t->sum[p].gap_error_ns + 1;
+		t->sum[p].from_directions_ns = (acc->in + acc->out) / n;
+		t->sum[p].gap_error_ns = acc->error / n;
+		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;
+		t->sum[p].agrees = fabs(acc->change / n) <= acc->gap / n * MAX_PPM * 1e-6 + 1;
 	}
 	free(t->slot);
 	t->slot = NULL;
@@ -349,6 +372,22 @@ int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 	return 0;
 }
 
+/* A request and its reply together took less than nothing: no offset explains that. */
+static bool sum_contradiction(const struct vns_vo_target *t, char *why, size_t size)
+{
+	for (int p = 0; p < VNS_PROTOS; p++) {
+		const struct vns_vo_sum *s = &t->sum[p];
+
+		if (!s->paired.n || s->floor_upper_ns >= -2 * VNS_VO_STAMP_NS)
+			continue;
+		snprintf(why, size, "negative latency: %s in both directions together has a minimum of %.3f us, "
+			 "which no clock offset explains", vns_proto_name((enum vns_proto)p),
+			 (double)s->paired.min / 1e3);
+		return true;
+	}
+	return false;
+}
+
 bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size)
 {
 	static const char *const names[] = { "host to guest", "guest to host" };
@@ -367,7 +406,7 @@ bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size)
 			return true;
 		}
 	}
-	return false;
+	return sum_contradiction(t, why, size);
 }
 
 static void figures_fini(struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS])

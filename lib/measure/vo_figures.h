@@ -66,7 +66,8 @@ struct vns_vo_pair_slot {
 };
 
 struct vns_vo_pair_sums {
-	double in, out, gap;
+	double in, out, gap, change, error;
+	double upper; /* least upper end of any pair's sum */
 	uint64_t n;
 };
 
@@ -81,6 +82,7 @@ struct vns_vo_tally {
 	struct vns_vo_sum *sum;
 	struct vns_vo_pair_slot *slot;
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
+	bool stepped; /* a relation has a step: near it a pair's own error is not known */
 	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];
 	struct vns_vo_batch batch[VNS_DIRECTIONS][VNS_PROTOS];
 };

@@ -410,9 +410,12 @@ class Offline(unittest.TestCase):
 
     def test_text(self):
         out = self.vo(*self.pair(traffic()))
-        for words in ('note: Assumed: one clock', 'host to guest  tcp', 'agree within', 'ambiguous',
-                      'outside window', 'clock interval'):
+        for words in ('note: Assumed: one clock', 'host to guest  tcp', "free of the clock's offset: tcp",
+                      'ambiguous', 'outside window', 'clock interval'):
             self.assertIn(words, out)
+        self.assertNotIn('its rate', out)
+        out = self.vo(*self.pair(traffic()), '--offset-ns', '0')
+        self.assertIn('its rate is corrected, off by at most', out)
 
     def test_usage(self):
         for args, says in (((), 'host'), (('--guest', 'x'), '--host'),
