@@ -271,6 +271,10 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
 	if (r->ended_early[0])
 		return cli_fail(self, VNS_EXIT_SETUP, "%s (figures until then)", r->ended_early);
+	if (vns_rtt_seems_doubled(r))
+		return cli_fail(self, all_samples(n) ? VNS_EXIT_OK : VNS_EXIT_INCONCLUSIVE,
+				"%s seems to hold every packet twice (several interfaces, -i any): which copy "
+				"was answered is not known; capture on one interface", what);
 	if (all_samples(n))
 		return VNS_EXIT_OK;
 	if (n->packets == 0 && r->source.filtered)

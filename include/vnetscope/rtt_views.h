@@ -59,6 +59,13 @@ void vns_rtt_groups_fini(struct vns_rtt_groups *g);
 
 struct vns_rtt_result;
 /**
+ * vns_rtt_seems_doubled() - whether the capture looks as if it held every packet twice (several
+ * interfaces of one host in one file). Told by counts alone: about half of the TCP segments read by
+ * sequence numbers passed before and nearly no ACK is certain, or about half of the ICMP or DNS
+ * requests and of their replies came again. Such copies leave round trips by timestamps right.
+ */
+bool vns_rtt_seems_doubled(const struct vns_rtt_result *r);
+/**
  * vns_rtt_groups_sort() - order r->groups kind by kind; @order is an enum vns_rtt_order (measure.h), of
  * which first is taken as address. Groups with fewer than @min_samples, and of each kind all behind
  * the first @worst (0: none), are dropped and counted in @hidden. Nothing may be added afterwards.

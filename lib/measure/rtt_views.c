@@ -311,3 +311,29 @@ long vns_rtt_worst_paths(struct vns_rtt_path *path, long n, size_t worst)
 	}
 	return kept;
 }
+
+#define DOUBLED_MIN 10 /* fewer ambiguous answers say nothing */
+
+/* @part of @all is what second copies make of it, less what the edges of a capture cost. */
+static bool about_half(uint64_t part, uint64_t all)
+{
+	return (double)part >= 0.45 * (double)all;
+}
+
+static bool queries_doubled(const struct vns_rtt_query_counts *c)
+{
+	return c->ambiguous >= DOUBLED_MIN && about_half(c->repeated, c->requests) &&
+	       about_half(c->repeated_replies, c->replies);
+}
+
+bool vns_rtt_seems_doubled(const struct vns_rtt_result *r)
+{
+	const struct vns_rtt_counts *c = &r->counts;
+	uint64_t again = c->seq_repeated + c->seq_old;
+	uint64_t certain = c->ack_matched + c->ack_sacked;
+
+	if (c->ack_ambiguous >= DOUBLED_MIN && certain < c->ack_ambiguous / 10 &&
+	    about_half(again, again + c->seq_stored + c->seq_late + c->seq_probe))
+		return true;
+	return queries_doubled(&r->app.icmp) || queries_doubled(&r->app.dns);
+}

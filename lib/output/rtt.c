@@ -176,6 +176,7 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "capture_lost", integer(r->source.dropped));
 	json_object_set_new(o, "bad_records", integer(r->source.bad_records));
 	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
+	json_object_set_new(o, "seems_doubled", json_boolean(vns_rtt_seems_doubled(r)));
 	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
 	if (r->kinds & VNS_RTT_APP_KINDS)

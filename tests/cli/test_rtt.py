@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
-from pcapmake import ACK, PSH, ethernet, pcap, pcapng, tcp, udp  # noqa: E402
+from pcapmake import ACK, PSH, echo, ethernet, pcap, pcapng, tcp, udp  # noqa: E402
 
 VNETSCOPE = None
 T0 = 1700000000 * 10**9
@@ -201,6 +201,30 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 5)
         self.check_accounting(doc['accounting'], 20)
         self.run_rtt('-r', path, '--json', '--point', '2', code=4, says='no capture point 2')
+
+    def test_every_packet_twice(self):
+        """Two interfaces in one file: figures vanish, and a sentence says why; losses are no such."""
+        tcp_ = [x for i in range(30) for x in (
+            (T0 + i * 10**6, tcp(*A, *C, ACK | PSH, size=10, seq=1 + 10 * i)),
+            (T0 + i * 10**6 + 70_000, tcp(*C, *A, ACK, ack=11 + 10 * i)))]
+        icmp = [x for i in range(10) for x in (
+            (T0 + i * 10**6, echo(A[0], B[0], 7, i)),
+            (T0 + i * 10**6 + 90_000, echo(B[0], A[0], 7, i, reply=True)))]
+        for once in (tcp_, icmp):
+            path = self.file(pcap(once))
+            doc = json.loads(self.run_rtt('-r', path, '--json'))
+            self.assertIs(doc['accounting']['seems_doubled'], False)
+            path = self.file(pcap(sorted(once + [(t + 2000, f) for t, f in once])))
+            doc = json.loads(self.run_rtt('-r', path, '--json', code=4, says='every packet twice'))
+            self.assertIs(doc['accounting']['seems_doubled'], True)
+            path = self.file(pcap(sorted(once + [(t + 2000, f) for t, f in once] +
+                                         exchange(3, A, B))))
+            self.run_rtt('-r', path, says='every packet twice')
+        # requests and segments sent again, answered once; every second one of the segments
+        again = sorted(icmp + [(t + 2000, f) for t, f in icmp[::2]] +
+                       tcp_ + [(t + 2000, f) for t, f in tcp_[::4]])
+        doc = json.loads(self.run_rtt('-r', self.file(pcap(again)), '--json'))
+        self.assertIs(doc['accounting']['seems_doubled'], False)
 
     def test_cut_file_keeps_its_figures(self):
         whole = pcap(exchange(20))
