@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <vnetscope/measure.h>
 #include <vnetscope/output.h>
@@ -128,13 +129,16 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 	return code;
 }
 
-/* -EINVAL of a measurement is the filter's when the expression does not compile. */
+/*
+ * -EINVAL of a measurement is the filter's when the expression does not compile; -EEXIST: a point was
+ * named twice.
+ */
 static int failed(const struct cli_command *self, int error, const char *filter,
 		  const struct vns_err *err)
 {
 	struct vns_bpf_insn *insn = NULL;
 	int n = filter ? vns_filter_compile(filter, VNS_LINK_ETHERNET, 262144, &insn, NULL) : 0;
-	int code = error == -EINVAL && n < 0 ? VNS_EXIT_USAGE :
+	int code = (error == -EINVAL && n < 0) || error == -EEXIST ? VNS_EXIT_USAGE :
 		   error == -ENODATA ? VNS_EXIT_INCONCLUSIVE : VNS_EXIT_SETUP;
 
 	free(insn);
@@ -287,6 +291,15 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 	return code ? failed(self, code, c->filter, &err) : finish(self, c, &result);
 }
 
+/* By whatever names: a capture compared with itself shows nothing. */
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 /* What the options say against each other. */
 static int check_usage(const struct cli_command *self, const struct vo_config *c, size_t n_target)
 {
@@ -311,6 +324,9 @@ static int check_usage(const struct cli_command *self, const struct vo_config *c
 	if ((c->points || !c->guest) && strcmp(c->host, "-") == 0)
 		return cli_fail(self, VNS_EXIT_USAGE, "a --host file is read once for each hop, so it cannot "
 				"be standard input");
+	if (c->guest && same_file(c->host, c->guest))
+		return cli_fail(self, VNS_EXIT_USAGE, "--host and --guest are the same file; two points of one "
+				"file are compared with --points");
 	if (c->drift_file && c->offset_ns != NO_OFFSET)
 		return cli_fail(self, VNS_EXIT_USAGE,
 				"--offset-ns and --drift-file exclude each other");

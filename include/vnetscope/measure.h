@@ -347,7 +347,8 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
  * The target's figures are those from the first point to the last; its hops are those between
  * neighbours. Points of one file are taken to have one clock where the traffic allows it, so
  * offset and drift file count where the guest's file is an end, or, without one, for no hop
- * but the last. The file is read once for each hop and once more. Return: 0 or -errno with @err.
+ * but the last. The file is read once for each hop and once more. Return: 0, -EEXIST when a point is
+ * named twice, or -errno with @err.
  */
 int vns_measure_vo_hops(const struct vns_vo_offline_opts *opts, const char *const *point,
 			size_t n_point, struct vns_vo_result *out, struct vns_err *err);

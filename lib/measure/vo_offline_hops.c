@@ -51,6 +51,14 @@ static int all_points(struct hops *h, const struct vns_source *s, const bool *se
 	return 0;
 }
 
+static bool has_point(const struct hops *h, unsigned int number)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (strtoul(h->which[i], NULL, 10) == number)
+			return true;
+	return false;
+}
+
 static int named_points(struct hops *h, const struct vns_source *s, const char *const *point, size_t n,
 			struct vns_err *err)
 {
@@ -61,6 +69,10 @@ static int named_points(struct hops *h, const struct vns_source *s, const char *
 		char all[300] = "";
 		const char *name;
 
+		if (number >= 0 && has_point(h, (unsigned int)number))
+			return vns_err_set(err, -EEXIST, "capture point %d '%.31s' is named twice; a point "
+					   "cannot be compared with itself", number,
+					   vns_source_point_name(s, (uint16_t)number));
 		if (number >= 0) {
 			add_point(h, vns_source_point_name(s, (uint16_t)number), (unsigned int)number);
 			continue;

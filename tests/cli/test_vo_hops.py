@@ -117,6 +117,8 @@ class Hops(unittest.TestCase):
         self.vo('--host', path, '--points', 'up0', code=3, says='one capture point')
         self.vo('--host', self.file('g', [2]), code=3, says='one capture point')
         self.vo('--host', '-', code=2, says='standard input')
+        for twice in ('0,0', 'up0,br0,0'):  # a point compared with itself
+            self.vo('--host', path, '--points', twice, code=2, says="'up0' is named twice")
 
 
 if __name__ == '__main__':

@@ -426,6 +426,13 @@ class Offline(unittest.TestCase):
                            (('--host', 'a', '--guest', 'b', '--offset-ns', 'x'), 'whole number')):
             self.vo(*args, code=2, says=says)
 
+    def test_the_same_file_twice(self):
+        args = self.pair(traffic())
+        link = args[1] + '.link'
+        os.symlink(args[1], link)
+        for guest in (args[1], link):
+            self.vo('--host', args[1], '--guest', guest, code=2, says='the same file')
+
     def test_full_disk(self):
         with open('/dev/full', 'w') as full:
             r = subprocess.run([VNETSCOPE, 'vo', *self.pair(traffic())], stdout=full,
