@@ -19,6 +19,7 @@
 #define RING_BYTES (32u << 20)
 
 struct rtt_config {
+	struct cli_list files; /* one, taken as file; more are refused rather than overlooked */
 	const char *ifname, *file, *capture, *sort, *kinds, *by, *method;
 	bool inside, flows, halves, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
@@ -30,7 +31,7 @@ struct rtt_config {
 
 static const struct cli_option options[] = {
 	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),
-	OPT('r', "read", CLI_STRING, file, "FILE", "read a pcap or pcapng file; - is standard input"),
+	OPT('r', "read", CLI_LIST, files, "FILE", "read a pcap or pcapng file; - is standard input"),
 	OPT('f', "flows", CLI_FLAG, flows, NULL, "figures of each flow and direction"),
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/2)"),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per flow and direction, or per sample"),
@@ -528,6 +529,9 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv)
 
 	if (code)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
+	if (c.files.n > 1)
+		return cli_fail(self, VNS_EXIT_USAGE, "-r takes one file (mergecap joins several)");
+	c.file = c.files.n ? c.files.item[0] : NULL;
 	if (!c.ifname == !c.file)
 		return cli_fail(self, VNS_EXIT_USAGE, "give either -i IFACE or -r FILE");
 	if (c.json && c.csv)

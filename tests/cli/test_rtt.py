@@ -202,6 +202,10 @@ class Rtt(unittest.TestCase):
         self.check_accounting(doc['accounting'], 20)
         self.run_rtt('-r', path, '--json', '--point', '2', code=4, says='no capture point 2')
 
+    def test_one_file(self):
+        a, b = self.file(pcap(exchange(3)), 'a'), self.file(pcap(exchange(5)), 'b')
+        self.run_rtt('-r', a, '-r', b, code=2, says='takes one file')
+
     def test_every_packet_twice(self):
         """Two interfaces in one file: figures vanish, and a sentence says why; losses are no such."""
         tcp_ = [x for i in range(30) for x in (
