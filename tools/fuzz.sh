@@ -29,7 +29,7 @@ explore()
 {
 	local found=$build/fuzz-found/$1
 	mkdir -p "$found"
-	"$build/tests/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
+	"$build/tests/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 \
 		-print_final_stats=1 -artifact_prefix="$found/" "$found" "$corpus/$1" \
 		>"$found.log" 2>&1
 	echo $? >"$found.rc"
