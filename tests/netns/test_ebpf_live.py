@@ -126,7 +126,7 @@ def traffic():
     sh(*inside(A, sys.executable, "-c", TRAFFIC))
     sh(*inside(A, sys.executable, "-c", CLIENT))
     for dst in ("10.92.0.2", "fd92::2"):
-        sh(*inside(A, "ping", "-q", "-c", "20", "-i", "0.005", dst))
+        sh(*inside(A, "ping", "-q", "-c", "30", "-i", "0.005", dst))
     sh(*inside(A, "ping", "-q", "-c", "2", "-s", "3000", "10.92.0.2"))
     server.wait(timeout=10)
 
@@ -146,7 +146,7 @@ def same_packets(how):
         [r[1:] for r in theirs if not int(r[24], 16) & 0x20]
     for what, (ours, other) in (("sent", sent), ("received", got)):
         check(f"{how}: the same packets {what} as by AF_PACKET, in every field",
-              sorted(ours) == sorted(other) and len(ours) > 60, f"({len(ours)}, {len(other)})")
+              sorted(ours) == sorted(other) and len(ours) > 100, f"({len(ours)}, {len(other)})")
         ours, other = (collections.Counter(map(tuple, x)) for x in (ours, other))
         for side, rest in (("eBPF only", ours - other), ("AF_PACKET only", other - ours)):
             for r in list(rest)[:4]:
