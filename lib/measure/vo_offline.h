@@ -72,11 +72,23 @@ struct vo_offline {
 	int failed;
 };
 
-/* vo_offline.c */
+/* vo_end.c */
+/* The sentence for -ENOMEM, which it returns. */
+int vo_out_of_memory(struct vns_err *err);
+void vo_end_close(struct vo_end *e);
 /* Read up to @max packets of the chosen point to @to. Return: their number, 0 at the end, -errno. */
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err);
 /* Number of the file's point of that name or number, among those described so far; or -ENOENT. */
 int vo_point_find(const struct vns_source *s, const char *want);
+/*
+ * Open both files; learn the guest's addresses and the coarse offset. What was read of the files on
+ * the way waits in their buffers. Return: 0 or -errno.
+ */
+int vo_find_out(struct vo_offline *r, struct vns_err *err);
+/* Both files again from their starts; -ESPIPE for standard input. */
+int vo_reopen(struct vo_offline *r, struct vns_err *err);
+
+/* vo_offline.c */
 /*
  * Take the steps that are known out of @s, so that its clock is one. Return: false when the clocks'
  * relation at its time is not known. Called by the engine's thread.

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The capture files of an offline measurement: path, filter, chosen point and --sample -> packets
+ * of that point in order; and, before anything is measured, the guest's addresses and the coarse
+ * offset of the clocks.
+ *
+ * Both are looked for in the beginnings of the files, which are kept and fed first afterwards. Where
+ * the beginnings have nothing in common (one file starts much earlier), both files are read once
+ * through for a sample of packets that each file chooses alike: those whose digest is below a limit
+ * (consistent sampling, RFC 5475 section 6.2).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vnetscope/source.h>
+
+#include "measure/vo_offline.h"
+
+int vo_out_of_memory(struct vns_err *err)
+{
+	return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+}
+
+/* --- one capture file --- */
+
+/* Open, or open again, from the start. */
+static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
+{
+	const struct vns_source_opts opts = { .filter = filter };
+
+	e->n = 0;
+	e->left_out = 0;
+	e->doubled = 0;
+	e->not_sampled = 0;
+	e->digest_short = e->fragments = e->udp_frames = 0;
+	e->eof = false;
+	if (!e->pkt)
+		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
+	if (!e->pkt)
+		return vo_out_of_memory(err);
+	return vns_source_open_file(&e->source, e->path, &opts, err);
+}
+
+void vo_end_close(struct vo_end *e)
+{
+	vns_source_close(e->source);
+	e->source = NULL;
+}
+
+/* Of @n packets keep those of the chosen point. */
+static size_t keep_point(struct vo_end *e, struct vns_packet *pkt, size_t n)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (pkt[i].point == e->point)
+			pkt[keep++] = pkt[i];
+	e->left_out += n - keep;
+	return keep;
+}
+
+int vo_point_find(const struct vns_source *s, const char *want)
+{
+	const char *name;
+	unsigned long number;
+	char *end;
+
+	for (uint16_t i = 0; i < VO_POINTS_MAX && (name = vns_source_point_name(s, i)) != NULL; i++)
+		if (strcmp(name, want) == 0)
+			return i;
+	number = strtoul(want, &end, 10);
+	return *want && !*end && number < VO_POINTS_MAX && vns_source_point_name(s, (uint16_t)number) ?
+		       (int)number :
+		       -ENOENT;
+}
+
+/*
+ * A pcapng file of several interfaces (bridge and tap, say) holds each packet several times, each
+ * with its own time: choose the interface that saw most.
+ */
+static int choose_point(struct vo_end *e, struct vns_err *err)
+{
+	size_t seen[VO_POINTS_MAX] = { 0 };
+
+	for (size_t i = 0; i < e->n; i++) {
+		seen[e->pkt[i].point % VO_POINTS_MAX]++;
+		e->one_point |= e->pkt[i].point != e->pkt[0].point;
+	}
+	for (uint16_t p = 0; p < VO_POINTS_MAX; p++)
+		if (seen[p] > seen[e->point])
+			e->point = p;
+	if (e->want) {
+		int point = vo_point_find(e->source, e->want);
+
+		if (point < 0)
+			return vns_err_set(err, -ENOENT, "%s has no capture point '%s'", e->path, e->want);
+		e->one_point = true;
+		e->point = (uint16_t)point;
+	}
+	if (e->one_point)
+		e->n = keep_point(e, e->pkt, e->n);
+	return 0;
+}
+
+/* Of @n packets keep those that every point chooses alike. */
+static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (vns_packet_sampled(&pkt[i], e->one_in))
+			pkt[keep++] = pkt[i];
+	e->not_sampled += n - keep;
+	return keep;
+}
+
+#define JUMBO 9216 /* no Ethernet takes a larger frame */
+
+int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
+{
+	int n = 0;
+
+	while (!e->eof && n == 0) {
+		n = vns_source_next(e->source, to, max, err);
+		e->eof = n == VNS_SOURCE_EOF;
+		if (e->eof)
+			n = 0;
+		if (n > 0 && e->one_point)
+			n = (int)keep_point(e, to, (size_t)n);
+		if (n > 0 && e->once)
+			n = (int)vo_once_filter(e, to, (size_t)n);
+		if (n > 0 && e->one_in > 1)
+			n = (int)keep_sampled(e, to, (size_t)n);
+	}
+	for (int i = 0; i < n; i++) {
+		e->fragments += (to[i].flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG)) != 0;
+		e->udp_frames += to[i].proto == VNS_PROTO_UDP && to[i].payload_len > JUMBO &&
+				 !(to[i].flags & VNS_PKT_F_FIRST_FRAG);
+		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
+				   to[i].proto != VNS_PROTO_TCP;
+	}
+	return n;
+}
+
+/* Read up to @max packets behind those that are there. Return: 0 or -errno. */
+static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
+{
+	while (!e->eof && e->n < max) {
+		int n = vo_end_read(e, e->pkt + e->n, max - e->n, err);
+
+		if (n < 0)
+			return n;
+		e->n += (size_t)n;
+	}
+	return 0;
+}
+
+/* --- what must be known beforehand --- */
+
+/*
+ * The same packets of both files, chosen by digest wherever they are: keep those below a limit, and
+ * halve the limit when the buffer is full.
+ */
+static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, struct vns_err *err)
+{
+	struct vns_packet batch[128];
+	int n, code = open_end(e, filter, err);
+
+	while (!code && (n = vns_source_next(e->source, batch, 128, err)) != VNS_SOURCE_EOF) {
+		if (n < 0)
+			code = n;
+		for (int i = 0; i < n; i++) {
+			if (batch[i].digest > *limit ||
+			    (e->one_point && batch[i].point != e->point) ||
+			    !vns_packet_sampled(&batch[i], e->one_in))
+				continue;
+			if (e->n == VO_PROBE) {
+				size_t keep = 0;
+
+				*limit /= 2;
+				for (size_t k = 0; k < e->n; k++)
+					if (e->pkt[k].digest <= *limit)
+						e->pkt[keep++] = e->pkt[k];
+				e->n = keep;
+			}
+			if (batch[i].digest <= *limit && e->n < VO_PROBE)
+				e->pkt[e->n++] = batch[i];
+		}
+	}
+	vo_end_close(e);
+	return code;
+}
+
+int vo_reopen(struct vo_offline *r, struct vns_err *err)
+{
+	for (int p = 0; p < 2; p++) {
+		int code;
+
+		vo_end_close(&r->end[p]);
+		if (strcmp(r->end[p].path, "-") == 0)
+			return vns_err_set(err, -ESPIPE, "standard input must be read twice here: "
+					   "save the capture to a file, or give --offset-ns and "
+					   "--guest-addr");
+		code = open_end(&r->end[p], r->opts->filter, err);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+#define NAT_SIGNS 3 /* packets that agree but for one end's address, to look for NAT at all */
+
+/* ... where NAT hides the guest's addresses at the host. Return: packets that told the offset. */
+static size_t learn_nat(struct vo_offline *r, bool offset_known)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	size_t max = r->opts->n_guest ? r->n_guest : VO_GUESTS, support = 0;
+	int64_t offset;
+
+	r->nat = r->opts->nat == VNS_NAT_ON;
+	r->n_guest = vns_twin_find_nat(a->pkt, a->n, b->pkt, b->n, r->guest, r->n_guest, max,
+				       &offset, &support);
+	if (support < NAT_SIGNS)
+		return 0;
+	r->nat = true;
+	if (!offset_known && !r->opts->have_offset)
+		r->coarse_ns = offset;
+	return support;
+}
+
+/* Guest and coarse offset from what is in both buffers. Return: packets that told the offset. */
+static size_t learn(struct vo_offline *r)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	size_t support = 0;
+	int64_t offset = 0;
+
+	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0 &&
+	    !r->opts->have_offset)
+		r->coarse_ns = offset;
+	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest,
+						r->opts->n_guest ? r->n_guest : 0, VO_GUESTS);
+	if (r->opts->nat != VNS_NAT_OFF)
+		support += learn_nat(r, support > 0);
+	if (!r->n_guest)
+		r->n_guest = vns_twin_learn_guest(b->pkt, b->n, r->guest, VO_GUESTS);
+	if (!r->n_guest && support) {
+		/* One peer, one way: the sign of the difference is all there is. */
+		const struct vns_packet *p = &b->pkt[0];
+		bool later = offset >= (r->opts->have_offset ? r->opts->offset_ns : 0);
+
+		for (size_t i = 0; i < b->n && p->verdict != VNS_PKT_OK; i++)
+			p = &b->pkt[i];
+		r->guest[0] = later ? *vns_packet_dst(p) : *vns_packet_src(p);
+		r->n_guest = 1;
+		r->guest_assumed = true;
+	}
+	return support;
+}
+
+int vo_find_out(struct vo_offline *r, struct vns_err *err)
+{
+	uint64_t limit = UINT64_MAX;
+	int code = 0;
+	bool told;
+
+	r->coarse_ns = r->opts->have_offset ? r->opts->offset_ns : 0;
+	r->n_guest = r->opts->n_guest < VO_GUESTS ? r->opts->n_guest : VO_GUESTS;
+	if (r->n_guest)
+		memcpy(r->guest, r->opts->guest, r->n_guest * sizeof(r->guest[0]));
+	for (int p = 0; p < 2 && !code; p++) {
+		code = open_end(&r->end[p], r->opts->filter, err);
+		if (!code)
+			code = fill_end(&r->end[p], VO_PROBE, err);
+		if (!code)
+			code = choose_point(&r->end[p], err);
+		if (!code && vo_once_detect(&r->end[p]))
+			code = vo_out_of_memory(err);
+	}
+	if (code)
+		return code;
+	r->first_ns = r->end[0].n ? r->end[0].pkt[0].time_ns : 0;
+	told = learn(r) > 0 || (r->opts->have_offset && r->n_guest);
+	/* Nothing in common at the start, and there is more: one file may start much earlier. */
+	if (told || (r->end[0].eof && r->end[1].eof))
+		return 0;
+	code = vo_reopen(r, err);
+	for (int p = 0; p < 2 && !code; p++) {
+		vo_end_close(&r->end[p]);
+		code = sample_file(&r->end[p], r->opts->filter, &limit, err);
+	}
+	if (!code)
+		learn(r);
+	return code ? code : vo_reopen(r, err);
+}
