@@ -55,6 +55,8 @@ static int by_identity(const void *pa, const void *pb)
 	return (a->p->time_ns > b->p->time_ns) - (a->p->time_ns < b->p->time_ns);
 }
 
+#define FEW 16 /* sorted by insertion */
+
 static int by_value(const void *pa, const void *pb)
 {
 	int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
@@ -62,20 +64,63 @@ static int by_value(const void *pa, const void *pb)
 	return a < b ? -1 : a > b;
 }
 
+static void sort_few(struct seen *s, size_t n)
+{
+	if (n > FEW) {
+		qsort(s, n, sizeof(*s), by_identity);
+		return;
+	}
+	for (size_t i = 1; i < n; i++) {
+		struct seen x = s[i];
+		size_t at = i;
+
+		for (; at && by_identity(&s[at - 1], &x) > 0; at--)
+			s[at] = s[at - 1];
+		s[at] = x;
+	}
+}
+
+/*
+ * @in to @out, sorted: identities are hashes, so their upper bits are nearly their ranks, and one
+ * pass puts each within a few places of its own. qsort() guesses wrong at every other comparison.
+ * @start: room for 2^@bits + 1 places.
+ */
+static void sort_seen(const struct seen *in, size_t n, struct seen *out, size_t *start,
+		      unsigned int bits)
+{
+	size_t parts = (size_t)1 << bits;
+
+	memset(start, 0, (parts + 1) * sizeof(*start));
+	for (size_t i = 0; i < n; i++)
+		start[(in[i].id >> 1 >> (63 - bits)) + 1]++;
+	for (size_t k = 0; k < parts; k++)
+		start[k + 1] += start[k];
+	for (size_t i = 0; i < n; i++)
+		out[start[in[i].id >> 1 >> (63 - bits)]++] = in[i];
+	/* Each part now starts where the one before it ends. */
+	for (size_t k = 0, from = 0; k < parts; from = start[k++])
+		sort_few(out + from, start[k] - from);
+}
+
 /* All decoded packets, sorted by identity and time; the array is the caller's to free. */
 static size_t by_identities(const struct vns_packet *in, size_t n, identity_fn identity,
 			    struct seen **out)
 {
-	struct seen *s = malloc((n ? n : 1) * sizeof(*s));
+	unsigned int bits = n > 1 ? 63 - (unsigned int)__builtin_clzll(n) : 0;
+	struct seen *s = malloc((n ? n : 1) * sizeof(*s)), *sorted = malloc((n ? n : 1) * sizeof(*s));
+	size_t *start = malloc((((size_t)1 << bits) + 1) * sizeof(*start));
 	size_t m = 0;
 
-	*out = s;
-	if (!s)
-		return 0;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; s && i < n; i++)
 		if (in[i].verdict == VNS_PKT_OK || in[i].verdict == VNS_PKT_FRAGMENT)
 			s[m++] = (struct seen){ identity(&in[i]), &in[i] };
-	qsort(s, m, sizeof(*s), by_identity);
+	if (s && sorted && start)
+		sort_seen(s, m, sorted, start, bits);
+	else
+		m = 0;
+	free(s);
+	free(start);
+	*out = sorted;
 	return m;
 }
 
@@ -91,6 +136,19 @@ static size_t alike(const struct seen *s, size_t n, size_t from)
 struct pair {
 	const struct vns_packet *a, *b;
 };
+
+/* @pairs in A's order of capture: nearly that of time, so that to sort them by it is little work. */
+static void in_order_of_capture(struct pair *pairs, size_t n, const struct vns_packet *a, size_t n_a)
+{
+	const struct vns_packet **twin = calloc(n_a ? n_a : 1, sizeof(*twin));
+
+	for (size_t i = 0; twin && i < n; i++)
+		twin[pairs[i].a - a] = pairs[i].b;
+	for (size_t i = 0, k = 0; twin && k < n; i++)
+		if (twin[i])
+			pairs[k++] = (struct pair){ &a[i], twin[i] };
+	free(twin);
+}
 
 /*
  * Packets that are unique at both points; and multicast that was repeated as often at one as at the
@@ -119,6 +177,8 @@ static size_t unique_pairs(const struct vns_packet *a, size_t n_a, const struct 
 	}
 	free(sa);
 	free(sb);
+	if (pairs)
+		in_order_of_capture(pairs, n, a, n_a);
 	*out = pairs;
 	return n;
 }
@@ -128,6 +188,16 @@ static int by_pair_time(const void *pa, const void *pb)
 	const struct pair *x = pa, *y = pb;
 
 	return (x->a->time_ns > y->a->time_ns) - (x->a->time_ns < y->a->time_ns);
+}
+
+static void sort_by_time(struct pair *pairs, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (by_pair_time(&pairs[i - 1], &pairs[i]) > 0) {
+			qsort(pairs, n, sizeof(*pairs), by_pair_time);
+			return;
+		}
+	}
 }
 
 #define EARLIEST 1001 /* of a long stretch only its start: clocks drift */
@@ -144,7 +214,7 @@ static size_t median_offset(struct pair *pairs, size_t n, int64_t *offset_ns)
 
 	if (n == 0)
 		return 0;
-	qsort(pairs, n, sizeof(*pairs), by_pair_time);
+	sort_by_time(pairs, n);
 	if (n > EARLIEST)
 		n = EARLIEST;
 	for (size_t i = 0; i < n; i++)
