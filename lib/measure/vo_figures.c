@@ -79,13 +79,13 @@ static int by_time(const void *a, const void *b)
 	return (x->host_ns > y->host_ns) - (x->host_ns < y->host_ns);
 }
 
-static void cell_fill(struct vns_vo_cell *c, int64_t t)
+static void cell_fill(struct vns_vo_cell *c, const struct vns_clock *clock, int64_t t)
 {
 	double expect;
 
 	c->from_ns = t - (t % CELL_NS);
-	vns_clock_eval(c->clock, c->from_ns, &c->a);
-	vns_clock_eval(c->clock, c->from_ns + CELL_NS, &c->b);
+	vns_clock_eval(clock, c->from_ns, &c->a);
+	vns_clock_eval(clock, c->from_ns + CELL_NS, &c->b);
 	expect = c->a.offset_ns + c->a.drift_ppm * 1e-6 * (double)CELL_NS;
 	c->linear = fabs(c->b.offset_ns - expect) < 1 && c->a.extrapolated == c->b.extrapolated;
 	c->below[0] = c->a.offset_ns - c->a.lower_ns;
@@ -111,13 +111,14 @@ struct relation {
  * The relation at the instant when the guest stamped, raw - offset away from the host's stamp: at
  * 100 ppm a latency of 10 ms moves the offset by 1 us meanwhile.
  */
-static struct relation relation(struct vns_vo_cell *c, int64_t host_ns, int64_t raw_ns)
+static struct relation relation(struct vns_vo_tally *t, int64_t host_ns, int64_t raw_ns)
 {
+	struct vns_vo_cell *c = &t->cell[(uint64_t)(host_ns / CELL_NS) % VNS_VO_CELLS];
 	struct relation r;
 	double share, ppm;
 
 	if (!c->filled || host_ns < c->from_ns || host_ns >= c->from_ns + CELL_NS)
-		cell_fill(c, host_ns);
+		cell_fill(c, t->clock, host_ns);
 	if (c->linear) {
 		share = (double)(host_ns - c->from_ns) / (double)CELL_NS;
 		ppm = c->a.drift_ppm;
@@ -127,7 +128,7 @@ static struct relation relation(struct vns_vo_cell *c, int64_t host_ns, int64_t 
 	} else {
 		struct vns_clock_at at;
 
-		vns_clock_eval(c->clock, host_ns, &at);
+		vns_clock_eval(t->clock, host_ns, &at);
 		ppm = at.drift_ppm;
 		r.offset_ns = at.offset_ns;
 		r.below_ns = at.offset_ns - at.lower_ns;
@@ -177,7 +178,7 @@ static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct 
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	struct vns_vo_batch *b = &t->batch[s->direction][s->proto];
-	struct relation r = relation(&t->cell, s->host_ns, s->raw_ns);
+	struct relation r = relation(t, s->host_ns, s->raw_ns);
 	double latency = corrected(s->raw_ns, r.offset_ns, s->direction);
 
 	if (b->n == VNS_VO_BATCH)
@@ -188,7 +189,7 @@ static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 	if (!s->has_last)
 		return;
 	if (s->last_host_ns || s->last_raw_ns)
-		r = relation(&t->cell, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
+		r = relation(t, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
 	b->last[b->n_last++] =
 		nearest(corrected(s->raw_ns + s->last_raw_ns, r.offset_ns, s->direction));
 }
@@ -196,8 +197,8 @@ static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 		     const struct vns_vo_sample *out)
 {
-	struct relation at_in = relation(&t->cell, in->host_ns, in->raw_ns);
-	struct relation at_out = relation(&t->cell, out->host_ns, out->raw_ns);
+	struct relation at_in = relation(t, in->host_ns, in->raw_ns);
+	struct relation at_out = relation(t, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
 	double gap = (double)(out->host_ns - in->host_ns);
 	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
@@ -243,7 +244,7 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum)
 {
-	*t = (struct vns_vo_tally){ .cell.clock = clock, .fig = fig, .sum = sum };
+	*t = (struct vns_vo_tally){ .clock = clock, .fig = fig, .sum = sum };
 	t->stepped = has_step(clock);
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
 		for (int p = 0; p < VNS_PROTOS; p++)
@@ -263,7 +264,8 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
 {
-	t->cell = (struct vns_vo_cell){ .clock = clock };
+	t->clock = clock;
+	memset(t->cell, 0, sizeof(t->cell));
 	t->stepped |= has_step(clock);
 	for (size_t i = 0; apart && t->slot && i < PAIR_SLOTS; i++)
 		t->slot[i].waiting = false;

@@ -43,12 +43,17 @@ void vns_vo_samples_sort(struct vns_vo_samples *s); /* by time */
  * between the cell's borders are exact for the first and never too narrow for the others.
  */
 struct vns_vo_cell {
-	const struct vns_clock *clock;
 	int64_t from_ns;
 	struct vns_clock_at a, b;
 	double below[2], above[2]; /* offset - lower, upper - offset at both borders; may be infinite */
 	bool linear, filled;
 };
+
+/*
+ * Cells kept, direct mapped by time: those of the last 1.6 s, since a reply asks for the relation of
+ * its request, which is up to a second older.
+ */
+#define VNS_VO_CELLS 32
 
 /* Samples of one direction and protocol on their way to its figure: many at once cost less each. */
 #define VNS_VO_BATCH 64
@@ -77,7 +82,8 @@ struct vns_vo_pair_sums {
  * miss their partner for @sum.
  */
 struct vns_vo_tally {
-	struct vns_vo_cell cell;
+	const struct vns_clock *clock;
+	struct vns_vo_cell cell[VNS_VO_CELLS];
 	struct vns_vo_figure (*fig)[VNS_PROTOS];
 	struct vns_vo_sum *sum;
 	struct vns_vo_pair_slot *slot;
