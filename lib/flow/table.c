@@ -34,7 +34,7 @@ int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t ti
 				      .secret = secret_number(), .mask = FIRST_SLOTS - 1,
 				      .shift = 32 - FIRST_BITS, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
 	t->head = vns_reserve(max_flows, sizeof(*t->head)); /* pages come as ids are first used */
-	t->slot = malloc(FIRST_SLOTS * sizeof(*t->slot));
+	t->slot = vns_reserve(FIRST_SLOTS, sizeof(*t->slot));
 	if (!t->head || !t->slot) {
 		vns_flow_table_fini(t);
 		return -ENOMEM;
@@ -48,7 +48,7 @@ int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t ti
 void vns_flow_table_fini(struct vns_flow_table *t)
 {
 	vns_unreserve(t->head);
-	free(t->slot);
+	vns_unreserve(t->slot);
 	*t = (struct vns_flow_table){ 0 };
 }
 
@@ -81,7 +81,7 @@ static int double_slots(struct vns_flow_table *t)
 
 	if (n > UINT32_MAX)
 		return -ENOMEM;
-	bigger = malloc(n * sizeof(*bigger));
+	bigger = vns_reserve(n, sizeof(*bigger)); /* with huge pages: no slot is near the last one */
 	if (!bigger)
 		return -ENOMEM;
 	memset(bigger, 0xff, n * sizeof(*bigger));
@@ -91,7 +91,7 @@ static int double_slots(struct vns_flow_table *t)
 	for (size_t i = 0; i < n / 2; i++)
 		if (old[i].id != VNS_FLOW_NONE)
 			put_slot(t, old[i]);
-	free(old);
+	vns_unreserve(old);
 	return 0;
 }
 
@@ -190,7 +190,7 @@ void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
 		i = (i + 1) & t->mask;
 	remove_slot(t, i);
 	unlink_flow(t, id);
-	h->key.ipproto = 0; /* for vns_flow_find_guessed(): no packet has such a key */
+	h->key.ipproto = 0; /* no packet that is looked up has such a key: see vns_flow_lives() */
 	h->next = t->free;
 	t->free = id;
 	t->live--;

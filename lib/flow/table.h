@@ -77,6 +77,12 @@ uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
 uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct vns_flow_key *key,
 			 int64_t now_ns);
 void vns_flow_remove(struct vns_flow_table *t, uint32_t id);
+/* Whether @id (< used) is a flow now, and not one of those that were removed. */
+static inline bool vns_flow_lives(const struct vns_flow_table *t, uint32_t id)
+{
+	return t->head[id].key.ipproto != 0;
+}
+
 /* Move to the front of @list. */
 void vns_flow_move(struct vns_flow_table *t, uint32_t id, enum vns_flow_list list);
 void vns_flow_next_tick(struct vns_flow_table *t, int64_t now_ns);

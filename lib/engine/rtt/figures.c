@@ -93,9 +93,10 @@ void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt
 	for (int i = 0; i < 2 * 3; i++) {
 		int d = i / 3;
 		struct vns_dist syn = handshake_dist(c, d);
-		const struct vns_dist *by_seq = h->user & (BY_SEQ | WAS_BY_SEQ) ?
+		const struct vns_dist *by_seq = r->seq_rtt && h->user & (BY_SEQ | WAS_BY_SEQ) ?
 						      &r->seq_rtt[id].rtt[d] : &none;
-		const struct vns_dist *of[] = { &c->rtt[d], by_seq, &syn };
+		const struct vns_dist *by_ts = r->ts_rtt ? &r->ts_rtt[id].rtt[d] : &none;
+		const struct vns_dist *of[] = { by_ts, by_seq, &syn };
 		struct vns_rtt_flow f = { .key = &h->key, .kind = (enum vns_rtt_kind)(i % 3),
 					  .dir = (uint8_t)d, .evicted = evicted,
 					  .first_ns = c->first_ns, .last_ns = h->last_ns,
@@ -116,33 +117,38 @@ bool tcp_one_direction(const struct track *t)
 	return t->packets[0] == 0 || t->packets[1] == 0;
 }
 
+/* Empty distributions are not written to: that would make memory of what was never touched. */
+static void forget_dist(struct vns_dist *d)
+{
+	if (d->n)
+		vns_dist_fini(d);
+}
+
 void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
 {
 	struct vns_flow_head *h = &r->flows.head[id];
+	bool had_seq = h->user & (BY_SEQ | WAS_BY_SEQ);
 
 	for (int d = 0; d < 2; d++) {
 		vns_pending_clear(&r->track[id].pending[d], &r->pending_bytes);
-		if (r->cold[id].rtt[d].n > 0 && r->tick)
+		if (had_seq)
+			vns_seq_clear(&r->seq[id].side[d], &r->pending_bytes);
+		if (r->ts_rtt && r->ts_rtt[id].rtt[d].n)
 			r->tick[id][d] = (struct tick_line){ 0 };
-		vns_dist_fini(&r->cold[id].rtt[d]);
-		if (!(h->user & (BY_SEQ | WAS_BY_SEQ)))
-			continue;
-		vns_seq_clear(&r->seq[id].side[d], &r->pending_bytes);
-		vns_dist_fini(&r->seq_rtt[id].rtt[d]);
+		if (r->ts_rtt)
+			forget_dist(&r->ts_rtt[id].rtt[d]);
+		if (r->seq_rtt && had_seq)
+			forget_dist(&r->seq_rtt[id].rtt[d]);
 	}
 	h->user = 0;
 }
 
-static void count_one_direction(struct vns_rtt *r, enum vns_flow_list list)
-{
-	for (uint32_t id = r->flows.back[list]; id != VNS_FLOW_NONE; id = r->flows.head[id].prev)
-		r->counts.flows_one_direction += tcp_one_direction(&r->track[id]);
-}
-
+/* In the order of the memory: along the lists each flow would be a cache miss. */
 void vns_rtt_finish(struct vns_rtt *r)
 {
-	count_one_direction(r, VNS_FLOW_CLOSED);
-	count_one_direction(r, VNS_FLOW_OPEN);
+	for (uint32_t id = 0; id < r->flows.used; id++)
+		if (vns_flow_lives(&r->flows, id))
+			r->counts.flows_one_direction += tcp_one_direction(&r->track[id]);
 }
 
 static void sequence_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)

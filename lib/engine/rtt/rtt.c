@@ -54,8 +54,9 @@ static int take_memory(struct vns_rtt *r, size_t max)
 	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE))
 		return -ENOMEM;
 	if (r->opts.per_flow && r->opts.method != VNS_RTT_METHOD_SEQ) {
+		r->ts_rtt = vns_reserve(max, sizeof(*r->ts_rtt));
 		r->tick = vns_reserve(max, sizeof(*r->tick));
-		if (!r->tick)
+		if (!r->ts_rtt || !r->tick)
 			return -ENOMEM;
 	}
 	if (r->opts.method == VNS_RTT_METHOD_TS)
@@ -63,8 +64,8 @@ static int take_memory(struct vns_rtt *r, size_t max)
 	r->any_tcp = VNS_PKT_F_HAS_TS;
 	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO ? VNS_PKT_F_HAS_TS : 0;
 	r->seq = vns_reserve(max, sizeof(*r->seq));
-	r->seq_rtt = vns_reserve(max, sizeof(*r->seq_rtt));
-	return r->seq && r->seq_rtt ? 0 : -ENOMEM;
+	r->seq_rtt = r->opts.per_flow ? vns_reserve(max, sizeof(*r->seq_rtt)) : NULL;
+	return r->seq && (r->seq_rtt || !r->opts.per_flow) ? 0 : -ENOMEM;
 }
 
 int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err)
@@ -105,6 +106,7 @@ void vns_rtt_free(struct vns_rtt *r)
 	vns_unreserve(r->track);
 	vns_unreserve(r->seq);
 	vns_unreserve(r->cold);
+	vns_unreserve(r->ts_rtt);
 	vns_unreserve(r->seq_rtt);
 	vns_unreserve(r->tick);
 	free(r);

@@ -7,8 +7,9 @@
  *   head[id]     64 bytes, flow table: key, last time, lists    every packet
  *   track[id]    64 bytes: both directions' TSvals in flight    every packet
  *   seq[id]      64 bytes: both directions' ranges in flight    flows read by sequence numbers
- *   cold[id]     distributions, first time, handshake           samples, SYNs, the flow's end
- *   seq_rtt[id]  distributions by sequence numbers              their samples
+ *   cold[id]     first time, handshake                          SYNs, the flow's end
+ *   ts_rtt[id]   distributions by timestamps                    samples, with per_flow only
+ *   seq_rtt[id]  distributions by sequence numbers              samples, with per_flow only
  *   tick[id]     rates of the TSval clocks                      samples, with per_flow only
  * All grow by use up to the largest number of flows that live at once.
  */
@@ -55,7 +56,6 @@ _Static_assert(sizeof(struct seq_track) == LINE, "a packet should touch one line
 enum syn_state { SYN_NONE, SYN_SENT, SYN_ACK_SENT, SYN_REPEATED, SYN_ANSWERED };
 
 struct cold {
-	struct vns_dist rtt[2];
 	int64_t first_ns;
 	int64_t syn_ns[2]; /* when it passed; once SYN_ANSWERED its RTT */
 	uint32_t isn[2];
@@ -63,7 +63,7 @@ struct cold {
 	uint8_t opener;    /* direction of the SYN, plus 1; 0: not seen */
 };
 
-struct seq_cold {
+struct flow_dists {
 	struct vns_dist rtt[2];
 };
 
@@ -83,8 +83,8 @@ struct vns_rtt {
 	struct track *track;
 	struct seq_track *seq;
 	struct cold *cold;
-	struct seq_cold *seq_rtt;
-	struct tick_line (*tick)[2]; /* NULL unless per_flow */
+	struct flow_dists *ts_rtt, *seq_rtt; /* NULL unless per_flow, as tick */
+	struct tick_line (*tick)[2];
 	uint16_t any_tcp;    /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too, by seq[] */
 	uint16_t seq_always; /* VNS_PKT_F_HAS_TS: seq[] also of flows that have them */
 	uint64_t pending_bytes;
@@ -102,7 +102,7 @@ struct vns_rtt {
 
 static inline struct vns_dist *tcp_flow_dist(struct vns_rtt *r, const struct sample *s)
 {
-	return s->kind == VNS_RTT_TS ? &r->cold[s->id].rtt[s->dir] : &r->seq_rtt[s->id].rtt[s->dir];
+	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id].rtt[s->dir] : &r->seq_rtt[s->id].rtt[s->dir];
 }
 
 /* Give the collected samples to the distributions and the sink. */
