@@ -19,6 +19,7 @@ struct drift_config {
 	const char *mode, *modes, *agent;
 	uint64_t count;
 	int64_t interval_ns, duration_ns;
+	double wander_ppm;
 	bool json, csv, plot, symmetric;
 };
 
@@ -38,6 +39,8 @@ static const struct cli_option options[] = {
 	  "go on for so long, whatever --count says", .min = 0.001, .max = 86400),
 	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
 	  "mode exchange: take both directions' floors as equal, which nothing measures"),
+	OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, "PPM",
+  "let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)", .max = 500),
 	OPT('p', "plot", CLI_FLAG, plot, NULL,
 	  "plot the offset of every exchange"),
 	OPT(0, "json", CLI_FLAG, json, NULL,
@@ -169,6 +172,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	o.interval_ns = c.interval_ns;
 	o.duration_ns = c.duration_ns;
 	o.assume_symmetric = c.symmetric;
+	o.wander_ppm = c.wander_ppm;
 	if (isatty(STDERR_FILENO))
 		o.progress = show_progress;
 	cli_catch_interrupts();

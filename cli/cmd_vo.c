@@ -27,6 +27,7 @@ struct vo_config {
 	uint64_t snaplen, jobs;
 	struct cli_list guest_addr;
 	const char *points, *sample, *max_cpu;
+	double wander_ppm;
 	bool json, csv, symmetric;
 };
 
@@ -68,6 +69,8 @@ static const struct cli_option options[] = {
 	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
 	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
 	    "clock from the measured path itself: take both directions' floors as equal"),
+	OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, "PPM",
+    "let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)", .max = 500),
 	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
@@ -207,7 +210,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs,
-		.assume_symmetric = c->symmetric,
+		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };
@@ -271,7 +274,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.snaplen = (uint32_t)c->snaplen, .capture = cli_capture(c->capture),
 		.stop = &cli_interrupted,
 		.progress = cli_live_vo,
-		.assume_symmetric = c->symmetric,
+		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

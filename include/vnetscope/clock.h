@@ -12,7 +12,8 @@
  * and above all lower points (Moon, Skelly, Towsley 1999; Zhang, Liu, Xia 2002).
  *
  * Two kinds of interval, never mixed: [lower_ns, upper_ns] is that causality bound, certain
- * while the clock obeys the model (piecewise linear, |rate| <= 500 ppm);
+ * while the clock obeys the model (|rate| <= 500 ppm; linear within each piece that is found, or with a
+ * rate that wanders no further than vns_clock_set_wander() allows);
  * [ci_lower_ns, ci_upper_ns] is a statistical 95 % confidence interval.
  */
 #ifndef VNETSCOPE_CLOCK_H
@@ -65,12 +66,16 @@ struct vns_exchange {
  * struct vns_clock_piece - offset(t) = offset_ns + drift_ppm * (t - from_ns) / 1e6 on
  * [from_ns, to_ns]; within a piece the clock is taken to be linear.
  * @step_after: true when the piece ends in a detected step
+ * @widened_ns: what its bounds were moved outward by as the rate may change within it; 0: not at all
+ * @bent: there are signs that it did (a clock that is slewed)
  */
 struct vns_clock_piece {
 	int64_t from_ns, to_ns;
 	double offset_ns;
 	double drift_ppm, drift_lower_ppm, drift_upper_ppm;
 	bool step_after;
+	double widened_ns;
+	bool bent;
 };
 
 /** struct vns_clock_at - the relation at one instant. */
@@ -108,6 +113,22 @@ void vns_clock_bound_counts(const struct vns_clock *c, uint64_t *used, uint64_t 
 /** vns_clock_set_fixed() - a relation that is known: SAME (0) or GIVEN; error +-@error_ns. */
 int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, double drift_ppm,
 			double error_ns);
+
+/**
+ * vns_clock_set_wander() - allow for a rate that changes without a sign of it (a clock slewed by NTP).
+ *
+ * Bounds are certain then while within each piece the rate stays within @ppm of some constant, at
+ * any speed of change: 0 (as it is made) is a straight line; RFC 5905 takes a disciplined clock
+ * to be within 15 ppm (PHI); adjtime() slews by 500. Before vns_clock_solve(). Return: 0 or -EINVAL.
+ */
+int vns_clock_set_wander(struct vns_clock *c, double ppm);
+double vns_clock_get_wander(const struct vns_clock *c); /* ppm */
+#define VNS_CLOCK_NTP_WANDER_PPM 15.0
+/**
+ * vns_clock_bent() - are there signs that the rate changed within a piece? @widened_ns (may be NULL): the
+ * most that any piece's bounds were moved outward by, for that or for the wander allowed for.
+ */
+bool vns_clock_bent(const struct vns_clock *c, double *widened_ns);
 
 /** vns_clock_solve() - fit all pieces to what was added so far. May be called repeatedly. */
 int vns_clock_solve(struct vns_clock *c);

@@ -279,6 +279,7 @@ void vns_drift_ways(struct vns_drift_result *r);
  * @interval_ns: between rounds; 0 = 20 ms
  * @duration_ns: go on for so long whatever @count says; 0: until @count
  * @assume_symmetric: handed on to the results
+ * @wander_ppm:  see vns_clock_set_wander()
  * @stop:        ends the measurement gracefully once it is not 0; may be NULL
  * @progress:    exchanges made of those wanted; may be NULL
  */
@@ -288,6 +289,7 @@ struct vns_drift_opts {
 	size_t count;
 	int64_t interval_ns, duration_ns;
 	bool assume_symmetric;
+	double wander_ppm;
 	const volatile int *stop;
 	void (*progress)(void *ctx, size_t done, size_t wanted);
 	void *ctx;
@@ -329,6 +331,7 @@ struct vns_vo_offline_opts {
 	int64_t window_ns;        /* 0: default */
 	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
 	bool assume_symmetric;    /* handed on to the target */
+	double wander_ppm;        /* vns_clock_set_wander(), of a clock that the traffic bounds */
 	enum vns_nat_mode nat;    /* look for address translation between the points */
 	uint32_t sample_one_in;   /* look at 1 in so many (vns_packet_sampled()); 0 or 1: at all */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
@@ -388,6 +391,7 @@ struct vns_vo_live_opts {
 	enum vns_clock_mode mode;
 	uint32_t snaplen;
 	bool assume_symmetric; /* handed on to the targets */
+	double wander_ppm;     /* vns_clock_set_wander() */
 	enum vns_capture capture;
 	uint32_t sample;
 	double max_cpu;

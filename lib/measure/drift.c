@@ -92,6 +92,7 @@ static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_e
 	code = vns_clock_new(&d->clock, mode);
 	if (code)
 		return vns_err_set(err, code, "out of memory");
+	vns_clock_set_wander(d->clock, r->opts->wander_ppm);
 	r->n++;
 	if (mode == VNS_CLOCK_SAME && r->s->same_clock)
 		return vns_clock_set_fixed(d->clock, vns_now_ns(), 0, 0, 0);

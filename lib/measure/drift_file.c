@@ -158,7 +158,8 @@ static int get_piece(struct reader *r, const json_t *doc, const json_t *o, size_
 	    (ret = get_ns(r, o, "offset_ns", i, &offset)) ||
 	    (ret = get_real(r, o, "drift_ppm", i, NAN, &p->drift_ppm)) ||
 	    (ret = get_real(r, o, "drift_lower_ppm", i, -MAX_RATE_PPM, &p->drift_lower_ppm)) ||
-	    (ret = get_real(r, o, "drift_upper_ppm", i, MAX_RATE_PPM, &p->drift_upper_ppm)))
+	    (ret = get_real(r, o, "drift_upper_ppm", i, MAX_RATE_PPM, &p->drift_upper_ppm)) ||
+	    (ret = get_real(r, o, "widened_ns", i, 0, &p->widened_ns)))
 		return ret;
 	p->offset_ns = (double)offset;
 	if (p->to_ns < p->from_ns || (i > 0 && p->from_ns < r->piece[i - 1].piece.to_ns))
@@ -166,6 +167,7 @@ static int get_piece(struct reader *r, const json_t *doc, const json_t *o, size_
 	if (!(fabs(p->drift_ppm) <= MAX_RATE_PPM))
 		return FAIL(r, "%s: pieces[%zu].drift_ppm is beyond %g ppm", r->path, i, MAX_RATE_PPM);
 	p->step_after = json_is_true(json_object_get(o, "step_after"));
+	p->bent = json_is_true(json_object_get(o, "bent"));
 	s->weak = json_is_true(json_object_get(o, "uncertain"));
 	s->split_ns = p->to_ns;
 	if (json_object_get(o, "split_ns"))

@@ -70,6 +70,8 @@ static int clock_from(const struct vo_subject *v, size_t from, size_t to, struct
 	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
 	int code = vns_clock_new(out, v->mode);
 
+	if (!code)
+		vns_clock_set_wander(*out, v->run->opts->wander_ppm);
 	for (size_t i = from; i < to && code >= 0; i++) {
 		struct vns_exchange x = exchange_of(&s[i]);
 
@@ -132,6 +134,7 @@ static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
 		return code;
 	vns_clock_bound_counts(v->clock, &used, &refused);
 	v->bounds_refused += refused;
+	v->bent |= vns_clock_bent(v->clock, NULL);
 	for (size_t i = 0; i < v->n_pair; i++)
 		if (v->pair[i].b == VO_GUEST)
 			tally_pair(&v->pair[i], v->clock, limit_ns, apart);
@@ -295,7 +298,7 @@ int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
 	code = close_window(v, v->mode == VNS_CLOCK_SAME ? vns_now_ns() : v->last_fit_ns, true);
 	remember(v, v->window_from_ns, v->last_fit_ns);
 	if (!code && v->mode != VNS_CLOCK_SAME)
-		code = vns_clock_new(&next, v->mode);
+		code = clock_from(v, 0, 0, &next);
 	if (next)
 		take_clock(v, next);
 	v->known = false;

@@ -30,6 +30,7 @@ static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct v
 				   vns_clock_mode_name(v->mode), why);
 	if (vns_clock_new(&v->clock, v->mode))
 		return out_of_memory(err);
+	vns_clock_set_wander(v->clock, v->run->opts->wander_ppm);
 	if (v->mode == VNS_CLOCK_SAME)
 		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
 	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, &v->lock, err);
@@ -368,6 +369,11 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 			 v->bounds_refused);
 		add_note(t, text);
 	}
+	if (v->bent)
+		add_note(t, v->run->opts->wander_ppm > 0 ?
+				    "The guest's clock seems to change its rate (slewed by NTP?)." :
+				    "The guest's clock seems to change its rate (slewed by NTP?): its bounds were "
+				    "widened; --max-wander makes them certain.");
 	if (v->note[0])
 		add_note(t, v->note);
 	for (size_t j = 0; j < v->s->n_point; j++) {

@@ -77,6 +77,7 @@ struct vo_subject {
 	int64_t epoch_back_ns;     /* by how much that was set back, or 0 */
 	struct vns_clock_at at_middle, preliminary;
 	uint64_t bounds_refused;
+	bool bent;                 /* a window's relation has signs of a rate that changes */
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;
 	struct vo_pair pair[VO_PAIRS];

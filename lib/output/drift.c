@@ -46,6 +46,8 @@ static json_t *piece_json(const struct vns_clock_saved *s)
 	json_object_set_new(o, "drift_lower_ppm", ppm(p->drift_lower_ppm, -1));
 	json_object_set_new(o, "drift_upper_ppm", ppm(p->drift_upper_ppm, 1));
 	json_object_set_new(o, "step_after", json_boolean(p->step_after));
+	json_object_set_new(o, "widened_ns", vns_json_whole_ns(p->widened_ns, 1));
+	json_object_set_new(o, "bent", json_boolean(p->bent));
 	json_object_set_new(o, "split_ns", json_integer(s->split_ns));
 	json_object_set_new(o, "uncertain", json_boolean(s->weak));
 	if (s->have_ci) {
@@ -144,6 +146,7 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_object_set_new(o, "upper_ns", vns_json_whole_ns(r->at.upper_ns, 1));
 	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(r->at.ci_lower_ns + hide, -1));
 	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(r->at.ci_upper_ns + hide, 1));
+	json_object_set_new(o, "max_wander_ppm", ppm(vns_clock_get_wander(r->clock), 0));
 	json_object_set_new(o, "ci_level", json_real(0.95));
 	json_object_set_new(o, "ci_assumes", json_string("same fixed delay in both directions"));
 	json_object_set_new(o, "drift_ppm", ppm(r->at.drift_ppm, 0));

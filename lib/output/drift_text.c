@@ -90,16 +90,45 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 	fputs(rejected ? " (far slower than the fastest: they still bound)\n" : "\n", to);
 }
 
+/* What the bound is certain under. */
+static const char *model_words(const struct vns_drift_result *r, char *buf, size_t size)
+{
+	double ppm = vns_clock_get_wander(r->clock);
+
+	if (ppm > 0)
+		snprintf(buf, size, "certain while the clock's rate wanders by at most %g ppm", ppm);
+	else
+		snprintf(buf, size, "certain while the clock is linear in pieces, at most 500 ppm");
+	return buf;
+}
+
+/* Bounds moved outward, and why. */
+static void print_bend(const struct vns_drift_result *r, FILE *to)
+{
+	char a[VNS_TEXT_LEN];
+	double most;
+	bool bent = vns_clock_bent(r->clock, &most);
+
+	if (most > 0 && vns_clock_get_wander(r->clock) > 0)
+		fprintf(to, "  wander     bounds moved outward by up to %s for it\n", vns_text_ns(a, most));
+	else if (most > 0)
+		fprintf(to, "  wander     bounds moved outward by up to %s\n", vns_text_ns(a, most));
+	if (bent)
+		fprintf(to, "             the clock's rate seems to change within a piece (slewed by NTP?)%s\n",
+			vns_clock_get_wander(r->clock) > 0 ? "" :
+							      "; --max-wander makes the bound certain");
+}
+
 static void print_offset(const struct vns_drift_result *r, FILE *to)
 {
-	char a[VNS_TEXT_LEN], b[3 * VNS_TEXT_LEN];
+	char a[VNS_TEXT_LEN], b[3 * VNS_TEXT_LEN], m[96];
 
 	if (vns_drift_split(r) == VNS_SPLIT_WITHHELD) {
 		fprintf(to, "  offset     from %s", vns_text_exact_ns(a, r->at.lower_ns));
-		fprintf(to, " to %s: certain while the clock is linear in pieces, at most 500 ppm\n"
+		fprintf(to, " to %s: %s\n"
 			"             split not identifiable: nothing tells which value in between "
 			"(--assume-symmetric takes the middle)\n",
-			vns_text_exact_ns(a, r->at.upper_ns));
+			vns_text_exact_ns(a, r->at.upper_ns), model_words(r, m, sizeof(m)));
 		return;
 	}
 	fprintf(to, "  offset     %s (%s)%s\n", vns_text_exact_ns(a, r->at.offset_ns),
@@ -108,8 +137,9 @@ static void print_offset(const struct vns_drift_result *r, FILE *to)
 				      "no difference",
 		vns_drift_split(r) == VNS_SPLIT_ASSUMED ? ", ASSUMED SYMMETRIC" : "");
 	if (r->at.lower_ns < r->at.upper_ns)
-		fprintf(to, "  bound      %s: certain while the clock is linear in pieces, at most 500 "
-			"ppm\n", around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns));
+		fprintf(to, "  bound      %s: %s\n",
+			around(b, r->at.lower_ns, r->at.offset_ns, r->at.upper_ns),
+			model_words(r, m, sizeof(m)));
 	if (r->at.ci_lower_ns > r->at.lower_ns || r->at.ci_upper_ns < r->at.upper_ns)
 		fprintf(to, "  95 %%       %s: if both directions have the same fixed delay, which is not known\n",
 			around(b, r->at.ci_lower_ns, r->at.offset_ns, r->at.ci_upper_ns));
@@ -148,6 +178,7 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 	if (n > 0 && p[n - 1].from_ns < p[n - 1].to_ns)
 		fprintf(to, "  drift      %+.3f ppm (%+.3f to %+.3f feasible)\n", r->at.drift_ppm,
 			p[n - 1].drift_lower_ppm, p[n - 1].drift_upper_ppm);
+	print_bend(r, to);
 	print_exchanges(r, to);
 	print_ways(r, to);
 	print_pieces(r, to);

@@ -78,6 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	require(vns_clock_solve(c) >= 0);
 	check(c, fed);
+	require(vns_clock_set_wander(c, size > RECORD ? data[1] * 2 : 1) >= 0 || data[1] > 250);
+	require(vns_clock_solve(c) >= 0);
+	check(c, fed);
 	vns_clock_free(c);
 	return 0;
 }

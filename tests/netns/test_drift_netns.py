@@ -114,6 +114,11 @@ def check_outputs(program, agent):
     p = drift(program, agent, "--json")
     doc = json.loads(p.stdout)
     check("auto is same", doc["mode"] == "same" and doc["offset_ns"] == 0)
+    p = drift(program, agent, "-m", "channel", "-n", "20", "-i", "2ms", "--max-wander", "15", "--json")
+    doc = json.loads(p.stdout)
+    check("wander allowed for", doc["max_wander_ppm"] == 15 and doc["pieces"][-1]["widened_ns"] > 0, p.stdout[:800])
+    check("of twice as much at any instant", doc["pieces"][0]["drift_upper_ppm"]
+          - doc["pieces"][0]["drift_lower_ppm"] >= 60 or doc["pieces"][0]["drift_upper_ppm"] == 500)
     p = drift(program, agent, "-m", "exchange", "-n", "20", "-i", "2ms", "--json")
     doc = json.loads(p.stdout)
     check("offset withheld", doc["offset_ns"] is None)

@@ -408,6 +408,45 @@ static void test_save_and_restore(void **state)
 	vns_clock_free(d);
 }
 
+/* A rate that may wander: wider everywhere, not without measure, and the same after a file. */
+static void test_wander(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_CHANNEL), *d;
+	struct vns_clock_saved s;
+	struct vns_clock_at line[60], a, b;
+	double most = -1;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		add(c, T0 + i * SEC / 20, 50000 + i * 7919 % 9000, 50000 + i * 104729 % 8000, SEC + i * 500);
+	for (int k = 0; k < 60; k++)
+		line[k] = at(c, T0 + (k - 10) * SEC / 20);
+	assert_false(vns_clock_bent(c, &most));
+	assert_true(most == 0);
+	assert_int_equal(vns_clock_set_wander(c, -1), -EINVAL);
+	assert_int_equal(vns_clock_set_wander(c, 501), -EINVAL);
+	assert_int_equal(vns_clock_set_wander(c, 20), 0);
+	at(c, T0);
+	assert_true(fabs(vns_clock_get_wander(c) - 20) < 1e-9);
+	vns_clock_bent(c, &most);
+	assert_true(most > 0 && most < 20000);
+	assert_int_equal(vns_clock_export(c, 0, &s), 0);
+	assert_int_equal(vns_clock_restore(&d, VNS_CLOCK_CHANNEL, &s, 1), 0);
+	for (int k = 0; k < 60; k++) {
+		double beyond = k < 10 ? 10 - k : k > 49 ? k - 49 : 0; /* twentieths of a second */
+
+		a = at(c, T0 + (k - 10) * SEC / 20);
+		b = at(d, T0 + (k - 10) * SEC / 20);
+		assert_true(a.lower_ns < line[k].lower_ns && a.upper_ns > line[k].upper_ns);
+		assert_true(a.upper_ns < line[k].upper_ns + most + beyond * 2 * 20 * 50 + 10);
+		assert_true(b.lower_ns <= a.lower_ns && b.lower_ns > a.lower_ns - 20);
+		assert_true(b.upper_ns >= a.upper_ns && b.upper_ns < a.upper_ns + 20);
+	}
+	vns_clock_saved_fini(&s);
+	vns_clock_free(c);
+	vns_clock_free(d);
+}
+
 static void test_names(void **state)
 {
 	enum vns_clock_mode m;
@@ -439,6 +478,7 @@ int main(void)
 		cmocka_unit_test(test_bounds_beside_exchanges),
 		cmocka_unit_test(test_ptp),
 		cmocka_unit_test(test_save_and_restore),
+		cmocka_unit_test(test_wander),
 		cmocka_unit_test(test_names),
 	};
 

@@ -245,6 +245,34 @@ int vns_clock_set_fixed(struct vns_clock *c, int64_t at_ns, double offset_ns, do
 	return clock_publish_pieces(c);
 }
 
+int vns_clock_set_wander(struct vns_clock *c, double ppm)
+{
+	if (!(ppm >= 0 && ppm <= 1e6 * CLOCK_MAX_RATE))
+		return -EINVAL;
+	c->dirty |= c->wander != ppm * 1e-6;
+	c->wander = ppm * 1e-6;
+	return 0;
+}
+
+double vns_clock_get_wander(const struct vns_clock *c)
+{
+	return c->wander * 1e6;
+}
+
+bool vns_clock_bent(const struct vns_clock *c, double *widened_ns)
+{
+	double most = 0;
+	bool bent = false;
+
+	for (size_t i = 0; i < c->n_seg; i++) {
+		most = fmax(most, fmax(c->seg[i].more_up, c->seg[i].more_low));
+		bent |= c->seg[i].bent;
+	}
+	if (widened_ns)
+		*widened_ns = most;
+	return bent;
+}
+
 /* Index of the first of the others after @x. */
 static size_t side_after(const struct vns_clock *c, double x)
 {
@@ -262,27 +290,36 @@ static size_t side_after(const struct vns_clock *c, double x)
 }
 
 /*
- * Constraints [first, last) in order of time, with @beside those of the others between them that
- * lie wholly within the piece. Return: 0, 1 one of these contradicts the exchanges, -ENOMEM.
+ * The piece's constraints in order of time into @out: those of [first, last), with @beside also those of
+ * the others between them that lie wholly within the piece. Return: their number.
  */
-static int fit_all(const struct vns_clock *c, size_t first, size_t last,
-		   const struct clock_seg *seg, bool beside, struct clock_fit *fit)
+static size_t members(const struct vns_clock *c, size_t first, size_t last,
+		      const struct clock_seg *seg, bool beside, const struct clock_con **out)
 {
 	size_t side = beside ? side_after(c, nextafter(seg->from, -INFINITY)) : 0;
-	size_t end = beside ? side_after(c, seg->to) : 0;
-	int ret = 0;
+	size_t end = beside ? side_after(c, seg->to) : 0, n = 0;
 
-	clock_fit_reset(fit);
-	while (ret == 0 && (first < last || side < end)) {
+	while (first < last || side < end) {
 		const struct clock_con *k;
 
 		if (side == end || (first < last && c->con[first].x <= c->side[side].x))
 			k = &c->con[first++];
 		else
 			k = &c->side[side++];
-		if (k->lo < seg->from || k->hi > seg->to)
-			continue;
-		ret = clock_fit_add(fit, k);
+		if (k->lo >= seg->from && k->hi <= seg->to)
+			out[n++] = k;
+	}
+	return n;
+}
+
+/* Return: 0, 1 one of those @beside contradicts the exchanges, -ENOMEM. */
+static int fit_all(const struct clock_con *const *con, size_t n, bool beside, struct clock_fit *fit)
+{
+	int ret = 0;
+
+	clock_fit_reset(fit);
+	for (size_t i = 0; ret == 0 && i < n; i++) {
+		ret = clock_fit_add(fit, con[i]);
 		if (ret > 0 && !beside)
 			ret = 0; /* rounding; exchanges of a piece go together */
 	}
@@ -307,24 +344,34 @@ static uint64_t bounds_within(const struct vns_clock *c, const struct clock_seg 
 static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t i,
 		       struct clock_fit *fit, struct clock_seg *seg)
 {
-	size_t first = sp->latest[i];
+	const struct clock_con **con = malloc((c->n_con + c->n_side + 1) * sizeof(const void *));
+	size_t first = sp->latest[i], n;
 	size_t last = i + 1 < sp->n ? sp->earliest[i + 1] : c->n_con;
 	int ret;
 
+	if (!con)
+		return -ENOMEM;
 	if (first >= last) {
 		seg->weak = true;
 		last = i + 1 < sp->n ? sp->latest[i + 1] : c->n_con;
 	}
 	seg->from = i == 0 ? c->span_lo : c->con[first].lo;
 	seg->to = i + 1 == sp->n ? c->span_hi : c->con[last - 1].hi;
-	ret = fit_all(c, first, last, seg, !seg->weak, fit);
+	n = members(c, first, last, seg, !seg->weak, con);
+	ret = fit_all(con, n, !seg->weak, fit);
 	if (ret > 0) {
 		c->side_refused += bounds_within(c, seg);
-		ret = fit_all(c, first, last, seg, false, fit);
+		n = members(c, first, last, seg, false, con);
+		ret = fit_all(con, n, false, fit);
 	} else if (!seg->weak) {
 		c->side_used += bounds_within(c, seg);
 	}
-	return ret < 0 ? ret : clock_seg_from_fit(fit, seg);
+	if (ret == 0)
+		ret = clock_seg_from_fit(fit, seg);
+	if (ret == 0)
+		ret = clock_look_closer(con, n, c->wander, seg);
+	free(con);
+	return ret;
 }
 
 /* Edges of what is certain: an exchange across a boundary may belong to either side. */

@@ -71,6 +71,11 @@ struct clock_seg {
 	bool have_ci;
 	bool weak;            /* no constraint is certain to be its own: take the neighbours in */
 	bool step_after;
+	/* of widen.c and wander.c: opposite points next to each other, what the bounds are moved by */
+	size_t n_pair;
+	double least_pair, fast_pair;
+	double more_up, more_low;
+	bool bent;            /* there are signs that the rate changed within the piece */
 };
 
 struct vns_clock {
@@ -89,6 +94,7 @@ struct vns_clock {
 	size_t n_side;
 	uint64_t refused; /* contradictory stamps */
 	uint64_t side_used, side_refused;
+	double wander; /* how far a piece's rate may be from a constant */
 	double span_lo, span_hi;
 	struct clock_seg *seg;
 	size_t n_seg;
@@ -109,8 +115,16 @@ void clock_split_fini(struct clock_split *s);
 /* Pieces are cut further where the estimates show a change that no bound shows (change.c). */
 int clock_split_refine(const struct vns_clock *c, struct clock_split *s);
 
+/* Of a piece just bounded by @con: what clock_widen() needs of them (widen.c). Return: 0 or -ENOMEM. */
+int clock_look_closer(const struct clock_con *const *con, size_t n, double wander,
+		      struct clock_seg *seg);
 /* Bounds outward where a change of rate may hide (widen.c). Return: 0 or -ENOMEM. */
 int clock_widen(struct vns_clock *c);
+/* How far out a piece's bounds must be if its rate wanders, into @seg (wander.c). */
+int clock_wander_of(const struct clock_con *const *con, size_t n, double wander,
+		    struct clock_seg *seg);
+/* Move the bounds by that; rays beyond the piece get steeper by the wander (wander.c). */
+int clock_move_bounds(struct clock_seg *s, double wander);
 
 /* A low-delay exchange: @x, @y midpoint, @excess delay above the floor, @w weight, @r residual. */
 struct clock_obs {

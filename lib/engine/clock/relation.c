@@ -304,6 +304,8 @@ int clock_publish_pieces(struct vns_clock *c)
 			.drift_lower_ppm = s->bmin * 1e6,
 			.drift_upper_ppm = s->bmax * 1e6,
 			.step_after = s->step_after,
+			.widened_ns = fmax(s->more_up, s->more_low),
+			.bent = s->bent,
 		};
 	}
 	return 0;
@@ -396,6 +398,8 @@ static int import_seg(const struct vns_clock *c, const struct vns_clock_saved *p
 	s->slope = p->piece.drift_ppm * 1e-6;
 	s->yc = p->piece.offset_ns - (double)c->base_ns;
 	s->step_after = p->piece.step_after;
+	s->more_up = s->more_low = p->piece.widened_ns;
+	s->bent = p->piece.bent;
 	s->weak = p->weak;
 	s->have_ci = p->have_ci;
 	s->ci_x = clock_rel(p->ci_at_ns, c->epoch_ns);
@@ -413,7 +417,7 @@ static bool saved_is_sane(const struct vns_clock_saved *p, size_t i)
 	       isfinite(q->offset_ns) && fabs(q->offset_ns) < 9e18 &&
 	       fabs(q->drift_ppm) <= 1e6 * CLOCK_MAX_RATE * 1.001 &&
 	       q->drift_lower_ppm <= q->drift_upper_ppm && isfinite(p[i].ci_half_ns) &&
-	       isfinite(p[i].ci_half_ppm);
+	       isfinite(p[i].ci_half_ppm) && isfinite(q->widened_ns);
 }
 
 /* Do the bounds of a piece leave room at every vertex? */

@@ -10,7 +10,9 @@
  * than the fastest exchange, or a change of rate without a step anywhere (a clock that NTP slews bends
  * again and again), is a sign of it. What stays certain then is each exchange's own bound: truth and any
  * feasible line both lie in it, so they differ by no more than its total delay. The bound is moved
- * outward by that of an exchange that is faster than most.
+ * outward by that of an exchange that is faster than most. Where one-sided bounds make the region,
+ * an upper point and the lower one next to it stand for an exchange, once the drift between is taken out.
+ * A bend that leaves none of these signs is what vns_clock_set_wander() is for (wander.c).
  */
 #include <errno.h>
 #include <math.h>
@@ -27,6 +29,37 @@ static int by_value(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+/* Distances of opposite points next to each other, into @seg. Return: 0 or -ENOMEM. */
+static int pairs_of(const struct clock_con *const *con, size_t n, struct clock_seg *seg)
+{
+	double *d = malloc((n + 1) * sizeof(*d)), slope = (seg->bmin + seg->bmax) / 2;
+
+	if (!d)
+		return -ENOMEM;
+	seg->n_pair = 0;
+	for (size_t i = 1; i < n; i++) {
+		double dy = con[i]->y - con[i - 1]->y - slope * (con[i]->x - con[i - 1]->x);
+
+		if (con[i]->upper != con[i - 1]->upper)
+			d[seg->n_pair++] = con[i]->upper ? dy : -dy;
+	}
+	qsort(d, seg->n_pair, sizeof(*d), by_value);
+	if (seg->n_pair) {
+		seg->least_pair = d[0];
+		seg->fast_pair = d[(size_t)(FASTER_THAN * (double)(seg->n_pair - 1))];
+	}
+	free(d);
+	return 0;
+}
+
+int clock_look_closer(const struct clock_con *const *con, size_t n, double wander,
+		      struct clock_seg *seg)
+{
+	int ret = pairs_of(con, n, seg);
+
+	return ret || wander <= 0 ? ret : clock_wander_of(con, n, wander, seg);
 }
 
 /* Total delays of the exchanges in the piece, sorted. Return: their number. */
@@ -64,27 +97,38 @@ static bool bends(const struct vns_clock *c)
 	return false;
 }
 
+/* What the piece's bounds must be moved by as it bends; 0: no sign of that. */
+static double hidden(const struct vns_clock *c, const struct clock_seg *s, bool all, double *d)
+{
+	size_t n;
+
+	if (c->side_used > 0 || c->n_sample == 0) {
+		if (s->n_pair == 0)
+			return 0;
+		return all || (s->n_pair >= LEAST_EXCHANGES && narrowest(s) < SQUEEZED * s->least_pair) ?
+			       fmax(0, s->fast_pair) : 0;
+	}
+	n = delays_of(c, s, d);
+	if (n == 0 || (!all && (n < LEAST_EXCHANGES || narrowest(s) >= SQUEEZED * d[0])))
+		return 0;
+	return d[(size_t)(FASTER_THAN * (double)(n - 1))];
+}
+
 int clock_widen(struct vns_clock *c)
 {
 	double *d = malloc((c->n_sample + 1) * sizeof(*d));
 	bool all = bends(c);
+	int ret = d ? 0 : -ENOMEM;
 
-	if (!d)
-		return -ENOMEM;
-	/* one-sided bounds are tighter than any exchange: exchanges tell nothing of theirs */
-	for (size_t i = 0; c->side_used == 0 && i < c->n_seg; i++) {
+	for (size_t i = 0; ret == 0 && i < c->n_seg; i++) {
 		struct clock_seg *s = &c->seg[i];
-		size_t n = delays_of(c, s, d);
-		double more;
+		double more = hidden(c, s, all, d);
 
-		if (n == 0 || (!all && (n < LEAST_EXCHANGES || narrowest(s) >= SQUEEZED * d[0])))
-			continue;
-		more = d[(size_t)(FASTER_THAN * (double)(n - 1))];
-		for (size_t k = 0; k < s->n_up; k++)
-			s->up[k].y += more;
-		for (size_t k = 0; k < s->n_low; k++)
-			s->low[k].y -= more;
+		s->bent = more > 0;
+		s->more_up = fmax(s->more_up, more);
+		s->more_low = fmax(s->more_low, more);
+		ret = clock_move_bounds(s, c->wander);
 	}
 	free(d);
-	return 0;
+	return ret;
 }

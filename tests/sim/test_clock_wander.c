@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * A clock that bends within a piece, against simulated truth: rates that change without a sign of it,
+ * by exchanges and by traffic alone -> does the bound hold the truth once the wander is allowed for,
+ * and what does it cost where the clock is linear?
+ *
+ * usage: test_clock_wander [SEED]   the seed is printed
+ */
+#include <time.h>
+
+#include "clocks.h"
+
+/* Half of the range of the clock's rates, ppm: what its rate wanders by around a constant. */
+static double wander_of(const struct truth *w)
+{
+	double lo = w->rate[0], hi = w->rate[0];
+
+	for (size_t i = 1; i < w->n; i++) {
+		lo = fmin(lo, w->rate[i]);
+		hi = fmax(hi, w->rate[i]);
+	}
+	return (hi - lo) / 2 * 1e6 * (1 + 1e-9);
+}
+
+static double mean_width(const struct vns_clock *c)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n_x; i++) {
+		struct vns_clock_at at;
+
+		vns_clock_eval(c, xs[i].t1_ns, &at);
+		sum += (at.upper_ns - at.lower_ns) / (double)n_x;
+	}
+	return sum;
+}
+
+/* The exchanges' packets as one-sided bounds only: a clock that traffic bounds. */
+static struct vns_clock *by_traffic(void)
+{
+	struct vns_clock *c;
+
+	if (vns_clock_new(&c, VNS_CLOCK_TRAFFIC))
+		abort();
+	for (size_t i = 0; i < n_x; i++) {
+		vns_clock_add_bound(c, xs[i].t1_ns, xs[i].t2_ns - xs[i].t1_ns, true);
+		vns_clock_add_bound(c, xs[i].t4_ns, xs[i].t3_ns - xs[i].t4_ns, false);
+	}
+	if (vns_clock_solve(c))
+		abort();
+	return c;
+}
+
+/* The same slewed clocks, given how far their rate wanders: certain then, by exchanges or traffic. */
+static int check_wander(uint64_t seed)
+{
+	int bad = 0, runs[2] = { 0, 0 }, plain_bad[2] = { 0, 0 }, told[2] = { 0, 0 };
+	int finite[2] = { 0, 0 };
+	double ratio[2] = { 0, 0 };
+
+	for (long run = 0; run < 1000; run++) {
+		struct truth w;
+		struct link l;
+		struct vns_clock *c;
+		double interval, plain;
+		bool traffic = run % 3 == 0;
+
+		rng_state = seed + 21 + (uint64_t)run * 86028121;
+		interval = log_between(1e6, 1e9);
+		random_link(&l, interval);
+		slewed_truth(&w, 300 * interval, 1 + rng_next() % (run % 2 ? 8 : MAX_STEPS), run % 4 ? 10 : 200);
+		simulate(&w, &l, (size_t)log_between(60, 300), interval);
+		if (n_x < 10)
+			continue;
+		c = traffic ? by_traffic() : solve();
+		runs[traffic]++;
+		plain_bad[traffic] += !all_hold(c, &w);
+		told[traffic] += vns_clock_bent(c, NULL);
+		plain = mean_width(c);
+		if (vns_clock_set_wander(c, wander_of(&w)) || vns_clock_solve(c))
+			abort();
+		if (!all_hold(c, &w)) {
+			printf("# run %ld: outside by %.1f %% of the width, %s\n", run, 100 * miss(c, &w), where);
+			bad++;
+		}
+		if (isfinite(plain)) { /* a piece may have bounds on one side only */
+			ratio[traffic] += mean_width(c) / plain;
+			finite[traffic]++;
+		}
+		vns_clock_free(c);
+	}
+	for (int k = 0; k < 2; k++)
+		printf("# slewed clocks bounded by %s: outside at some instant in %d of %d runs without allowing "
+		       "for wander, the bend told in %d; with it the bound is %.1f times as wide\n",
+		       k ? "traffic" : "exchanges", plain_bad[k], runs[k], told[k], ratio[k] / finite[k]);
+	printf("# allowing for it: outside in %d of %d runs\n", bad, runs[0] + runs[1]);
+	return bad > 0;
+}
+
+/* What that costs where the clock is linear. */
+static int check_wander_cost(uint64_t seed)
+{
+	static const double ppm[] = { 0.1, 1, VNS_CLOCK_NTP_WANDER_PPM, 100 };
+	int bad = 0;
+
+	for (size_t k = 0; k < sizeof(ppm) / sizeof(ppm[0]); k++) {
+		double ratio[100], least = INFINITY;
+
+		for (int run = 0; run < 100; run++) {
+			struct link l = { .base = { 20e3, 20e3 }, .kind = { Q_EXP, Q_EXP },
+					  .scale = { 15e3, 15e3 }, .proc = 3000 };
+			struct vns_clock *c;
+			struct truth w;
+			double plain;
+
+			rng_state = seed + 91 + (uint64_t)run * 7919;
+			random_truth(&w, 200 * 20e6, 0, 1, 1);
+			simulate(&w, &l, 200, 20e6);
+			c = solve();
+			plain = mean_width(c);
+			vns_clock_set_wander(c, ppm[k]);
+			vns_clock_solve(c);
+			ratio[run] = mean_width(c) / plain;
+			least = fmin(least, ratio[run]);
+			bad += !all_hold(c, &w);
+			vns_clock_free(c);
+		}
+		for (int i = 0; i < 51; i++) /* the median */
+			for (int j = i + 1; j < 100; j++)
+				if (ratio[j] < ratio[i]) {
+					double swap = ratio[i];
+
+					ratio[i] = ratio[j];
+					ratio[j] = swap;
+				}
+		printf("# a linear clock, 200 exchanges of 40 us or more, one each 20 ms: allowing for %g ppm of "
+		       "wander makes the bound %.2f times as wide (median of 100)\n", ppm[k], ratio[50]);
+		bad += least < 1 || (ppm[k] < 20 && ratio[50] > 1.5);
+	}
+	return bad;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+	int bad;
+
+	printf("# seed %" PRIu64 "\n1..2\n", seed);
+	bad = report(1, "a slewed clock is held when its wander is allowed for", check_wander(seed));
+	bad += report(2, "a linear clock's bound stays useful", check_wander_cost(seed));
+	return bad != 0;
+}
