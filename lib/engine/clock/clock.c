@@ -369,7 +369,7 @@ static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t
 	if (ret == 0)
 		ret = clock_seg_from_fit(fit, seg);
 	if (ret == 0)
-		ret = clock_look_closer(con, n, c->wander, seg);
+		ret = clock_look_closer(c, con, n, seg);
 	free(con);
 	return ret;
 }

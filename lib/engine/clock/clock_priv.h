@@ -116,12 +116,12 @@ void clock_split_fini(struct clock_split *s);
 int clock_split_refine(const struct vns_clock *c, struct clock_split *s);
 
 /* Of a piece just bounded by @con: what clock_widen() needs of them (widen.c). Return: 0 or -ENOMEM. */
-int clock_look_closer(const struct clock_con *const *con, size_t n, double wander,
+int clock_look_closer(const struct vns_clock *c, const struct clock_con *const *con, size_t n,
 		      struct clock_seg *seg);
 /* Bounds outward where a change of rate may hide (widen.c). Return: 0 or -ENOMEM. */
 int clock_widen(struct vns_clock *c);
 /* How far out a piece's bounds must be if its rate wanders, into @seg (wander.c). */
-int clock_wander_of(const struct clock_con *const *con, size_t n, double wander,
+int clock_wander_of(const struct clock_con *const *con, size_t n, double wander, double span,
 		    struct clock_seg *seg);
 /* Move the bounds by that; rays beyond the piece get steeper by the wander (wander.c). */
 int clock_move_bounds(struct clock_seg *s, double wander);

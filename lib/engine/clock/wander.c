@@ -23,9 +23,9 @@
 #include "engine/clock/clock_priv.h"
 
 #define NEIGHBOURS 256  /* points on either side of an instant that are asked */
-#define GRID       256  /* instants asked at least, so that gaps between points are */
+#define GRID       256  /* of the whole span: no stretch between instants asked is longer */
 #define MAX_ASKED  4096 /* points at which is asked */
-#define SEARCH     40   /* steps, each to 2/3: to 1e-7 of a stretch */
+#define SEARCH     30   /* steps, each to 2/3: to 5e-6 of a stretch, times 1e-3 at most in height */
 
 /* One side of a piece, lower points upside down so that all bound from above. */
 struct side {
@@ -34,6 +34,7 @@ struct side {
 	size_t n;
 	double wander, rate_lo, rate_hi; /* feasible constant rates */
 	double fall, rise;               /* rates of any instant */
+	double grid;
 	struct clock_fit fit;            /* of moved points, used again */
 	bool upper;
 };
@@ -117,11 +118,10 @@ static double most_between(const struct side *s, struct clock_point a, struct cl
 	return best;
 }
 
-/* From the last instant asked to @x, in steps no longer than @grid. */
-static int ask_until(struct side *s, struct clock_point *last, double x, size_t at, double grid,
-		     double *most)
+/* From the last instant asked to @x, in steps no longer than the grid. */
+static int ask_until(struct side *s, struct clock_point *last, double x, size_t at, double *most)
 {
-	double from = last->x, steps = grid > 0 ? ceil((x - from) / grid) : 1;
+	double from = last->x, steps = ceil((x - from) / s->grid);
 	int ret = 0;
 
 	for (double k = 1; ret == 0 && k <= steps; k++) {
@@ -150,19 +150,21 @@ static int excess(struct side *s, double from, double to, double *most)
 	*most = fmax(0, last.y - bound_of_lines(s, from));
 	for (; ret == 0 && next < s->n; next += stride)
 		if (s->v[next].x > last.x)
-			ret = ask_until(s, &last, s->v[next].x, next, (to - from) / GRID, most);
+			ret = ask_until(s, &last, s->v[next].x, next, most);
 	if (ret == 0 && to > last.x)
-		ret = ask_until(s, &last, to, s->n, (to - from) / GRID, most);
+		ret = ask_until(s, &last, to, s->n, most);
 	return ret;
 }
 
-int clock_wander_of(const struct clock_con *const *con, size_t n, double wander, struct clock_seg *seg)
+int clock_wander_of(const struct clock_con *const *con, size_t n, double wander, double span,
+		    struct clock_seg *seg)
 {
 	int ret = 0;
 
 	seg->more_up = seg->more_low = 0;
 	for (int k = 0; k < 2 && ret == 0; k++) {
-		struct side s = { .seg = seg, .upper = k == 0 };
+		struct side s = { .seg = seg, .upper = k == 0,
+				  .grid = fmax(1, span / GRID) };
 
 		s.v = malloc((n + 1) * sizeof(*s.v));
 		if (!s.v)

@@ -54,12 +54,14 @@ static int pairs_of(const struct clock_con *const *con, size_t n, struct clock_s
 	return 0;
 }
 
-int clock_look_closer(const struct clock_con *const *con, size_t n, double wander,
+int clock_look_closer(const struct vns_clock *c, const struct clock_con *const *con, size_t n,
 		      struct clock_seg *seg)
 {
 	int ret = pairs_of(con, n, seg);
 
-	return ret || wander <= 0 ? ret : clock_wander_of(con, n, wander, seg);
+	if (ret == 0 && c->wander > 0)
+		ret = clock_wander_of(con, n, c->wander, c->span_hi - c->span_lo, seg);
+	return ret;
 }
 
 /* Total delays of the exchanges in the piece, sorted. Return: their number. */
