@@ -59,25 +59,6 @@ void twin_memory_fini(struct twin_memory *m)
 	memset(m, 0, sizeof(*m));
 }
 
-uint32_t twin_entry_new(struct twin_memory *m)
-{
-	uint32_t e = m->entry_free;
-
-	if (e) {
-		m->entry_free = m->entry[e].next;
-		__builtin_prefetch(&m->entry[m->entry_free], 1);
-	} else if (m->entry_top <= m->max_entries) {
-		e = m->entry_top++;
-	}
-	return e;
-}
-
-void twin_entry_free(struct twin_memory *m, uint32_t e)
-{
-	m->entry[e].next = m->entry_free;
-	m->entry_free = e;
-}
-
 bool twin_told_before(struct twin_memory *m, uint64_t key)
 {
 	uint32_t *told = &m->told[(key >> 32) % TWIN_TOLD], tag = (uint32_t)key | 1;
@@ -160,29 +141,24 @@ void twin_node_free(struct twin_memory *m, uint32_t node)
 		}
 	}
 	m->slot[at].node = 0;
+	m->node[node].key = 0; /* so that a guess does not find it */
 	m->node[node].refs = m->node_free;
 	m->node_free = node;
 	m->n_nodes--;
 }
 
-int twin_queue_push(struct twin_queue *q, uint32_t e)
+int twin_queue_grow(struct twin_queue *q)
 {
-	uint32_t cap = q->slot ? q->mask + 1 : 0;
+	uint32_t cap = q->slot ? q->mask + 1 : 0, more = cap ? 2 * cap : FIRST_QUEUE;
+	uint32_t *bigger = malloc((size_t)more * sizeof(*bigger));
 
-	if (q->n == cap) {
-		uint32_t more = cap ? 2 * cap : FIRST_QUEUE;
-		uint32_t *bigger = malloc((size_t)more * sizeof(*bigger));
-
-		if (!bigger)
-			return -ENOMEM;
-		for (uint32_t i = 0; i < q->n; i++)
-			bigger[i] = q->slot[(q->head + i) & q->mask];
-		free(q->slot);
-		q->slot = bigger;
-		q->mask = more - 1;
-		q->head = 0;
-	}
-	q->slot[(q->head + q->n) & q->mask] = e;
-	q->n++;
+	if (!bigger)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < q->n; i++)
+		bigger[i] = q->slot[(q->head + i) & q->mask];
+	free(q->slot);
+	q->slot = bigger;
+	q->mask = more - 1;
+	q->head = 0;
 	return 0;
 }

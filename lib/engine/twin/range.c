@@ -16,14 +16,11 @@
  * Each side is a list sorted by sequence number (modulo 2^32; the window is far below 2^31 bytes
  * for a list in use). Segments come nearly in order, so a walk from the tail, or from where the
  * last search ended, is a step or two. Hostile input could make every walk as long as the list:
- * each packet brings WALK_PER_PACKET steps of credit, and without credit a packet is ambiguous.
+ * each packet brings TWIN_WALK_PER_PACKET steps of credit, and without credit a packet is ambiguous.
  */
 #include <errno.h>
 
 #include "engine/twin/twin_int.h"
-
-#define WALK_PER_PACKET 64
-#define WALK_BANK       (INT64_C(16) << 20)
 
 /* Sequence numbers compare modulo 2^32 (RFC 9293 3.4). */
 static bool before(uint32_t a, uint32_t b)
@@ -227,33 +224,15 @@ int twin_range_insert(struct vns_twin *t, uint32_t e)
 {
 	struct twin_node *node = &t->m.node[t->m.entry[e].node];
 
-	t->credit += WALK_PER_PACKET;
-	if (t->credit > WALK_BANK)
-		t->credit = WALK_BANK;
+	t->credit += TWIN_WALK_PER_PACKET;
+	if (t->credit > TWIN_WALK_BANK)
+		t->credit = TWIN_WALK_BANK;
 	if (t->credit < 0)
 		return -E2BIG;
 	insert_own(t, node, e);
 	if (node->side[!side_of(&t->m.entry[e])].head)
 		link_across(t, node, e);
 	return 0;
-}
-
-void twin_range_remove(struct vns_twin *t, uint32_t e)
-{
-	struct twin_entry *entry = t->m.entry, *x = &entry[e];
-	struct twin_side *s = &t->m.node[x->node].side[side_of(x)];
-
-	if (s->finger == e)
-		s->finger = x->prev ? x->prev : x->next;
-	if (x->prev)
-		entry[x->prev].next = x->next;
-	else
-		s->head = x->next;
-	if (x->next)
-		entry[x->next].prev = x->prev;
-	else
-		s->tail = x->prev;
-	s->n -= !!(x->flags & E_OVERLAP);
 }
 
 /*

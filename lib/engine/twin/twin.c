@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/twin/twin_int.h"
+#include "engine/twin/inorder.h"
 
 #define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
 #define MAX_WINDOW_NS     (24 * 3600 * VNS_NSEC_PER_SEC) /* far from any overflow */
@@ -35,7 +35,9 @@
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
 #define UNSET             INT64_MIN
+#define FEW_GUESTS        8  /* addresses that are compared with all */
 #define AHEAD             6  /* entries of a queue fetched before their turn */
+#define likely(x)         __builtin_expect(!!(x), 1)
 #define unlikely(x)       __builtin_expect(!!(x), 0)
 /* On the path of every packet, and called for the few that NAT hides: worth a copy each. */
 #define ALWAYS_INLINE     static inline __attribute__((always_inline))
@@ -227,13 +229,33 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 		emit(t, e);
 	t->pending[p]--;
 	if (node->kind == TWIN_RANGE)
-		twin_range_remove(t, index);
+		twin_range_unlink(t, node, e, index);
 	else if (!(e->flags & E_DONE))
 		twin_unit_remove(t, index);
 	if (--node->refs == 0)
 		twin_node_free(&t->m, e->node);
 	twin_entry_free(&t->m, index);
 	return c;
+}
+
+/* The same for the many that are matched beyond doubt at the first look. Return: false for others. */
+ALWAYS_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t index)
+{
+	struct twin_entry *e = &t->m.entry[index];
+	struct twin_node *node = &t->m.node[e->node];
+
+	if (node->kind != TWIN_RANGE ||
+	    !twin_inorder_settled(e, t->quiet_before[node->direction]))
+		return false;
+	t->counts[p].in_class[VNS_TWIN_MATCHED]++;
+	if (!(e->flags & E_DOWN))
+		emit(t, e);
+	t->pending[p]--;
+	twin_range_unlink(t, node, e, index);
+	if (--node->refs == 0)
+		twin_node_free(&t->m, e->node);
+	twin_entry_free(&t->m, index);
+	return true;
 }
 
 /* First look. Return: true when @e's class is known. */
@@ -299,6 +321,8 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 	while ((e = twin_queue_head(q)) && t->m.entry[e].time < settle_at) {
 		prefetch_queue(t, q);
 		twin_queue_pop(q);
+		if (likely(retire_inorder(t, p, e)))
+			continue;
 		if (settled(t, e))
 			retire(t, e);
 		else if (twin_queue_push(x, e))
@@ -373,13 +397,31 @@ static bool is_guest(const struct vns_twin *t, const struct vns_addr *a)
 	return false;
 }
 
-/* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
-static int direction_of(const struct vns_twin *t, const struct vns_packet *p)
+/* Bits: is endpoint 0, is endpoint 1 of @p the guest? Which it is, is a coin toss: no branch. */
+ALWAYS_INLINE unsigned int guest_ends(const struct vns_twin *t, const struct vns_packet *p)
 {
-	if (is_guest(t, vns_packet_src(p)))
-		return VNS_GUEST_TO_HOST;
-	if (is_guest(t, vns_packet_dst(p)))
-		return VNS_HOST_TO_GUEST;
+	uint64_t end[4], guest[2];
+	unsigned int ends = 0;
+
+	if (unlikely(t->n_guest > FEW_GUESTS))
+		return is_guest(t, &p->key.addr[0]) | (unsigned int)is_guest(t, &p->key.addr[1]) << 1;
+	memcpy(end, p->key.addr, sizeof(end));
+	for (size_t i = 0; i < t->n_guest; i++) {
+		memcpy(guest, &t->guest[i], sizeof(guest));
+		ends |= !((end[0] ^ guest[0]) | (end[1] ^ guest[1]));
+		ends |= (unsigned int)!((end[2] ^ guest[0]) | (end[3] ^ guest[1])) << 1;
+	}
+	return ends;
+}
+
+/* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
+ALWAYS_INLINE int direction_of(const struct vns_twin *t, const struct vns_packet *p)
+{
+	unsigned int ends = guest_ends(t, p);
+
+	_Static_assert(VNS_GUEST_TO_HOST == 1 && VNS_HOST_TO_GUEST == 0, "what the source's bit says");
+	if (likely(ends))
+		return ends >> p->dir & 1;
 	/* Flooded to the guest too; a sender without an address could be the guest itself. */
 	if ((p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)))
 		return VNS_HOST_TO_GUEST;
@@ -411,27 +453,29 @@ ALWAYS_INLINE struct intake classify(const struct vns_twin *t, const struct vns_
 	return in;
 }
 
-static void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
-		 int64_t time, bool down, uint32_t node)
-{
-	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = !!(p->tcp_flags & VNS_TCP_FIN);
+/* Bits of @from that are @bit become @to: one shift, since both are single bits. */
+#define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
 
-	*e = (struct twin_entry){
-		.time = time,
-		.flow_hash = p->flow_hash,
-		.len = p->payload_len,
-		.ip_id = p->ip_id,
-		.node = node,
-		.flags = down ? E_DOWN : 0,
-	};
-	if (!in->range)
-		return;
-	e->seq = p->seq;
-	e->len += syn + fin;
-	e->tsval = p->tsval;
-	e->flags |= (uint16_t)((syn ? E_CTRL_SYN : 0) | (fin ? E_CTRL_FIN : 0) |
-			       (p->flags & VNS_PKT_F_HAS_TS ? E_TS : 0) |
-			       (p->flags & VNS_PKT_F_OPTS_CUT ? E_TS_CUT : 0));
+ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
+			int64_t time, bool down, uint32_t node)
+{
+	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
+	unsigned int flags = syn * E_CTRL_SYN | fin * E_CTRL_FIN |
+			     MOVE_BIT(p->flags, VNS_PKT_F_HAS_TS, E_TS) |
+			     MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT);
+	bool range = in->range;
+
+	e->time = time;
+	e->flow_hash = p->flow_hash;
+	e->first = e->last = 0;
+	e->seq = range ? p->seq : 0;
+	e->len = p->payload_len + (range ? syn + fin : 0);
+	e->tsval = range ? p->tsval : 0;
+	e->ip_id = p->ip_id;
+	e->prev = e->next = 0;
+	e->node = node;
+	e->flags = (uint16_t)((range ? flags : 0) | (down ? E_DOWN : 0));
+	e->n_first = e->n_last = 0;
 }
 
 static uint8_t proto_of(const struct vns_packet *p)
@@ -451,14 +495,17 @@ static uint8_t proto_of(const struct vns_packet *p)
 }
 
 ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
-		    const struct intake *in, int64_t time)
+			   const struct intake *in, int64_t time, uint32_t guess)
 {
 	bool down = (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
-	uint32_t e = twin_entry_new(&t->m), n = e ? twin_node_get(&t->m, in->key) : 0;
-	struct twin_node *node = &t->m.node[n];
+	uint32_t e = twin_entry_new(&t->m), n = guess;
+	struct twin_node *node;
 
-	if (!n)
+	if (!n || t->m.node[n].key != in->key || !in->key)
+		n = e ? twin_node_get(&t->m, in->key) : 0;
+	if (!n || !e)
 		return -ENOMEM;
+	node = &t->m.node[n];
 	if (node->refs == 0) {
 		node->kind = in->range ? TWIN_RANGE : TWIN_UNIT;
 		node->direction = (uint8_t)in->dir;
@@ -471,7 +518,7 @@ ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vn
 	fill(&t->m.entry[e], pkt, in, time, down, n);
 	if (!in->range) {
 		twin_unit_insert(t, e);
-	} else if (twin_range_insert(t, e)) {
+	} else if (!twin_inorder_insert(t, node, e) && twin_range_insert(t, e)) {
 		/* Too disordered to be searched in bounded time. */
 		t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 		if (--node->refs == 0)
@@ -508,7 +555,7 @@ __attribute__((noinline)) static int take_stranger(struct vns_twin *t, const str
 		if (twin_nat_translate(t, &q, time)) {
 			in = classify(t, &q);
 			if (in.dir >= 0) {
-				int ret = remember(t, VNS_POINT_A, &q, &in, time);
+				int ret = remember(t, VNS_POINT_A, &q, &in, time, 0);
 
 				/* The mapping may be new: those of the flow that waited go on too. */
 				return ret || again ? ret : release_held(t);
@@ -575,7 +622,7 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 			continue;
 		}
-		ret = remember(t, p, &pkts[i], &in[i], time);
+		ret = remember(t, p, &pkts[i], &in[i], time, node[i]);
 		if (ret)
 			return ret;
 	}

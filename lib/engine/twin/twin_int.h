@@ -15,6 +15,8 @@
 #ifndef VNS_ENGINE_TWIN_INT_H
 #define VNS_ENGINE_TWIN_INT_H
 
+#include <errno.h>
+
 #include <vnetscope/twin.h>
 
 #define TWIN_UP   0 /* sides of a node: where the packet is seen first ... */
@@ -272,14 +274,37 @@ static inline struct twin_moment twin_moment_of(const struct vns_twin *t,
 /* memory.c */
 int twin_memory_init(struct twin_memory *m, size_t max_entries);
 void twin_memory_fini(struct twin_memory *m);
-uint32_t twin_entry_new(struct twin_memory *m);
-void twin_entry_free(struct twin_memory *m, uint32_t e);
+static inline uint32_t twin_entry_new(struct twin_memory *m)
+{
+	uint32_t e = m->entry_free;
+
+	if (e) {
+		m->entry_free = m->entry[e].next;
+		__builtin_prefetch(&m->entry[m->entry_free], 1);
+	} else if (m->entry_top <= m->max_entries) {
+		e = m->entry_top++;
+	}
+	return e;
+}
+static inline void twin_entry_free(struct twin_memory *m, uint32_t e)
+{
+	m->entry[e].next = m->entry_free;
+	m->entry_free = e;
+}
 /* Was an identity without IP ID seen before (nearly surely so)? It is now. */
 bool twin_told_before(struct twin_memory *m, uint64_t key);
 /* The node of @key, made when there is none. Return: index, or 0 when memory ran out. */
 uint32_t twin_node_get(struct twin_memory *m, uint64_t key);
 void twin_node_free(struct twin_memory *m, uint32_t node);
-int twin_queue_push(struct twin_queue *q, uint32_t e);
+/* Room for more in a full queue. */
+int twin_queue_grow(struct twin_queue *q);
+static inline int twin_queue_push(struct twin_queue *q, uint32_t e)
+{
+	if (__builtin_expect(q->n > q->mask || !q->slot, 0) && twin_queue_grow(q))
+		return -ENOMEM;
+	q->slot[(q->head + q->n++) & q->mask] = e;
+	return 0;
+}
 static inline uint32_t twin_queue_head(const struct twin_queue *q)
 {
 	return q->n ? q->slot[q->head & q->mask] : 0;
@@ -372,7 +397,9 @@ bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
 /* range.c: TCP segments that take sequence space */
 int twin_range_insert(struct vns_twin *t, uint32_t e);
 void twin_range_resolve(struct vns_twin *t, uint32_t e);
-void twin_range_remove(struct vns_twin *t, uint32_t e);
+/* Steps in lists that each packet may cost, and that may be saved up for one that costs more. */
+#define TWIN_WALK_PER_PACKET 64
+#define TWIN_WALK_BANK       (INT64_C(16) << 20)
 
 /* unit.c: everything else */
 void twin_unit_insert(struct vns_twin *t, uint32_t e);
