@@ -36,15 +36,32 @@ struct cli_option {
 	enum cli_type type;
 	size_t offset;      /* of the field in the command's config struct */
 	const char *arg;    /* name of the argument in the usage, NULL for flags */
+	unsigned int not_in; /* modes (struct cli_mode) in which it would do nothing: refused there */
 	const char *help;   /* one line */
 	const char *choices;
 	double min, max;    /* both 0: unlimited */
 };
 #define CLI_END { .name = NULL }
-/* One row: letter or 0, name, CLI_*, config struct and its field, argument's name, help, extras. */
-#define CLI_OPT(let, word, kind, config, field, argument, text, ...) \
-	{ .letter = let, .name = word, .type = kind, .offset = offsetof(config, field), \
-	  .arg = argument, .help = text, __VA_ARGS__ }
+/*
+ * One row: letter or 0, name, CLI_*, field of the command's CLI_CONFIG (a struct, defined before the
+ * table), not_in, argument's name, help, extras.
+ */
+#define CLI_OPT(let, word, kind, field, modes, argument, text, ...) \
+	{ .letter = let, .name = word, .type = kind, .offset = offsetof(CLI_CONFIG, field), \
+	  .not_in = modes, .arg = argument, .help = text, __VA_ARGS__ }
+#define EVERYWHERE 0u /* .not_in of an option that always does something */
+
+/*
+ * A way in which a command can run, told from its command line; several may hold at once.
+ * @bit: in an option's not_in
+ * @name: of --tables
+ * @word: stands before the help of options that are not for every mode which has a word; or NULL
+ * @what: ends the sentence "--x does not apply to ..."; an option: "--x and ... exclude each other"
+ */
+struct cli_mode {
+	unsigned int bit;
+	const char *name, *word, *what;
+};
 
 struct cli_command {
 	const char *name;
@@ -53,6 +70,9 @@ struct cli_command {
 	const char *detail;   /* further lines of the usage, or NULL */
 	const char *verbs;    /* "up|down|status": first argument, for completion; or NULL */
 	const struct cli_option *options;
+	const struct cli_mode *modes; /* ends with .bit 0; NULL: there is one way */
+	/* The bits of the modes that @config and the other words ask for. */
+	unsigned int (*mode_of)(const void *config, char *const *rest, size_t n_rest);
 	/* argv[0] is the command's name. Return: enum vns_exit. */
 	int (*run)(const struct cli_command *self, int argc, char **argv);
 };
@@ -60,7 +80,7 @@ struct cli_command {
 /*
  * Parse @argv by the command's table into @config (pre-filled with defaults).
  * What is not an option goes to @rest (n_rest entries, borrowed). "--" ends options.
- * When @stop_at_dashdash_only is false, options and arguments may mix.
+ * Refused: an option that the modes asked for have no use for, and one of a single value twice.
  * Return: 0 go on; 1 done (help was printed: exit 0); -1 usage error was printed: exit 2.
  */
 int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config,
@@ -71,6 +91,15 @@ void cli_usage(const struct cli_command *cmd, FILE *to);
 /* "vnetscope COMMAND: sentence" on stderr. Return: @exit_code. */
 int cli_fail(const struct cli_command *cmd, int exit_code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* For cli_command.mode_of: @mode, where it is asked for. */
+static inline unsigned int cli_when(bool asked, unsigned int mode)
+{
+	return asked ? mode : 0;
+}
+
+/* Does an agent run there already, so that --agent has nothing to choose? */
+bool cli_agent_runs(const char *target);
 
 /* The word of a --capture option, NULL for none given. */
 enum vns_capture cli_capture(const char *word);

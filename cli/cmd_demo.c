@@ -11,38 +11,50 @@
 
 #include "cli/commands.h"
 #include "cli/live.h"
+#include "cli/room.h"
 #include "experiment/demo.h"
 #include "report/report.h"
 
 struct demo_config {
 	int64_t duration_ns;
 	uint64_t exchanges;
-	const char *html, *json, *backend, *accel, *kernel, *modules, *agent, *name;
+	const char *html, *json;
+	struct cli_room room;
 	bool keep;
 };
 
+enum { NETNS = 1 };
+
+static const struct cli_mode modes[] = {
+	{ NETNS, "netns", NULL, "guests that are namespaces (--backend netns)" },
+	{ 0 }
+};
+
+static unsigned int mode_of(const void *config, char *const *rest, size_t n)
+{
+	const struct demo_config *c = config;
+
+	(void)rest, (void)n;
+	return cli_when(cli_room_is_netns(&c->room), NETNS);
+}
+
+#define CLI_CONFIG struct demo_config
+
 static const struct cli_option options[] = {
-	CLI_OPT('t', "duration", CLI_DURATION, struct demo_config, duration_ns, "TIME",
+	CLI_OPT('t', "duration", CLI_DURATION, duration_ns, EVERYWHERE, "TIME",
 		"how long traffic is measured (default 15s)", .min = 1, .max = 3600),
-	CLI_OPT(0, "exchanges", CLI_U64, struct demo_config, exchanges, "N",
+	CLI_OPT(0, "exchanges", CLI_U64, exchanges, EVERYWHERE, "N",
 		"clock exchanges per VM beforehand (default 100)", .min = 2, .max = 100000),
-	CLI_OPT(0, "html", CLI_STRING, struct demo_config, html, "FILE",
+	CLI_OPT(0, "html", CLI_STRING, html, EVERYWHERE, "FILE",
 		"report to write (default vnetscope-demo.html)"),
-	CLI_OPT(0, "json", CLI_STRING, struct demo_config, json, "FILE",
+	CLI_OPT(0, "json", CLI_STRING, json, EVERYWHERE, "FILE",
 		"results to write (default vnetscope-demo.json)"),
-	CLI_OPT(0, "backend", CLI_CHOICE, struct demo_config, backend, "KIND",
+	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, EVERYWHERE, "KIND",
 		"real guests or namespaces", .choices = "qemu|netns"),
-	CLI_OPT(0, "accel", CLI_CHOICE, struct demo_config, accel, "KIND",
-		"accelerator of the guests", .choices = "auto|kvm|tcg"),
-	CLI_OPT(0, "kernel", CLI_STRING, struct demo_config, kernel, "FILE",
-		"guest kernel (default: Debian's cloud kernel, fetched once)"),
-	CLI_OPT(0, "modules", CLI_STRING, struct demo_config, modules, "DIR",
-		"its modules (/lib/modules/VERSION)"),
-	CLI_OPT(0, "agent", CLI_STRING, struct demo_config, agent, "FILE",
-		"vnetscope-agent to use"),
-	CLI_OPT(0, "name", CLI_STRING, struct demo_config, name, "LAB",
+	CLI_ROOM_ROWS(EVERYWHERE, NETNS),
+	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
 		"name of the lab it makes (default demo)"),
-	CLI_OPT(0, "keep", CLI_FLAG, struct demo_config, keep, NULL,
+	CLI_OPT(0, "keep", CLI_FLAG, keep, EVERYWHERE, NULL,
 		"leave the lab running afterwards"),
 	CLI_END,
 };
@@ -179,33 +191,12 @@ static bool can_write(const struct cli_command *self, const char *path)
 	return true;
 }
 
-/* The options as the experiment takes them. */
-static struct vns_demo_opts demo_opts(const struct demo_config *c)
-{
-	return (struct vns_demo_opts){
-		.lab_name = c->name,
-		.backend = strcmp(c->backend, "netns") ? VNS_LAB_QEMU : VNS_LAB_NETNS,
-		.accel = !strcmp(c->accel, "kvm") ? VNS_LAB_ACCEL_KVM :
-			 !strcmp(c->accel, "tcg") ? VNS_LAB_ACCEL_TCG :
-						    VNS_LAB_ACCEL_AUTO,
-		.kernel = c->kernel,
-		.modules = c->modules,
-		.agent_path = c->agent,
-		.duration_ns = c->duration_ns,
-		.exchanges = c->exchanges,
-		.keep_lab = c->keep,
-		.stop = &cli_interrupted,
-		.say = cli_say,
-		.live = cli_live_vo,
-	};
-}
-
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct demo_config c = { .duration_ns = 15 * VNS_NSEC_PER_SEC, .exchanges = 100,
 				 .html = "vnetscope-demo.html", .json = "vnetscope-demo.json",
-				 .backend = "qemu", .accel = "auto", .name = "demo" };
-	struct vns_demo_opts opts;
+				 .room = { CLI_ROOM_DEFAULT, .backend = "qemu", .name = "demo" } };
+	struct vns_demo_opts opts = { .lab = VNS_LAB_OPTS_DEFAULT, .live = cli_live_vo };
 	struct vns_demo_result r;
 	struct vns_err err = { "" };
 	char *rest[1];
@@ -219,7 +210,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (!can_write(self, c.html) || !can_write(self, c.json))
 		return VNS_EXIT_SETUP;
 	cli_catch_interrupts();
-	opts = demo_opts(&c);
+	cli_room_opts(&c.room, &opts.lab);
+	opts.duration_ns = c.duration_ns;
+	opts.exchanges = c.exchanges;
+	opts.keep_lab = c.keep;
 	code = vns_demo_run(&opts, &r, &err);
 	if (code)
 		return cli_fail(self, code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s", err.text);
@@ -235,5 +229,7 @@ const struct cli_command cmd_demo = {
 	.detail = "Boots a test VM, a hashing VM and a streaming VM in namespaces of their own, sends\n"
 		  "traffic, measures, prints one table with its reading and removes everything.",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run,
 };

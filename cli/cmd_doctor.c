@@ -18,14 +18,27 @@ struct doctor_config {
 	bool json;
 };
 
+enum { HOST = 1 << 0, RUNNING = 1 << 1 };
+
+static const struct cli_mode modes[] = {
+	{ HOST, "host", NULL, "this machine alone (no TARGET)" },
+	{ RUNNING, "running-agent", NULL, "a TARGET whose agent runs already" },
+	{ 0 }
+};
+
+static unsigned int mode_of(const void *config, char *const *target, size_t n)
+{
+	(void)config;
+	return cli_when(!n, HOST) | cli_when(n && cli_agent_runs(target[0]), RUNNING);
+}
+
+#define CLI_CONFIG struct doctor_config
+
 static const struct cli_option options[] = {
-	{ .name = "for", .type = CLI_CHOICE, .offset = offsetof(struct doctor_config, purpose),
-	  .arg = "PURPOSE", .choices = "live|lab",
-	  .help = "end with 1 when something essential for it is missing" },
-	{ .name = "agent", .type = CLI_STRING, .offset = offsetof(struct doctor_config, agent),
-	  .arg = "FILE", .help = "agent to use for the TARGET" },
-	{ .name = "json", .type = CLI_FLAG, .offset = offsetof(struct doctor_config, json),
-	  .help = "JSON on standard output" },
+	CLI_OPT(0, "for", CLI_CHOICE, purpose, EVERYWHERE, "PURPOSE",
+		"end with 1 when something essential for it is missing", .choices = "live|lab"),
+	CLI_OPT(0, "agent", CLI_STRING, agent, HOST | RUNNING, "FILE", "agent to use for the TARGET"),
+	CLI_OPT(0, "json", CLI_FLAG, json, EVERYWHERE, NULL, "JSON on standard output"),
 	CLI_END
 };
 
@@ -277,5 +290,7 @@ const struct cli_command cmd_doctor = {
 		  "to expect. Ends with 1 when something essential for --for PURPOSE, or for measuring\n"
 		  "the TARGET, is missing; with 3 when the TARGET cannot be reached.",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run,
 };

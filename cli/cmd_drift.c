@@ -23,31 +23,58 @@ struct drift_config {
 	bool json, csv, plot, symmetric;
 };
 
-#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct drift_config, __VA_ARGS__)
+enum { JSON = 1 << 0, CSV = 1 << 1, LIST = 1 << 2, TIMED = 1 << 3, OTHER_CLOCK = 1 << 4, RUNNING = 1 << 5,
+       SAME = 1 << 6 };
+
+static const struct cli_mode modes[] = {
+	{ JSON, "json", NULL, "--json" },
+	{ CSV, "csv", NULL, "--csv" },
+	{ LIST, "list", NULL, "--modes" },
+	{ TIMED, "timed", NULL, "--duration" },
+	{ OTHER_CLOCK, "other-clock", NULL, "a --mode that does not share the measured path" },
+	{ RUNNING, "running-agent", NULL, "a TARGET whose agent runs already" },
+	{ SAME, "same", NULL, "--mode same" },
+	{ 0 }
+};
+
+static unsigned int mode_of(const void *config, char *const *target, size_t n)
+{
+	const struct drift_config *c = config;
+	const char *chosen = c->modes ? c->modes : c->mode ? c->mode : "auto";
+
+	return cli_when(c->json, JSON) | cli_when(c->csv, CSV) | cli_when(c->modes, LIST) |
+	       cli_when(c->duration_ns, TIMED) |
+	       cli_when(strcmp(chosen, "auto") != 0 && !strstr(chosen, "exchange"), OTHER_CLOCK) |
+	       cli_when(n && cli_agent_runs(target[0]), RUNNING) |
+	       cli_when(strcmp(chosen, "same") == 0, SAME);
+}
+
+#define CLI_CONFIG struct drift_config
 
 static const struct cli_option options[] = {
-	OPT('m', "mode", CLI_CHOICE, mode, "MODE",
-	  "where the stamps come from; auto takes the best that there is",
-	  .choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
-	OPT(0, "modes", CLI_STRING, modes, "MODE,MODE",
-	  "several modes in the same time span, compared at one instant"),
-	OPT('n', "count", CLI_U64, count, "N",
-	  "exchanges per mode (default 100)", .min = 1, .max = 1000000),
-	OPT('i', "interval", CLI_DURATION, interval_ns, "TIME",
-	  "between rounds of exchanges (default 20ms)", .min = 0.0001, .max = 60),
-	OPT('t', "duration", CLI_DURATION, duration_ns, "TIME",
-	  "go on for so long, whatever --count says", .min = 0.001, .max = 86400),
-	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
-	  "mode exchange: take both directions' floors as equal, which nothing measures"),
-	OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, "PPM",
-  "let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)", .max = 500),
-	OPT('p', "plot", CLI_FLAG, plot, NULL,
-	  "plot the offset of every exchange"),
-	OPT(0, "json", CLI_FLAG, json, NULL,
-	  "print JSON (vo --drift-file reads it)"),
-	OPT(0, "csv", CLI_FLAG, csv, NULL, "print a line per exchange"),
-	OPT(0, "agent", CLI_STRING, agent, "FILE",
-	  "vnetscope-agent to use"),
+	CLI_OPT('m', "mode", CLI_CHOICE, mode, LIST, "MODE",
+		"where the stamps come from; auto takes the best that there is",
+		.choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
+	CLI_OPT(0, "modes", CLI_STRING, modes, EVERYWHERE, "MODE,MODE",
+		"several modes in the same time span, compared at one instant"),
+	CLI_OPT('n', "count", CLI_U64, count, TIMED | SAME, "N",
+		"exchanges per mode (default 100)", .min = 1, .max = 1000000),
+	CLI_OPT('i', "interval", CLI_DURATION, interval_ns, SAME, "TIME",
+		"between rounds of exchanges (default 20ms)", .min = 0.0001, .max = 60),
+	CLI_OPT('t', "duration", CLI_DURATION, duration_ns, SAME, "TIME",
+		"go on for so long, instead of --count", .min = 0.001, .max = 86400),
+	CLI_OPT(0, "assume-symmetric", CLI_FLAG, symmetric, OTHER_CLOCK, NULL,
+		"mode exchange: take both directions' floors as equal, which nothing measures"),
+	CLI_OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, SAME, "PPM",
+		"let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)",
+		.max = 500),
+	CLI_OPT('p', "plot", CLI_FLAG, plot, JSON | CSV | SAME, NULL,
+		"plot the offset of every exchange"),
+	CLI_OPT(0, "json", CLI_FLAG, json, CSV, NULL,
+		"print JSON (vo --drift-file reads it)"),
+	CLI_OPT(0, "csv", CLI_FLAG, csv, JSON, NULL, "print a line per exchange"),
+	CLI_OPT(0, "agent", CLI_STRING, agent, RUNNING, "FILE",
+		"vnetscope-agent to use"),
 	CLI_END,
 };
 
@@ -75,8 +102,6 @@ static int pick_modes(const struct cli_command *self, const struct drift_config 
 	char list[128], *save = NULL;
 	int code = VNS_EXIT_OK;
 
-	if (c->mode && c->modes)
-		return cli_fail(self, VNS_EXIT_USAGE, "--mode and --modes exclude each other");
 	if (c->mode && strcmp(c->mode, "auto") != 0)
 		return add_mode(self, o, c->mode);
 	if (!c->modes)
@@ -163,8 +188,6 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
 	if (n_target == 0)
 		return cli_fail(self, VNS_EXIT_USAGE, "name a TARGET; see vnetscope drift --help");
-	if (c.json && c.csv)
-		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
 	code = pick_modes(self, &c, &o);
 	if (code)
 		return code;
@@ -188,5 +211,7 @@ const struct cli_command cmd_drift = {
 		  "pipe:COMMAND. Offset > 0: the guest's clock is ahead. Exit 1 when the bounds of\n"
 		  "several modes do not intersect, 4 when no exchange came back.",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run,
 };

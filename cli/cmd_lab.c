@@ -12,59 +12,70 @@
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
+#include "cli/room.h"
 #include "lab/lab.h"
 #include "target/target.h"
 
 #define EXEC_TIMEOUT_MS (24 * 3600 * 1000)
 
 struct lab_config {
-	const char *name, *backend, *accel, *offloads, *kernel, *modules, *agent;
+	struct cli_room room;
+	const char *offloads;
 	uint64_t guests, vcpus, memory, queues;
 	struct cli_list with;
 	bool no_tso, json;
 };
 
-#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct lab_config, __VA_ARGS__)
+enum { UP = 1 << 0, STATUS = 1 << 1, EXEC = 1 << 2, DOWN = 1 << 3, NETNS = 1 << 4 };
+#define NOT_UP (STATUS | EXEC | DOWN)
 
-static const struct cli_option options[] = {
-	OPT(0, "name", CLI_STRING, name, "LAB",
-	    "which lab (default: lab)"),
-	OPT('n', "guests", CLI_U64, guests, "N",
-	    "up: number of guests (default 3)", .min = 1, .max = VNS_LAB_MAX_GUESTS),
-	OPT(0, "vcpus", CLI_U64, vcpus, "N",
-	    "up: virtual CPUs of each guest (default 1)", .min = 1, .max = 64),
-	OPT(0, "memory", CLI_U64, memory, "MB",
-	    "up: memory of each guest (default 128)", .min = 96, .max = 65536),
-	OPT(0, "queues", CLI_U64, queues, "N",
-	    "up: queue pairs of each guest's card and tap (default 1)", .min = 1,
-	    .max = VNS_LAB_MAX_QUEUES),
-	OPT(0, "backend", CLI_CHOICE, backend, "KIND",
-	    "up: real guests, or namespaces that share the host's clock", .choices = "qemu|netns"),
-	OPT(0, "accel", CLI_CHOICE, accel, "KIND",
-	    "up: auto tries KVM and falls back to emulation", .choices = "auto|kvm|tcg"),
-	OPT(0, "offloads", CLI_STRING, offloads, "LIST",
-	    "up: default, off, or of no-tso, no-guest-tso, no-host-tso, no-csum, no-mrg, no-gro; "
-	    "vm2:WORD for one guest"),
-	OPT(0, "no-tso", CLI_FLAG, no_tso, NULL,
-	    "up: the same as --offloads no-tso"),
-	OPT(0, "kernel", CLI_STRING, kernel, "FILE",
-	    "up: guest kernel (default: Debian's cloud kernel, fetched once)"),
-	OPT(0, "modules", CLI_STRING, modules, "DIR",
-	    "up: its modules, e.g. /lib/modules/6.1.0-41-amd64"),
-	OPT(0, "with", CLI_LIST, with, "PROGRAM",
-	    "up: put this host's PROGRAM into the guests too (tc, iperf3); repeatable"),
-	OPT(0, "agent", CLI_STRING, agent, "FILE",
-	    "up: vnetscope-agent to run in the guests"),
-	OPT(0, "json", CLI_FLAG, json, NULL,
-	    "up, status: JSON on standard output"),
-	CLI_END
+static const struct cli_mode modes[] = {
+	{ UP, "up", "up", "lab up" },
+	{ STATUS, "status", "status", "lab status" },
+	{ EXEC, "exec", "exec", "lab exec" },
+	{ DOWN, "down", "down", "lab down" },
+	{ NETNS, "netns", NULL, "guests that are namespaces (--backend netns)" },
+	{ 0 }
 };
 
-static void show_progress(void *ctx, const char *sentence)
+static unsigned int mode_of(const void *config, char *const *words, size_t n)
 {
-	(void)ctx;
-	fprintf(stderr, "%s\n", sentence);
+	const struct lab_config *c = config;
+	unsigned int bits = cli_when(cli_room_is_netns(&c->room), NETNS);
+
+	for (const struct cli_mode *m = modes; n && m->bit; m++)
+		bits |= cli_when(m->word && strcmp(words[0], m->word) == 0, m->bit);
+	return bits;
 }
+
+#define CLI_CONFIG struct lab_config
+
+static const struct cli_option options[] = {
+	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
+		"which lab (default: lab)"),
+	CLI_OPT('n', "guests", CLI_U64, guests, NOT_UP, "N",
+		"number of guests (default 3)", .min = 1, .max = VNS_LAB_MAX_GUESTS),
+	CLI_OPT(0, "vcpus", CLI_U64, vcpus, NOT_UP | NETNS, "N",
+		"virtual CPUs of each guest (default 1)", .min = 1, .max = 64),
+	CLI_OPT(0, "memory", CLI_U64, memory, NOT_UP | NETNS, "MB",
+		"memory of each guest (default 128)", .min = 96, .max = 65536),
+	CLI_OPT(0, "queues", CLI_U64, queues, NOT_UP | NETNS, "N",
+		"queue pairs of each guest's card and tap (default 1)", .min = 1,
+		.max = VNS_LAB_MAX_QUEUES),
+	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, NOT_UP, "KIND",
+		"real guests, or namespaces that share the host's clock", .choices = "qemu|netns"),
+	CLI_OPT(0, "offloads", CLI_STRING, offloads, NOT_UP, "LIST",
+		"default, off, or of no-tso, no-guest-tso, no-host-tso, no-csum, no-mrg, no-gro; "
+		"vm2:WORD for one guest"),
+	CLI_OPT(0, "no-tso", CLI_FLAG, no_tso, NOT_UP, NULL,
+		"the same as --offloads no-tso"),
+	CLI_ROOM_ROWS(NOT_UP, NETNS),
+	CLI_OPT(0, "with", CLI_LIST, with, NOT_UP | NETNS, "PROGRAM",
+		"put this host's PROGRAM into the guests too (tc, iperf3); repeatable"),
+	CLI_OPT(0, "json", CLI_FLAG, json, EXEC | DOWN, NULL,
+		"JSON on standard output"),
+	CLI_END
+};
 
 static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node *n, char *why,
 			    size_t len)
@@ -220,7 +231,7 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 		struct vns_lab lab;
 		int rc;
 
-		if (cfg->name && strcmp(cfg->name, names[i]) != 0)
+		if (cfg->room.name && strcmp(cfg->room.name, names[i]) != 0)
 			continue;
 		rc = vns_lab_load(&lab, names[i], &err);
 		if (rc < 0)
@@ -237,7 +248,7 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 	if (n < 0)
 		return fail(cmd, n, &err);
 	if (!shown)
-		printf("no lab%s%s is running\n", cfg->name ? " " : "", cfg->name ? cfg->name : "");
+		printf("no lab%s%s is running\n", cfg->room.name ? " " : "", cfg->room.name ? cfg->room.name : "");
 	return VNS_EXIT_OK;
 }
 
@@ -249,23 +260,15 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 	char offloads[96];
 	int rc;
 
-	o.name = cfg->name ? cfg->name : o.name;
+	cli_room_opts(&cfg->room, &o);
 	o.guests = (unsigned int)cfg->guests;
 	o.vcpus = (unsigned int)cfg->vcpus;
 	o.memory_mb = (unsigned int)cfg->memory;
 	o.queues = (unsigned int)cfg->queues;
-	o.backend = strcmp(cfg->backend, "netns") == 0 ? VNS_LAB_NETNS : VNS_LAB_QEMU;
-	o.accel = strcmp(cfg->accel, "kvm") == 0 ? VNS_LAB_ACCEL_KVM :
-		  strcmp(cfg->accel, "tcg") == 0 ? VNS_LAB_ACCEL_TCG : VNS_LAB_ACCEL_AUTO;
 	snprintf(offloads, sizeof(offloads), "%s%s", cfg->offloads, cfg->no_tso ? ",no-tso" : "");
 	o.offloads = offloads;
-	o.kernel = cfg->kernel;
-	o.modules = cfg->modules;
 	o.with = cfg->with.item;
 	o.n_with = cfg->with.n;
-	o.agent_path = cfg->agent;
-	o.progress = show_progress;
-	o.interrupted = &cli_interrupted;
 	cli_catch_interrupts();
 	rc = vns_lab_up(&o, &lab, &err);
 	if (rc < 0)
@@ -280,7 +283,7 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 
 static int lab_down(const struct cli_command *cmd, const struct lab_config *cfg)
 {
-	const char *name = cfg->name ? cfg->name : "lab";
+	const char *name = cfg->room.name ? cfg->room.name : "lab";
 	struct vns_lab_removed gone;
 	struct vns_err err = { 0 };
 	int rc = vns_lab_down(name, &gone, &err);
@@ -352,7 +355,7 @@ static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg,
 {
 	struct vns_err err = { 0 };
 	struct vns_lab lab;
-	int rc = vns_lab_load(&lab, cfg->name ? cfg->name : "lab", &err);
+	int rc = vns_lab_load(&lab, cfg->room.name ? cfg->room.name : "lab", &err);
 
 	if (rc)
 		return fail(cmd, rc, &err);
@@ -391,8 +394,9 @@ static int own_words(int argc, char **argv)
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
-	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .queues = 1, .backend = "qemu",
-				  .accel = "auto", .offloads = "default" };
+	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .queues = 1,
+				  .room = { CLI_ROOM_DEFAULT, .backend = "qemu" },
+				  .offloads = "default" };
 	char *rest[4] = { 0 };
 	size_t n_rest;
 	int words = own_words(argc, argv);
@@ -428,5 +432,7 @@ const struct cli_command cmd_lab = {
 		  "down    end it and remove everything",
 	.verbs = "up|status|exec|down",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run,
 };

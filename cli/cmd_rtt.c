@@ -19,7 +19,6 @@
 #define RING_BYTES (32u << 20)
 
 struct rtt_config {
-	struct cli_list files; /* one, taken as file; more are refused rather than overlooked */
 	const char *ifname, *file, *capture, *sort, *kinds, *by, *method;
 	bool inside, flows, halves, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
@@ -27,51 +26,102 @@ struct rtt_config {
 };
 #define NO_POINT UINT64_MAX
 
-#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct rtt_config, __VA_ARGS__)
+enum { LIVE = 1 << 0, READ = 1 << 1, JSON = 1 << 2, CSV = 1 << 3, SAMPLES = 1 << 4, CSV_GROUPS = 1 << 5,
+       TOTALS = 1 << 6, PATHS = 1 << 7, STAMPS = 1 << 8, NO_TCP = 1 << 9, PART = 1 << 10,
+       EBPF = 1 << 11 };
+
+static const struct cli_mode modes[] = {
+	{ LIVE, "live", "live", "a live capture (-i)" },
+	{ READ, "file", "file", "a capture file (-r)" },
+	{ JSON, "json", NULL, "--json" },
+	{ CSV, "csv", NULL, "--csv" },
+	{ SAMPLES, "samples", NULL, "--samples" },
+	{ CSV_GROUPS, "csv-groups", NULL, "the CSV of --by" },
+	{ TOTALS, "totals", NULL, "totals alone (no --flows, --by, --halves, --worst or --csv)" },
+	{ PATHS, "halves", NULL, "--halves without --flows or --by" },
+	{ STAMPS, "timestamps", NULL, "--method ts" },
+	{ NO_TCP, "no-tcp", NULL, "--kinds without tcp" },
+	{ PART, "part", NULL, "standard input or a part of a file (--duration, --count)" },
+	{ EBPF, "ebpf", NULL, "--capture ebpf" },
+	{ 0 }
+};
+
+static bool parse_kinds(const char *list, unsigned int *kinds);
+
+static unsigned int mode_of(const void *config, char *const *filter, size_t n)
+{
+	const struct rtt_config *c = config;
+	bool listed = c->flows || c->by || c->halves || c->worst || c->csv;
+	bool part = c->duration_ns || c->count || (c->file && strcmp(c->file, "-") == 0);
+	unsigned int kinds = 0;
+
+	(void)filter, (void)n;
+	return cli_when(c->ifname, LIVE) | cli_when(c->file, READ) | cli_when(c->json, JSON) |
+	       cli_when(c->csv, CSV) | cli_when(c->samples, SAMPLES) |
+	       cli_when(c->csv && c->by, CSV_GROUPS) | cli_when(c->file && !listed, TOTALS) |
+	       cli_when(c->halves && !c->flows && !c->by, PATHS) |
+	       cli_when(c->method && strcmp(c->method, "ts") == 0, STAMPS) |
+	       cli_when(c->kinds && parse_kinds(c->kinds, &kinds) && !(kinds & ~VNS_RTT_APP_KINDS),
+			NO_TCP) |
+	       cli_when(c->file && part, PART) |
+	       cli_when(cli_capture(c->capture) == VNS_CAPTURE_EBPF, EBPF);
+}
+
+#define CLI_CONFIG struct rtt_config
 
 static const struct cli_option options[] = {
-	OPT('i', "interface", CLI_STRING, ifname, "IFACE", "capture live on IFACE (needs CAP_NET_RAW)"),
-	OPT('r', "read", CLI_LIST, files, "FILE", "read a pcap or pcapng file; - is standard input"),
-	OPT('f', "flows", CLI_FLAG, flows, NULL, "figures of each flow and direction"),
-	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.rtt/2)"),
-	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per flow and direction, or per sample"),
-	OPT('s', "samples", CLI_FLAG, samples, NULL,
-	    "one line per sample as it comes; with --json JSON lines"),
-	OPT('d', "duration", CLI_DURATION, duration_ns, "TIME",
-	    "end after TIME; of a file: only its first TIME", .min = 0.001, .max = 31536000),
-	OPT('c', "count", CLI_U64, count, "N", "end with N samples", .min = 1, .max = 1e18),
-	OPT(0, "kinds", CLI_STRING, kinds, "LIST",
-	    "what to read: tcp,icmp,dns,quic (default: all that is there)"),
-	OPT('m', "method", CLI_CHOICE, method, "HOW",
-	    "TCP by timestamps, sequence numbers or both; auto (default): by what a flow has",
-	    .choices = "auto|ts|seq|both"),
-	OPT(0, "inside", CLI_FLAG, inside, NULL,
-	    "by sequence numbers: also from ACKs that end inside a segment"),
-	OPT(0, "by", CLI_STRING, by, "VIEW",
-	    "figures by far end: host, prefix or prefix=24,64 (IPv4, IPv6)"),
-	OPT(0, "halves", CLI_FLAG, halves, NULL,
-	    "client's and server's side of the path of each flow, and their sum"),
-	OPT(0, "worst", CLI_U64, worst, "N",
-	    "only the N worst flows, or of --by, of each kind; by p95 unless --sort says otherwise",
-	    .min = 1, .max = 1e6),
-	OPT(0, "min-samples", CLI_U64, min_samples, "N", "list only directions with N samples"),
-	OPT(0, "sort", CLI_CHOICE, sort, "FIGURE", "order of the flows",
-	    .choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
-	OPT(0, "max-flows", CLI_U64, max_flows, "N",
-	    "flows kept at once (default 1048576); over it the longest idle go", .min = 1,
-	    .max = 1e9),
-	OPT(0, "idle", CLI_DURATION, idle_ns, "TIME", "a flow silent for longer is over (default 300)",
-	    .min = 0.001, .max = 1e9),
-	OPT(0, "point", CLI_U64, point, "N", "only capture point N (interface of a pcapng file)",
-	    .min = 0, .max = 65535),
-	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES", "live: bytes kept of each packet (default 128)",
-	    .min = 64, .max = 262144),
-	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
-	    "live: packet socket, or programs in the kernel (default afpacket)",
-	    .choices = "afpacket|ebpf"),
-	OPT('j', "jobs", CLI_U64, jobs, "N",
-	    "threads that read and decode; the results are the same (default 1)", .min = 1, .max = 16),
-	OPT('p', "promiscuous", CLI_FLAG, promisc, NULL, "live: also packets for other hosts"),
+	CLI_OPT('i', "interface", CLI_STRING, ifname, EVERYWHERE, "IFACE",
+		"capture live on IFACE (needs CAP_NET_RAW)"),
+	CLI_OPT('r', "read", CLI_STRING, file, EVERYWHERE, "FILE",
+		"read a pcap or pcapng file; - is standard input"),
+	CLI_OPT('f', "flows", CLI_FLAG, flows, SAMPLES | CSV_GROUPS, NULL,
+		"figures of each flow and direction"),
+	CLI_OPT(0, "json", CLI_FLAG, json, CSV, NULL, "JSON (schema vnetscope.rtt/2)"),
+	CLI_OPT(0, "csv", CLI_FLAG, csv, JSON, NULL,
+		"CSV, one line per flow and direction, or per sample"),
+	CLI_OPT('s', "samples", CLI_FLAG, samples, EVERYWHERE, NULL,
+		"one line per sample as it comes; with --json JSON lines"),
+	CLI_OPT('d', "duration", CLI_DURATION, duration_ns, EVERYWHERE, "TIME",
+		"end after TIME; of a file: only its first TIME", .min = 0.001, .max = 31536000),
+	CLI_OPT('c', "count", CLI_U64, count, EVERYWHERE, "N",
+		"end with N samples", .min = 1, .max = 1e18),
+	CLI_OPT(0, "kinds", CLI_STRING, kinds, EVERYWHERE, "LIST",
+		"what to read: tcp,icmp,dns,quic (default: all that is there)"),
+	CLI_OPT('m', "method", CLI_CHOICE, method, NO_TCP, "HOW",
+		"TCP by timestamps, sequence numbers or both; auto (default): by what a flow has",
+		.choices = "auto|ts|seq|both"),
+	CLI_OPT(0, "inside", CLI_FLAG, inside, NO_TCP | STAMPS, NULL,
+		"by sequence numbers: also from ACKs that end inside a segment"),
+	CLI_OPT(0, "by", CLI_STRING, by, SAMPLES, "VIEW",
+		"figures by far end: host, prefix or prefix=24,64 (IPv4, IPv6)"),
+	CLI_OPT(0, "halves", CLI_FLAG, halves, SAMPLES | CSV, NULL,
+		"client's and server's side of the path of each flow, and their sum"),
+	CLI_OPT(0, "worst", CLI_U64, worst, SAMPLES, "N",
+		"only the N worst flows, or of --by, of each kind; by p95 unless --sort says otherwise",
+		.min = 1, .max = 1e6),
+	CLI_OPT(0, "min-samples", CLI_U64, min_samples, SAMPLES | TOTALS, "N",
+		"list only directions with N samples"),
+	CLI_OPT(0, "sort", CLI_CHOICE, sort, SAMPLES | TOTALS | PATHS, "FIGURE",
+		"order of the flows",
+		.choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
+	CLI_OPT(0, "max-flows", CLI_U64, max_flows, EVERYWHERE, "N",
+		"flows kept at once (default 1048576); over it the longest idle go", .min = 1,
+		.max = 1e9),
+	CLI_OPT(0, "idle", CLI_DURATION, idle_ns, EVERYWHERE, "TIME",
+		"a flow silent for longer is over (default 300)",
+		.min = 0.001, .max = 1e9),
+	CLI_OPT(0, "point", CLI_U64, point, LIVE, "N",
+		"only capture point N (interface of a pcapng file)",
+		.min = 0, .max = 65535),
+	CLI_OPT(0, "snaplen", CLI_U64, snaplen, READ, "BYTES",
+		"bytes kept of each packet (default 128)",
+		.min = 64, .max = 262144),
+	CLI_OPT(0, "capture", CLI_CHOICE, capture, READ, "KIND",
+		"packet socket, or programs in the kernel (default afpacket)",
+		.choices = "afpacket|ebpf"),
+	CLI_OPT('j', "jobs", CLI_U64, jobs, PART | EBPF, "N",
+		"threads that read and decode; the results are the same (default 1)", .min = 1, .max = 16),
+	CLI_OPT('p', "promiscuous", CLI_FLAG, promisc, READ, NULL, "also packets for other hosts"),
 	CLI_END
 };
 
@@ -109,6 +159,8 @@ const struct cli_command cmd_rtt = {
 		  "Exit: 0 done (a file cut at its end too: said on stderr), 2 usage or filter, 3 file,\n"
 		  "interface or privilege, 4 nothing to measure (no packet, no answer, one direction).",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run_rtt,
 };
 
@@ -529,13 +581,8 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv)
 
 	if (code)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
-	if (c.files.n > 1)
-		return cli_fail(self, VNS_EXIT_USAGE, "-r takes one file (mergecap joins several)");
-	c.file = c.files.n ? c.files.item[0] : NULL;
 	if (!c.ifname == !c.file)
 		return cli_fail(self, VNS_EXIT_USAGE, "give either -i IFACE or -r FILE");
-	if (c.json && c.csv)
-		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
 	code = parse_wants(self, &c, &w);
 	if (code)
 		return code;

@@ -10,34 +10,42 @@
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
-#include "cli/live.h"
+#include "cli/room.h"
 #include "experiment/selftest.h"
 
 #define MAX_LABS 2
 
 struct selftest_config {
-	const char *backend, *accel, *kernel, *modules, *agent, *name;
+	struct cli_room room;
 	bool json, quiet;
 };
 
+enum { NETNS = 1 };
+
+static const struct cli_mode modes[] = {
+	{ NETNS, "netns", NULL, "namespaces alone (--backend netns)" },
+	{ 0 }
+};
+
+static unsigned int mode_of(const void *config, char *const *rest, size_t n)
+{
+	const struct selftest_config *c = config;
+
+	(void)rest, (void)n;
+	return cli_when(cli_room_is_netns(&c->room), NETNS);
+}
+
+#define CLI_CONFIG struct selftest_config
+
 static const struct cli_option options[] = {
-	CLI_OPT(0, "backend", CLI_CHOICE, struct selftest_config, backend, "KIND",
+	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, EVERYWHERE, "KIND",
 		"namespaces, a real guest, or both one after the other (default)",
 		.choices = "both|netns|qemu"),
-	CLI_OPT(0, "accel", CLI_CHOICE, struct selftest_config, accel, "KIND",
-		"accelerator of the guest", .choices = "auto|kvm|tcg"),
-	CLI_OPT(0, "kernel", CLI_STRING, struct selftest_config, kernel, "FILE",
-		"guest kernel (default: Debian's cloud kernel, fetched once)"),
-	CLI_OPT(0, "modules", CLI_STRING, struct selftest_config, modules, "DIR",
-		"its modules (/lib/modules/VERSION)"),
-	CLI_OPT(0, "agent", CLI_STRING, struct selftest_config, agent, "FILE",
-		"vnetscope-agent to use"),
-	CLI_OPT(0, "name", CLI_STRING, struct selftest_config, name, "LAB",
+	CLI_ROOM_ROWS(EVERYWHERE, NETNS),
+	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
 		"name of the lab it makes (default self-test)"),
-	CLI_OPT('q', "quiet", CLI_FLAG, struct selftest_config, quiet, NULL,
-		"no lines about progress"),
-	CLI_OPT(0, "json", CLI_FLAG, struct selftest_config, json, NULL,
-		"JSON (schema vnetscope.self-test/1)"),
+	CLI_OPT('q', "quiet", CLI_FLAG, quiet, EVERYWHERE, NULL, "no lines about progress"),
+	CLI_OPT(0, "json", CLI_FLAG, json, EVERYWHERE, NULL, "JSON (schema vnetscope.self-test/1)"),
 	CLI_END,
 };
 
@@ -210,20 +218,20 @@ static int render(const struct selftest_config *c, const struct part *p, size_t 
 
 static void run_part(const struct selftest_config *c, enum vns_lab_backend backend, struct part *p)
 {
-	const struct vns_selftest_opts o = {
-		.lab_name = c->name, .backend = backend, .kernel = c->kernel, .modules = c->modules,
-		.agent_path = c->agent, .stop = &cli_interrupted, .say = c->quiet ? NULL : cli_say,
-		.accel = !strcmp(c->accel, "kvm") ? VNS_LAB_ACCEL_KVM :
-			 !strcmp(c->accel, "tcg") ? VNS_LAB_ACCEL_TCG : VNS_LAB_ACCEL_AUTO,
-	};
+	struct vns_lab_opts o = VNS_LAB_OPTS_DEFAULT;
 
+	cli_room_opts(&c->room, &o);
+	o.backend = backend;
+	if (c->quiet)
+		o.progress = NULL;
 	p->backend = backend == VNS_LAB_NETNS ? "netns" : "qemu";
 	p->code = vns_selftest_run(&o, &p->r, &p->err);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
-	struct selftest_config c = { .backend = "both", .accel = "auto", .name = "self-test" };
+	struct selftest_config c = { .room = { CLI_ROOM_DEFAULT, .backend = "both",
+						   .name = "self-test" } };
 	struct part part[MAX_LABS] = { 0 };
 	char *rest[1];
 	size_t n_rest, n = 0;
@@ -234,9 +242,9 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (n_rest)
 		return cli_fail(self, VNS_EXIT_USAGE, "unexpected argument '%s'", rest[0]);
 	cli_catch_interrupts();
-	if (strcmp(c.backend, "qemu") != 0)
+	if (strcmp(c.room.backend, "qemu") != 0)
 		run_part(&c, VNS_LAB_NETNS, &part[n++]);
-	if (strcmp(c.backend, "netns") != 0 && !cli_interrupted)
+	if (strcmp(c.room.backend, "netns") != 0 && !cli_interrupted)
 		run_part(&c, VNS_LAB_QEMU, &part[n++]);
 	for (size_t i = 0; i < n && n == 1; i++)
 		if (part[i].code)
@@ -254,5 +262,7 @@ const struct cli_command cmd_selftest = {
 		  "against the truth. Takes less than a minute. Exit 0 when no interval contradicts the truth,\n"
 		  "1 when one misses it, 4 when not everything could be tested.",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run,
 };

@@ -31,47 +31,82 @@ struct vo_config {
 	bool json, csv, symmetric;
 };
 
-#define OPT(let, word, kind, ...) CLI_OPT(let, word, kind, struct vo_config, __VA_ARGS__)
+enum { LIVE = 1 << 0, OFFLINE = 1 << 1, JSON = 1 << 2, CSV = 1 << 3, OFFSET = 1 << 4, DRIFT_FILE = 1 << 5,
+       OTHER_CLOCK = 1 << 6, RUNNING = 1 << 7, SAME = 1 << 8 };
+
+static const struct cli_mode modes[] = {
+	{ LIVE, "live", "live", "a live TARGET" },
+	{ OFFLINE, "offline", "offline", "capture files (--host)" },
+	{ JSON, "json", NULL, "--json" },
+	{ CSV, "csv", NULL, "--csv" },
+	{ OFFSET, "offset", NULL, "--offset-ns" },
+	{ DRIFT_FILE, "drift-file", NULL, "--drift-file" },
+	{ OTHER_CLOCK, "other-clock", NULL, "a --clock that does not share the measured path" },
+	{ RUNNING, "running-agent", NULL, "a TARGET whose agent runs already" },
+	{ SAME, "same", NULL, "--clock same" },
+	{ 0 }
+};
+
+static unsigned int mode_of(const void *config, char *const *target, size_t n)
+{
+	const struct vo_config *c = config;
+	bool running = n > 0;
+
+	for (size_t i = 0; i < n; i++)
+		running &= cli_agent_runs(target[i]);
+	return cli_when(n, LIVE) | cli_when(!n && (c->host || c->guest || c->points), OFFLINE) |
+	       cli_when(c->json, JSON) | cli_when(c->csv, CSV) |
+	       cli_when(c->offset_ns != NO_OFFSET, OFFSET) | cli_when(c->drift_file, DRIFT_FILE) |
+	       cli_when(c->clock && strcmp(c->clock, "auto") != 0 && strcmp(c->clock, "exchange") != 0,
+			OTHER_CLOCK) |
+	       cli_when(running, RUNNING) | cli_when(c->clock && strcmp(c->clock, "same") == 0, SAME);
+}
+
+#define CLI_CONFIG struct vo_config
 
 static const struct cli_option options[] = {
-	OPT('t', "duration", CLI_DURATION, duration_ns, "TIME",
-	    "live: how long to capture (default 10)", .min = 0.1, .max = 86400),
-	OPT('m', "clock", CLI_CHOICE, clock, "MODE",
-	    "live: where the clock relation comes from; auto takes the best that there is",
-	    .choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
-	OPT(0, "snaplen", CLI_U64, snaplen, "BYTES",
-	    "live: bytes of each frame looked at (default 128)", .min = 96, .max = 65535),
-	OPT(0, "capture", CLI_CHOICE, capture, "KIND",
-	    "live: packet socket, or programs in the kernel (default afpacket)",
-	    .choices = "afpacket|ebpf"),
-	OPT(0, "sample", CLI_STRING, sample, "1/N",
-	    "look at 1 packet in N, the same at every point (TCP by connection)"),
-	OPT(0, "max-cpu", CLI_STRING, max_cpu, "PERCENT",
-	    "live: of one CPU, for us and each agent; over it, fewer packets are looked at"),
-	OPT(0, "agent", CLI_STRING, agent, "FILE", "live: vnetscope-agent to use"),
-	OPT(0, "host", CLI_STRING, host, "FILE", "capture made on the host (pcap or pcapng)"),
-	OPT(0, "guest", CLI_STRING, guest, "FILE", "capture of the same traffic made in the guest"),
-	OPT(0, "points", CLI_STRING, points, "LIST",
-	    "hop by hop through a pcapng --host file: its interfaces, outside first"),
-	OPT(0, "offset-ns", CLI_I64, offset_ns, "NS",
-	    "guest's clock minus the host's: positive when the guest is ahead"),
-	OPT(0, "drift-file", CLI_STRING, drift_file, "FILE",
-	    "clock relation as `vnetscope drift --json` wrote it"),
-	OPT('f', "filter", CLI_STRING, filter, "EXPR", "only packets that match (pcap-filter(7))"),
-	OPT(0, "guest-addr", CLI_LIST, guest_addr, "ADDR",
-	    "an address of the guest (default: learnt from the captures)"),
-	OPT(0, "window", CLI_DURATION, window_ns, "TIME",
-	    "longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
-	OPT(0, "nat", CLI_CHOICE, nat, "MODE",
-	    "offline: address translation between the points (default auto)", .choices = "auto|on|off"),
-	OPT('j', "jobs", CLI_U64, jobs, "N",
-	    "offline: threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
-	OPT(0, "json", CLI_FLAG, json, NULL, "JSON (schema vnetscope.vo/1)"),
-	OPT(0, "assume-symmetric", CLI_FLAG, symmetric, NULL,
-	    "clock from the measured path itself: take both directions' floors as equal"),
-	OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, "PPM",
-    "let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)", .max = 500),
-	OPT(0, "csv", CLI_FLAG, csv, NULL, "CSV, one line per direction and protocol"),
+	CLI_OPT('t', "duration", CLI_DURATION, duration_ns, OFFLINE, "TIME",
+		"how long to capture (default 10)", .min = 0.1, .max = 86400),
+	CLI_OPT('m', "clock", CLI_CHOICE, clock, OFFLINE, "MODE",
+		"where the clock relation comes from; auto takes the best that there is",
+		.choices = "auto|exchange|channel|shm|ptp_kvm|tsc|same"),
+	CLI_OPT(0, "snaplen", CLI_U64, snaplen, OFFLINE, "BYTES",
+		"bytes of each frame looked at (default 128)", .min = 96, .max = 65535),
+	CLI_OPT(0, "capture", CLI_CHOICE, capture, OFFLINE, "KIND",
+		"packet socket, or programs in the kernel (default afpacket)",
+		.choices = "afpacket|ebpf"),
+	CLI_OPT(0, "sample", CLI_STRING, sample, EVERYWHERE, "1/N",
+		"look at 1 packet in N, the same at every point (TCP by connection)"),
+	CLI_OPT(0, "max-cpu", CLI_STRING, max_cpu, OFFLINE, "PERCENT",
+		"of one CPU, for us and each agent; over it, fewer packets are looked at"),
+	CLI_OPT(0, "agent", CLI_STRING, agent, OFFLINE | RUNNING, "FILE", "vnetscope-agent to use"),
+	CLI_OPT(0, "host", CLI_STRING, host, LIVE, "FILE",
+		"capture made on the host (pcap or pcapng)"),
+	CLI_OPT(0, "guest", CLI_STRING, guest, LIVE, "FILE",
+		"capture of the same traffic made in the guest"),
+	CLI_OPT(0, "points", CLI_STRING, points, LIVE, "LIST",
+		"hop by hop through a pcapng --host file: its interfaces, outside first"),
+	CLI_OPT(0, "offset-ns", CLI_I64, offset_ns, LIVE | DRIFT_FILE, "NS",
+		"guest's clock minus the host's: positive when the guest is ahead"),
+	CLI_OPT(0, "drift-file", CLI_STRING, drift_file, LIVE, "FILE",
+		"clock relation as `vnetscope drift --json` wrote it"),
+	CLI_OPT('f', "filter", CLI_STRING, filter, EVERYWHERE, "EXPR",
+		"only packets that match (pcap-filter(7))"),
+	CLI_OPT(0, "guest-addr", CLI_LIST, guest_addr, LIVE, "ADDR",
+		"an address of the guest (default: learnt from the captures)"),
+	CLI_OPT(0, "window", CLI_DURATION, window_ns, LIVE, "TIME",
+		"longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
+	CLI_OPT(0, "nat", CLI_CHOICE, nat, LIVE, "MODE",
+		"address translation between the points (default auto)", .choices = "auto|on|off"),
+	CLI_OPT('j', "jobs", CLI_U64, jobs, LIVE, "N",
+		"threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
+	CLI_OPT(0, "json", CLI_FLAG, json, CSV, NULL, "JSON (schema vnetscope.vo/1)"),
+	CLI_OPT(0, "assume-symmetric", CLI_FLAG, symmetric, OTHER_CLOCK | OFFSET, NULL,
+		"clock from the measured path itself: take both directions' floors as equal"),
+	CLI_OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, OFFSET | DRIFT_FILE | SAME, "PPM",
+		"let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)",
+		.max = 500),
+	CLI_OPT(0, "csv", CLI_FLAG, csv, JSON, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
 };
 
@@ -93,6 +128,8 @@ const struct cli_command cmd_vo = {
 		  "clock relation contradicts the traffic, 2 usage or filter, 3 file or target (also\n"
 		  "one that ended early), 4 no packet was found at both points.",
 	.options = options,
+	.modes = modes,
+	.mode_of = mode_of,
 	.run = run_vo,
 };
 
@@ -303,24 +340,27 @@ static bool same_file(const char *a, const char *b)
 	       x.st_ino == y.st_ino;
 }
 
-/* What the options say against each other. */
-static int check_usage(const struct cli_command *self, const struct vo_config *c, size_t n_target)
+/* "lab:vm1" is "vm1". */
+static const char *plain_name(const char *target)
 {
-	bool offline = c->host || c->guest;
+	return strncmp(target, "lab:", 4) == 0 ? target + 4 : target;
+}
 
-	if (c->json && c->csv)
-		return cli_fail(self, VNS_EXIT_USAGE, "--json and --csv exclude each other");
-	if (n_target && (offline || c->points || c->drift_file || c->offset_ns != NO_OFFSET || c->guest_addr.n))
-		return cli_fail(self, VNS_EXIT_USAGE, "a TARGET is measured live; --host, --guest, "
-				"--offset-ns, --drift-file and --guest-addr are for capture files");
-	if (offline && c->max_cpu)
-		return cli_fail(self, VNS_EXIT_USAGE, "--max-cpu is for a live TARGET");
-	if (n_target && c->nat)
-		return cli_fail(self, VNS_EXIT_USAGE, "--nat is for capture files");
-	if (n_target > VNS_VO_MAX_SUBJECTS)
+/* A guest named twice would be measured against itself. */
+static int check_targets(const struct cli_command *self, char *const *target, size_t n)
+{
+	if (n > VNS_VO_MAX_SUBJECTS)
 		return cli_fail(self, VNS_EXIT_USAGE, "at most %d targets at once", VNS_VO_MAX_SUBJECTS);
-	if (n_target)
-		return VNS_EXIT_OK;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(plain_name(target[i]), plain_name(target[k])) == 0)
+				return cli_fail(self, VNS_EXIT_USAGE, "TARGET %s stands twice", target[i]);
+	return VNS_EXIT_OK;
+}
+
+/* What the files' options say against each other. */
+static int check_files(const struct cli_command *self, const struct vo_config *c)
+{
 	if (!c->host)
 		return cli_fail(self, VNS_EXIT_USAGE, "name a TARGET to measure live, or give both "
 				"captures: --host FILE --guest FILE");
@@ -330,9 +370,10 @@ static int check_usage(const struct cli_command *self, const struct vo_config *c
 	if (c->guest && same_file(c->host, c->guest))
 		return cli_fail(self, VNS_EXIT_USAGE, "--host and --guest are the same file; two points of one "
 				"file are compared with --points");
-	if (c->drift_file && c->offset_ns != NO_OFFSET)
-		return cli_fail(self, VNS_EXIT_USAGE,
-				"--offset-ns and --drift-file exclude each other");
+	if ((c->drift_file && strcmp(c->drift_file, "-") == 0 &&
+	     (strcmp(c->host, "-") == 0 || (c->guest && strcmp(c->guest, "-") == 0))) ||
+	    (c->guest && strcmp(c->host, "-") == 0 && strcmp(c->guest, "-") == 0))
+		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");
 	return VNS_EXIT_OK;
 }
 
@@ -345,15 +386,8 @@ static int run_vo(const struct cli_command *self, int argc, char **argv)
 
 	if (code)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
-	code = check_usage(self, &c, n_target);
+	code = n_target ? check_targets(self, target, n_target) : check_files(self, &c);
 	if (code)
 		return code;
-	if (n_target)
-		return run_live(self, &c, target, n_target);
-	if (c.drift_file && strcmp(c.drift_file, "-") == 0 &&
-	    (strcmp(c.host, "-") == 0 || (c.guest && strcmp(c.guest, "-") == 0)))
-		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");
-	if (c.guest && strcmp(c.host, "-") == 0 && strcmp(c.guest, "-") == 0)
-		return cli_fail(self, VNS_EXIT_USAGE, "only one file can be standard input");
-	return run_offline(self, &c);
+	return n_target ? run_live(self, &c, target, n_target) : run_offline(self, &c);
 }

@@ -53,11 +53,19 @@ static void print_overview(FILE *to)
 static int print_tables(void)
 {
 	for (const struct cli_command *const *c = cli_commands; *c; c++) {
+		const struct cli_mode *const modes = (*c)->modes;
+
 		printf("command %s %s\n", (*c)->name, (*c)->verbs ? (*c)->verbs : "-");
-		for (const struct cli_option *o = (*c)->options; o && o->name; o++)
+		for (const struct cli_mode *m = modes; m && m->bit; m++)
+			printf("mode %s %s %s\n", (*c)->name, m->name, m->what);
+		for (const struct cli_option *o = (*c)->options; o && o->name; o++) {
 			printf("option %s --%s %c %s %s\n", (*c)->name, o->name,
 			       o->letter ? o->letter : '-', o->arg ? o->arg : "-",
 			       o->choices ? o->choices : "-");
+			for (const struct cli_mode *m = modes; m && m->bit; m++)
+				if (o->not_in & m->bit)
+					printf("without %s --%s %s\n", (*c)->name, o->name, m->name);
+		}
 	}
 	return VNS_EXIT_OK;
 }

@@ -2,6 +2,7 @@
 /*
  * Option tables: argv -> a command's config struct, and the usage text.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -170,6 +171,28 @@ static int set_field(const struct cli_command *cmd, const struct cli_option *o, 
 	return -1;
 }
 
+/* "live: ": the modes that an option is for, when it is not for all that have a word. */
+static const char *words_of(const struct cli_command *cmd, const struct cli_option *o, char *buf,
+			    size_t len)
+{
+	bool all = true;
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (const struct cli_mode *m = cmd->modes; m && m->bit; m++) {
+		if (!m->word)
+			continue;
+		all &= !(o->not_in & m->bit);
+		if (!(o->not_in & m->bit) && n < len)
+			n += (size_t)snprintf(buf + n, len - n, "%s%s", n ? ", " : "", m->word);
+	}
+	if (all)
+		return "";
+	if (n < len)
+		snprintf(buf + n, len - n, ": ");
+	return buf;
+}
+
 void cli_usage(const struct cli_command *cmd, FILE *to)
 {
 	fprintf(to, "usage: vnetscope %s [options] %s\n%s\n", cmd->name, cmd->args ? cmd->args : "",
@@ -178,12 +201,13 @@ void cli_usage(const struct cli_command *cmd, FILE *to)
 		fprintf(to, "\n%s\n", cmd->detail);
 	fputs("\noptions:\n", to);
 	for (const struct cli_option *o = cmd->options; o && o->name; o++) {
-		char left[64];
+		char left[64], when[64];
 
 		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", o->letter ? '-' : ' ',
 			 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
 			 o->arg ? " " : "", o->arg ? o->arg : "");
-		fprintf(to, "  %-30s %s%s%s%s\n", left, o->help, o->choices ? " (" : "",
+		fprintf(to, "  %-30s %s%s%s%s%s\n", left, words_of(cmd, o, when, sizeof(when)), o->help,
+			o->choices ? " (" : "",
 			o->choices ? o->choices : "", o->choices ? ")" : "");
 	}
 	fprintf(to, "  %-30s %s\n", "-h, --help", "show this text");
@@ -221,11 +245,45 @@ static const struct cli_option *find_option(const struct cli_command *cmd, int c
 	return NULL;
 }
 
+/* An option twice: the first would be overlooked. Return: 0 or -1. */
+static int count_option(const struct cli_command *cmd, const struct cli_option *o, bool *given)
+{
+	bool twice = given[o - cmd->options] && o->type != CLI_LIST && o->type != CLI_FLAG;
+	char what[32] = "";
+
+	given[o - cmd->options] = true;
+	for (size_t i = 0; twice && o->arg[i] && i < sizeof(what) - 1; i++)
+		what[i] = (char)(o->arg[1] ? tolower((unsigned char)o->arg[i]) : o->arg[i]);
+	if (twice)
+		cli_fail(cmd, 0, "--%s stands twice; it takes one %s", o->name, what);
+	return twice ? -1 : 0;
+}
+
+/* What was given but would do nothing in the modes that the command line asks for. Return: 0 or -1. */
+static int check_modes(const struct cli_command *cmd, unsigned int modes, const bool *given)
+{
+	for (const struct cli_option *o = cmd->options; o->name; o++) {
+		const struct cli_mode *m = cmd->modes;
+
+		if (!given[o - cmd->options] || !(o->not_in & modes))
+			continue;
+		while (!(o->not_in & modes & m->bit))
+			m++;
+		if (m->what[0] == '-')
+			cli_fail(cmd, 0, "--%s and %s exclude each other", o->name, m->what);
+		else
+			cli_fail(cmd, 0, "--%s does not apply to %s", o->name, m->what);
+		return -1;
+	}
+	return 0;
+}
+
 int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config, char **rest,
 	      size_t max_rest, size_t *n_rest)
 {
 	char letters[2 * MAX_OPTIONS + 3];
 	struct option longs[MAX_OPTIONS + 2];
+	bool given[MAX_OPTIONS] = { false };
 	const char *word;
 	int code;
 
@@ -252,7 +310,7 @@ int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config
 				 cmd->name);
 			return -1;
 		}
-		if (set_field(cmd, o, optarg, config))
+		if (count_option(cmd, o, given) || set_field(cmd, o, optarg, config))
 			return -1;
 	}
 	*n_rest = 0;
@@ -263,7 +321,13 @@ int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config
 		}
 		rest[(*n_rest)++] = argv[optind];
 	}
-	return 0;
+	return cmd->modes ? check_modes(cmd, cmd->mode_of(config, rest, *n_rest), given) : 0;
+}
+
+bool cli_agent_runs(const char *target)
+{
+	return strncmp(target, "lab:", 4) == 0 || strncmp(target, "pipe:", 5) == 0 ||
+	       !strchr(target, ':');
 }
 
 enum vns_capture cli_capture(const char *word)

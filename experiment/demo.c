@@ -9,10 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "experiment/demo.h"
+#include "experiment/room.h"
 #include "target/target.h"
 
 #define ECHO_PORT    7007
@@ -30,7 +29,7 @@ static const char *const roles[VNS_DEMO_VMS] = { "test VM, idle", "hashing (MD5)
 
 struct demo {
 	const struct vns_demo_opts *opts;
-	struct vns_lab lab;
+	struct room room;
 	struct vns_target *vm[VNS_DEMO_VMS], *client;
 	struct {
 		struct vns_agent *agent;
@@ -41,56 +40,19 @@ struct demo {
 	size_t n_load;
 };
 
-static void say(const struct demo *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(const struct demo *d, const char *fmt, ...)
-{
-	char line[256];
-	va_list ap;
-
-	if (!d->opts->say)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	d->opts->say(d->opts->ctx, line);
-}
-
-static bool stopped(const struct demo *d)
-{
-	return d->opts->stop && *d->opts->stop;
-}
-
-static int start_lab(struct demo *d, struct vns_err *err)
-{
-	struct vns_lab_opts o = VNS_LAB_OPTS_DEFAULT;
-
-	o.name = d->opts->lab_name;
-	o.guests = VNS_DEMO_VMS;
-	o.backend = d->opts->backend;
-	o.accel = d->opts->accel;
-	o.kernel = d->opts->kernel;
-	o.modules = d->opts->modules;
-	o.agent_path = d->opts->agent_path;
-	o.progress = d->opts->say;
-	o.ctx = d->opts->ctx;
-	o.interrupted = d->opts->stop;
-	return vns_lab_up(&o, &d->lab, err);
-}
-
 static int open_targets(struct demo *d, struct vns_err *err)
 {
 	char spec[64];
 	int code = 0;
 
 	for (int i = 0; i < VNS_DEMO_VMS && !code; i++) {
-		snprintf(spec, sizeof(spec), "lab:%s/%s", d->lab.name, d->lab.guest[i].name);
-		code = vns_target_open(&d->vm[i], spec, d->opts->agent_path, err);
+		snprintf(spec, sizeof(spec), "lab:%s/%s", d->room.lab.name, d->room.lab.guest[i].name);
+		code = vns_target_open(&d->vm[i], spec, d->opts->lab.agent_path, err);
 	}
 	if (code)
 		return code;
-	snprintf(spec, sizeof(spec), "lab:%s/client", d->lab.name);
-	return vns_target_open(&d->client, spec, d->opts->agent_path, err);
+	snprintf(spec, sizeof(spec), "lab:%s/client", d->room.lab.name);
+	return vns_target_open(&d->client, spec, d->opts->lab.agent_path, err);
 }
 
 static int start_load(struct demo *d, struct vns_agent *agent, int vm, const struct vns_load_spec *spec,
@@ -124,7 +86,7 @@ static int start_work(struct demo *d, struct vns_err *err)
 	if (!code)
 		code = start_load(d, d->vm[1]->agent, 1, &hash, err);
 	if (!code)
-		code = vns_addr_parse(d->lab.client.ip, &video.peer) ?
+		code = vns_addr_parse(d->room.lab.client.ip, &video.peer) ?
 			       vns_err_set(err, -EINVAL, "the lab's client has no address") : 0;
 	return code ? code : start_load(d, d->vm[2]->agent, 2, &video, err);
 }
@@ -144,8 +106,8 @@ static int start_traffic(struct demo *d, struct vns_err *err)
 			struct vns_load_spec spec = { .kind = mix[k].kind, .port = ECHO_PORT,
 						      .size = RR_BYTES, .rate_hz = mix[k].hz };
 
-			if (vns_addr_parse(d->lab.guest[i].ip, &spec.peer))
-				return vns_err_set(err, -EINVAL, "%s has no address", d->lab.guest[i].name);
+			if (vns_addr_parse(d->room.lab.guest[i].ip, &spec.peer))
+				return vns_err_set(err, -EINVAL, "%s has no address", d->room.lab.guest[i].name);
 			code = start_load(d, d->client->agent, i, &spec, err);
 		}
 	}
@@ -154,11 +116,11 @@ static int start_traffic(struct demo *d, struct vns_err *err)
 
 static int measure_clocks(struct demo *d, struct vns_demo_result *out, struct vns_err *err)
 {
-	for (int i = 0; i < VNS_DEMO_VMS && !stopped(d); i++) {
+	for (int i = 0; i < VNS_DEMO_VMS && !room_stopped(&d->room); i++) {
 		const struct vns_subject s = vns_target_subject(d->vm[i]);
 		const struct vns_drift_opts o = { .count = d->opts->exchanges,
 						  .interval_ns = 20 * VNS_NSEC_PER_MSEC,
-						  .stop = d->opts->stop };
+						  .stop = d->opts->lab.interrupted };
 		int code = vns_measure_drift(&s, &o, &out->drift[i], err);
 
 		if (code)
@@ -171,9 +133,9 @@ static int measure_latency(struct demo *d, struct vns_demo_result *out, struct v
 {
 	struct vns_subject s[VNS_DEMO_VMS];
 	const struct vns_vo_live_opts o = { .duration_ns = d->opts->duration_ns,
-					    .stop = d->opts->stop,
+					    .stop = d->opts->lab.interrupted,
 					    .progress = d->opts->live,
-					    .ctx = d->opts->ctx };
+					    .ctx = d->opts->lab.ctx };
 
 	for (int i = 0; i < VNS_DEMO_VMS; i++)
 		s[i] = vns_target_subject(d->vm[i]);
@@ -198,33 +160,29 @@ static void stop_loads(struct demo *d, struct vns_demo_result *out)
 			continue;
 		if (d->load[d->n_load].kind == VNS_LOAD_MD5)
 			snprintf(to, room, "%s hashed %.1f MB/s with %.0f %% of a vCPU. ",
-				 d->lab.guest[d->load[d->n_load].vm].name,
+				 d->room.lab.guest[d->load[d->n_load].vm].name,
 				 (double)st.ops * HASH_BYTES / sec / 1e6,
 				 100 * (double)st.cpu_ns / (double)st.elapsed_ns);
 		else if (d->load[d->n_load].kind == VNS_LOAD_VIDEO)
 			snprintf(to, room, "%s streamed %.0f kbit/s. ",
-				 d->lab.guest[d->load[d->n_load].vm].name,
+				 d->room.lab.guest[d->load[d->n_load].vm].name,
 				 (double)st.bytes_tx * 8 / sec / 1e3);
 	}
 }
 
 static void describe(struct demo *d, struct vns_demo_result *out)
 {
-	struct utsname u;
-
-	if (uname(&u) == 0)
-		snprintf(out->host, sizeof(out->host), "Host: Linux %s, %s, %ld CPUs.", u.release, u.machine,
-			 sysconf(_SC_NPROCESSORS_ONLN));
-	if (d->lab.backend == VNS_LAB_NETNS)
+	room_host(out->host, sizeof(out->host));
+	if (d->room.lab.backend == VNS_LAB_NETNS)
 		snprintf(out->lab, sizeof(out->lab), "Lab: %d namespaces (one kernel, one clock), bridge, "
 			 "client device behind an uplink.", VNS_DEMO_VMS);
 	else
 		snprintf(out->lab, sizeof(out->lab), "Lab: %d QEMU guests (q35, virtio-net, %u vCPU, %u MB), "
 			 "accelerator %s; bridge, client device behind an uplink.", VNS_DEMO_VMS,
-			 d->lab.vcpus, d->lab.memory_mb, d->lab.accel);
-	out->tcg = strcmp(d->lab.accel, "tcg") == 0;
+			 d->room.lab.vcpus, d->room.lab.memory_mb, d->room.lab.accel);
+	out->tcg = strcmp(d->room.lab.accel, "tcg") == 0;
 	for (int i = 0; i < VNS_DEMO_VMS; i++) {
-		snprintf(out->name[i], sizeof(out->name[i]), "%s", d->lab.guest[i].name);
+		snprintf(out->name[i], sizeof(out->name[i]), "%s", d->room.lab.guest[i].name);
 		out->role[i] = roles[i];
 	}
 }
@@ -234,21 +192,21 @@ static int run_in_lab(struct demo *d, struct vns_demo_result *out, struct vns_er
 	int code;
 
 	describe(d, out);
-	say(d, "Connecting to the agents of %d VMs and the client", VNS_DEMO_VMS);
+	room_say(&d->room, "Connecting to the agents of %d VMs and the client", VNS_DEMO_VMS);
 	code = open_targets(d, err);
 	if (code)
 		return code;
-	say(d, "Starting the work: %s; %s; %s", roles[0], roles[1], roles[2]);
+	room_say(&d->room, "Starting the work: %s; %s; %s", roles[0], roles[1], roles[2]);
 	code = start_work(d, err);
 	if (!code)
 		code = start_traffic(d, err);
 	if (code)
 		return code;
-	say(d, "Measuring clock offset and drift of each VM (%zu exchanges)", d->opts->exchanges);
+	room_say(&d->room, "Measuring clock offset and drift of each VM (%zu exchanges)", d->opts->exchanges);
 	code = measure_clocks(d, out, err);
-	if (code || stopped(d))
+	if (code || room_stopped(&d->room))
 		return code ? code : vns_err_set(err, -EINTR, "interrupted before the traffic was measured");
-	say(d, "Measuring latency and RTT for %.0f s: capturing at uplink, bridge, taps and in the VMs",
+	room_say(&d->room, "Measuring latency and RTT for %.0f s: capturing at uplink, bridge, taps and in the VMs",
 	    (double)d->opts->duration_ns / 1e9);
 	code = measure_latency(d, out, err);
 	stop_loads(d, out);
@@ -261,24 +219,14 @@ int vns_demo_run(const struct vns_demo_opts *opts, struct vns_demo_result *out, 
 	int code;
 
 	*out = (struct vns_demo_result){ .at_ns = vns_now_ns() };
-	code = start_lab(&d, err);
-	if (code == 1)
-		return vns_err_set(err, -EBUSY, "a lab named '%s' is running; end it with "
-				   "vnetscope lab down --name %s", opts->lab_name, opts->lab_name);
+	code = room_open(&d.room, &opts->lab, VNS_DEMO_VMS, opts->keep_lab, err);
 	if (code)
 		return code;
 	code = run_in_lab(&d, out, err);
 	vns_target_close(d.client);
 	for (int i = 0; i < VNS_DEMO_VMS; i++)
 		vns_target_close(d.vm[i]);
-	if (!opts->keep_lab) {
-		struct vns_lab_removed removed;
-		struct vns_err down_err = { "" };
-
-		say(&d, "Removing the lab");
-		if (vns_lab_down(d.lab.name, &removed, &down_err) < 0 && !code)
-			code = vns_err_set(err, -EIO, "the lab could not be removed: %s", down_err.text);
-	}
+	code = room_close(&d.room, code, err);
 	if (code)
 		vns_demo_result_free(out);
 	return code;

@@ -13,18 +13,11 @@
 #define VNS_DEMO_VMS 3
 
 struct vns_demo_opts {
-	const char *lab_name;
-	enum vns_lab_backend backend;
-	enum vns_lab_accel accel;
-	const char *kernel, *modules;
-	const char *agent_path;
+	struct vns_lab_opts lab;     /* all but .guests; its progress, ctx and interrupted serve the run */
 	int64_t duration_ns;         /* of the captured traffic */
 	size_t exchanges;            /* clock exchanges per VM beforehand */
 	bool keep_lab;
-	const volatile int *stop;
-	void (*say)(void *ctx, const char *sentence); /* progress */
 	void (*live)(void *ctx, const struct vns_vo_live_progress *p);
-	void *ctx;
 };
 
 struct vns_demo_result {

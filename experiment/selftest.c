@@ -12,9 +12,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
+#include "experiment/room.h"
 #include "experiment/selftest_rows.h"
 #include "target/target.h"
 
@@ -34,25 +33,13 @@
 #define EXEC_MS     10000
 
 struct selftest {
-	const struct vns_selftest_opts *opts;
 	struct vns_selftest_result *out;
-	struct vns_lab lab;
+	struct room room;
 	struct vns_target *vm, *client;
 	struct vns_host_point bridge; /* the host's own packets to the guest are seen there */
 	struct vns_host_point path[2]; /* uplink and tap: the client's */
 	bool own_clock;
 };
-
-static void say(const struct selftest *t, const char *sentence)
-{
-	if (t->opts->say)
-		t->opts->say(t->opts->ctx, sentence);
-}
-
-static bool stopped(const struct selftest *t)
-{
-	return t->opts->stop && *t->opts->stop;
-}
 
 static void skip(struct vns_selftest_result *out, const char *sentence)
 {
@@ -61,39 +48,17 @@ static void skip(struct vns_selftest_result *out, const char *sentence)
 	snprintf(out->skipped + have, sizeof(out->skipped) - have, "%s%s", have ? " " : "", sentence);
 }
 
-static int start_lab(struct selftest *t, struct vns_err *err)
-{
-	struct vns_lab_opts o = VNS_LAB_OPTS_DEFAULT;
-	int code;
-
-	o.name = t->opts->lab_name;
-	o.guests = 1;
-	o.backend = t->opts->backend;
-	o.accel = t->opts->accel;
-	o.kernel = t->opts->kernel;
-	o.modules = t->opts->modules;
-	o.agent_path = t->opts->agent_path;
-	o.progress = t->opts->say;
-	o.ctx = t->opts->ctx;
-	o.interrupted = t->opts->stop;
-	code = vns_lab_up(&o, &t->lab, err);
-	if (code > 0)
-		return vns_err_set(err, -EBUSY, "a lab named '%s' is running; end it with vnetscope lab down "
-				   "--name %s", o.name, o.name);
-	return code;
-}
-
 static int open_targets(struct selftest *t, struct vns_err *err)
 {
 	char spec[80];
 	int code;
 
-	snprintf(spec, sizeof(spec), "lab:%s/%s", t->lab.name, t->lab.guest[0].name);
-	code = vns_target_open(&t->vm, spec, t->opts->agent_path, err);
+	snprintf(spec, sizeof(spec), "lab:%s/%s", t->room.lab.name, t->room.lab.guest[0].name);
+	code = vns_target_open(&t->vm, spec, t->room.opts->agent_path, err);
 	if (code)
 		return code;
-	snprintf(spec, sizeof(spec), "lab:%s/client", t->lab.name);
-	code = vns_target_open(&t->client, spec, t->opts->agent_path, err);
+	snprintf(spec, sizeof(spec), "lab:%s/client", t->room.lab.name);
+	code = vns_target_open(&t->client, spec, t->room.opts->agent_path, err);
 	for (size_t i = 0; i < t->vm->n_point && !code; i++) {
 		if (t->vm->point[i].kind == VNS_AT_BRIDGE)
 			t->bridge = t->vm->point[i];
@@ -113,7 +78,7 @@ static int drift_run(struct selftest *t, int64_t duration_ns, struct selftest_ru
 {
 	struct vns_subject s = vns_target_subject(t->vm);
 	struct vns_drift_opts o = { .n_mode = 3, .count = COUNT, .interval_ns = INTERVAL_NS,
-				    .duration_ns = duration_ns, .stop = t->opts->stop };
+				    .duration_ns = duration_ns, .stop = t->room.opts->interrupted };
 	int code;
 
 	o.mode[0] = t->own_clock ? VNS_CLOCK_SHM : VNS_CLOCK_SAME;
@@ -153,7 +118,7 @@ static int clock_errors(struct selftest *t, const struct selftest_run *quiet, st
 	char what[64];
 	int code;
 
-	say(t, "Making the guest's clock run 100 ppm faster");
+	room_say(&t->room, "Making the guest's clock run 100 ppm faster");
 	snprintf(what, sizeof(what), "ppm=%g", RATE_PPM);
 	code = adjust(t, what, 0, err);
 	if (code)
@@ -164,9 +129,9 @@ static int clock_errors(struct selftest *t, const struct selftest_run *quiet, st
 		return code;
 	selftest_rates(t->out, quiet, &run, RATE_PPM);
 	selftest_run_fini(&run);
-	if (stopped(t))
+	if (room_stopped(&t->room))
 		return 0;
-	say(t, "Setting the guest's clock back by 5 ms in the middle of a measurement");
+	room_say(&t->room, "Setting the guest's clock back by 5 ms in the middle of a measurement");
 	snprintf(what, sizeof(what), "step=%lld", (long long)STEP_NS);
 	code = adjust(t, what, 1, err);
 	if (!code)
@@ -184,11 +149,11 @@ static int vo_under_delay(struct selftest *t, struct vns_vo_result *vo, double *
 	const struct vns_load_spec echo = { .kind = VNS_LOAD_ECHO_SERVER, .port = ECHO_PORT };
 	struct vns_load_spec rr = { .kind = VNS_LOAD_TCP_RR, .port = ECHO_PORT, .size = RR_BYTES,
 				    .rate_hz = RR_HZ };
-	struct vns_vo_live_opts o = { .duration_ns = TRAFFIC_NS, .stop = t->opts->stop };
+	struct vns_vo_live_opts o = { .duration_ns = TRAFFIC_NS, .stop = t->room.opts->interrupted };
 	struct vns_subject s = vns_target_subject(t->vm);
 	struct vns_load_stats st = { 0 };
 	uint32_t server, client;
-	int code = vns_addr_parse(t->lab.guest[0].ip, &rr.peer) ?
+	int code = vns_addr_parse(t->room.lab.guest[0].ip, &rr.peer) ?
 			   vns_err_set(err, -EINVAL, "the lab's guest has no address") :
 			   vns_agent_load_start(t->vm->agent, &echo, &server, err);
 
@@ -214,16 +179,16 @@ static int path_error(struct selftest *t, struct vns_err *err)
 	double app_ns = 0;
 	int code;
 
-	if (t->lab.rootless) {
+	if (t->room.lab.rootless) {
 		skip(t->out, "A rootless lab's path cannot be given a delay (root can).");
 		return 0;
 	}
-	say(t, "Holding every frame to the guest, none from it, for 3 ms");
+	room_say(&t->room, "Holding every frame to the guest, none from it, for 3 ms");
 	code = vns_relay_open(&relay, t->vm->host_netns_fd, t->bridge.ifname, t->path[1].ifname,
 			      DELAY_NS, err);
 	if (!code)
 		code = drift_run(t, 0, &run, err);
-	if (!code && !stopped(t))
+	if (!code && !room_stopped(&t->room))
 		code = vo_under_delay(t, &vo, &app_ns, err);
 	vns_relay_close(relay, &counts);
 	if (!code && counts.dropped)
@@ -234,7 +199,7 @@ static int path_error(struct selftest *t, struct vns_err *err)
 	}
 	if (!code && vo.n_target && app_ns > 0)
 		selftest_latencies(t->out, &vo.target[0], &counts, (double)DELAY_NS, app_ns);
-	else if (!code && !stopped(t))
+	else if (!code && !room_stopped(&t->room))
 		skip(t->out, "No request came back while vo ran: its latencies were not tested.");
 	if (vo.n_target)
 		vns_vo_result_free(&vo);
@@ -244,18 +209,14 @@ static int path_error(struct selftest *t, struct vns_err *err)
 
 static void describe(struct selftest *t)
 {
-	struct utsname u;
-
-	if (uname(&u) == 0)
-		snprintf(t->out->host, sizeof(t->out->host), "Host: Linux %s, %s, %ld CPUs.", u.release,
-			 u.machine, sysconf(_SC_NPROCESSORS_ONLN));
-	if (t->opts->backend == VNS_LAB_NETNS)
+	room_host(t->out->host, sizeof(t->out->host));
+	if (t->room.lab.backend == VNS_LAB_NETNS)
 		snprintf(t->out->lab, sizeof(t->out->lab), "Lab: a namespace (the host's own kernel and clock), "
 			 "bridge, client.");
 	else
 		snprintf(t->out->lab, sizeof(t->out->lab), "Lab: a QEMU guest (accelerator %s), bridge, "
-			 "client.", t->lab.accel);
-	t->out->tcg = strcmp(t->lab.accel, "tcg") == 0;
+			 "client.", t->room.lab.accel);
+	t->out->tcg = strcmp(t->room.lab.accel, "tcg") == 0;
 }
 
 static int run_in_lab(struct selftest *t, struct vns_err *err)
@@ -273,41 +234,37 @@ static int run_in_lab(struct selftest *t, struct vns_err *err)
 				   "is not known");
 	if (t->own_clock)
 		vns_sleep_ns(BOOT_NS);
-	say(t, "Measuring the clock as it is");
+	room_say(&t->room, "Measuring the clock as it is");
 	code = drift_run(t, t->own_clock ? RATE_NS : 0, &quiet, err);
 	if (!code)
 		selftest_offsets(t->out, &quiet, "offset");
-	if (!code && !stopped(t) && t->own_clock)
+	if (!code && !room_stopped(&t->room) && t->own_clock)
 		code = clock_errors(t, &quiet, err);
 	else if (!code && !t->own_clock)
 		skip(t->out, "A namespace has the host's clock: rate and step were not tested.");
-	if (!code && !stopped(t))
+	if (!code && !room_stopped(&t->room))
 		code = path_error(t, err);
 	selftest_run_fini(&quiet);
 	return code;
 }
 
-int vns_selftest_run(const struct vns_selftest_opts *opts, struct vns_selftest_result *out,
+int vns_selftest_run(const struct vns_lab_opts *lab, struct vns_selftest_result *out,
 		     struct vns_err *err)
 {
-	struct selftest t = { .opts = opts, .out = out };
-	struct vns_lab_removed removed;
-	struct vns_err down_err = { "" };
+	struct selftest t = { .out = out };
 	int code;
 
 	*out = (struct vns_selftest_result){ .symmetric_error_ns = NAN };
 	for (int m = 0; m < VNS_CLOCK_MODES; m++)
 		out->half_width_ns[m] = NAN;
-	code = start_lab(&t, err);
+	code = room_open(&t.room, lab, 1, false, err);
 	if (code)
 		return code;
 	code = run_in_lab(&t, err);
 	vns_target_close(t.client);
 	vns_target_close(t.vm);
-	out->interrupted = opts->stop && *opts->stop;
-	if (vns_lab_down(t.lab.name, &removed, &down_err) < 0 && !code)
-		code = vns_err_set(err, -EIO, "the lab could not be removed: %s", down_err.text);
-	return code;
+	out->interrupted = room_stopped(&t.room);
+	return room_close(&t.room, code, err);
 }
 
 size_t vns_selftest_outside(const struct vns_selftest_result *r)

@@ -12,17 +12,6 @@
 
 #define VNS_SELFTEST_ROWS 48
 
-struct vns_selftest_opts {
-	const char *lab_name;
-	enum vns_lab_backend backend;
-	enum vns_lab_accel accel;
-	const char *kernel, *modules;
-	const char *agent_path;
-	const volatile int *stop;
-	void (*say)(void *ctx, const char *sentence);
-	void *ctx;
-};
-
 /*
  * One estimate.
  * @what, @mode: "offset", "channel"
@@ -62,8 +51,11 @@ struct vns_selftest_result {
 /* Estimates whose interval misses the truth. */
 size_t vns_selftest_outside(const struct vns_selftest_result *r);
 
-/* Makes its lab and removes it, also on failure and interrupt. Return: 0 or -errno with @err. */
-int vns_selftest_run(const struct vns_selftest_opts *opts, struct vns_selftest_result *out,
+/*
+ * Makes its lab and removes it, also on failure, interrupt and when it is killed. @lab: which one; its
+ * .guests does not count, its progress and interrupted serve the run. Return: 0 or -errno with @err.
+ */
+int vns_selftest_run(const struct vns_lab_opts *lab, struct vns_selftest_result *out,
 		     struct vns_err *err);
 
 #endif

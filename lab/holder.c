@@ -5,8 +5,9 @@
  * It enters namespaces of its own (a user namespace too when it is not root), builds the network
  * there and becomes the parent of every guest and keeper. Each child asks the kernel to be killed
  * with it (PR_SET_PDEATHSIG), and the namespaces have no other reference than these processes:
- * kill -9 of the holder leaves only files. Until `up` commits, the holder watches its control
- * socket; when `up` dies first, the holder takes the lab down again.
+ * kill -9 of the holder leaves only files. Until `up` commits (and for as long as it lives, when the
+ * lab is tied to its maker), the holder watches its control socket; when the other end dies first, the
+ * holder takes the lab down again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -171,12 +172,31 @@ static void give_up(const struct vns_lab *lab, bool starting)
 	_exit(0);
 }
 
-/* Serve until killed; before the commit a closed control socket ends the lab. */
+/*
+ * What came on the control socket, or that it closed. Return: descriptor to watch on, -1: none, since
+ * the lab stays.
+ */
+static int control(const struct vns_lab *lab, bool *starting)
+{
+	struct lab_msg m;
+
+	if (recv(CTL_FD, &m, sizeof(m), 0) != sizeof(m) || m.kind != LAB_MSG_COMMIT || !*starting)
+		give_up(lab, *starting);
+	*starting = false;
+	close(LOCK_FD);
+	if (m.code)
+		return CTL_FD;
+	close(CTL_FD);
+	return -1;
+}
+
+/* Serve until killed, or until the control socket closes. */
 static void serve(const struct vns_lab *lab, const struct lab_plan *plan, int host_fd, int sig_fd)
 {
 	struct pollfd p[3] = { { .fd = sig_fd, .events = POLLIN },
 			       { .fd = host_fd, .events = POLLIN },
 			       { .fd = CTL_FD, .events = POLLIN } };
+	bool starting = true;
 
 	for (;;) {
 		if (poll(p, 3, -1) < 0)
@@ -186,21 +206,13 @@ static void serve(const struct vns_lab *lab, const struct lab_plan *plan, int ho
 
 			if (read(sig_fd, &si, sizeof(si)) == sizeof(si) &&
 			    si.ssi_signo == SIGTERM)
-				give_up(lab, p[2].fd >= 0);
+				give_up(lab, starting);
 			reap(lab);
 		}
 		if (p[1].revents)
 			lab_serve_one(host_fd, plan->agent);
-		if (p[2].revents) {
-			struct lab_msg m;
-
-			if (recv(CTL_FD, &m, sizeof(m), 0) != sizeof(m) ||
-			    m.kind != LAB_MSG_COMMIT)
-				give_up(lab, true);
-			close(CTL_FD);
-			close(LOCK_FD);
-			p[2].fd = -1;
-		}
+		if (p[2].revents)
+			p[2].fd = control(lab, &starting);
 	}
 }
 

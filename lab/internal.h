@@ -110,6 +110,7 @@ void lab_say(const struct vns_lab_opts *o, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* holder.c */
+/* .code of a commit: the lab is tied to the control socket, and removed when that closes. */
 enum lab_msg_kind { LAB_MSG_PROGRESS = 1, LAB_MSG_ERROR, LAB_MSG_UP, LAB_MSG_COMMIT };
 struct lab_msg {
 	enum lab_msg_kind kind;

@@ -26,6 +26,8 @@ enum vns_lab_accel { VNS_LAB_ACCEL_AUTO = 0, VNS_LAB_ACCEL_KVM, VNS_LAB_ACCEL_TC
  * @with, @n_with: programs of this host to have in the guests too, by name or path
  * @agent_path:  vnetscope-agent; NULL: found beside the running program
  * @progress:    what is being done, one sentence each; may be NULL
+ * @tie:         NULL: the lab stays until somebody removes it; else a descriptor is left there, and the
+ *               lab is removed when that closes, at the latest with this process
  * @interrupted: `up` gives up and cleans when it becomes non-zero; may be NULL
  */
 struct vns_lab_opts {
@@ -40,6 +42,7 @@ struct vns_lab_opts {
 	const char *agent_path;
 	void (*progress)(void *ctx, const char *sentence);
 	void *ctx;
+	int *tie;
 	const volatile int *interrupted;
 };
 #define VNS_LAB_OPTS_DEFAULT \

@@ -224,9 +224,9 @@ static int await_holder(struct vns_lab *lab, const struct vns_lab_opts *o, int c
 			   lab->name, BUILD_TIMEOUT_MS / 1000);
 }
 
-static int commit(const struct vns_lab *lab, int ctl, struct vns_err *err)
+static int commit(const struct vns_lab *lab, int ctl, bool tied, struct vns_err *err)
 {
-	struct lab_msg m = { .kind = LAB_MSG_COMMIT };
+	struct lab_msg m = { .kind = LAB_MSG_COMMIT, .code = tied };
 	int rc = vns_lab_save(lab, err);
 
 	if (rc == 0 && send(ctl, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
@@ -249,7 +249,7 @@ static int start(struct vns_lab *lab, const struct lab_plan *plan, int lock,
 		rc = lab_await_agents(lab, plan->opts, err);
 	if (rc == 0) {
 		lab->phase = VNS_LAB_RUNNING;
-		rc = commit(lab, ctl, err);
+		rc = commit(lab, ctl, plan->opts->tie, err);
 	}
 	if (rc) {
 		struct vns_lab recorded;
@@ -259,7 +259,10 @@ static int start(struct vns_lab *lab, const struct lab_plan *plan, int lock,
 			*lab = recorded;
 		lab_remove(lab, false, &gone, NULL);
 	}
-	close(ctl);
+	if (rc || !plan->opts->tie)
+		close(ctl);
+	else
+		*plan->opts->tie = ctl;
 	return rc;
 }
 

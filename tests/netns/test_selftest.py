@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 LAB = f"slf{os.getpid()}"
 EVERYWHERE = {("offset", "channel"), ("offset", "exchange"), ("offset, one way delayed", "exchange"),
@@ -49,6 +50,39 @@ def check_rows(lab, backend):
         check("says what was not tested", "rate and step" in lab["skipped"], lab["skipped"])
 
 
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def check_killed(program, agent):
+    """kill -9 in the middle: the lab's holder removes what the self-test cannot any more."""
+    folder = f"/run/vnetscope/{LAB}"
+    p = subprocess.Popen([program, "self-test", "--backend", "netns", "--name", LAB, "--agent", agent, "-q"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def lab():
+        done = subprocess.run([program, "lab", "status", "--json", "--name", LAB], capture_output=True,
+                              text=True, timeout=20, check=True)
+        return json.loads(done.stdout)["labs"]
+
+    def within(seconds, condition):
+        end = time.monotonic() + seconds
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.05)
+        return condition()
+
+    check("its lab runs", within(20, lambda: [x for x in lab() if x["state"] == "running"]))
+    pids = [n["pid"] for x in lab() for n in (x["client"], *x["guests"])]
+    p.kill()
+    p.wait()
+    check("killed: its lab is gone", within(15, lambda: not os.path.exists(folder)), lab())
+    check("and its processes", pids and within(10, lambda: not any(map(runs, pids))), pids)
+
+
 def main(argv):
     program, agent, backend = argv[1:4]
     if os.geteuid() != 0:
@@ -66,6 +100,8 @@ def main(argv):
         check_rows(doc["labs"][0], backend)
         check("the verdict is of all", doc["outside"] == 0 and "no interval contradicts" in doc["verdict"])
     check("nothing is left", not os.path.exists(f"/run/vnetscope/{LAB}"))
+    if backend == "netns":
+        check_killed(program, agent)
     p = subprocess.run([program, "self-test", "--backend", "moon"], capture_output=True, text=True,
                        timeout=10, check=False)
     check("usage: exit 2", p.returncode == 2)
