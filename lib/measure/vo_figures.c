@@ -92,6 +92,8 @@ static void cell_fill(struct vns_vo_cell *c, const struct vns_clock *clock, int6
 	c->below[1] = c->b.offset_ns - c->b.lower_ns;
 	c->above[0] = c->a.upper_ns - c->a.offset_ns;
 	c->above[1] = c->b.upper_ns - c->b.offset_ns;
+	c->flat = c->linear && c->a.offset_ns == c->b.offset_ns && c->a.drift_ppm == 0 &&
+		  c->below[0] == c->below[1] && c->above[0] == c->above[1];
 	c->filled = true;
 }
 
@@ -107,18 +109,32 @@ struct relation {
 	double below_ns, above_ns; /* offset - lower and upper - offset */
 };
 
-/*
- * The relation at the instant when the guest stamped, raw - offset away from the host's stamp: at
- * 100 ppm a latency of 10 ms moves the offset by 1 us meanwhile.
- */
-static struct relation relation(struct vns_vo_tally *t, int64_t host_ns, int64_t raw_ns)
+static bool in_cell(const struct vns_vo_cell *c, int64_t t)
+{
+	return t >= c->from_ns && t < c->from_ns + CELL_NS;
+}
+
+static struct vns_vo_cell *cell_of(struct vns_vo_tally *t, int64_t host_ns)
 {
 	struct vns_vo_cell *c = &t->cell[(uint64_t)(host_ns / CELL_NS) % VNS_VO_CELLS];
+
+	if (!c->filled || !in_cell(c, host_ns))
+		cell_fill(c, t->clock, host_ns);
+	return c;
+}
+
+/*
+ * The relation at the instant when the guest stamped, raw - offset away from the host's stamp: at
+ * 100 ppm a latency of 10 ms moves the offset by 1 us meanwhile. @c is the cell of @host_ns.
+ */
+static struct relation relation_in(const struct vns_vo_tally *t, const struct vns_vo_cell *c,
+				   int64_t host_ns, int64_t raw_ns)
+{
 	struct relation r;
 	double share, ppm;
 
-	if (!c->filled || host_ns < c->from_ns || host_ns >= c->from_ns + CELL_NS)
-		cell_fill(c, t->clock, host_ns);
+	if (c->flat)
+		return (struct relation){ c->a.offset_ns, c->below[0], c->above[0] };
 	if (c->linear) {
 		share = (double)(host_ns - c->from_ns) / (double)CELL_NS;
 		ppm = c->a.drift_ppm;
@@ -138,6 +154,11 @@ static struct relation relation(struct vns_vo_tally *t, int64_t host_ns, int64_t
 	return r;
 }
 
+static struct relation relation(struct vns_vo_tally *t, int64_t host_ns, int64_t raw_ns)
+{
+	return relation_in(t, cell_of(t, host_ns), host_ns, raw_ns);
+}
+
 /* The corrected latency of one raw difference. */
 static double corrected(int64_t raw_ns, double offset_ns, unsigned direction)
 {
@@ -152,17 +173,8 @@ static int64_t nearest(double x)
 	return (int64_t)(x < 0 ? x - 0.5 : x + 0.5);
 }
 
-static void flush_batch(struct vns_vo_tally *t, int d, int p)
-{
-	struct vns_vo_batch *b = &t->batch[d][p];
-
-	vns_blocks_add_many(&t->blocks[d][p], b->at_ns, b->first, b->n);
-	vns_dist_add_many(&t->fig[d][p].last, b->last, b->n_last);
-	b->n = b->n_last = 0;
-}
-
 static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct relation *r,
-		  double latency, unsigned direction)
+		  double latency, int direction)
 {
 	double minus = direction == VNS_HOST_TO_GUEST ? r->above_ns : r->below_ns;
 	double plus = direction == VNS_HOST_TO_GUEST ? r->below_ns : r->above_ns;
@@ -175,23 +187,61 @@ static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct 
 	b->floor_upper = latency + plus < b->floor_upper ? latency + plus : b->floor_upper;
 }
 
+/* Correct what the batch of direction @d and protocol @p holds, and add it to its figure. */
+static void flush_batch(struct vns_vo_tally *t, int d, int p)
+{
+	struct vns_vo_batch *b = &t->batch[d][p];
+	int64_t first[VNS_VO_BATCH], last[VNS_VO_BATCH];
+	const struct vns_vo_cell *c = NULL;
+	size_t n_last = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		int64_t at = b->at_ns[i], raw = b->raw_ns[i];
+		struct relation r;
+		double latency;
+
+		if (!c || !in_cell(c, at))
+			c = cell_of(t, at);
+		r = relation_in(t, c, at, raw);
+		latency = corrected(raw, r.offset_ns, (unsigned int)d);
+		widen(&t->fig[d][p], b, &r, latency, d);
+		first[i] = nearest(latency);
+		if (!(b->last >> i & 1))
+			continue;
+		last[n_last] = first[i];
+		if (b->last_host_ns[i] || b->last_raw_ns[i]) {
+			raw += b->last_raw_ns[i];
+			r = relation(t, at + b->last_host_ns[i], raw);
+			last[n_last] = nearest(corrected(raw, r.offset_ns, (unsigned int)d));
+			c = NULL; /* the cell may have been filled anew */
+		}
+		n_last++;
+	}
+	vns_blocks_add_many(&t->blocks[d][p], b->at_ns, first, b->n);
+	vns_dist_add_many(&t->fig[d][p].last, last, n_last);
+	b->n = 0;
+	b->last = 0;
+}
+
+static void flush_batches(struct vns_vo_tally *t)
+{
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		for (int p = 0; p < VNS_PROTOS; p++)
+			flush_batch(t, d, p);
+}
+
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	struct vns_vo_batch *b = &t->batch[s->direction][s->proto];
-	struct relation r = relation(t, s->host_ns, s->raw_ns);
-	double latency = corrected(s->raw_ns, r.offset_ns, s->direction);
 
 	if (b->n == VNS_VO_BATCH)
 		flush_batch(t, s->direction, s->proto);
-	widen(&t->fig[s->direction][s->proto], b, &r, latency, s->direction);
 	b->at_ns[b->n] = s->host_ns;
-	b->first[b->n++] = nearest(latency);
-	if (!s->has_last)
-		return;
-	if (s->last_host_ns || s->last_raw_ns)
-		r = relation(t, s->host_ns + s->last_host_ns, s->raw_ns + s->last_raw_ns);
-	b->last[b->n_last++] =
-		nearest(corrected(s->raw_ns + s->last_raw_ns, r.offset_ns, s->direction));
+	b->raw_ns[b->n] = s->raw_ns;
+	b->last_host_ns[b->n] = s->last_host_ns;
+	b->last_raw_ns[b->n] = s->last_raw_ns;
+	b->last |= (uint64_t)s->has_last << b->n;
+	b->n++;
 }
 
 static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
@@ -217,15 +267,15 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 /* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
 static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
-	struct vns_vo_pair_slot *p = &t->slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
-	int64_t gap = x->host_ns - p->request.host_ns;
+	struct vns_vo_sample *request = &t->slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
+	int64_t gap = x->host_ns - request->host_ns;
 
 	if (x->direction == VNS_HOST_TO_GUEST) {
-		p->request = *x;
-		p->waiting = true;
-	} else if (p->waiting && p->request.flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {
-		add_pair(t, &p->request, x);
-		p->waiting = false; /* one reply each: the first */
+		*request = *x;
+		request->waiting = true;
+	} else if (request->waiting && request->flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {
+		add_pair(t, request, x);
+		request->waiting = false; /* one reply each: the first */
 	}
 }
 
@@ -264,6 +314,7 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
 {
+	flush_batches(t);
 	t->clock = clock;
 	memset(t->cell, 0, sizeof(t->cell));
 	t->stepped |= has_step(clock);
@@ -274,11 +325,11 @@ void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *cloc
 /* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
 static void finish_figures(struct vns_vo_tally *t)
 {
+	flush_batches(t);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = 0; p < VNS_PROTOS; p++) {
 			struct vns_vo_figure *f = &t->fig[d][p];
 
-			flush_batch(t, d, p);
 			vns_blocks_total(&t->blocks[d][p], &f->first);
 			if (f->first.n) {
 				f->mean_err_minus_ns = t->batch[d][p].minus / (double)f->first.n;

@@ -18,7 +18,7 @@ struct vns_vo_sample {
 	uint32_t flow;         /* folded flow_hash: pairs requests with replies */
 	uint8_t proto, direction;
 	uint8_t has_last;
-	uint8_t zero;
+	uint8_t waiting;       /* the tally's: a request whose reply has not come */
 };
 
 struct vns_vo_samples {
@@ -47,6 +47,7 @@ struct vns_vo_cell {
 	struct vns_clock_at a, b;
 	double below[2], above[2]; /* offset - lower, upper - offset at both borders; may be infinite */
 	bool linear, filled;
+	bool flat; /* the same at all times, and no drift: nothing to interpolate */
 };
 
 /*
@@ -55,19 +56,18 @@ struct vns_vo_cell {
  */
 #define VNS_VO_CELLS 32
 
-/* Samples of one direction and protocol on their way to its figure: many at once cost less each. */
+/*
+ * Samples of one direction and protocol on their way to its figure: many at once cost less each.
+ * @last: bit i: last_host_ns[i] and last_raw_ns[i] hold the last byte, as in struct vns_vo_sample
+ */
 #define VNS_VO_BATCH 64
 struct vns_vo_batch {
-	int64_t at_ns[VNS_VO_BATCH], first[VNS_VO_BATCH], last[VNS_VO_BATCH];
-	size_t n, n_last;
+	int64_t at_ns[VNS_VO_BATCH], raw_ns[VNS_VO_BATCH];
+	int32_t last_host_ns[VNS_VO_BATCH], last_raw_ns[VNS_VO_BATCH];
+	uint64_t last;
+	size_t n;
 	double minus, plus; /* sums of the clock's share of each first byte's interval */
 	double floor_lower, floor_upper; /* least end of any first byte's interval */
-};
-
-/* Latest host_to_guest sample of the flows that share the slot. */
-struct vns_vo_pair_slot {
-	struct vns_vo_sample request;
-	bool waiting;
 };
 
 struct vns_vo_pair_sums {
@@ -86,7 +86,7 @@ struct vns_vo_tally {
 	struct vns_vo_cell cell[VNS_VO_CELLS];
 	struct vns_vo_figure (*fig)[VNS_PROTOS];
 	struct vns_vo_sum *sum;
-	struct vns_vo_pair_slot *slot;
+	struct vns_vo_sample *slot; /* latest request of the flows that share it */
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
 	bool stepped; /* a relation has a step: near it a pair's own error is not known */
 	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];

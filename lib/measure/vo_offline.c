@@ -29,10 +29,10 @@
 /* --- reading both in step --- */
 
 /* What the traffic says of the offset, as the tightest packet of each VO_CELL_NS of time. */
-static int add_bound(struct vo_offline *r, const struct vns_twin_sample *s)
+static int add_bound(struct vo_offline *r, const struct vns_vo_sample *s)
 {
 	bool upper = s->direction == VNS_HOST_TO_GUEST;
-	int64_t cell = s->host_ns / VO_CELL_NS, v = s->first_raw_ns;
+	int64_t cell = s->host_ns / VO_CELL_NS, v = s->raw_ns;
 	struct vo_bound *last = r->n_bound ? &r->bound[r->n_bound - 1] : NULL;
 
 	if (upper ? v < r->upper_ns : v > r->lower_ns)
@@ -84,7 +84,7 @@ static void merge(struct vo_offline *r, bool all)
 	}
 }
 
-void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s)
+void vo_take_sample(struct vo_offline *r, const struct vns_vo_sample *s)
 {
 	struct vo_ring *q = &r->ring[s->direction];
 
@@ -98,8 +98,7 @@ void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s)
 		merge(r, false);
 	if (q->n == VO_RING)
 		tally_oldest(r, s->direction);
-	r->last_lost += !vns_vo_sample_pack(&q->s[(q->head + q->n) % VO_RING], s);
-	q->n++;
+	q->s[(q->head + q->n++) % VO_RING] = *s;
 }
 
 bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s)

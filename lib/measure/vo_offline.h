@@ -95,7 +95,7 @@ int vo_reopen(struct vo_offline *r, struct vns_err *err);
  */
 bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s);
 /* One sample to the bounds of the clock and, in order of time, to the figures. */
-void vo_take_sample(struct vo_offline *r, const struct vns_twin_sample *s);
+void vo_take_sample(struct vo_offline *r, const struct vns_vo_sample *s);
 
 /* vo_once.c */
 struct vo_once;

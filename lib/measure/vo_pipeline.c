@@ -43,7 +43,7 @@ struct inbox {
 struct outbox {
 	struct vo_offline *run;
 	struct pipeline *pipe;
-	struct vns_twin_sample *s[BUFFERS];
+	struct vns_vo_sample *s[BUFFERS];
 	size_t count[BUFFERS];
 	size_t head, n;
 	size_t filling, filled; /* the engine's: slot, and samples in it */
@@ -163,11 +163,16 @@ static void hand_over(struct outbox *out)
 static void on_sample(void *ctx, const struct vns_twin_sample *s)
 {
 	struct outbox *out = ctx;
+	struct vo_offline *r = out->run;
+	struct vns_twin_sample unstepped;
 
-	out->s[out->filling][out->filled] = *s;
-	if (out->run->n_step && !vo_unstep(out->run, &out->s[out->filling][out->filled]))
-		return;
-	out->filled++;
+	if (r->n_step) {
+		unstepped = *s;
+		s = &unstepped;
+		if (!vo_unstep(r, &unstepped))
+			return;
+	}
+	r->last_lost += !vns_vo_sample_pack(&out->s[out->filling][out->filled++], s);
 	if (out->filled == VO_BATCH)
 		hand_over(out);
 }
