@@ -96,8 +96,9 @@ static const struct cli_option options[] = {
 		"an address of the guest (default: learnt from the captures)"),
 	CLI_OPT(0, "window", CLI_DURATION, window_ns, LIVE, "TIME",
 		"longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
-	CLI_OPT(0, "nat", CLI_CHOICE, nat, LIVE, "MODE",
-		"address translation between the points (default auto)", .choices = "auto|on|off"),
+	CLI_OPT(0, "nat", CLI_CHOICE, nat, EVERYWHERE, "MODE",
+		"learn address translation between the points (default auto: where there are signs of it)",
+		.choices = "auto|on|off"),
 	CLI_OPT('j', "jobs", CLI_U64, jobs, LIVE, "N",
 		"threads; the results are the same (default 1; 2 to 4 help)", .min = 1, .max = 64),
 	CLI_OPT(0, "json", CLI_FLAG, json, CSV, NULL, "JSON (schema vnetscope.vo/1)"),
@@ -238,6 +239,13 @@ static int bad_sample(const struct cli_command *self)
 			"percentage above 0", MAX_SAMPLE);
 }
 
+static enum vns_nat_mode nat_mode(const struct vo_config *c)
+{
+	if (!c->nat || strcmp(c->nat, "auto") == 0)
+		return VNS_NAT_AUTO;
+	return strcmp(c->nat, "on") == 0 ? VNS_NAT_ON : VNS_NAT_OFF;
+}
+
 static int run_offline(const struct cli_command *self, const struct vo_config *c)
 {
 	struct vns_addr guest[MAX_GUEST];
@@ -257,8 +265,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		if (vns_addr_parse(c->guest_addr.item[i], &guest[i]))
 			return cli_fail(self, VNS_EXIT_USAGE, "--guest-addr: '%s' is not an IPv4 or IPv6 "
 					"address", c->guest_addr.item[i]);
-	if (c->nat && strcmp(c->nat, "auto") != 0)
-		opts.nat = strcmp(c->nat, "on") == 0 ? VNS_NAT_ON : VNS_NAT_OFF;
+	opts.nat = nat_mode(c);
 	if (!parse_sample(c->sample, &opts.sample_one_in))
 		return bad_sample(self);
 	error = c->points || !c->guest ? measure_hops(c, &opts, &result, &err) :
@@ -312,6 +319,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.stop = &cli_interrupted,
 		.progress = cli_live_vo,
 		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
+		.nat = nat_mode(c),
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };

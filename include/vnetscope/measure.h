@@ -316,7 +316,10 @@ bool vns_drift_agree(const struct vns_drift_result *r, size_t n);
  */
 int vns_drift_file_read(const char *path, struct vns_clock **out, struct vns_err *err);
 
-/** enum vns_nat_mode - AUTO: where the beginnings of the captures show signs of it. */
+/**
+ * enum vns_nat_mode - AUTO: where the beginnings of the captures show signs of it; live: where the
+ * host's kernel has rules for it.
+ */
 enum vns_nat_mode { VNS_NAT_AUTO = 0, VNS_NAT_ON, VNS_NAT_OFF };
 
 /** struct vns_vo_offline_opts - `vo --host A --guest B`. */
@@ -395,6 +398,7 @@ struct vns_vo_live_opts {
 	enum vns_capture capture;
 	uint32_t sample;
 	double max_cpu;
+	enum vns_nat_mode nat; /* look for address translation between the host's points */
 	const volatile int *stop;
 	void (*progress)(void *ctx, const struct vns_vo_live_progress *p);
 	void *ctx;

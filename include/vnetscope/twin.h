@@ -112,7 +112,7 @@ uint64_t vns_twin_evicted(const struct vns_twin *t);
 /**
  * struct vns_twin_mapping - an address translation between the points, learnt from packets.
  * @at_a, @port_a: the guest's end of the flows as A sees it; @at_b, @port_b: as B does (host byte
- *   order; 0: flows differ, or the protocol has none)
+ *   order; 0: flows differ in it, or the protocol has none)
  * @ipproto:   IP protocol number
  * @forwarded: the other end began the flows (port forwarding, DNAT); else the guest did
  *   (masquerading, SNAT)
@@ -129,6 +129,21 @@ struct vns_twin_mapping {
 size_t vns_twin_mappings(const struct vns_twin *t, struct vns_twin_mapping out[VNS_TWIN_MAPPINGS]);
 /** vns_twin_translated() - packets of A that were paired under another flow's addresses. */
 uint64_t vns_twin_translated(const struct vns_twin *t);
+
+struct vns_twin_learnt;
+/**
+ * vns_twin_hand_over() - end @t amid traffic that another engine goes on with: as vns_twin_finish(), but
+ * what may still have been under way, for as long as packets sometimes take, is outside the window
+ * and not missing. Return: what was learnt beyond the packets (translations, how long packets
+ * take), owned; NULL: no memory for it. @t is good for its counts only then.
+ */
+struct vns_twin_learnt *vns_twin_hand_over(struct vns_twin *t);
+/**
+ * vns_twin_take_over() - before the first packet: @t, between the same points and for the same guest, begins
+ * with what another one learnt. Flows that were mapped stay so. Frees @learnt, which may be NULL.
+ */
+void vns_twin_take_over(struct vns_twin *t, struct vns_twin_learnt *learnt);
+void vns_twin_learnt_free(struct vns_twin_learnt *learnt);
 
 #define VNS_TWIN_STEPS 16
 /**

@@ -153,7 +153,7 @@ static void finish_twins(struct vo_subject *v)
 		struct vo_pair *p = &v->pair[i];
 
 		if (p->b == VO_GUEST)
-			vo_pair_finish(p);
+			vo_pair_hand_over(p);
 	}
 }
 
@@ -281,7 +281,7 @@ int vo_epoch_renew(struct vo_subject *v, size_t k, struct vns_err *err)
 
 		if (!p->twin || (k != SIZE_MAX && p->a != k && p->b != k))
 			continue;
-		vo_pair_finish(p);
+		vo_pair_hand_over(p);
 		code = vo_pair_begin(p, p->b == VO_GUEST ? (int64_t)at.offset_ns : 0, err);
 	}
 	return code;
@@ -330,7 +330,8 @@ int vo_epoch_finish(struct vo_subject *v)
 	int64_t last_ns;
 	int code;
 
-	finish_twins(v);
+	for (size_t i = 0; i < v->n_pair; i++)
+		vo_pair_finish(&v->pair[i]);
 	last_ns = v->run->to_ns > v->window_from_ns ? v->run->to_ns : v->window_from_ns;
 	code = v->paired ? close_window(v, INT64_MAX, false) : 0;
 	if (v->paired && !code)
@@ -338,7 +339,6 @@ int vo_epoch_finish(struct vo_subject *v)
 	for (size_t i = 0; i < v->n_pair; i++) {
 		struct vo_pair *p = &v->pair[i];
 
-		vo_pair_finish(p);
 		if (p->tallying)
 			vns_vo_tally_fini(&p->tally);
 		p->tallying = false;

@@ -52,7 +52,7 @@ static void subject_fail(struct vo_subject *v, const char *sentence)
 	atomic_store(&v->dead, true);
 }
 
-/* Packets of one point of a subject: probes go to the clock, the rest to twins and RTT. */
+/* Packets of one point of a subject, some of them perhaps its own under other addresses. */
 static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *pkts, size_t n)
 {
 	for (size_t i = 0; i < v->n_pair; i++) {
@@ -63,8 +63,6 @@ static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *p
 		else if (v->pair[i].b == k)
 			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
 	}
-	if (v->rtt[k])
-		vns_rtt_feed(v->rtt[k], pkts, n);
 }
 
 static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
@@ -82,19 +80,42 @@ static bool is_guest(const struct vns_subject *s, const struct vns_addr *a)
 	return false;
 }
 
-/* Take the subject's own packets out of a batch of a shared point. */
+static bool is_any_guest(const struct vo_run *run, const struct vns_addr *a)
+{
+	for (size_t i = 0; i < run->n; i++)
+		if (is_guest(run->subject[i].s, a))
+			return true;
+	return false;
+}
+
+/* At a point where addresses are translated: may @p be a subject's all the same? */
+static bool may_be_translated(const struct vo_run *run, const struct vns_packet *p)
+{
+	return !(p->flags & VNS_PKT_F_MULTICAST) && !is_any_guest(run, &p->key.addr[0]) &&
+	       !is_any_guest(run, &p->key.addr[1]);
+}
+
+/*
+ * Take the subject's own packets out of a batch of a shared point: probes go to the clock, the rest to
+ * twins and RTT. Where NAT hides whose they are the twins get the others too.
+ */
 static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 		     const struct vns_packet *pkts, size_t n)
 {
-	struct vns_packet own[BATCH];
-	size_t m = 0;
+	bool nat = run->points.point[run->points.index[v - run->subject][k]].nat &&
+		   run->points.nat[v - run->subject];
+	struct vns_packet own[BATCH], all[BATCH];
+	size_t m = 0, n_all = 0;
 
 	pthread_mutex_lock(&v->lock);
 	for (size_t i = 0; i < n; i++) {
 		const struct vns_packet *p = &pkts[i];
 
-		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1]))
+		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1])) {
+			if (nat && vns_packet_sampled(p, v->one_in) && may_be_translated(run, p))
+				all[n_all++] = *p;
 			continue;
+		}
 		if (v->gather) {
 			/* the innermost point stamps the probes; the others only leave them out */
 			bool inner = k == v->s->n_point - 1;
@@ -103,11 +124,17 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 				    vns_gather_is_probe(v->gather, p))
 				continue;
 		}
-		if (vns_packet_sampled(p, v->one_in))
-			own[m++] = *p;
+		if (!vns_packet_sampled(p, v->one_in))
+			continue;
+		own[m++] = *p;
+		if (nat)
+			all[n_all++] = *p;
 	}
-	if (in_phase(run, VO_TRAFFIC) && m)
-		feed_host(v, k, own, m);
+	if (in_phase(run, VO_TRAFFIC)) {
+		feed_host(v, k, nat ? all : own, nat ? n_all : m);
+		if (v->rtt[k])
+			vns_rtt_feed(v->rtt[k], own, m);
+	}
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -192,10 +219,21 @@ static void drain_point(struct vo_run *run, size_t at)
 	}
 }
 
-/* Up to when all that was captured at subject @i's point @k has been read: for good, once it ended. */
-static int64_t complete_until(const struct vo_run *run, size_t i, size_t k, int64_t now_ns)
+/*
+ * Tell a pair up to when all that was captured at point @k has been read: for good, once it ended. What
+ * came before the pair was begun went to another or to none, so of that time it says nothing:
+ * packets of it that come late from the guest are outside the window.
+ */
+static void advance_pair(const struct vo_run *run, const struct vo_pair *p, enum vns_point at, size_t k,
+			 int64_t now_ns)
 {
-	return run->points.point[run->points.index[i][k]].ended ? INT64_MAX : now_ns - HOST_LAG_NS;
+	size_t i = (size_t)(p->subject - run->subject);
+	int64_t from_ns = p->from_ns > run->from_ns ? p->from_ns : run->from_ns;
+
+	if (run->points.point[run->points.index[i][k]].ended)
+		vns_twin_advance(p->twin, at, INT64_MAX);
+	else if (now_ns - HOST_LAG_NS >= from_ns)
+		vns_twin_advance(p->twin, at, now_ns - HOST_LAG_NS);
 }
 
 static void advance_host(struct vo_run *run, int64_t now_ns)
@@ -207,11 +245,9 @@ static void advance_host(struct vo_run *run, int64_t now_ns)
 		for (size_t j = 0; j < v->n_pair; j++) {
 			if (!v->pair[j].twin)
 				continue;
-			vns_twin_advance(v->pair[j].twin, VNS_POINT_A,
-					 complete_until(run, i, v->pair[j].a, now_ns));
+			advance_pair(run, &v->pair[j], VNS_POINT_A, v->pair[j].a, now_ns);
 			if (v->pair[j].b != VO_GUEST)
-				vns_twin_advance(v->pair[j].twin, VNS_POINT_B,
-						 complete_until(run, i, v->pair[j].b, now_ns));
+				advance_pair(run, &v->pair[j], VNS_POINT_B, v->pair[j].b, now_ns);
 		}
 		pthread_mutex_unlock(&v->lock);
 	}
@@ -294,7 +330,7 @@ static int start_guest_capture(struct vo_subject *v, struct vns_err *err)
 	const struct vns_vo_live_opts *opts = v->run->opts;
 	struct vns_bpf_insn *insns = NULL;
 	char expr[4096];
-	int code = vns_vo_filter(&v->s, 1, opts->filter, expr, sizeof(expr), err), n;
+	int code = vns_vo_filter(&v->s, 1, false, opts->filter, expr, sizeof(expr), err), n;
 
 	if (code)
 		return code;
@@ -523,8 +559,7 @@ static int64_t own_cpu_ns(void)
 
 static int measure(struct vo_run *run, struct vns_err *err)
 {
-	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts->filter,
-				      run->opts->snaplen, run->opts->capture, err);
+	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts, err);
 
 	for (size_t i = 0; i < run->n && !code; i++)
 		code = start_guest_capture(&run->subject[i], err);

@@ -46,14 +46,14 @@ static bool append_hosts(const struct vns_subject *s, bool *first, char *to, siz
 	return fits;
 }
 
-int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const char *user, char *to,
-		  size_t size, struct vns_err *err)
+int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, bool any, const char *user,
+		  char *to, size_t size, struct vns_err *err)
 {
-	bool first = true, fits;
+	bool first = !any, fits;
 
 	to[0] = '\0';
-	fits = append(to, size, "(");
-	for (size_t i = 0; i < n && fits; i++)
+	fits = append(to, size, any ? "(ip or ip6" : "(");
+	for (size_t i = 0; i < n && fits && !any; i++)
 		fits = append_hosts(subjects[i], &first, to, size);
 	if (first)
 		return vns_err_set(err, -EADDRNOTAVAIL, "%s has no IP address to capture by",
@@ -115,6 +115,24 @@ static int collect(struct vns_vo_points *p, const struct vns_subject *subjects, 
 	return 0;
 }
 
+/* Where packets may bear other addresses than the subjects': outside the innermost point. */
+static int find_nat(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
+		    struct vns_err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int code = 0;
+
+		p->nat[i] = p->nat_mode == VNS_NAT_ON;
+		if (p->nat_mode == VNS_NAT_AUTO && subjects[i].n_point > 1)
+			code = vns_vo_host_nat(subjects[i].host_netns_fd, &p->nat[i], err);
+		if (code)
+			return code;
+		for (size_t k = 0; p->nat[i] && k + 1 < subjects[i].n_point; k++)
+			p->point[p->index[i][k]].nat = true;
+	}
+	return 0;
+}
+
 /* The subjects whose packets pass point @at. */
 static size_t users_of(const struct vns_vo_points *p, size_t at, const struct vns_subject *subjects,
 		       size_t n, const struct vns_subject **out)
@@ -149,27 +167,29 @@ int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err)
 					      .capture = p->capture,
 					      .ring_bytes = ring_bytes(p->n),
 					      .netns_fd = p->point[at].netns_fd };
-	int code = vns_vo_filter(users, users_of(p, at, p->subjects, p->n_subject, users), p->filter,
-				 expr, sizeof(expr), err);
+	int code = vns_vo_filter(users, users_of(p, at, p->subjects, p->n_subject, users),
+				 p->point[at].nat, p->filter, expr, sizeof(expr), err);
 
 	return code ? code : vns_source_open_live(&p->point[at].source, p->point[at].ifname, &opts, err);
 }
 
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
-		       const char *filter, uint32_t snaplen, enum vns_capture capture,
-		       struct vns_err *err)
+		       const struct vns_vo_live_opts *opts, struct vns_err *err)
 {
 	int code;
 
 	memset(p, 0, sizeof(*p));
 	p->subjects = subjects;
 	p->n_subject = n;
-	p->filter = filter;
-	p->snaplen = snaplen;
-	p->capture = capture;
+	p->filter = opts->filter;
+	p->snaplen = opts->snaplen;
+	p->capture = opts->capture;
+	p->nat_mode = opts->nat;
 	for (size_t at = 0; at < VNS_VO_MAX_POINTS; at++)
 		p->point[at].watch_fd = -1;
 	code = collect(p, subjects, n, err);
+	if (!code)
+		code = find_nat(p, subjects, n, err);
 	for (size_t at = 0; at < p->n && !code; at++)
 		code = vns_vo_point_open(p, at, err);
 	if (!code)

@@ -24,6 +24,7 @@ struct vns_vo_point {
 	struct vns_err why;
 	int ifindex;       /* 0: not known */
 	uint32_t queues;   /* of a tap that has several: packets of two may overtake each other */
+	bool nat;          /* packets may bear other addresses than a subject's here: all IP is taken */
 	int watch_fd;      /* rtnetlink of its namespace, at the first point there; else -1 */
 };
 
@@ -38,16 +39,29 @@ struct vns_vo_points {
 	const char *filter;
 	uint32_t snaplen;
 	enum vns_capture capture;
+	enum vns_nat_mode nat_mode;
+	bool nat[VNS_VO_MAX_SUBJECTS]; /* addresses may be translated on subject i's way */
 };
 
-/* Write the filter for @subjects' addresses, the user's own expression and the exclusions. */
-int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, const char *user, char *to,
-		  size_t size, struct vns_err *err);
+/*
+ * Does the kernel translate addresses in the namespace of @netns_fd (-1: our own)? Return: 0, or
+ * -ENOTRECOVERABLE (base/netns.h).
+ */
+int vns_vo_host_nat(int netns_fd, bool *found, struct vns_err *err);
 
-/* Open every host point of the subjects, which stay where they are. On failure nothing stays open. */
+/*
+ * Write the filter for @subjects' addresses (@any: for all IP), the user's own expression and the
+ * exclusions.
+ */
+int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, bool any, const char *user,
+		  char *to, size_t size, struct vns_err *err);
+
+/*
+ * Open every host point of the subjects, which stay where they are. Where addresses are translated
+ * (@opts->nat), those outside the innermost take every IP packet. On failure nothing stays open.
+ */
 int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n,
-		       const char *filter, uint32_t snaplen, enum vns_capture capture,
-		       struct vns_err *err);
+		       const struct vns_vo_live_opts *opts, struct vns_err *err);
 /* Open one point (again). */
 int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err);
 void vns_vo_points_close(struct vns_vo_points *p);

@@ -127,6 +127,14 @@ static void add_counts(struct vns_twin_counts *to, const struct vns_twin_counts 
 		to->missing_by_proto[k] += c->missing_by_proto[k];
 }
 
+/* May packets bear other addresses at the pair's outer end? Not at the innermost point. */
+static bool is_translated(const struct vo_pair *p)
+{
+	const struct vo_run *run = p->subject->run;
+
+	return run->points.nat[p->subject - run->subject] && p->a + 1 < p->subject->s->n_point;
+}
+
 int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err)
 {
 	const struct vns_twin_opts opts = {
@@ -134,16 +142,20 @@ int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err)
 		.max_pending = MAX_PENDING,
 		.guest = p->subject->s->guest,
 		.n_guest = p->subject->s->n_guest,
+		.nat = is_translated(p),
 	};
+	int code = vns_twin_new(&p->twin, &opts, pair_sample, p, err);
 
-	return vns_twin_new(&p->twin, &opts, pair_sample, p, err);
+	if (!code)
+		vns_twin_take_over(p->twin, p->learnt);
+	p->from_ns = vns_now_ns();
+	p->learnt = code ? p->learnt : NULL;
+	return code;
 }
 
-void vo_pair_finish(struct vo_pair *p)
+/* The engine has ended: its books are added to those of the engines before. */
+static void add_up(struct vo_pair *p)
 {
-	if (!p->twin)
-		return;
-	vns_twin_finish(p->twin);
 	for (int at = 0; at < 2; at++) {
 		struct vns_twin_counts c;
 
@@ -151,6 +163,27 @@ void vo_pair_finish(struct vo_pair *p)
 		add_counts(&p->counts[at], &c);
 	}
 	p->evicted += vns_twin_evicted(p->twin);
+	p->translated += vns_twin_translated(p->twin);
+}
+
+void vo_pair_finish(struct vo_pair *p)
+{
+	if (!p->twin)
+		return;
+	vns_twin_finish(p->twin);
+	p->n_nat = vns_twin_mappings(p->twin, p->nat);
+	add_up(p);
+	vns_twin_free(p->twin);
+	p->twin = NULL;
+}
+
+void vo_pair_hand_over(struct vo_pair *p)
+{
+	if (!p->twin)
+		return;
+	p->n_nat = vns_twin_mappings(p->twin, p->nat);
+	p->learnt = vns_twin_hand_over(p->twin);
+	add_up(p);
 	vns_twin_free(p->twin);
 	p->twin = NULL;
 }
@@ -376,6 +409,9 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 				    "widened; --max-wander makes them certain.");
 	if (v->note[0])
 		add_note(t, v->note);
+	if (v->pair[k].translated && run->one_in > 1)
+		add_note(t, "Connections are sampled by their ports: where NAT changes ports, the points choose "
+			 "differently.");
 	for (size_t j = 0; j < v->s->n_point; j++) {
 		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
 
@@ -433,6 +469,9 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	memcpy(t->counts, p->counts, sizeof(t->counts));
 	t->evicted = p->evicted;
 	t->unrelated = p->unrelated;
+	memcpy(t->nat, p->nat, p->n_nat * sizeof(t->nat[0]));
+	t->n_nat = p->n_nat;
+	t->translated = p->translated;
 	t->sample_first = run->opts->sample ? run->opts->sample : 1;
 	t->sample_last = run->one_in;
 	fill_events(v, t);
@@ -475,6 +514,7 @@ int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err 
 static void free_pair(struct vo_pair *p)
 {
 	vns_twin_free(p->twin);
+	vns_twin_learnt_free(p->learnt);
 	vns_vo_samples_free(&p->samples);
 	if (p->tallying)
 		vns_vo_tally_fini(&p->tally);

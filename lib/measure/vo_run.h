@@ -30,6 +30,11 @@ struct vo_pair {
 	size_t a, b;
 	struct vo_subject *subject;
 	struct vns_twin *twin;         /* of this epoch; NULL while the guest cannot be reached */
+	int64_t from_ns;               /* it was begun then, on the host's clock */
+	struct vns_twin_learnt *learnt; /* by the one before, for the next */
+	struct vns_twin_mapping nat[VNS_TWIN_MAPPINGS];
+	size_t n_nat;
+	uint64_t translated;           /* by engines before */
 	struct vns_vo_samples samples; /* that wait for the relation */
 	struct vns_vo_tally tally;
 	bool tallying;
@@ -121,6 +126,8 @@ int vo_run_open_twins(struct vo_run *run, struct vns_err *err);
 /* Begin pairing with B's clock @coarse_ns ahead of A's; end it: its packets get their classes. */
 int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err);
 void vo_pair_finish(struct vo_pair *p);
+/* End it where another will go on: what this one learnt is kept for that. */
+void vo_pair_hand_over(struct vo_pair *p);
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns);
 int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err);
 void vo_run_fini(struct vo_run *run);

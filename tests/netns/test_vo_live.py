@@ -30,11 +30,11 @@ def node(name, *words, **more):
                           capture_output=True, text=True, timeout=60, **more)
 
 
-def start_vo(*words, targets=("vm1",), seconds=6):
+def start_vo(*words, targets=("vm1",), seconds=6, settle=2.5):
     vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t",
                            str(seconds), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True)
-    wait_captures(LAB)
+    wait_captures(LAB, settle)
     return vo
 
 
@@ -239,6 +239,21 @@ def a_budget_raises_the_share():
         assert target["accounting"][point]["missing"] == 0, target["accounting"]
 
 
+def a_share_that_changes_amid_traffic():
+    """Packets all the while, both ways: those of before and after the change are told apart."""
+    up(1)
+    vo = start_vo("--max-cpu", "0.3%", seconds=7, settle=0)
+    ok(node("client", "ping", "-q", "-c", "2500", "-i", "0.002", "10.77.0.11"))
+    doc, _ = finish(vo)
+    target = doc["targets"][0]
+    acc = target["accounting"]
+    told = [e["at_ns"] for e in target["events"] if e["kind"] == "sampling"]
+    assert told and target["sample"]["last_one_in"] > 1, target["sample"]
+    assert acc["host"]["matched"] > 100 and acc["guest"]["matched"] > 100, acc
+    for point in ("host", "guest"):
+        assert acc[point]["missing"] == 0 and acc[point]["ambiguous"] == 0, acc
+
+
 def links_that_go_and_come():
     up(2)
     vo = start_vo(targets=("vm1", "vm2"), seconds=8)
@@ -280,5 +295,6 @@ if os.geteuid() != 0:
 main([every_echo_is_found_once, the_same_by_programs_in_the_kernel, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
       the_same_samples_at_every_point,
-      a_full_window_goes_over_into_the_next, a_budget_raises_the_share, links_that_go_and_come,
+      a_full_window_goes_over_into_the_next, a_budget_raises_the_share,
+      a_share_that_changes_amid_traffic, links_that_go_and_come,
       bad_input_is_one_sentence], [LAB])

@@ -19,6 +19,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
 
 VNETSCOPE, TWINDUMP = sys.argv[1:3]
@@ -221,6 +222,9 @@ def nat(tmp, snap):
                     ('forward', 6, *ends, 8080), ('forward', 17, *ends, 5353)}, maps
     assert (found(t, 'host_to_guest'), found(t, 'guest_to_host')) == (to, fro), (to, fro, t)
     assert pairs(host, guest) >= to + fro
+    ref, n = nat_judge.judge(TWINDUMP, host, guest, ('10.87.2.2',), 0, 'snap %d' % snap)
+    print('     the slow reference agrees: %d pairs, %d of them certain, %d flows' %
+          (n, len(ref.sure), len(ref.flows)))
     for name in ('host', 'guest'):
         books = t['accounting'][name]
         lost = books['missing_by_protocol']  # IPv6 solicitations of the link's own do not cross

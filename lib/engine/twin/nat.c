@@ -199,7 +199,8 @@ static void trust(struct twin_nat *n, struct nat_flow *f, const struct vns_flow_
 	int end_a = f->end_a, end_b = f->end_b;
 	/* The peer's end is the same; a first packet from there was forwarded to the guest. */
 	bool forwarded = f->first_dir == end_a;
-	uint16_t port_a = a->port[!end_a], port_b = f->key.port[!end_b];
+	bool ports = a->ipproto != IPPROTO_ICMP && a->ipproto != IPPROTO_ICMPV6; /* an echo's is its number */
+	uint16_t port_a = ports ? a->port[!end_a] : 0, port_b = ports ? f->key.port[!end_b] : 0;
 	struct vns_twin_mapping *m = mapping_of(n, a->ipproto, &a->addr[!end_a],
 						&f->key.addr[!end_b], forwarded, port_b);
 
@@ -214,8 +215,10 @@ static void trust(struct twin_nat *n, struct nat_flow *f, const struct vns_flow_
 	if (!m)
 		return;
 	m->flows++;
-	if (m->port_a != port_a || m->port_b != port_b)
-		m->port_a = m->port_b = 0;
+	if (m->port_a != port_a)
+		m->port_a = 0;
+	if (m->port_b != port_b)
+		m->port_b = 0;
 }
 
 /* Is the evidence for @f, the flow @a of A, enough? It gets so too when its addresses become known. */
@@ -367,6 +370,57 @@ size_t vns_twin_mappings(const struct vns_twin *t, struct vns_twin_mapping out[V
 		return 0;
 	memcpy(out, t->nat->map, t->nat->n_map * sizeof(*out));
 	return t->nat->n_map;
+}
+
+struct vns_twin_learnt {
+	struct twin_nat *nat;
+	int64_t shortest[VNS_DIRECTIONS], longest[VNS_DIRECTIONS], recent[VNS_DIRECTIONS];
+	bool found[VNS_DIRECTIONS];
+};
+
+struct vns_twin_learnt *vns_twin_hand_over(struct vns_twin *t)
+{
+	struct vns_twin_learnt *l = calloc(1, sizeof(*l));
+
+	/* Where traffic goes on a packet may be slower than any before: the usual allowance for that. */
+	for (unsigned int d = 0; d < VNS_DIRECTIONS; d++)
+		if (t->longest[d] < twin_reach(t, d))
+			t->longest[d] = twin_reach(t, d);
+	vns_twin_finish(t);
+	if (!l)
+		return NULL;
+	memcpy(l->shortest, t->shortest, sizeof(l->shortest));
+	memcpy(l->longest, t->longest, sizeof(l->longest));
+	memcpy(l->recent, t->recent, sizeof(l->recent));
+	memcpy(l->found, t->found, sizeof(l->found));
+	l->nat = t->nat; /* its ring is empty: all that waited has its class */
+	t->nat = NULL;
+	return l;
+}
+
+void vns_twin_take_over(struct vns_twin *t, struct vns_twin_learnt *l)
+{
+	if (!l)
+		return;
+	memcpy(t->shortest, l->shortest, sizeof(t->shortest));
+	memcpy(t->longest, l->longest, sizeof(t->longest));
+	memcpy(t->recent, l->recent, sizeof(t->recent));
+	memcpy(t->found, l->found, sizeof(t->found));
+	if (t->nat && l->nat) {
+		struct twin_nat *own = t->nat;
+
+		t->nat = l->nat;
+		l->nat = own;
+	}
+	vns_twin_learnt_free(l);
+}
+
+void vns_twin_learnt_free(struct vns_twin_learnt *l)
+{
+	if (!l)
+		return;
+	twin_nat_free(l->nat);
+	free(l);
 }
 
 uint64_t vns_twin_translated(const struct vns_twin *t)

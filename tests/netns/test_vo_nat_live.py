@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Live `vo` through NAT on the lab's host: nftables masquerades what the guests begin and forwards
+ports to vm1, between the uplink and the bridge.
+
+Truth is the kernel's own captures at uplink and guest, paired by the slow reference
+(tests/ref/nat_ref.py): the same packets by the same clock, so all are found and latencies are alike to
+what the captures' sockets are apart.
+
+usage: test_vo_nat_live.py VNETSCOPE AGENT [CASE...]
+"""
+import ctypes
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "ref")]
+import nat_ref  # noqa: E402
+import pcapread  # noqa: E402
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_captures, wait_until  # noqa: E402
+
+LAB = f"t-nl{os.getpid() % 10**8}"
+CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
+LIBC = ctypes.CDLL(None, use_errno=True)
+OUT, PEER, GUEST = "10.88.0.1", "10.88.0.9", "10.77.0.11"
+RULES = """
+table ip t {
+  chain pre { type nat hook prerouting priority -100;
+    iifname "up0" tcp dport 8080 dnat to 10.77.0.11:80
+    iifname "up0" udp dport 5353 dnat to 10.77.0.11:53
+  }
+  chain post { type nat hook postrouting priority 100; oifname "up0" masquerade; }
+}
+"""
+
+
+def node(name, *words, **more):
+    return subprocess.run([VNETSCOPE, "lab", "exec", "--name", LAB, name, "--", *words],
+                          capture_output=True, text=True, timeout=60, **more)
+
+
+def up(rules=RULES):
+    """A lab whose host routes and translates between uplink and bridge."""
+    ok(run("lab", "up", "--name", LAB, "--backend", "netns", "--agent", AGENT, "-n", "2"))
+    gateway = next(a["local"] for i in json.loads(ok(node("host", "ip", "-j", "addr")).stdout)
+                   if i["ifname"] == "br0" for a in i["addr_info"] if a["family"] == "inet")
+    ok(node("host", "sh", "-ec", "ip link set up0 nomaster; ip link set up0 up; ip addr add "
+            f"{OUT}/24 dev up0; sysctl -qw net.ipv4.ip_forward=1"))
+    ok(node("client", "ip", "addr", "add", PEER + "/24", "dev", "eth0"))
+    for vm in ("vm1", "vm2"):
+        ok(node(vm, "ip", "route", "replace", "default", "via", gateway))
+    if not rules:
+        return
+    r = node("host", "nft", "-f", "-", input=rules)
+    if r.returncode:
+        skip("this kernel has no NAT by nftables: " + r.stderr.strip())
+
+
+def pid_of(name):
+    lab = status(LAB)
+    return lab["holder_pid"] if name == "host" else \
+        next(g["pid"] for g in (lab["client"], *lab["guests"]) if g.get("name", "client") == name)
+
+
+def inside(name, work):
+    """Call work() in a thread whose network is the node's."""
+    pid = pid_of(name)
+
+    def enter():
+        with open(f"/proc/{pid}/ns/net", encoding="ascii") as f:
+            if LIBC.setns(f.fileno(), 0x40000000):
+                raise OSError("setns")
+        work()
+    t = threading.Thread(target=enter, daemon=True)
+    t.start()
+    return t
+
+
+def serve(name, kind, port, ready, n):
+    def tcp():
+        with socket.create_server(("0.0.0.0", port)) as s:
+            s.settimeout(40)
+            ready.release()
+            for _ in range(n):
+                c, _ = s.accept()
+                with c:
+                    while data := c.recv(65536):
+                        c.sendall(data)
+
+    def udp():
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.bind(("0.0.0.0", port))
+            s.settimeout(40)
+            ready.release()
+            data = b".."
+            while len(data) > 1:
+                data, peer = s.recvfrom(65536)
+                s.sendto(data, peer)
+    return inside(name, tcp if kind == "tcp" else udp)
+
+
+def talk(name, to, kind, port, rng, n, pause):
+    def tcp():
+        for _ in range(n):
+            with socket.create_connection((to, port), timeout=20) as s:
+                for _ in range(10):
+                    data, got = rng.randbytes(rng.randrange(1, 8000)), 0
+                    s.sendall(data)
+                    while got < len(data):
+                        got += len(s.recv(65536))
+                    time.sleep(pause)
+
+    def udp():
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.settimeout(20)
+            for i in range(20 * n + 1):
+                s.sendto(rng.randbytes(rng.randrange(30, 900)) if i < 20 * n else b".", (to, port))
+                s.recv(65536)
+                time.sleep(pause / 2)
+    return inside(name, tcp if kind == "tcp" else udp)
+
+
+def traffic(pause=0.005, n=3):
+    ready, rng = threading.Semaphore(0), random.Random(7)
+    servers = [serve("client", "tcp", 7001, ready, n), serve("client", "udp", 7002, ready, n),
+               serve("vm1", "tcp", 80, ready, n), serve("vm1", "udp", 53, ready, n)]
+    for _ in servers:
+        assert ready.acquire(timeout=20)
+    clients = [talk("vm1", PEER, "tcp", 7001, rng, n, pause), talk("vm1", PEER, "udp", 7002, rng, n, pause),
+               talk("client", OUT, "tcp", 8080, rng, n, pause),
+               talk("client", OUT, "udp", 5353, rng, n, pause)]
+    for t in clients + servers:
+        t.join(60)
+        assert not t.is_alive()
+
+
+class Truth:
+    """The kernel's captures at the uplink and in vm1 while `vo` runs."""
+
+    def __init__(self, folder):
+        self.at = {}
+        for name, ifname in (("host", "up0"), ("vm1", "eth0")):
+            path = os.path.join(folder, name)
+            p = subprocess.Popen(
+                ["nsenter", f"--net=/proc/{pid_of(name)}/ns/net", "tcpdump", "-i", ifname, "-s", "0", "-w",
+                 path, "-U", "--time-stamp-precision=nano", "-B", "32768"],
+                stderr=subprocess.PIPE, text=True)
+            assert "listening" in p.stderr.readline()
+            self.at[name] = (path, p)
+
+    def end(self):
+        time.sleep(1.2)
+        for _, p in self.at.values():
+            p.terminate()
+            said = p.communicate(timeout=10)[1]
+            assert "\n0 packets dropped by kernel" in said, said
+        return nat_ref.Judge(*(pcapread.read(path) for path, _ in self.at.values()), (GUEST,))
+
+
+def start_vo(*words, seconds=30, settle=2.5):
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", str(seconds), *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_captures(LAB, settle)
+    return vo
+
+
+def finish(vo):
+    time.sleep(0.3)
+    vo.send_signal(signal.SIGINT)
+    out, err = vo.communicate(timeout=60)
+    assert vo.returncode == 0, f"ended with {vo.returncode}: {err}"
+    t = json.loads(out)["targets"][0]
+    for point, acc in t["accounting"].items():
+        assert sum(acc[c] for c in CLASSES) == acc["read"], (point, acc)
+    return t
+
+
+def check(t, ref):
+    """Every packet of the traffic is matched, with the latency that the kernel's stamps say."""
+    kinds = {(m["kind"], m["ip_protocol"], m["at_host"]["address"], m["at_guest"]["address"],
+              m["at_host"]["port"] if m["kind"] == "forward" else 0,
+              m["at_guest"]["port"] if m["kind"] == "forward" else 0) for m in t["nat"]["mappings"]}
+    assert kinds == {("masquerade", 6, OUT, GUEST, 0, 0), ("masquerade", 17, OUT, GUEST, 0, 0),
+                     ("forward", 6, OUT, GUEST, 8080, 80), ("forward", 17, OUT, GUEST, 5353, 53)}, kinds
+    flows = {kind: sum(m["flows"] for m in t["nat"]["mappings"] if m["ip_protocol"] == kind)
+             for kind in (6, 17)}
+    assert flows == {k: sum(nat_ref.PROTO[f.at_b[0]] == k for f in ref.flows.values())
+                     for k in (6, 17)}, flows
+    assert t["from_point"] == "uplink", t["from_point"]
+    for way, name in (("h2g", "host_to_guest"), ("g2h", "guest_to_host")):
+        for proto in ("tcp", "udp"):
+            true = [(b - a) if way == "h2g" else (a - b) for w, p, a, b in ref.sure
+                    if (w, p) == (way, proto)]
+            most = len({(a if way == "h2g" else b) for w, p, a, b in ref.possible if (w, p) == (way, proto)})
+            f = t["directions"][name][proto]
+            assert len(true) <= f["matched"] <= most and len(true) > 50, (name, proto, len(true), most, f)
+            assert proto == "tcp" or len(true) == most, (len(true), most)  # no two datagrams are alike
+            lat = f["latency_ns"]
+            # each capture socket reads the clock for itself, so the stamps are some hundred ns apart
+            assert abs(lat["min"] - min(true)) < 5000, (lat, min(true))
+            if len(true) == most:
+                assert abs(lat["mean"] - sum(true) / len(true)) < 20000, (lat, sum(true) / len(true))
+            print(f"     {name} {proto}: {f['matched']} of {most} matched, p50 {lat['p50'] / 1e3:.1f} us, "
+                  f"least {lat['min']} ns, by the kernel's own captures {min(true)}")
+    assert t["nat"]["translated"] == sum(f[p]["matched"] for f in t["directions"].values() for p in f), t["nat"]
+    for point in ("host", "guest"):
+        acc = t["accounting"][point]
+        lost = acc["missing_by_protocol"]
+        assert lost["tcp"] == lost["udp"] == acc["ambiguous"] == acc["capture_lost"] == 0, (point, acc)
+    hops = {(h["from"], h["to"]): h for h in t["hops"]}
+    assert hops["uplink", "tap"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
+    assert hops["tap", "guest"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
+
+
+def rules_are_learnt_live():
+    up()
+    with tempfile.TemporaryDirectory() as tmp:
+        truth = Truth(tmp)
+        vo = start_vo()
+        traffic()
+        t = finish(vo)
+        check(t, truth.end())
+    assert not t["note"], t["note"]
+
+
+def rules_survive_an_epoch():
+    """The tap's interface is made anew, and the share changes: the same flows go on, still known."""
+    up()
+    vo = start_vo("--max-cpu", "0.3%", settle=0)
+    traffic(pause=0.1, n=4)
+    t = finish(vo)
+    said = [e["kind"] for e in t["events"]]
+    assert "sampling" in said, t["events"]
+    acc = t["accounting"]
+    assert acc["host"]["matched"] > 20 and t["nat"]["mappings"], (acc, t["nat"])
+    udp = [m for m in t["nat"]["mappings"] if m["ip_protocol"] == 17]
+    # one flow each way, chosen packet by packet: known before and after, and counted once
+    assert sorted((m["kind"], m["flows"]) for m in udp) == [("forward", 1), ("masquerade", 1)], udp
+    for point in ("host", "guest"):
+        assert acc[point]["missing_by_protocol"]["udp"] == 0, acc
+
+
+def off_and_on():
+    up(rules=None)
+    ok(node("client", "sh", "-ec", "ip -4 addr flush dev eth0; ip addr add 10.88.0.9/24 dev eth0; "
+            "ip route add 10.77.0.0/24 via 10.88.0.1"))
+    for words, strangers in (((), 0), (("--nat", "on"), 100), (("--nat", "off"), 0)):
+        if "off" in words:
+            ok(node("host", "nft", "-f", "-", input=RULES))
+        vo = start_vo(*words)
+        ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", GUEST))
+        ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", OUT))
+        t = finish(vo)
+        acc = t["accounting"]["host"]
+        # no rules in the kernel: the uplink's other packets are not even read
+        assert t["from_point"] == "uplink" and acc["matched"] >= 100, (words, acc)
+        assert strangers <= acc["undecodable"] <= strangers + 10, (words, acc)
+        assert not t["nat"]["mappings"], t["nat"]
+
+
+if os.geteuid() != 0:
+    skip("needs root")
+for tool in ("nft", "tcpdump", "ip", "nsenter"):
+    if not shutil.which(tool):
+        skip(f"{tool} is not there")
+main([rules_are_learnt_live, rules_survive_an_epoch, off_and_on], [LAB])
