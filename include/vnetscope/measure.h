@@ -104,16 +104,17 @@ struct vns_subject {
  * @last:  last byte's latency (n may be lower: the last byte was not always found)
  * @err_minus_ns, @err_plus_ns: clock interval: the true value of every order statistic v lies in
  *   [v - err_minus_ns, v + err_plus_ns] (worst case over the samples)
- * @p50_lower_ns, @p50_upper_ns: what the finite, correlated sample leaves open of the median of
- *   @first: t interval of the medians of equal time blocks (batch means; Law, Simulation Modeling,
- *   9.5.3), never narrower than that of order statistics for independent samples
+ * @interval: what the finite, correlated sample leaves open of the figures of @first, 95 %
+ *   (vns_blocks_intervals())
+ * @p50_lower_ns, @p50_upper_ns: its median's; where that is not known the range of the samples
  * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
  * @floor_lower_ns, @floor_upper_ns: the true minimum lies between: least ends of all samples' own
  *   intervals, never wider than the minimum with the worst of them
  */
 struct vns_vo_figure {
 	struct vns_dist first, last;
-	int64_t p50_lower_ns, p50_upper_ns; /* 95 % sampling interval; see above */
+	struct vns_intervals interval;
+	int64_t p50_lower_ns, p50_upper_ns;
 	double err_minus_ns, err_plus_ns;
 	double mean_err_minus_ns, mean_err_plus_ns;
 	double floor_lower_ns, floor_upper_ns;
@@ -428,6 +429,7 @@ struct vns_rtt_entry {
 	uint64_t packets, samples;
 	int64_t min, p50, p95, p99, max;
 	double mean, stddev;
+	struct vns_intervals interval; /* of mean, p50, p95 and p99 */
 	struct vns_rtt_clock clock; /* as in struct vns_rtt_flow */
 	enum vns_rtt_kind kind;
 	uint16_t point;
@@ -440,7 +442,7 @@ struct vns_rtt_point {
 	uint16_t point;
 	struct vns_rtt_counts counts;
 	struct vns_dist rtt[VNS_RTT_KINDS];
-	struct vns_rtt_interval median[VNS_RTT_KINDS];
+	struct vns_intervals interval[VNS_RTT_KINDS];
 };
 
 /**

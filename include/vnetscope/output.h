@@ -30,6 +30,11 @@ void vns_json_set_percentile_error(json_t *object);
  */
 json_t *vns_json_dist(const struct vns_dist *d);
 
+/* [lower, upper], or null when not known. */
+json_t *vns_json_interval(const struct vns_interval *i);
+/* {"mean": [lower, upper], "p50", "p95", "p99"}: null where not known. */
+json_t *vns_json_intervals(const struct vns_intervals *i);
+
 /*
  * What a distribution's samples are above @floor: {"n","mean","p50","p95","p99","max","stddev"}, ns;
  * NULL figures when there is none.
@@ -111,6 +116,8 @@ void vns_table_cell(struct vns_table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* The figures of a distribution as six cells: min mean p50 p95 p99 max; "-" when empty. */
 void vns_table_dist(struct vns_table *t, const struct vns_dist *d);
+/* Intervals of mean, p50, p95 and p99 as four cells: "1.2 us .. 1.4 us"; "-" where not known. */
+void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i);
 /* Two blanks between columns, none at the end of a line. Return: lines printed. */
 size_t vns_table_print(const struct vns_table *t, FILE *to);
 void vns_table_fini(struct vns_table *t);
@@ -143,6 +150,10 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct 
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to);
 /* Tables for people: at most @max_flows directions when @flows (0: all), totals, accounting. */
 int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_flows, FILE *to);
+/* The last columns of such lines, after a comma; empty where not known. Ends the line. */
+#define VNS_RTT_CSV_INTERVALS "mean_lower_ns,mean_upper_ns,p50_lower_ns,p50_upper_ns," \
+			      "p95_lower_ns,p95_upper_ns,p99_lower_ns,p99_upper_ns"
+void vns_rtt_csv_intervals(const struct vns_intervals *i, FILE *to);
 /* "TCP timestamps", "ICMP echo" ...: a kind in a table. */
 const char *vns_rtt_kind_label(enum vns_rtt_kind kind);
 /* What everybody must know who reads spin bit figures (Kunze et al., IMC 2023). */

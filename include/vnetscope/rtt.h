@@ -71,6 +71,7 @@ struct vns_rtt_clock {
  * @first_ns, @last_ns: first and last segment of the flow that was read, either direction
  * @packets:  segments read, of this direction; stops at 2^32 - 1
  * @opener:   index in @key of who opened it (SYN, QUIC Initial), or VNS_RTT_OPENER_UNKNOWN
+ * @series:   the samples of @rtt with their times, for vns_series_intervals(); NULL: one sample
  * @clock:    VNS_RTT_TS: of the sender's TSvals
  */
 #define VNS_RTT_OPENER_UNKNOWN 2
@@ -82,6 +83,7 @@ struct vns_rtt_flow {
 	int64_t first_ns, last_ns;
 	uint64_t packets;
 	const struct vns_dist *rtt;
+	const struct vns_series *series;
 	struct vns_rtt_clock clock;
 };
 typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
@@ -193,15 +195,8 @@ void vns_rtt_finish(struct vns_rtt *r);
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
 /** vns_rtt_total() - all samples of one kind of all flows (borrowed). */
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind);
-/**
- * struct vns_rtt_interval - what the finite, correlated sample leaves open of a median, 95 %; both 0:
- * not known.
- */
-struct vns_rtt_interval {
-	int64_t lower_ns, upper_ns;
-};
-/** vns_rtt_median() - of vns_rtt_total(): from the medians of equal blocks of time. */
-struct vns_rtt_interval vns_rtt_median(const struct vns_rtt *r, enum vns_rtt_kind kind);
+/** vns_rtt_intervals() - of the figures of vns_rtt_total(), ns; see vns_blocks_intervals(). */
+void vns_rtt_intervals(const struct vns_rtt *r, enum vns_rtt_kind kind, struct vns_intervals *out);
 /** vns_rtt_each_flow() - every direction and kind with a sample of the flows in the table, oldest
  * first. */
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);

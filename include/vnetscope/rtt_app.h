@@ -116,8 +116,9 @@ void vns_rtt_app_finish(struct vns_rtt_app *a);
 void vns_rtt_app_get_counts(const struct vns_rtt_app *a, struct vns_rtt_app_counts *out);
 /** vns_rtt_app_total() - all samples of a kind of VNS_RTT_APP_KINDS (borrowed). */
 const struct vns_dist *vns_rtt_app_total(const struct vns_rtt_app *a, enum vns_rtt_kind kind);
-/** vns_rtt_app_median() - as vns_rtt_median(). */
-struct vns_rtt_interval vns_rtt_app_median(const struct vns_rtt_app *a, enum vns_rtt_kind kind);
+/** vns_rtt_app_intervals() - as vns_rtt_intervals(). */
+void vns_rtt_app_intervals(const struct vns_rtt_app *a, enum vns_rtt_kind kind,
+			   struct vns_intervals *out);
 /** vns_rtt_app_each_flow() - every direction and kind with a sample of the flows in the table. */
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx);
 

@@ -28,6 +28,7 @@ enum vns_rtt_by { VNS_RTT_BY_NONE = 0, VNS_RTT_BY_HOST, VNS_RTT_BY_PREFIX };
  * @addr:   the rest behind @prefix_len is 0; v4-mapped for IPv4
  * @prefix_len: of the address family: 0 to 32 or 0 to 128
  * @directions: directions of flows that are merged in @rtt
+ * @series: of @rtt, owned; @interval: made of it by vns_rtt_groups_sort()
  */
 struct vns_rtt_group {
 	struct vns_addr addr;
@@ -36,6 +37,8 @@ struct vns_rtt_group {
 	uint16_t point;
 	uint64_t directions;
 	struct vns_dist rtt;
+	struct vns_series *series;
+	struct vns_intervals interval;
 };
 
 /**
@@ -84,11 +87,13 @@ enum vns_rtt_role {
 /**
  * struct vns_rtt_half - one side of the path of one flow, capture point to host and back, ns.
  * @samples: 0: nothing was seen of this side and the rest is 0
+ * @interval: of mean, p50, p95 and p99
  */
 struct vns_rtt_half {
 	uint64_t samples;
 	int64_t min, p50, p95;
 	double mean;
+	struct vns_intervals interval;
 };
 
 /**
@@ -97,6 +102,7 @@ struct vns_rtt_half {
  * @side:   [0] the client's, [1] the server's
  * @sum_min, @sum_mean: of both sides: the path's least round trip is not below the first (each side
  *          had its least at another moment); the second is the mean round trip. 0 unless both
+ * @sum_mean_interval: the sum of both means' intervals: at least 95 %, however the sides are related
  */
 struct vns_rtt_path {
 	struct vns_flow_key key;
@@ -108,6 +114,7 @@ struct vns_rtt_path {
 	struct vns_rtt_half side[2];
 	int64_t sum_min;
 	double sum_mean;
+	struct vns_interval sum_mean_interval;
 };
 
 /**

@@ -66,28 +66,70 @@ int64_t vns_dist_quantile(const struct vns_dist *d, double q);
 void vns_dist_buckets(const struct vns_dist *d,
 		      void (*fn)(void *ctx, int64_t lo, int64_t hi, uint64_t count), void *ctx);
 
-#define VNS_BLOCKS 32
+/**
+ * struct vns_interval - 95 % interval of one figure, in its unit: what a finite, correlated sample leaves
+ * open of the process it was drawn from. Both 0: the samples do not suffice to say.
+ */
+struct vns_interval {
+	int64_t lower, upper;
+};
+/** vns_interval_known() - whether there is one. */
+static inline bool vns_interval_known(const struct vns_interval *i)
+{
+	return i->lower != 0 || i->upper != 0;
+}
+
+/** struct vns_intervals - of the figures that a distribution is shown by. */
+struct vns_intervals {
+	struct vns_interval mean, p50, p95, p99;
+};
+
+#define VNS_BLOCKS 64
+
+/** struct vns_block - the samples of the time [number, number + 1) << shift, in ns. */
+struct vns_block {
+	int64_t number;
+	struct vns_dist dist;
+};
 
 /**
- * struct vns_blocks - a time series cut into at most VNS_BLOCKS equal blocks of time, for
- * intervals that survive correlated samples. Zero-initialise; vns_blocks_fini() frees.
+ * struct vns_blocks - samples by time: at most VNS_BLOCKS equal blocks that have any, for intervals that
+ * survive correlated samples. Zero-initialise; vns_blocks_fini() frees. Blocks are the shortest
+ * power of two of ns (at least 1024) that is enough, aligned to time 0: what they hold depends on
+ * the samples alone, neither on their order nor on the batches they came in.
  */
 struct vns_blocks {
-	int64_t from_ns, len_ns;
-	struct vns_dist block[VNS_BLOCKS];
+	unsigned int shift, n;
+	struct vns_block block[VNS_BLOCKS]; /* by number */
 };
 void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value);
 /** vns_blocks_add_many() - as vns_blocks_add() for each of @n samples; fast when in order of time. */
 void vns_blocks_add_many(struct vns_blocks *b, const int64_t *at_ns, const int64_t *value, size_t n);
+/** vns_blocks_merge() - all samples of @from to @into, as if added one by one. */
+void vns_blocks_merge(struct vns_blocks *into, const struct vns_blocks *from);
 /** vns_blocks_total() - add all samples of all blocks to @out. */
 void vns_blocks_total(const struct vns_blocks *b, struct vns_dist *out);
 /**
- * vns_blocks_median_ci() - 95 % interval of the median: t interval over the blocks' medians
- * (batch means), never narrower than order statistics of @all (the same samples) give.
+ * vns_blocks_intervals() - of mean, p50, p95 and p99 of @all (the same samples), by batch means.
+ * Theory, coverage and what is needed for each: lib/stat/intervals.c.
  */
-void vns_blocks_median_ci(const struct vns_blocks *b, const struct vns_dist *all, int64_t *lower,
-			  int64_t *upper);
+void vns_blocks_intervals(const struct vns_blocks *b, const struct vns_dist *all,
+			  struct vns_intervals *out);
 void vns_blocks_fini(struct vns_blocks *b);
+
+/**
+ * struct vns_series - the same in less memory, for a million series of a dozen samples: 8 bytes for
+ * each of the first 512, blocks from then on. NULL is an empty one; vns_series_free() frees.
+ */
+struct vns_series;
+/** vns_series_add() - Return: 0, or -ENOMEM and the sample is not in. */
+int vns_series_add(struct vns_series **s, int64_t at_ns, int64_t value);
+/** vns_series_merge() - all of @from (may be NULL). Return: 0, or -ENOMEM with @into as far as it came. */
+int vns_series_merge(struct vns_series **into, const struct vns_series *from);
+/** vns_series_intervals() - as vns_blocks_intervals(); none known where samples are not in @s. */
+void vns_series_intervals(const struct vns_series *s, const struct vns_dist *all,
+			  struct vns_intervals *out);
+void vns_series_free(struct vns_series *s);
 
 #ifdef __cplusplus
 }

@@ -95,6 +95,8 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		.opener = f->opener,
 		.ended = f->evicted,
 	};
+	if (f->evicted || st->final) /* not for every tick of a live table */
+		vns_series_intervals(f->series, d, &out->flow[out->n_flow - 1].interval);
 }
 
 /* The engine for what is not TCP, when such kinds are wanted. */
@@ -405,6 +407,17 @@ static bool reads_ahead(const struct vns_rtt_run *run)
 	       stat(run->file, &s) == 0 && S_ISREG(s.st_mode);
 }
 
+static void keep_kind(const struct point *from, enum vns_rtt_kind k, struct vns_rtt_point *to)
+{
+	if (VNS_RTT_APP_KINDS >> k & 1 && from->app) {
+		vns_dist_merge(&to->rtt[k], vns_rtt_app_total(from->app, k));
+		vns_rtt_app_intervals(from->app, k, &to->interval[k]);
+	} else {
+		vns_dist_merge(&to->rtt[k], vns_rtt_total(from->engine, k));
+		vns_rtt_intervals(from->engine, k, &to->interval[k]);
+	}
+}
+
 /* What each point saw, for results with more than one. */
 static void keep_points(struct state *st)
 {
@@ -417,13 +430,7 @@ static void keep_points(struct state *st)
 		p->point = st->point[i].number;
 		vns_rtt_get_counts(st->point[i].engine, &p->counts);
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
-			p->median[k] = VNS_RTT_APP_KINDS >> k & 1 && st->point[i].app ?
-					       vns_rtt_app_median(st->point[i].app, k) :
-					       vns_rtt_median(st->point[i].engine, k);
-		for (int k = 0; k < VNS_RTT_KINDS; k++)
-			vns_dist_merge(&p->rtt[k], VNS_RTT_APP_KINDS >> k & 1 && st->point[i].app ?
-						   vns_rtt_app_total(st->point[i].app, k) :
-						   vns_rtt_total(st->point[i].engine, k));
+			keep_kind(&st->point[i], (enum vns_rtt_kind)k, p);
 	}
 }
 

@@ -123,12 +123,23 @@ void vns_rtt_groups_add(struct vns_rtt_groups *g, const struct vns_rtt_flow *f, 
 	}
 	group->directions++;
 	vns_dist_merge(&group->rtt, f->rtt);
+	if (f->series)
+		vns_series_merge(&group->series, f->series);
+	else /* one sample: a handshake */
+		vns_series_add(&group->series, f->first_ns, f->rtt->min);
+}
+
+static void free_group(struct vns_rtt_group *g)
+{
+	vns_dist_fini(&g->rtt);
+	vns_series_free(g->series);
+	g->series = NULL;
 }
 
 void vns_rtt_groups_fini(struct vns_rtt_groups *g)
 {
 	for (size_t i = 0; i < g->n; i++)
-		vns_dist_fini(&g->group[i].rtt);
+		free_group(&g->group[i]);
 	free(g->group);
 	free(g->slot);
 	*g = (struct vns_rtt_groups){ 0 };
@@ -183,11 +194,12 @@ void vns_rtt_groups_sort(struct vns_rtt_result *r, int order, uint64_t min_sampl
 		if (kept == 0 || g->group[kept - 1].kind != from->kind)
 			of_kind = 0;
 		if (from->rtt.n < min_samples || (worst && of_kind >= worst)) {
-			vns_dist_fini(&from->rtt);
+			free_group(from);
 			g->hidden++;
 			continue;
 		}
 		of_kind++;
+		vns_series_intervals(from->series, &from->rtt, &from->interval);
 		if (kept != i)
 			g->group[kept] = *from;
 		kept++;
@@ -249,12 +261,22 @@ static void put_side(struct vns_rtt_path *p, const struct vns_rtt_entry *e)
 	bool to_client = end == p->client;
 
 	p->side[to_client ? 0 : 1] = (struct vns_rtt_half){
-		.samples = e->samples, .min = e->min, .p50 = e->p50, .p95 = e->p95, .mean = e->mean };
+		.samples = e->samples, .min = e->min, .p50 = e->p50, .p95 = e->p95, .mean = e->mean,
+		.interval = e->interval };
 }
 
 static bool has_sides(const struct vns_rtt_entry *e)
 {
 	return e->kind != VNS_RTT_ICMP && e->kind != VNS_RTT_DNS;
+}
+
+static void add_intervals(struct vns_rtt_path *p)
+{
+	const struct vns_interval *a = &p->side[0].interval.mean, *b = &p->side[1].interval.mean;
+
+	if (vns_interval_known(a) && vns_interval_known(b))
+		p->sum_mean_interval = (struct vns_interval){ a->lower + b->lower,
+							      a->upper + b->upper };
 }
 
 long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out)
@@ -280,6 +302,7 @@ long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out)
 			put_side(p, &r->flow[++i]);
 			p->sum_min = p->side[0].min + p->side[1].min;
 			p->sum_mean = p->side[0].mean + p->side[1].mean;
+			add_intervals(p);
 		}
 		n++;
 	}

@@ -322,6 +322,15 @@ void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *cloc
 		t->slot[i].waiting = false;
 }
 
+/* Where the samples do not suffice all of their range stands for it. */
+static void median_interval(struct vns_vo_figure *f)
+{
+	bool known = vns_interval_known(&f->interval.p50);
+
+	f->p50_lower_ns = known ? f->interval.p50.lower : f->first.min;
+	f->p50_upper_ns = known ? f->interval.p50.upper : f->first.max;
+}
+
 /* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
 static void finish_figures(struct vns_vo_tally *t)
 {
@@ -339,8 +348,8 @@ static void finish_figures(struct vns_vo_tally *t)
 					f->floor_lower_ns = 0; /* none arrives before it was sent */
 				f->floor_upper_ns = t->batch[d][p].floor_upper;
 			}
-			vns_blocks_median_ci(&t->blocks[d][p], &f->first, &f->p50_lower_ns,
-					     &f->p50_upper_ns);
+			vns_blocks_intervals(&t->blocks[d][p], &f->first, &f->interval);
+			median_interval(f);
 			vns_blocks_fini(&t->blocks[d][p]);
 		}
 	}

@@ -105,6 +105,23 @@ json_t *vns_json_dist(const struct vns_dist *d)
 	return o;
 }
 
+json_t *vns_json_interval(const struct vns_interval *i)
+{
+	return vns_interval_known(i) ? json_pack("[I,I]", (json_int_t)i->lower,
+						 (json_int_t)i->upper) : json_null();
+}
+
+json_t *vns_json_intervals(const struct vns_intervals *i)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "mean", vns_json_interval(&i->mean));
+	json_object_set_new(o, "p50", vns_json_interval(&i->p50));
+	json_object_set_new(o, "p95", vns_json_interval(&i->p95));
+	json_object_set_new(o, "p99", vns_json_interval(&i->p99));
+	return o;
+}
+
 json_t *vns_json_excess(const struct vns_dist *d, int64_t floor)
 {
 	json_t *o = json_object();

@@ -37,6 +37,27 @@ static void print_clock(const struct vns_rtt_entry *e, FILE *to)
 		c->error_hz, is_coarse(e) ? "true" : "false");
 }
 
+static void print_interval(const char *name, const struct vns_interval *i, FILE *to)
+{
+	if (vns_interval_known(i))
+		fprintf(to, "\"%s\": [%" PRId64 ", %" PRId64 "]", name, i->lower, i->upper);
+	else
+		fprintf(to, "\"%s\": null", name);
+}
+
+static void print_intervals(const struct vns_intervals *i, FILE *to)
+{
+	fputs(", \"sampling_interval_ns\": {", to);
+	print_interval("mean", &i->mean, to);
+	fputs(", ", to);
+	print_interval("p50", &i->p50, to);
+	fputs(", ", to);
+	print_interval("p95", &i->p95, to);
+	fputs(", ", to);
+	print_interval("p99", &i->p99, to);
+	fputc('}', to);
+}
+
 /*
  * One element of "flows". Written directly: a capture may have 200,000 of them, and a tree of values
  * for each would take longer than reading the capture.
@@ -56,6 +77,7 @@ static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
 		vns_addr_format(&e->key.addr[!d], dst), (unsigned)e->key.port[!d],
 		vns_rtt_kind_name(e->kind), e->samples, e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns,
 		e->last_ns, e->ended ? "true" : "false");
+	print_intervals(&e->interval, to);
 	if (e->kind == VNS_RTT_TS)
 		print_clock(e, to);
 	if (points)
@@ -65,8 +87,9 @@ static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
 
 /* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
 static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
-		       const struct vns_rtt_interval median[VNS_RTT_KINDS])
+		       const struct vns_intervals interval[VNS_RTT_KINDS])
 {
+	static const struct vns_intervals none;
 	json_t *all = json_object();
 
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
@@ -79,10 +102,9 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		json_object_del(figures, "n"); /* stands beside it as "samples" */
 		json_object_set_new(o, "samples", integer(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
-		json_object_set_new(o, "p50_interval_ns",
-				    !median || !median[k].upper_ns ? json_null() :
-				    json_pack("[I,I]", (json_int_t)median[k].lower_ns,
-					      (json_int_t)median[k].upper_ns));
+		figures = vns_json_intervals(interval ? &interval[k] : &none);
+		json_object_set(o, "p50_interval_ns", json_object_get(figures, "p50"));
+		json_object_set_new(o, "sampling_interval_ns", figures);
 		if (k == VNS_RTT_QUIC_SPIN)
 			json_object_set_new(o, "note", json_string(VNS_RTT_SPIN_NOTE));
 		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);
@@ -109,7 +131,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 	json_t *o = json_object(), *points;
 
 	json_object_set_new(o, "methods", methods(r->kinds, r->total,
-						r->n_point == 1 ? r->point[0].median : NULL));
+						r->n_point == 1 ? r->point[0].interval : NULL));
 	json_object_set_new(o, "from_ns", json_integer(r->from_ns));
 	json_object_set_new(o, "to_ns", json_integer(r->to_ns));
 	json_object_set_new(o, "flows", json_flow_counts(&r->counts));
@@ -121,7 +143,8 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 		json_t *p = json_object();
 
 		json_object_set_new(p, "point", json_integer(r->point[i].point));
-		json_object_set_new(p, "methods", methods(r->kinds, r->point[i].rtt, r->point[i].median));
+		json_object_set_new(p, "methods",
+				    methods(r->kinds, r->point[i].rtt, r->point[i].interval));
 		json_array_append_new(points, p);
 	}
 	json_object_set_new(o, "points", points);
@@ -217,18 +240,20 @@ static int flushed(FILE *to)
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 {
 	fputs("src,sport,dst,dport,method,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
-	      "stddev_ns,packets,first_ns,last_ns,ended,point,tsval_hz,tsval_error_hz\n", to);
+	      "stddev_ns,packets,first_ns,last_ns,ended,point,tsval_hz,tsval_error_hz,"
+	      VNS_RTT_CSV_INTERVALS "\n", to);
 	for (size_t i = 0; i < r->n_flow; i++) {
 		const struct vns_rtt_entry *e = &r->flow[i];
 		char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
 
 		fprintf(to, "%s,%u,%s,%u,%s,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
-			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u,%.6g,%.3g\n",
+			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u,%.6g,%.3g",
 			vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
 			vns_addr_format(&e->key.addr[!e->dir], dst),
 			(unsigned)e->key.port[!e->dir], vns_rtt_kind_name(e->kind), e->samples,
 			e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
 			(unsigned)e->point, e->clock.hz, e->clock.error_hz);
+		vns_rtt_csv_intervals(&e->interval, to);
 	}
 	return flushed(to);
 }
@@ -280,13 +305,37 @@ static void clock_cell(struct vns_table *t, const struct vns_rtt_entry *e)
 		vns_table_cell(t, "about %.4g Hz%s", c->hz, star);
 }
 
+/* A second table: of those with samples enough. */
+static void print_kind_intervals(const struct vns_rtt_entry *e, size_t n, FILE *to)
+{
+	static const char *const heads[] = { "within (95 %)", "to (and back)", "mean", "p50", "p95",
+					     "p99" };
+	struct vns_table t;
+	char a[64];
+
+	vns_table_init(&t, "<<>>>>", heads);
+	for (; n--; e++) {
+		if (!vns_interval_known(&e->interval.mean))
+			continue;
+		vns_table_cell(&t, "%s", endpoint(e, e->dir, a));
+		vns_table_cell(&t, "%s", endpoint(e, !e->dir, a));
+		vns_table_intervals(&t, &e->interval);
+	}
+	if (t.n) {
+		fputc('\n', to);
+		vns_table_print(&t, to);
+	}
+	vns_table_fini(&t);
+}
+
 /* The @n directions from @e on, all of one kind. */
 static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 {
 	const char *const heads[] = { vns_rtt_kind_label(e->kind), "to (and back)", "samples", "min", "mean",
 				      "p50", "p95", "p99", "max", "stddev", "TSval clock" };
+	const struct vns_rtt_entry *first = e;
 	bool ts = e->kind == VNS_RTT_TS;
-	size_t coarse = 0;
+	size_t coarse = 0, all = n;
 	char a[64], b[VNS_TEXT_LEN];
 	struct vns_table t;
 
@@ -309,6 +358,7 @@ static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 	if (coarse)
 		fprintf(to, "* %s directions: a tick is longer than the median, so many round trips go "
 			"unseen (--method seq sees them)\n", vns_text_count(b, coarse));
+	print_kind_intervals(first, all, to);
 }
 
 /* One block per kind (the flows stand kind by kind), of each at most @max lines. */
@@ -326,30 +376,32 @@ static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
 	}
 }
 
-static void total_row(struct vns_table *t, const char *name, const struct vns_dist *d,
-		      const struct vns_rtt_interval *median)
+/* One row of the table of figures, and of that of their intervals (NULL: not known of such a sum). */
+static void total_row(struct vns_table t[2], const char *name, const struct vns_dist *d,
+		      const struct vns_intervals *interval)
 {
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	char b[VNS_TEXT_LEN];
 
-	vns_table_cell(t, "%s", name);
-	vns_table_cell(t, "%s", vns_text_count(b, d->n));
-	vns_table_dist(t, d);
-	vns_table_cell(t, "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
-	if (median && median->upper_ns)
-		vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)median->lower_ns),
-			       vns_text_ns(b, (double)median->upper_ns));
-	else
-		vns_table_cell(t, "-");
+	vns_table_cell(&t[0], "%s", name);
+	vns_table_cell(&t[0], "%s", vns_text_count(b, d->n));
+	vns_table_dist(&t[0], d);
+	vns_table_cell(&t[0], "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
+	if (!interval || !d->n)
+		return;
+	vns_table_cell(&t[1], "%s", name);
+	vns_table_intervals(&t[1], interval);
 }
 
 static void print_totals(const struct vns_rtt_result *r, FILE *to)
 {
 	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
-					     "p95", "p99", "max", "stddev", "p50 within (95 %)" };
-	struct vns_table t;
+					     "p95", "p99", "max", "stddev" };
+	static const char *const within[] = { "within (95 %)", "mean", "p50", "p95", "p99" };
+	struct vns_table t[2];
 	char name[64];
 
-	vns_table_init(&t, "<>>>>>>>>>", heads);
+	vns_table_init(&t[0], "<>>>>>>>>", heads);
+	vns_table_init(&t[1], "<>>>>", within);
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
 		const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
 
@@ -358,14 +410,19 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
 			snprintf(name, sizeof(name), "%s, point %u", label,
 				 (unsigned)r->point[i].point);
-			total_row(&t, name, &r->point[i].rtt[k], &r->point[i].median[k]);
+			total_row(t, name, &r->point[i].rtt[k], &r->point[i].interval[k]);
 		}
 		snprintf(name, sizeof(name), "%s, all %s", label,
 			 r->n_point > 1 ? "points" : "flows");
-		total_row(&t, name, &r->total[k], r->n_point == 1 ? &r->point[0].median[k] : NULL);
+		total_row(t, name, &r->total[k], r->n_point == 1 ? &r->point[0].interval[k] : NULL);
 	}
-	vns_table_print(&t, to);
-	vns_table_fini(&t);
+	vns_table_print(&t[0], to);
+	if (t[1].n) {
+		fputc('\n', to);
+		vns_table_print(&t[1], to);
+	}
+	vns_table_fini(&t[0]);
+	vns_table_fini(&t[1]);
 }
 
 /* ", N what" unless N is 0. */

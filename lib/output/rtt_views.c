@@ -143,6 +143,23 @@ void vns_rtt_text_app(const struct vns_rtt_result *r, FILE *to)
 
 /* --- Hosts and prefixes --- */
 
+static void csv_interval(const struct vns_interval *i, FILE *to)
+{
+	if (vns_interval_known(i))
+		fprintf(to, ",%" PRId64 ",%" PRId64, i->lower, i->upper);
+	else
+		fputs(",,", to);
+}
+
+void vns_rtt_csv_intervals(const struct vns_intervals *i, FILE *to)
+{
+	csv_interval(&i->mean, to);
+	csv_interval(&i->p50, to);
+	csv_interval(&i->p95, to);
+	csv_interval(&i->p99, to);
+	fputc('\n', to);
+}
+
 /* "10.0.0.1", "10.0.0.0/24". */
 static const char *group_name(const struct vns_rtt_group *g, char buf[VNS_ADDR_STRLEN + 5])
 {
@@ -157,9 +174,41 @@ static const char *group_name(const struct vns_rtt_group *g, char buf[VNS_ADDR_S
 	return buf;
 }
 
+static void name_cell(struct vns_table *t, const struct vns_rtt_group *g, bool points)
+{
+	char name[VNS_ADDR_STRLEN + 5];
+
+	if (points)
+		vns_table_cell(t, "%s, point %u", group_name(g, name), (unsigned)g->point);
+	else
+		vns_table_cell(t, "%s", group_name(g, name));
+}
+
+/* A second table: of those with samples enough. */
+static void text_group_intervals(const struct vns_rtt_group *g, size_t n, bool points, FILE *to)
+{
+	static const char *const heads[] = { "within (95 %)", "mean", "p50", "p95", "p99" };
+	struct vns_table t;
+
+	vns_table_init(&t, "<>>>>", heads);
+	for (; n--; g++) {
+		if (!vns_interval_known(&g->interval.mean))
+			continue;
+		name_cell(&t, g, points);
+		vns_table_intervals(&t, &g->interval);
+	}
+	if (t.n) {
+		fputc('\n', to);
+		vns_table_print(&t, to);
+	}
+	vns_table_fini(&t);
+}
+
 static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool points, FILE *to)
 {
-	char title[64], name[VNS_ADDR_STRLEN + 5], b[VNS_TEXT_LEN];
+	const struct vns_rtt_group *first = g;
+	size_t all = n;
+	char title[64], b[VNS_TEXT_LEN];
 	const char *const heads[] = { title, "flows", "samples", "min", "mean", "p50", "p95", "p99",
 				      "max", "stddev" };
 	struct vns_table t;
@@ -167,10 +216,7 @@ static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool po
 	snprintf(title, sizeof(title), "%s to (and back)", vns_rtt_kind_label(g->kind));
 	vns_table_init(&t, "<>>>>>>>>>", heads);
 	for (; n--; g++) {
-		if (points)
-			vns_table_cell(&t, "%s, point %u", group_name(g, name), (unsigned)g->point);
-		else
-			vns_table_cell(&t, "%s", group_name(g, name));
+		name_cell(&t, g, points);
 		vns_table_cell(&t, "%s", vns_text_count(b, g->directions));
 		vns_table_cell(&t, "%s", vns_text_count(b, g->rtt.n));
 		vns_table_dist(&t, &g->rtt);
@@ -178,6 +224,7 @@ static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool po
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);
+	text_group_intervals(first, all, points, to);
 	fputc('\n', to);
 }
 
@@ -215,6 +262,7 @@ void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream 
 		json_object_set_new(o, "flows", integer(g->directions));
 		json_object_set_new(o, "samples", integer(g->rtt.n));
 		json_object_set_new(o, "rtt_ns", figures);
+		json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(&g->interval));
 		if (r->n_point > 1)
 			json_object_set_new(o, "point", json_integer(g->point));
 		vns_json_stream_item(s, o);
@@ -228,18 +276,19 @@ int vns_rtt_csv_groups(const struct vns_rtt_result *r, FILE *to)
 {
 	char name[VNS_ADDR_STRLEN + 5];
 
-	fputs("to,method,flows,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,stddev_ns,point\n",
-	      to);
+	fputs("to,method,flows,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,stddev_ns,point,"
+	      VNS_RTT_CSV_INTERVALS "\n", to);
 	for (size_t i = 0; i < r->groups.n; i++) {
 		const struct vns_rtt_group *g = &r->groups.group[i];
 		const struct vns_dist *d = &g->rtt;
 
 		fprintf(to, "%s,%s,%" PRIu64 ",%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
-			",%" PRId64 ",%" PRId64 ",%.3f,%u\n", group_name(g, name),
+			",%" PRId64 ",%" PRId64 ",%.3f,%u", group_name(g, name),
 			vns_rtt_kind_name(g->kind), g->directions, d->n, d->min, d->mean,
 			vns_dist_quantile(d, 0.50), vns_dist_quantile(d, 0.95),
 			vns_dist_quantile(d, 0.99), d->max, vns_dist_stddev(d),
 			(unsigned)g->point);
+		vns_rtt_csv_intervals(&g->interval, to);
 	}
 	return flushed(to);
 }
@@ -324,6 +373,7 @@ static json_t *json_side(const struct vns_rtt_half *h)
 	json_object_set_new(o, "mean", h->samples ? vns_json_real(h->mean, 3) : json_null());
 	json_object_set_new(o, "p50", h->samples ? json_integer(h->p50) : json_null());
 	json_object_set_new(o, "p95", h->samples ? json_integer(h->p95) : json_null());
+	json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(&h->interval));
 	return o;
 }
 
@@ -350,6 +400,8 @@ void vns_rtt_json_paths(const struct vns_rtt_path *p, size_t n, bool points,
 		json_object_set_new(o, "sum_min_ns", both(p) ? json_integer(p->sum_min) : json_null());
 		json_object_set_new(o, "sum_mean_ns",
 				    both(p) ? vns_json_real(p->sum_mean, 3) : json_null());
+		json_object_set_new(o, "sum_mean_interval_ns",
+				    vns_json_interval(&p->sum_mean_interval));
 		json_object_set_new(o, "first_ns", json_integer(p->first_ns));
 		if (points)
 			json_object_set_new(o, "point", json_integer(p->point));

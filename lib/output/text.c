@@ -176,6 +176,25 @@ static void print_cell(FILE *to, const char *text, size_t width, bool right, boo
 	fputs(last ? "\n" : "  ", to);
 }
 
+static void interval_cell(struct vns_table *t, const struct vns_interval *i)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (vns_interval_known(i))
+		vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)i->lower),
+			       vns_text_ns(b, (double)i->upper));
+	else
+		vns_table_cell(t, "-");
+}
+
+void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i)
+{
+	interval_cell(t, &i->mean);
+	interval_cell(t, &i->p50);
+	interval_cell(t, &i->p95);
+	interval_cell(t, &i->p99);
+}
+
 size_t vns_table_print(const struct vns_table *t, FILE *to)
 {
 	size_t width[sizeof(t->align)] = { 0 };

@@ -77,12 +77,15 @@ static json_t *interval_json(const struct vns_vo_figure *f)
 static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
 {
 	json_t *o = json_object(), *first = latency_json(&f->first, f, withheld);
+	static const struct vns_intervals none;
 	bool shown = f->first.n && !withheld;
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
 	json_object_set_new(first, "p50_lower", shown ? json_integer(f->p50_lower_ns) : json_null());
 	json_object_set_new(first, "p50_upper", shown ? json_integer(f->p50_upper_ns) : json_null());
 	json_object_set_new(o, "latency_ns", first);
+	json_object_set_new(o, "sampling_interval_ns",
+			    vns_json_intervals(shown ? &f->interval : &none));
 	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f, withheld));
 	json_object_set_new(o, "interval_ns", interval_json(f));
 	json_object_set_new(o, "excess_ns", vns_json_excess(&f->first, f->first.min));

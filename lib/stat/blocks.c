@@ -1,126 +1,115 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * A time series of samples -> a sampling interval for its median that survives
- * correlation.
+ * Samples with their times -> distributions of equal blocks of time, for intervals.c.
  *
- * Packets a few milliseconds apart share their fate (one busy vCPU delays them all), so an interval
- * from ranks alone, right for independent samples, claims too much. Here the medians of equal
- * time blocks are taken; blocks much longer than the correlation are nearly independent,
- * and the spread of their medians gives a t interval (batch means: Law, Simulation Modeling and
- * Analysis, 9.5.3). Blocks start short and are merged in pairs when there are too many, so
- * that memory is bounded whatever the run's length.
+ * A block's number is the time shifted right. When a sample would make one block too many all are
+ * joined in pairs: number and number ^ 1 become number >> 1. The shift at the end is the least one
+ * under which the samples fall into VNS_BLOCKS blocks or fewer, whatever their order. Idle time
+ * has no blocks and costs no resolution.
  */
-#include <math.h>
+#include <string.h>
 
-#include <vnetscope/stat.h>
+#include "stat/hist.h"
 
-#define FIRST_LEN_NS (100 * VNS_NSEC_PER_MSEC)
-#define BLOCK_MIN    8     /* samples in a block before its median counts */
-#define MIN_BLOCKS   8     /* below that a t interval is mostly noise: ranks stand alone */
-#define Z95          1.96
+/*
+ * From so many samples in a block on the next one's histogram is dense from its start: to insert into a
+ * sorted list costs ten times as much as to count.
+ */
+#define DENSE_FROM 256
 
-/* Upper 97.5 % point of Student's t for 7..31 degrees of freedom. */
-static const double t975[] = { 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-			       2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
-			       2.060, 2.056, 2.052, 2.048, 2.045, 2.042, 2.040 };
-
-static void double_length(struct vns_blocks *b)
+static void join_pairs(struct vns_blocks *b)
 {
-	for (size_t i = 0; i < VNS_BLOCKS; i += 2) {
-		struct vns_dist joined = b->block[i];
+	unsigned int n = 0;
 
-		vns_dist_merge(&joined, &b->block[i + 1]);
-		vns_dist_fini(&b->block[i + 1]);
-		vns_dist_init(&b->block[i]);
-		b->block[i / 2] = joined;
+	for (unsigned int i = 0; i < b->n; i++) {
+		struct vns_block k = b->block[i];
+
+		k.number >>= 1;
+		if (n && b->block[n - 1].number == k.number) {
+			vns_dist_merge(&b->block[n - 1].dist, &k.dist);
+			vns_dist_fini(&k.dist);
+		} else {
+			b->block[n++] = k;
+		}
 	}
-	b->len_ns *= 2;
+	b->n = n;
+	b->shift++;
 }
 
-/* The block of @at_ns, made by doubling the length of all where it lies behind the last one. */
-static size_t block_of(struct vns_blocks *b, int64_t at_ns)
+/* Where block @number stands or belongs; usually at the end. */
+static unsigned int place_of(const struct vns_blocks *b, int64_t number)
 {
-	uint64_t since;
+	unsigned int at = b->n;
 
-	if (b->len_ns == 0) {
-		b->from_ns = at_ns;
-		b->len_ns = FIRST_LEN_NS;
+	while (at && b->block[at - 1].number >= number)
+		at--;
+	return at;
+}
+
+/* The block of @at_ns, made if need be. */
+static struct vns_block *block_of(struct vns_blocks *b, int64_t at_ns)
+{
+	if (b->shift == 0)
+		b->shift = VNS_BLOCK_SHIFT;
+	for (;;) {
+		int64_t number = at_ns >> b->shift;
+		unsigned int at = place_of(b, number);
+
+		if (at < b->n && b->block[at].number == number)
+			return &b->block[at];
+		if (b->n < VNS_BLOCKS) {
+			memmove(&b->block[at + 1], &b->block[at],
+				(b->n - at) * sizeof(b->block[0]));
+			b->block[at] = (struct vns_block){ .number = number };
+			if (at && b->block[at - 1].dist.n >= DENSE_FROM)
+				vns_hist_new_like(&b->block[at].dist.hist,
+						  b->block[at - 1].dist.hist);
+			b->n++;
+			return &b->block[at];
+		}
+		join_pairs(b);
 	}
-	if (at_ns < b->from_ns)
-		at_ns = b->from_ns; /* a little out of order at the very start */
-	since = (uint64_t)at_ns - (uint64_t)b->from_ns; /* hostile times may be 2^64 ns apart */
-	while (since / (uint64_t)b->len_ns >= VNS_BLOCKS)
-		double_length(b);
-	return (size_t)(since / (uint64_t)b->len_ns);
 }
 
 void vns_blocks_add(struct vns_blocks *b, int64_t at_ns, int64_t value)
 {
-	vns_dist_add(&b->block[block_of(b, at_ns)], value);
+	vns_dist_add(&block_of(b, at_ns)->dist, value);
 }
 
 void vns_blocks_add_many(struct vns_blocks *b, const int64_t *at_ns, const int64_t *value, size_t n)
 {
 	for (size_t from = 0, to; from < n; from = to) {
-		size_t block = block_of(b, at_ns[from]);
-		uint64_t start = (uint64_t)b->from_ns + block * (uint64_t)b->len_ns;
+		struct vns_block *k = block_of(b, at_ns[from]);
 
-		for (to = from + 1; to < n; to++)
-			if ((uint64_t)at_ns[to] - start >= (uint64_t)b->len_ns)
-				break;
-		vns_dist_add_many(&b->block[block], value + from, to - from);
+		for (to = from + 1; to < n && at_ns[to] >> b->shift == k->number;)
+			to++;
+		vns_dist_add_many(&k->dist, value + from, to - from);
+	}
+}
+
+void vns_blocks_merge(struct vns_blocks *into, const struct vns_blocks *from)
+{
+	if (into->n == 0)
+		into->shift = from->shift;
+	while (into->shift < from->shift)
+		join_pairs(into);
+	/* a longer block of @into than @from's: its number follows from any time in it */
+	for (unsigned int i = 0; i < from->n; i++) {
+		int64_t at_ns = (int64_t)((uint64_t)from->block[i].number << from->shift);
+
+		vns_dist_merge(&block_of(into, at_ns)->dist, &from->block[i].dist);
 	}
 }
 
 void vns_blocks_total(const struct vns_blocks *b, struct vns_dist *out)
 {
-	for (size_t i = 0; i < VNS_BLOCKS; i++)
-		vns_dist_merge(out, &b->block[i]);
-}
-
-/* Widen [@lower, @upper] around @mid to what the blocks' medians say. */
-static void widen_by_blocks(const struct vns_blocks *b, int64_t mid, int64_t *lower, int64_t *upper)
-{
-	double median[VNS_BLOCKS], mean = 0, var = 0;
-	size_t k = 0;
-	int64_t half;
-
-	for (size_t i = 0; i < VNS_BLOCKS; i++)
-		if (b->block[i].n >= BLOCK_MIN)
-			median[k++] = (double)vns_dist_quantile(&b->block[i], 0.5);
-	if (k < MIN_BLOCKS)
-		return;
-	for (size_t i = 0; i < k; i++)
-		mean += median[i] / (double)k;
-	for (size_t i = 0; i < k; i++)
-		var += (median[i] - mean) * (median[i] - mean) / (double)(k - 1);
-	half = llround(t975[k - MIN_BLOCKS] * sqrt(var / (double)k));
-	if (mid - half < *lower)
-		*lower = mid - half;
-	if (mid + half > *upper)
-		*upper = mid + half;
-}
-
-void vns_blocks_median_ci(const struct vns_blocks *b, const struct vns_dist *all, int64_t *lower,
-			  int64_t *upper)
-{
-	double half = all->n ? Z95 / 2 / sqrt((double)all->n) : 0;
-
-	*lower = vns_dist_quantile(all, fmax(0.5 - half, 0));
-	*upper = vns_dist_quantile(all, fmin(0.5 + half, 1));
-	widen_by_blocks(b, vns_dist_quantile(all, 0.5), lower, upper);
-	/* every quantile was read from the histogram */
-	*lower -= llround(fabs((double)*lower) * VNS_HIST_MAX_REL_ERROR);
-	*upper += llround(fabs((double)*upper) * VNS_HIST_MAX_REL_ERROR);
-	if (*lower < all->min)
-		*lower = all->min; /* no median lies outside the sample's range */
-	if (*upper > all->max)
-		*upper = all->max;
+	for (unsigned int i = 0; i < b->n; i++)
+		vns_dist_merge(out, &b->block[i].dist);
 }
 
 void vns_blocks_fini(struct vns_blocks *b)
 {
-	for (size_t i = 0; i < VNS_BLOCKS; i++)
-		vns_dist_fini(&b->block[i]);
-	b->len_ns = 0;
+	for (unsigned int i = 0; i < b->n; i++)
+		vns_dist_fini(&b->block[i].dist);
+	b->n = b->shift = 0;
 }

@@ -241,10 +241,29 @@ static int stored(const struct vns_hist *h, size_t i, uint64_t *count)
 	return h->cap ? h->pair[i].bucket : h->lowest + (int)i;
 }
 
+/* Whether dense @into has all buckets of dense @from; it is made to, with memory. */
+static bool covers(struct vns_hist **into, const struct vns_hist *from)
+{
+	int highest = from->lowest + from->used - 1;
+
+	if (from->cap || !*into || (*into)->cap)
+		return false;
+	if (from->lowest < (*into)->lowest && add_dense(into, from->lowest, 0))
+		return false;
+	return highest < (*into)->lowest + (*into)->used || add_dense(into, highest, 0) == 0;
+}
+
 uint64_t vns_hist_merge(struct vns_hist **into, const struct vns_hist *from)
 {
 	uint64_t lost = 0;
 
+	if (from && covers(into, from)) {
+		uint64_t *to = &(*into)->dense[from->lowest - (*into)->lowest];
+
+		for (size_t i = 0; i < from->used; i++)
+			to[i] += from->dense[i];
+		return 0;
+	}
 	for (size_t i = 0; from && i < from->used; i++) {
 		uint64_t count;
 		int bucket = stored(from, i, &count);
@@ -253,6 +272,17 @@ uint64_t vns_hist_merge(struct vns_hist **into, const struct vns_hist *from)
 			lost += count;
 	}
 	return lost;
+}
+
+void vns_hist_new_like(struct vns_hist **h, const struct vns_hist *like)
+{
+	int lowest, highest;
+
+	if (!like || !like->used)
+		return;
+	lowest = like->cap ? like->pair[0].bucket : like->lowest;
+	highest = like->cap ? like->pair[like->used - 1].bucket : like->lowest + like->used - 1;
+	*h = new_dense(lowest, highest);
 }
 
 int64_t vns_hist_at_rank(const struct vns_hist *h, uint64_t rank)
@@ -267,6 +297,25 @@ int64_t vns_hist_at_rank(const struct vns_hist *h, uint64_t rank)
 		seen += count;
 	}
 	return bucket_middle(bucket);
+}
+
+int vns_hist_bucket(int64_t value)
+{
+	return bucket_of(value);
+}
+
+void vns_hist_bounds(int64_t value, int64_t *lo, int64_t *hi)
+{
+	bucket_bounds(bucket_of(value), lo, hi);
+}
+
+uint64_t vns_hist_above(const struct vns_hist *h, int bucket)
+{
+	uint64_t above = 0, count;
+
+	for (size_t i = h ? h->used : 0; i-- > 0 && stored(h, i, &count) > bucket;)
+		above += count;
+	return above;
 }
 
 void vns_hist_each(const struct vns_hist *h,

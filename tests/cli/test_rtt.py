@@ -68,8 +68,10 @@ class Rtt(unittest.TestCase):
             self.assertIn('tsval_clock', f)
             for name in ('min', 'p50', 'p95', 'p99', 'max'):
                 self.assertIsInstance(f['rtt_ns'][name], int)
-        low, high = doc['totals']['methods']['ts']['p50_interval_ns']
-        self.assertTrue(100000 <= low <= 112000 <= high <= 302000, (low, high))
+        # 23 samples, each longer than the one before: hardly more than one independent one
+        self.assertIsNone(doc['totals']['methods']['ts']['p50_interval_ns'])
+        self.assertEqual(list(doc['totals']['methods']['ts']['sampling_interval_ns']),
+                         ['mean', 'p50', 'p95', 'p99'])
         first = doc['flows'][0]
         self.assertEqual((first['samples'], first['rtt_ns']['min'], first['rtt_ns']['max']),
                          (20, 100000, 119000))

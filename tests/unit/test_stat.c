@@ -257,38 +257,162 @@ static void test_memory_follows_use(void **state)
 	free(d);
 }
 
-/* The same samples one by one and many at a time; both totals hold all of them. */
+static void check_same_blocks(const struct vns_blocks *a, const struct vns_blocks *b)
+{
+	assert_true(a->shift == b->shift && a->n == b->n);
+	for (unsigned int i = 0; i < a->n; i++) {
+		const struct vns_dist *x = &a->block[i].dist, *y = &b->block[i].dist;
+
+		assert_true(a->block[i].number == b->block[i].number);
+		assert_true(i == 0 || a->block[i - 1].number < a->block[i].number);
+		assert_true(x->n == y->n && x->min == y->min && x->max == y->max);
+		assert_true(vns_dist_quantile(x, 0.5) == vns_dist_quantile(y, 0.5));
+	}
+}
+
+enum { N_TIMED = 3000 };
+
+static void make_timed(int64_t *at, int64_t *v)
+{
+	int64_t now = -INT64_C(5) * VNS_NSEC_PER_SEC;
+
+	for (size_t i = 0; i < N_TIMED; i++) { /* bursts, and now and then idle for a second */
+		now += next_random() % 50 ? (int64_t)(next_random() % 100000) : VNS_NSEC_PER_SEC;
+		at[i] = now - (int64_t)(next_random() % 200000);
+		v[i] = (int64_t)(next_random() % 1000000);
+	}
+}
+
+/* One by one, many at a time, in another order, in two halves that are merged: the same blocks. */
 static void test_blocks_many(void **state)
 {
-	struct vns_blocks one = { 0 }, many = { 0 };
+	static struct vns_blocks one, many, back, half[2];
 	struct vns_dist total = { 0 };
-	int64_t at[1000], v[1000];
+	static int64_t at[N_TIMED], v[N_TIMED];
 
 	(void)state;
-	for (size_t i = 0; i < 1000; i++) {
-		at[i] = 5000 + (int64_t)i * 70 * VNS_NSEC_PER_MSEC - (int64_t)(next_random() % 1000000);
-		v[i] = (int64_t)(next_random() % 1000000);
+	make_timed(at, v);
+	for (size_t i = 0; i < N_TIMED; i++) {
 		vns_blocks_add(&one, at[i], v[i]);
+		vns_blocks_add(&back, at[N_TIMED - 1 - i], v[N_TIMED - 1 - i]);
+		vns_blocks_add(&half[i % 7 < 2], at[i], v[i]);
 	}
-	for (size_t i = 0, k; i < 1000; i += k) {
+	for (size_t i = 0, k; i < N_TIMED; i += k) {
 		k = next_random() % 64 + 1;
-		if (k > 1000 - i)
-			k = 1000 - i;
+		if (k > N_TIMED - i)
+			k = N_TIMED - i;
 		vns_blocks_add_many(&many, at + i, v + i, k);
 	}
-	assert_true(one.from_ns == many.from_ns && one.len_ns == many.len_ns);
-	for (size_t i = 0; i < VNS_BLOCKS; i++) {
-		assert_true(one.block[i].n == many.block[i].n);
-		assert_true(one.block[i].min == many.block[i].min);
-		assert_true(vns_dist_quantile(&one.block[i], 0.5) ==
-			    vns_dist_quantile(&many.block[i], 0.5));
-	}
+	vns_blocks_merge(&half[0], &half[1]);
+	check_same_blocks(&one, &many);
+	check_same_blocks(&one, &back);
+	check_same_blocks(&one, &half[0]);
+	/* the least shift: idle seconds cost no blocks */
+	assert_true(one.n > VNS_BLOCKS / 4 && one.n <= VNS_BLOCKS && one.shift < 31);
 	vns_blocks_total(&many, &total);
-	assert_true(total.n == 1000);
-	check_moments(&total, v, 1000);
+	assert_true(total.n == N_TIMED);
+	check_moments(&total, v, N_TIMED);
 	vns_dist_fini(&total);
 	vns_blocks_fini(&one);
 	vns_blocks_fini(&many);
+	vns_blocks_fini(&back);
+	for (int i = 0; i < 2; i++)
+		vns_blocks_fini(&half[i]);
+}
+
+static void check_near(const struct vns_interval *a, const struct vns_interval *b)
+{
+	/* sums of floating point in another order */
+	assert_true(llabs(a->lower - b->lower) <= 1 && llabs(a->upper - b->upper) <= 1);
+}
+
+/* A series in its log, one in blocks, and one of parts say what blocks of the same samples say. */
+static void test_series(void **state)
+{
+	static int64_t at[N_TIMED], v[N_TIMED];
+
+	(void)state;
+	make_timed(at, v);
+	for (size_t n = 8; n <= N_TIMED; n += n < 600 ? 37 : 400) {
+		struct vns_series *s = NULL, *parts = NULL, *other = NULL;
+		static struct vns_blocks b;
+		struct vns_intervals want, got[2];
+		struct vns_dist all = { 0 };
+
+		for (size_t i = 0; i < n; i++) {
+			vns_blocks_add(&b, at[i], v[i]);
+			vns_dist_add(&all, v[i]);
+			assert_int_equal(vns_series_add(&s, at[i], v[i]), 0);
+			assert_int_equal(vns_series_add(i % 3 ? &parts : &other, at[i], v[i]), 0);
+		}
+		assert_int_equal(vns_series_merge(&parts, other), 0);
+		vns_blocks_intervals(&b, &all, &want);
+		vns_series_intervals(s, &all, &got[0]);
+		vns_series_intervals(parts, &all, &got[1]);
+		for (int i = 0; i < 2; i++) {
+			check_near(&got[i].mean, &want.mean);
+			check_near(&got[i].p50, &want.p50);
+			check_near(&got[i].p95, &want.p95);
+			check_near(&got[i].p99, &want.p99);
+		}
+		assert_true(vns_interval_known(&want.mean) == (n >= 16));
+		assert_true(n > 15 || !vns_interval_known(&want.p50));
+		assert_true(n > 160 || !vns_interval_known(&want.p95));
+		vns_series_free(s);
+		vns_series_free(parts);
+		vns_series_free(other);
+		vns_blocks_fini(&b);
+		vns_dist_fini(&all);
+	}
+}
+
+/* Times and values at the ends of their range, a series longer than its log's clock. */
+static void test_series_extremes(void **state)
+{
+	const int64_t ends[] = { 0, INT64_MAX, INT64_MIN, -1, INT64_MAX, INT64_C(1) << 53 };
+	struct vns_series *s = NULL, *to = NULL;
+	struct vns_intervals i;
+	struct vns_dist all = { 0 };
+
+	(void)state;
+	vns_series_intervals(NULL, &all, &i);
+	assert_false(vns_interval_known(&i.mean));
+	for (size_t k = 0; k < 100; k++) {
+		int64_t at = ends[k % 6] - (k % 6 == 1 ? (int64_t)k << 40 : 0);
+
+		assert_int_equal(vns_series_add(&s, at, ends[(k + 1) % 6]), 0);
+		vns_dist_add(&all, ends[(k + 1) % 6]);
+		vns_series_intervals(s, &all, &i);
+	}
+	assert_int_equal(vns_series_merge(&to, s), 0);
+	vns_series_intervals(to, &all, &i);
+	vns_series_free(s);
+	vns_series_free(to);
+	vns_dist_fini(&all);
+}
+
+/* All samples equal: every interval is that value. All in one block: nothing can be said. */
+static void test_intervals_degenerate(void **state)
+{
+	static struct vns_blocks b;
+	struct vns_intervals i;
+	struct vns_dist all = { 0 };
+
+	(void)state;
+	for (int64_t k = 0; k < 2000; k++) {
+		vns_blocks_add(&b, k * VNS_NSEC_PER_MSEC, 777777);
+		vns_dist_add(&all, 777777);
+	}
+	vns_blocks_intervals(&b, &all, &i);
+	assert_true(i.mean.lower == 777777 && i.mean.upper == 777777);
+	assert_true(i.p50.lower == 777777 && i.p99.upper == 777777);
+	vns_blocks_fini(&b);
+	for (int64_t k = 0; k < 2000; k++)
+		vns_blocks_add(&b, 1000000 + k % 10, 777777);
+	vns_blocks_intervals(&b, &all, &i);
+	assert_false(vns_interval_known(&i.mean) || vns_interval_known(&i.p50));
+	vns_blocks_fini(&b);
+	vns_dist_fini(&all);
 }
 
 int main(void)
@@ -298,6 +422,8 @@ int main(void)
 		cmocka_unit_test(test_nearest_rank),
 		cmocka_unit_test(test_nasty),       cmocka_unit_test(test_merge_large),
 		cmocka_unit_test(test_memory_follows_use), cmocka_unit_test(test_blocks_many),
+		cmocka_unit_test(test_series), cmocka_unit_test(test_series_extremes),
+		cmocka_unit_test(test_intervals_degenerate),
 	};
 
 	return cmocka_run_group_tests_name("stat", tests, NULL, NULL);

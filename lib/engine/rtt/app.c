@@ -70,8 +70,10 @@ static void free_flow(struct vns_rtt_app *a, uint32_t id)
 
 	if (f->quic)
 		vns_quic_end(a, f->quic);
-	for (int i = 0; f->dists && i < 4; i++)
+	for (int i = 0; f->dists && i < 4; i++) {
 		vns_dist_fini(&f->dists->rtt[i / 2][i % 2]);
+		vns_series_free(f->dists->series[i / 2][i % 2]);
+	}
 	free(f->dists);
 	*f = (struct app_flow){ 0 };
 }
@@ -118,7 +120,8 @@ static void report_flow(const struct vns_rtt_app *a, uint32_t id, bool evicted, 
 					    .opener = opener_of(f),
 					    .first_ns = f->first_ns, .last_ns = h->last_ns,
 					    .packets = f->packets[i % 2],
-					    .rtt = &f->dists->rtt[i / 2][i % 2] };
+					    .rtt = &f->dists->rtt[i / 2][i % 2],
+					    .series = f->dists->series[i / 2][i % 2] };
 
 		if (out.rtt->n > 0)
 			fn(ctx, &out);
@@ -174,9 +177,12 @@ void vns_rtt_app_emit(struct vns_rtt_app *a, uint32_t id, const struct vns_rtt_s
 
 		if (!f->dists)
 			f->dists = calloc(1, sizeof(*f->dists));
-		if (f->dists)
-			vns_dist_add(&f->dists->rtt[s->kind == VNS_RTT_QUIC_SPIN][s->dir],
-				     s->rtt_ns);
+		if (f->dists) {
+			bool spin = s->kind == VNS_RTT_QUIC_SPIN;
+
+			vns_dist_add(&f->dists->rtt[spin][s->dir], s->rtt_ns);
+			vns_series_add(&f->dists->series[spin][s->dir], s->at_ns, s->rtt_ns);
+		}
 	}
 	if (a->opts.on_sample)
 		a->opts.on_sample(a->opts.ctx, s);
@@ -293,13 +299,10 @@ const struct vns_dist *vns_rtt_app_total(const struct vns_rtt_app *a, enum vns_r
 	return &a->total[kind];
 }
 
-struct vns_rtt_interval vns_rtt_app_median(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
+void vns_rtt_app_intervals(const struct vns_rtt_app *a, enum vns_rtt_kind kind,
+			   struct vns_intervals *out)
 {
-	struct vns_rtt_interval i = { 0 };
-
-	if (a->total[kind].n)
-		vns_blocks_median_ci(&a->block[kind], &a->total[kind], &i.lower_ns, &i.upper_ns);
-	return i;
+	vns_blocks_intervals(&a->block[kind], &a->total[kind], out);
 }
 
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx)

@@ -62,6 +62,7 @@ struct quic_flow {
 
 struct app_dists {
 	struct vns_dist rtt[2][2]; /* [1]: spin; by direction */
+	struct vns_series *series[2][2];
 };
 
 struct app_flow {

@@ -9,9 +9,6 @@
 
 #include "engine/rtt/tcp.h"
 
-#define ALL_IN_BLOCKS   4096
-#define SHARE_IN_BLOCKS 8
-
 static void prefetch_histograms(struct vns_rtt *r)
 {
 	for (size_t i = 0; i < r->n_sample; i++) {
@@ -28,10 +25,7 @@ static void prefetch_histograms(struct vns_rtt *r)
 	}
 }
 
-/*
- * The waiting samples of @kind to their total. The blocks of time, which only say how far the medians of
- * stretches differ, get all of the first ones and one batch in eight then: 4 % less work.
- */
+/* The waiting samples of @kind to their blocks of time, of which the total is the sum. */
 static void add_to_total(struct vns_rtt *r, enum vns_rtt_kind kind)
 {
 	int64_t rtt_ns[SAMPLES], at_ns[SAMPLES];
@@ -42,11 +36,14 @@ static void add_to_total(struct vns_rtt *r, enum vns_rtt_kind kind)
 		at_ns[n] = r->sample[i].at_ns;
 		n += r->sample[i].kind == kind;
 	}
-	if (n == 0)
-		return;
-	vns_dist_add_many(&r->total[kind], rtt_ns, n);
-	if (r->total[kind].n < ALL_IN_BLOCKS || r->flushes % SHARE_IN_BLOCKS == 0)
-		vns_blocks_add_many(&r->block[kind], at_ns, rtt_ns, n);
+	if (n)
+		vns_blocks_add_many(&r->totals->block[kind], at_ns, rtt_ns, n);
+}
+
+static void add_to_flow(struct vns_rtt *r, const struct sample *s)
+{
+	vns_dist_add(tcp_flow_dist(r, s), s->rtt_ns);
+	vns_series_add(tcp_flow_series(r, s), s->at_ns, s->rtt_ns);
 }
 
 void tcp_flush_samples(struct vns_rtt *r)
@@ -64,14 +61,13 @@ void tcp_flush_samples(struct vns_rtt *r)
 					      .kind = s->kind, .dir = s->dir };
 
 		if (r->opts.per_flow && s->kind != VNS_RTT_HANDSHAKE)
-			vns_dist_add(tcp_flow_dist(r, s), s->rtt_ns);
+			add_to_flow(r, s);
 		if (r->tick && s->kind == VNS_RTT_TS)
 			tick_line_add(&r->tick[s->id][s->dir], s->what, s->at_ns - s->rtt_ns);
 		if (r->opts.on_sample)
 			r->opts.on_sample(r->opts.ctx, &out);
 	}
 	r->n_sample = 0;
-	r->flushes++;
 }
 
 /* The one sample of direction @d's SYN as a distribution; percentiles of one are itself. */
@@ -97,10 +93,14 @@ void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt
 						      &r->seq_rtt[id].rtt[d] : &none;
 		const struct vns_dist *by_ts = r->ts_rtt ? &r->ts_rtt[id].rtt[d] : &none;
 		const struct vns_dist *of[] = { by_ts, by_seq, &syn };
+		const struct vns_series *series[] = {
+			by_ts == &none ? NULL : r->ts_rtt[id].series[d],
+			by_seq == &none ? NULL : r->seq_rtt[id].series[d], NULL };
 		struct vns_rtt_flow f = { .key = &h->key, .kind = (enum vns_rtt_kind)(i % 3),
 					  .dir = (uint8_t)d, .evicted = evicted,
 					  .first_ns = c->first_ns, .last_ns = h->last_ns,
 					  .packets = r->track[id].packets[d], .rtt = of[i % 3],
+					  .series = series[i % 3],
 					  .opener = c->opener ? (uint8_t)(c->opener - 1) :
 								VNS_RTT_OPENER_UNKNOWN };
 
@@ -118,10 +118,13 @@ bool tcp_one_direction(const struct track *t)
 }
 
 /* Empty distributions are not written to: that would make memory of what was never touched. */
-static void forget_dist(struct vns_dist *d)
+static void forget_dist(struct flow_dists *f, int d)
 {
-	if (d->n)
-		vns_dist_fini(d);
+	if (f->rtt[d].n == 0)
+		return;
+	vns_dist_fini(&f->rtt[d]);
+	vns_series_free(f->series[d]);
+	f->series[d] = NULL;
 }
 
 void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
@@ -136,9 +139,9 @@ void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
 		if (r->ts_rtt && r->ts_rtt[id].rtt[d].n)
 			r->tick[id][d] = (struct tick_line){ 0 };
 		if (r->ts_rtt)
-			forget_dist(&r->ts_rtt[id].rtt[d]);
+			forget_dist(&r->ts_rtt[id], d);
 		if (r->seq_rtt && had_seq)
-			forget_dist(&r->seq_rtt[id].rtt[d]);
+			forget_dist(&r->seq_rtt[id], d);
 	}
 	h->user = 0;
 }
@@ -193,17 +196,23 @@ void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
 
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind)
 {
-	return &r->total[kind];
+	struct vns_dist *total = &r->totals->total[kind];
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; kind < TCP_KINDS && i < r->totals->block[kind].n; i++)
+		n += r->totals->block[kind].block[i].dist.n;
+	if (n != total->n) {
+		vns_dist_fini(total);
+		vns_blocks_total(&r->totals->block[kind], total);
+	}
+	return total;
 }
 
-struct vns_rtt_interval vns_rtt_median(const struct vns_rtt *r, enum vns_rtt_kind kind)
+void vns_rtt_intervals(const struct vns_rtt *r, enum vns_rtt_kind kind, struct vns_intervals *out)
 {
-	const struct vns_dist *all = vns_rtt_total(r, kind);
-	struct vns_rtt_interval i = { 0 };
-
-	if (kind < TCP_KINDS && all->n)
-		vns_blocks_median_ci(&r->block[kind], all, &i.lower_ns, &i.upper_ns);
-	return i;
+	*out = (struct vns_intervals){ 0 };
+	if (kind < TCP_KINDS)
+		vns_blocks_intervals(&r->totals->block[kind], vns_rtt_total(r, kind), out);
 }
 
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)

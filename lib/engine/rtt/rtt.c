@@ -48,9 +48,10 @@ static bool after(uint32_t a, uint32_t b)
 /* Like the table's heads: address space now, pages as ids are first used. */
 static int take_memory(struct vns_rtt *r, size_t max)
 {
+	r->totals = calloc(1, sizeof(*r->totals));
 	r->track = vns_reserve(max, sizeof(*r->track));
 	r->cold = vns_reserve(max, sizeof(*r->cold));
-	if (!r->track || !r->cold ||
+	if (!r->totals || !r->track || !r->cold ||
 	    vns_flow_table_init(&r->flows, (uint32_t)max, r->opts.idle_ns / TICKS_PER_IDLE))
 		return -ENOMEM;
 	if (r->opts.per_flow && r->opts.method != VNS_RTT_METHOD_SEQ) {
@@ -99,10 +100,11 @@ void vns_rtt_free(struct vns_rtt *r)
 	for (uint32_t id = 0; id < r->flows.used; id++) /* every id ever used */
 		tcp_forget_flow(r, id);
 	vns_flow_table_fini(&r->flows);
-	for (int k = 0; k < TCP_KINDS; k++) {
-		vns_blocks_fini(&r->block[k]);
-		vns_dist_fini(&r->total[k]);
+	for (int k = 0; r->totals && k < TCP_KINDS; k++) {
+		vns_blocks_fini(&r->totals->block[k]);
+		vns_dist_fini(&r->totals->total[k]);
 	}
+	free(r->totals);
 	vns_unreserve(r->track);
 	vns_unreserve(r->seq);
 	vns_unreserve(r->cold);

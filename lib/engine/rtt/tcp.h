@@ -65,6 +65,7 @@ struct cold {
 
 struct flow_dists {
 	struct vns_dist rtt[2];
+	struct vns_series *series[2]; /* the same samples with their times */
 };
 
 struct sample {
@@ -77,6 +78,12 @@ struct sample {
 enum tsval_kind { TSVAL_STORED, TSVAL_REPEATED, TSVAL_BACKWARDS, PURE_ACK, TSVAL_KINDS };
 enum echo_kind { ECHO_MATCHED, ECHO_REPEATED, ECHO_UNKNOWN, ECHO_KINDS };
 
+/* All samples stand in @block; @total is what they come to, made when it is asked for. */
+struct tcp_totals {
+	struct vns_blocks block[TCP_KINDS];
+	struct vns_dist total[VNS_RTT_KINDS];
+};
+
 struct vns_rtt {
 	struct vns_rtt_opts opts;
 	struct vns_flow_table flows;
@@ -88,9 +95,7 @@ struct vns_rtt {
 	uint16_t any_tcp;    /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too, by seq[] */
 	uint16_t seq_always; /* VNS_PKT_F_HAS_TS: seq[] also of flows that have them */
 	uint64_t pending_bytes;
-	struct vns_dist total[VNS_RTT_KINDS];
-	struct vns_blocks block[TCP_KINDS]; /* of all samples at first, of a share later */
-	uint32_t flushes;
+	struct tcp_totals *totals;
 	struct vns_rtt_counts counts;  /* without what stands in the next four */
 	uint64_t tsval[TSVAL_KINDS];
 	uint64_t echo[ECHO_KINDS];
@@ -103,6 +108,12 @@ struct vns_rtt {
 static inline struct vns_dist *tcp_flow_dist(struct vns_rtt *r, const struct sample *s)
 {
 	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id].rtt[s->dir] : &r->seq_rtt[s->id].rtt[s->dir];
+}
+
+static inline struct vns_series **tcp_flow_series(struct vns_rtt *r, const struct sample *s)
+{
+	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id].series[s->dir] :
+				       &r->seq_rtt[s->id].series[s->dir];
 }
 
 /* Give the collected samples to the distributions and the sink. */

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Intervals of means and percentiles against processes whose truth is known: 95 % intervals hold it in
+ * 95 +- 2 % (two standard errors of the count aside) of many simulated captures. Usage: test_intervals [SEED].
+ *
+ * Values are exp(spread * z), z standard normal, so mean and percentiles are known exactly, and z is
+ *   independent            at exponential times
+ *   autoregressive         AR(1), correlation 0.7 or 0.9 from sample to sample
+ *   bursts                 trains of geometric length (mean 20) with a common part of 80 % of the
+ *                          variance, idle between them: packets of one event share their delay
+ * The seed is fixed unless given: 30 coverages of 1200 runs have a standard error of 0.6 % each, and a
+ * chance failure now and then would say nothing.
+ *
+ * Means are judged at a spread of 1, percentiles at 2.5, where the bucket of the histogram (1.6 %) that
+ * is added to every interval is small beside the sampling error that is under test.
+ *
+ * A percentile for which most captures are too short must not be given in most of them; what is
+ * given then may miss the truth in at most 7 % of all captures.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <vnetscope/stat.h>
+
+#define MEAN_SPREAD 1.0
+#define RANK_SPREAD 2.5
+#define UNIT_NS 1e6
+#define RUNS    1200
+#define FIGURES 4
+#define MOST    20000
+
+static uint64_t state;
+
+static double uniform(void) /* splitmix64; 0 < u < 1 */
+{
+	uint64_t x = state += UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return ((double)((x ^ x >> 31) >> 11) + 0.5) * 0x1p-53;
+}
+
+static double normal(void)
+{
+	return sqrt(-2 * log(uniform())) * cos(2 * M_PI * uniform());
+}
+
+struct series {
+	double rho;    /* of AR(1); bursts: share of the burst's variance */
+	bool bursts;
+	double z, level;
+	unsigned int left;
+	int64_t now_ns;
+};
+
+static double next_z(struct series *s)
+{
+	double own = normal();
+
+	if (s->bursts) {
+		if (s->left == 0) {
+			s->left = 1 + (unsigned int)(log(uniform()) / log(1 - 1 / 20.0));
+			s->level = normal();
+			s->now_ns += (int64_t)(-log(uniform()) * 1e8);
+		}
+		s->left--;
+		s->now_ns += 20000;
+		s->z = sqrt(s->rho) * s->level + sqrt(1 - s->rho) * own;
+	} else {
+		s->now_ns += (int64_t)(-log(uniform()) * 1e6);
+		s->z = s->rho * s->z + sqrt(1 - s->rho * s->rho) * own;
+	}
+	return s->z;
+}
+
+struct tally {
+	unsigned int given[FIGURES], held[FIGURES];
+};
+
+static void count(struct tally *t, const struct vns_intervals *i, bool mean)
+{
+	static const double z[] = { 0, 0, 1.6448536269514722, 2.3263478740408408 };
+	const struct vns_interval *of[] = { &i->mean, &i->p50, &i->p95, &i->p99 };
+
+	for (int k = mean ? 0 : 1; k < (mean ? 1 : FIGURES); k++) {
+		double truth = UNIT_NS * (mean ? exp(MEAN_SPREAD * MEAN_SPREAD / 2) :
+						 exp(RANK_SPREAD * z[k]));
+
+		t->given[k] += vns_interval_known(of[k]);
+		t->held[k] += vns_interval_known(of[k]) && (double)of[k]->lower <= truth &&
+			      truth <= (double)of[k]->upper;
+	}
+}
+
+/* @n values of one spread: what is said of them. */
+static void one_figure(struct tally *t, const int64_t *at, const double *z, unsigned int n, bool as_series,
+		       bool mean)
+{
+	static struct vns_blocks blocks;
+	struct vns_series *series = NULL;
+	struct vns_dist all = { 0 };
+	struct vns_intervals i;
+
+	for (unsigned int k = 0; k < n; k++) {
+		int64_t v = llround(UNIT_NS * exp((mean ? MEAN_SPREAD : RANK_SPREAD) * z[k]));
+
+		vns_dist_add(&all, v);
+		if (as_series)
+			vns_series_add(&series, at[k], v);
+		else
+			vns_blocks_add(&blocks, at[k], v);
+	}
+	if (as_series)
+		vns_series_intervals(series, &all, &i);
+	else
+		vns_blocks_intervals(&blocks, &all, &i);
+	count(t, &i, mean);
+	vns_series_free(series);
+	vns_blocks_fini(&blocks);
+	vns_dist_fini(&all);
+}
+
+static void one_capture(struct tally *t, struct series s, unsigned int n, bool as_series)
+{
+	static int64_t at[MOST];
+	static double z[MOST];
+
+	s.z = normal();
+	s.now_ns = (int64_t)(uniform() * 1e15);
+	for (unsigned int k = 0; k < n; k++) {
+		z[k] = next_z(&s);
+		at[k] = s.now_ns;
+	}
+	one_figure(t, at, z, n, as_series, true);
+	one_figure(t, at, z, n, as_series, false);
+}
+
+static const struct {
+	const char *name;
+	struct series series;
+	unsigned int n;
+	bool as_series;
+	bool skewed; /* too few independent samples of a skewed value for its mean: not judged */
+} cases[] = {
+	{ "independent, 40", { .rho = 0 }, 40, true, true },
+	{ "independent, 400", { .rho = 0 }, 400, true, false },
+	{ "independent, 4000", { .rho = 0 }, 4000, false, false },
+	{ "AR(1) 0.7, 500", { .rho = 0.7 }, 500, true, true },
+	{ "AR(1) 0.7, 5000", { .rho = 0.7 }, 5000, true, false },
+	{ "AR(1) 0.9, 4000", { .rho = 0.9 }, 4000, false, false },
+	{ "AR(1) 0.9, 20000", { .rho = 0.9 }, 20000, false, false },
+	{ "bursts, 3000", { .rho = 0.8, .bursts = true }, 3000, true, true },
+	{ "bursts, 20000", { .rho = 0.8, .bursts = true }, 20000, false, false },
+};
+
+/* Return: whether the figure's coverage is as promised. */
+static bool judge(const char *name, unsigned int given, unsigned int held, bool skewed)
+{
+	double share = given ? (double)held / given : 1;
+	bool often = given >= RUNS * 9 / 10;
+	double chance = given ? 2 * sqrt(0.95 * 0.05 / given) : 0;
+	bool good = often ? fabs(share - 0.95) <= 0.02 + chance : given - held <= RUNS * 7 / 100;
+
+	printf("  %s %5.1f %% of %u%s", name, 100 * share, given,
+	       skewed ? " (not judged)" : good ? "" : " FAILED");
+	return good || skewed;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const names[FIGURES] = { "mean", "p50", "p95", "p99" };
+	bool good = true;
+
+	state = argc > 1 ? strtoull(argv[1], NULL, 10) : 20130807;
+	printf("seed %" PRIu64 ", %d captures each\n", state, RUNS);
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		struct tally t = { 0 };
+
+		for (int run = 0; run < RUNS; run++)
+			one_capture(&t, cases[c].series, cases[c].n, cases[c].as_series);
+		printf("%-18s", cases[c].name);
+		for (int k = 0; k < FIGURES; k++)
+			good &= judge(names[k], t.given[k], t.held[k], k == 0 && cases[c].skewed);
+		putchar('\n');
+	}
+	return good ? 0 : 1;
+}
