@@ -364,7 +364,30 @@ enum vns_verdict vns_decode_layers(const struct vns_frame *frame, struct vns_spa
 enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsigned int without,
 					   struct vns_packet *out)
 {
-	return vns_decode_frame(frame, without, out);
+	struct vns_span s = { .p = frame->data, .cap = frame->cap_len, .wire = frame->wire_len };
+	enum vns_verdict v = VNS_PKT_OK;
+
+	/* a capture cannot hold more than was on the wire: believe the bytes */
+	if (unlikely(s.wire < s.cap))
+		s.wire = s.cap;
+	usual_clear(out);
+	out->time_ns = frame->time_ns;
+	out->wire_len = s.wire;
+	out->cap_len = s.cap;
+	out->point = frame->point;
+	out->flags = frame->flags & (VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN);
+	out->vlan = frame->vlan;
+	if (likely(frame->linktype == VNS_LINK_ETHERNET && !(frame->flags & VNS_FRAME_NO_TIME)) &&
+	    vns_decode_usual(out, s)) {
+		if (!(without & VNS_WITHOUT_DIGEST))
+			tcp_digest(out);
+		return v;
+	}
+	v = vns_decode_layers(frame, s, out);
+	if (without & VNS_WITHOUT_DIGEST)
+		out->digest = 0;
+	out->verdict = (uint8_t)v;
+	return v;
 }
 
 enum vns_verdict vns_packet_decode(const struct vns_frame *frame, struct vns_packet *out)

@@ -4,19 +4,55 @@
  * without options or IPv6 without extension headers, not a fragment, TCP with NOP NOP TS as its
  * only options (what Linux, macOS and Android send behind the SYN), captured up to there.
  *
- * It is so much shorter than the layers of decode.c since all lengths are known after two
- * comparisons: what has to hold is gathered in one condition, and one branch leaves to the layers,
- * which remain the definition (tests compare the two). Fields that lie side by side in
- * the headers and in the struct are moved by one load and one store.
+ * It is so much shorter than the layers of decode.c since all lengths are known after a few
+ * comparisons. Each of them is one instruction on the bytes as they stand (constants are in the
+ * file's order instead), and what fails leaves to the layers, which remain the definition (tests
+ * compare the two). Fields that lie side by side in the headers and in the struct are
+ * moved by one load and one store.
  */
 #ifndef VNS_PACKET_USUAL_H
 #define VNS_PACKET_USUAL_H
+
+#include <stddef.h>
 
 #include "packet/tcp.h"
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 
-enum { USUAL_TCP = 32, USUAL_IPV4 = 20, USUAL_IPV6 = 40, USUAL_NOP_NOP_TS = 0x0101080a };
+enum { USUAL_TCP = 32, USUAL_IPV4 = 20, USUAL_IPV6 = 40 };
+
+/* As they stand in the file, read by a little-endian machine. */
+#define USUAL_NOP_NOP_TS  0x0a080101u
+#define USUAL_TYPE_IPV4   0x0008u
+#define USUAL_TYPE_IPV6   0xdd86u
+#define USUAL_TYPE_TAG    0x0081u
+#define USUAL_IPV4_MASK   UINT64_C(0xff3f0000000000ff) /* version, length; fragment bit and offset */
+#define USUAL_IPV4_FIRST  UINT64_C(0x0000000000000045)
+#define USUAL_CLASS_D     0xe0000000u /* multicast, and what lies above it */
+
+static inline uint64_t usual_raw64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t usual_raw32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t usual_raw16(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
 
 /* Two big-endian 32-bit numbers at @from to two of ours at @to. */
 static inline void usual_pair(uint32_t *to, const uint8_t *from)
@@ -27,12 +63,15 @@ static inline void usual_pair(uint32_t *to, const uint8_t *from)
 	memcpy(to, &v, sizeof(v));
 }
 
-/* @bad: bits set so far. Return: whether it is the usual header at @h. */
-static inline bool usual_tcp(struct vns_packet *out, const uint8_t *h, uint32_t len, uint32_t bad)
+/* Is @h a TCP header whose only options are NOP NOP TS? */
+static inline bool usual_is_tcp(const uint8_t *h)
 {
-	bad |= (h[12] >> 4 ^ USUAL_TCP / 4) | (vns_be32(h + 20) ^ USUAL_NOP_NOP_TS);
-	if (bad)
-		return false;
+	return (h[12] & 0xf0) == USUAL_TCP / 4 << 4 && usual_raw32(h + 20) == USUAL_NOP_NOP_TS;
+}
+
+/* @len: of the TCP header and what follows it. */
+static inline void usual_tcp(struct vns_packet *out, const uint8_t *h, uint32_t len)
+{
 	out->proto = VNS_PROTO_TCP;
 	out->verdict = VNS_PKT_OK;
 	usual_pair(&out->seq, h + 4);
@@ -40,54 +79,67 @@ static inline bool usual_tcp(struct vns_packet *out, const uint8_t *h, uint32_t 
 	out->tcp_flags = h[13];
 	out->window = vns_be16(h + 14);
 	out->payload_len = len - USUAL_TCP;
-	return true;
 }
 
-/* The v4-mapped form in @a, which is zero: 00 00 ff ff and the address as one word. */
-static inline void usual_mapped(struct vns_addr *a, uint32_t v4)
+/* Ports, protocol and family of the key are neighbours: eight bytes by one store. */
+static inline void usual_key_end(struct vns_flow_key *key, uint32_t ports, uint32_t family)
 {
-	uint64_t v = (uint64_t)__builtin_bswap32(v4) << 32 | 0xffff0000u;
+	uint64_t v = (uint64_t)(family << 8 | VNS_IP_TCP) << 32 | (ports << 16 | ports >> 16);
 
-	memcpy(a->b + 8, &v, sizeof(v));
+	_Static_assert(offsetof(struct vns_flow_key, ipproto) ==
+		       offsetof(struct vns_flow_key, port) + 4, "one word");
+	memcpy(key->port, &v, sizeof(v));
 }
 
-/* Key, direction and hash as set_key4() makes them, from addresses and ports as whole words. */
-static inline void usual_key4(struct vns_packet *out, uint64_t addrs, uint32_t ports)
+/*
+ * Key, direction and hash as set_key4() makes them. Which endpoint is the lower is a coin toss, so it
+ * is not branched on: both addresses are one number, and the lower of it and of itself with its halves
+ * exchanged is the one with the lower address in front. The v4-mapped forms are 00 00 ff ff and the
+ * address as it stands.
+ */
+static inline void usual_key4(struct vns_packet *out, const uint8_t *src, const uint8_t *tcp)
 {
-	uint64_t src = addrs >> 32 << 16 | ports >> 16;
-	uint64_t dst = addrs << 32 >> 16 | (ports & 0xffff);
-	bool dir = src > dst;
+	uint64_t raw = usual_raw64(src), to = __builtin_bswap64(raw), back = to << 32 | to >> 32;
+	uint32_t ports = vns_be32(tcp), ports_back = ports << 16 | ports >> 16;
+	bool dir = to > back, same = to == back;
+	uint64_t addr[2], turn;
 
-	/* which endpoint is the lower is a coin toss: rotate by 0 or by half, do not branch */
-	addrs = addrs << 32 * dir | addrs >> (64 - 32 * dir) % 64;
-	ports = ports << 16 * dir | ports >> (32 - 16 * dir) % 32;
+	if (unlikely(same)) /* of one address: the ports tell */
+		dir = ports > ports_back;
+	turn = -(uint64_t)dir;
+	__asm__("" : "+r"(turn)); /* any number to the compiler, or it would branch after all */
+	to ^= (to ^ back) & turn;
+	ports ^= (ports ^ ports_back) & (uint32_t)turn;
+	raw ^= (raw ^ (raw << 32 | raw >> 32)) & turn;
+	addr[0] = raw << 32 | 0xffff0000u;
+	addr[1] = (raw & ~UINT64_C(0xffffffff)) | 0xffff0000u;
 	out->dir = dir;
-	out->flow_hash = vns_mix2(addrs, (uint64_t)ports << 32 | VNS_IP_TCP << 8 | 4);
-	usual_mapped(&out->key.addr[0], (uint32_t)(addrs >> 32));
-	usual_mapped(&out->key.addr[1], (uint32_t)addrs);
-	out->key.port[0] = (uint16_t)(ports >> 16);
-	out->key.port[1] = (uint16_t)ports;
-	out->key.ipproto = VNS_IP_TCP;
-	out->key.family = 4;
+	out->flow_hash = vns_mix2(to, (uint64_t)ports << 32 | VNS_IP_TCP << 8 | 4);
+	memcpy(out->key.addr[0].b + 8, &addr[0], sizeof(addr[0]));
+	memcpy(out->key.addr[1].b + 8, &addr[1], sizeof(addr[1]));
+	usual_key_end(&out->key, ports, 4);
 }
 
 static inline bool usual_ipv4(struct vns_packet *out, const uint8_t *h, uint32_t cap,
 			      uint32_t wire)
 {
-	uint32_t len, bad;
+	uint32_t len, dst;
 
-	if (cap < USUAL_IPV4 + USUAL_TCP)
+	if (cap < USUAL_IPV4 + USUAL_TCP ||
+	    (usual_raw64(h) & USUAL_IPV4_MASK) != USUAL_IPV4_FIRST || h[9] != VNS_IP_TCP ||
+	    !usual_is_tcp(h + USUAL_IPV4))
 		return false;
 	len = vns_be16(h + 2);
-	bad = (h[0] ^ 0x45u) | (vns_be16(h + 6) & 0x3fff) | (h[9] ^ VNS_IP_TCP) |
-	      (len < USUAL_IPV4 + USUAL_TCP) | (len > wire);
-	if (!usual_tcp(out, h + USUAL_IPV4, len - USUAL_IPV4, bad))
+	if (len < USUAL_IPV4 + USUAL_TCP || len > wire)
 		return false;
+	usual_tcp(out, h + USUAL_IPV4, len - USUAL_IPV4);
 	out->ip_id = vns_be16(h + 4);
 	out->ttl = h[8];
-	out->flags |= (h[16] & 0xf0) == 0xe0 || vns_be32(h + 16) == UINT32_MAX ?
-			      VNS_PKT_F_HAS_TS | VNS_PKT_F_MULTICAST : VNS_PKT_F_HAS_TS;
-	usual_key4(out, vns_be64(h + 12), vns_be32(h + USUAL_IPV4));
+	out->flags |= VNS_PKT_F_HAS_TS;
+	dst = vns_be32(h + 16);
+	if (unlikely(dst >= USUAL_CLASS_D) && (dst >> 28 == USUAL_CLASS_D >> 28 || dst == UINT32_MAX))
+		out->flags |= VNS_PKT_F_MULTICAST;
+	usual_key4(out, h + 12, h + USUAL_IPV4);
 	return true;
 }
 
@@ -95,15 +147,15 @@ static inline bool usual_ipv6(struct vns_packet *out, const uint8_t *h, uint32_t
 			      uint32_t wire)
 {
 	const struct vns_net net = { .src = h + 8, .dst = h + 24, .ipproto = VNS_IP_TCP };
-	uint32_t len, bad;
+	uint32_t len;
 
-	if (cap < USUAL_IPV6 + USUAL_TCP)
+	if (cap < USUAL_IPV6 + USUAL_TCP || h[0] >> 4 != 6 || h[6] != VNS_IP_TCP ||
+	    !usual_is_tcp(h + USUAL_IPV6))
 		return false;
 	len = vns_be16(h + 4);
-	bad = (h[0] >> 4 ^ 6u) | (h[6] ^ VNS_IP_TCP) | (len < USUAL_TCP) |
-	      (len + USUAL_IPV6 > wire);
-	if (!usual_tcp(out, h + USUAL_IPV6, len, bad))
+	if (len < USUAL_TCP || len + USUAL_IPV6 > wire)
 		return false;
+	usual_tcp(out, h + USUAL_IPV6, len);
 	out->key.family = 6;
 	out->ttl = h[7];
 	out->flags |= h[24] == 0xff ? VNS_PKT_F_HAS_TS | VNS_PKT_F_MULTICAST : VNS_PKT_F_HAS_TS;
@@ -115,25 +167,26 @@ static inline bool usual_ipv6(struct vns_packet *out, const uint8_t *h, uint32_t
  * @out is zero but for what the frame says. Return: false when @s is another kind of frame; then
  * @out is as before, but for the VLAN tag's fields, which the layers set to the same.
  */
-static inline bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
+static inline __attribute__((always_inline)) bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
 {
-	enum { ETHERNET = 14, TAG = 4, TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPE_TAG = 0x8100 };
-	uint32_t from = ETHERNET;
-	uint16_t type;
+	enum { ETHERNET = 14, TAG = 4 };
+	const uint8_t *h = s.p + ETHERNET;
+	uint32_t type, from = ETHERNET;
 
-	if (s.cap < ETHERNET + TAG)
+	if (unlikely(s.cap < ETHERNET + TAG))
 		return false;
-	type = vns_be16(s.p + ETHERNET - 2);
-	if (type == TYPE_TAG) {
+	type = usual_raw16(h - 2);
+	if (type == USUAL_TYPE_TAG) {
 		out->flags |= VNS_PKT_F_VLAN;
-		out->vlan = vns_be16(s.p + ETHERNET) & 0x0fff;
+		out->vlan = vns_be16(h) & 0x0fff;
 		from += TAG;
-		type = vns_be16(s.p + from - 2);
+		h += TAG;
+		type = usual_raw16(h - 2);
 	}
 	out->flags |= (uint16_t)((s.p[0] & 1) * VNS_PKT_F_MULTICAST);
-	if (likely(type == TYPE_IPV4))
-		return usual_ipv4(out, s.p + from, s.cap - from, s.wire - from);
-	return type == TYPE_IPV6 && usual_ipv6(out, s.p + from, s.cap - from, s.wire - from);
+	if (likely(type == USUAL_TYPE_IPV4))
+		return usual_ipv4(out, h, s.cap - from, s.wire - from);
+	return type == USUAL_TYPE_IPV6 && usual_ipv6(out, h, s.cap - from, s.wire - from);
 }
 
 #else
@@ -159,35 +212,24 @@ static inline void usual_clear(struct vns_packet *p)
 		to[i] = (v2){ 0, 0 };
 }
 
-/* vns_packet_decode_without(), for loops that it shall be part of: a tenth of a packet's cost is the
- * call and constants that are loaded anew. */
-static inline enum vns_verdict vns_decode_frame(const struct vns_frame *frame, unsigned int without,
-						struct vns_packet *out)
+/*
+ * vns_packet_decode() of a record of a file, if it is the usual frame, for the loop over records to
+ * hold: a call for each and a frame to pass cost a tenth of a packet's time.
+ * Return: false when it is another; then @out is not filled.
+ */
+static inline __attribute__((always_inline)) bool
+vns_decode_record(struct vns_packet *out, struct vns_span s, int64_t time_ns, bool ethernet,
+		  bool digest)
 {
-	struct vns_span s = { .p = frame->data, .cap = frame->cap_len, .wire = frame->wire_len };
-	enum vns_verdict v = VNS_PKT_OK;
-
-	/* a capture cannot hold more than was on the wire: believe the bytes */
-	if (unlikely(s.wire < s.cap))
-		s.wire = s.cap;
 	usual_clear(out);
-	out->time_ns = frame->time_ns;
+	out->time_ns = time_ns;
 	out->wire_len = s.wire;
 	out->cap_len = s.cap;
-	out->point = frame->point;
-	out->flags = frame->flags & (VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN);
-	out->vlan = frame->vlan;
-	if (likely(frame->linktype == VNS_LINK_ETHERNET && !(frame->flags & VNS_FRAME_NO_TIME)) &&
-	    vns_decode_usual(out, s)) {
-		if (!(without & VNS_WITHOUT_DIGEST))
-			tcp_digest(out);
-		return v;
-	}
-	v = vns_decode_layers(frame, s, out);
-	if (without & VNS_WITHOUT_DIGEST)
-		out->digest = 0;
-	out->verdict = (uint8_t)v;
-	return v;
+	if (unlikely(!ethernet) || !vns_decode_usual(out, s))
+		return false;
+	if (digest)
+		tcp_digest(out);
+	return true;
 }
 
 #endif

@@ -57,6 +57,28 @@ static int impossible(struct vns_file *f)
 			     (unsigned long long)vns_feed_at(&f->feed), VNS_FILE_MAX_PACKET);
 }
 
+/* A whole record at @p to a frame; @mul: ns of the file's fraction of a second. */
+static inline void to_frame(struct vns_frame *frame, const uint8_t *p, int64_t mul,
+			    uint32_t linktype)
+{
+	uint32_t h[RECORD_HEADER / 4];
+
+	memcpy(h, p, sizeof(h));
+	*frame = (struct vns_frame){ .time_ns = h[0] * VNS_NSEC_PER_SEC + h[1] * mul,
+				     .data = p + RECORD_HEADER, .cap_len = h[2],
+				     .wire_len = h[3], .linktype = linktype };
+}
+
+/* Another frame than the usual one, by the layers. */
+static __attribute__((noinline)) void decode_other(struct vns_file *f, const uint8_t *p,
+						   struct vns_packet *out)
+{
+	struct vns_frame frame;
+
+	to_frame(&frame, p, (int64_t)f->iface[0].mul, f->iface[0].linktype);
+	f->base.stats.verdicts[vns_packet_decode_without(&frame, f->base.without, out)]++;
+}
+
 /*
  * Records of the usual kind (our byte order, version 2.4, headers of 16 bytes, no filter) that lie
  * whole in the feed, as @frames or decoded as @pkts; the first other one is left to the walk below.
@@ -68,34 +90,38 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 {
 	const uint8_t *p = f->feed.p, *end = f->feed.end;
 	struct vns_file_iface *iface = &f->iface[0];
-	const unsigned int without = f->base.without;
-	const struct vns_frame same = { .linktype = iface->linktype };
+	const bool ethernet = iface->linktype == VNS_LINK_ETHERNET;
+	const bool digest = !(f->base.without & VNS_WITHOUT_DIGEST);
 	const int64_t mul = (int64_t)iface->mul;
 	int64_t last_ns = iface->last_ns;
 	uint64_t bytes = 0, backwards = 0;
-	size_t n = 0;
+	size_t n = 0, others = 0;
 
 	while (n < max && end - p >= RECORD_HEADER) {
-		struct vns_frame frame = same;
+		struct vns_span s = { .p = p + RECORD_HEADER };
 		uint32_t h[RECORD_HEADER / 4];
+		int64_t time_ns;
 
 		memcpy(h, p, sizeof(h));
-		if (h[2] > VNS_FILE_MAX_PACKET || end - p - RECORD_HEADER < (ptrdiff_t)h[2])
+		if (h[2] > VNS_FILE_MAX_PACKET || end - s.p < (ptrdiff_t)h[2])
 			break;
-		frame.time_ns = h[0] * VNS_NSEC_PER_SEC + h[1] * mul;
-		frame.data = p + RECORD_HEADER;
-		frame.cap_len = h[2];
-		frame.wire_len = h[3];
-		bytes += h[3] > h[2] ? h[3] : h[2];
-		backwards += frame.time_ns < last_ns;
-		last_ns = frame.time_ns;
-		p += RECORD_HEADER + h[2];
-		if (pkts)
-			f->base.stats.verdicts[vns_decode_frame(&frame, without, &pkts[n])]++;
-		else
-			frames[n] = frame;
+		time_ns = h[0] * VNS_NSEC_PER_SEC + h[1] * mul;
+		s.cap = h[2];
+		s.wire = h[3] > h[2] ? h[3] : h[2]; /* a capture cannot hold more: believe the bytes */
+		bytes += s.wire;
+		backwards += time_ns < last_ns;
+		last_ns = time_ns;
+		if (frames) {
+			to_frame(&frames[n], p, mul, iface->linktype);
+		} else if (!vns_decode_record(&pkts[n], s, time_ns, ethernet, digest)) {
+			others++;
+			decode_other(f, p, &pkts[n]);
+		}
+		p = s.p + s.cap;
 		n++;
 	}
+	if (pkts)
+		f->base.stats.verdicts[VNS_PKT_OK] += n - others;
 	f->feed.p = p;
 	f->record += n;
 	f->base.stats.frames += n;
