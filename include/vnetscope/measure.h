@@ -219,6 +219,31 @@ struct vns_vo_target {
  */
 bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size);
 
+/**
+ * vns_vo_sum_withheld() - is @p's sum of both directions no figure of one request and its reply? TCP is
+ * sampled by connection, other packets each by themselves: then a request is not looked at together
+ * with its reply, and the latest request before a reply is another one's. Return: why, or NULL.
+ */
+static inline const char *vns_vo_sum_withheld(const struct vns_vo_target *t, int p)
+{
+	return t->sample_last > 1 && p != VNS_PROTO_TCP ?
+		       "packets other than TCP are sampled one by one, so a request and its reply are not "
+		       "chosen together" : NULL;
+}
+
+/**
+ * struct vns_vo_negative - a figure whose least value is below 0.
+ * @impossible: beyond its interval; else the clock's bound leaves room for a true value of 0 or more
+ * @text:       a sentence that says which, how far, and why it may be so
+ */
+struct vns_vo_negative {
+	bool impossible;
+	char text[232];
+};
+#define VNS_VO_MAX_NEGATIVE ((VNS_DIRECTIONS + 1) * VNS_PROTOS)
+/** vns_vo_negatives() - every printed figure of @t that goes below 0, hops left out. Return: their number. */
+size_t vns_vo_negatives(const struct vns_vo_target *t, struct vns_vo_negative out[VNS_VO_MAX_NEGATIVE]);
+
 /** vns_vo_split() - are @t's figures of each direction known, withheld or assumed? */
 static inline enum vns_split vns_vo_split(const struct vns_vo_target *t)
 {

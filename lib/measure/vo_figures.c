@@ -264,6 +264,23 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	acc->n++;
 }
 
+/*
+ * Did a clock step between @in and @out, or may it have? The instant is somewhere between two pieces of
+ * the relation. Then their sum holds the step and not what packets take.
+ */
+static bool across_step(const struct vns_clock *clock, const struct vns_vo_sample *in,
+			const struct vns_vo_sample *out)
+{
+	size_t n = 0;
+	const struct vns_clock_piece *piece = vns_clock_pieces(clock, &n);
+
+	for (size_t i = 0; i + 1 < n; i++)
+		if (piece[i].step_after && in->host_ns <= piece[i + 1].from_ns &&
+		    out->host_ns >= piece[i].to_ns)
+			return true;
+	return false;
+}
+
 /* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
 static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
@@ -274,7 +291,8 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 		*request = *x;
 		request->waiting = true;
 	} else if (request->waiting && request->flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {
-		add_pair(t, request, x);
+		if (!t->stepped || !across_step(t->clock, request, x))
+			add_pair(t, request, x);
 		request->waiting = false; /* one reply each: the first */
 	}
 }
@@ -440,7 +458,7 @@ static bool sum_contradiction(const struct vns_vo_target *t, char *why, size_t s
 	for (int p = 0; p < VNS_PROTOS; p++) {
 		const struct vns_vo_sum *s = &t->sum[p];
 
-		if (!s->paired.n || s->floor_upper_ns >= -2 * VNS_VO_STAMP_NS)
+		if (!s->paired.n || s->floor_upper_ns >= -2 * VNS_VO_STAMP_NS || vns_vo_sum_withheld(t, p))
 			continue;
 		snprintf(why, size, "negative latency: %s in both directions together has a minimum of %.3f us, "
 			 "which no clock offset explains", vns_proto_name((enum vns_proto)p),
@@ -448,6 +466,60 @@ static bool sum_contradiction(const struct vns_vo_target *t, char *why, size_t s
 		return true;
 	}
 	return false;
+}
+
+/* Negative beyond its interval: the least, or any sample beyond its own, which may be narrower. */
+static bool is_impossible(const struct vns_vo_figure *f)
+{
+	return f->first.n && fmin((double)f->first.min + f->err_plus_ns, f->floor_upper_ns) < -VNS_VO_STAMP_NS;
+}
+
+static void describe_way(const struct vns_vo_figure *f, const char *way, const char *proto,
+			 struct vns_vo_negative *out)
+{
+	out->impossible = is_impossible(f);
+	if (out->impossible)
+		snprintf(out->text, sizeof(out->text), "%s %s: latencies down to %.3f us are IMPOSSIBLE: below 0 by "
+			 "more than the clock bound leaves (-%.3f +%.3f us, of some packets less).", proto, way,
+			 (double)f->first.min / 1e3, f->err_minus_ns / 1e3, f->err_plus_ns / 1e3);
+	else
+		snprintf(out->text, sizeof(out->text), "%s %s: latencies down to %.3f us are below 0 within the "
+			 "clock bound of -%.3f +%.3f us; the true ones are not negative.", proto, way,
+			 (double)f->first.min / 1e3, f->err_minus_ns / 1e3, f->err_plus_ns / 1e3);
+}
+
+static void describe_sum(const struct vns_vo_sum *s, const char *proto, struct vns_vo_negative *out)
+{
+	const char *why = s->floor_upper_ns < -2 * VNS_VO_STAMP_NS ?
+				  "no clock offset explains that: a stamp or a pairing is wrong" :
+			  isinf(s->floor_upper_ns) ? "a clock stepped in this run, and some pairs lie across it" :
+						     "what a clock may drift within a pair's gap explains it";
+
+	out->impossible = !(s->floor_upper_ns >= 0) || isinf(s->floor_upper_ns);
+	snprintf(out->text, sizeof(out->text), "%s, both directions: a sum down to %.3f us is %s: %s.", proto,
+		 (double)s->paired.min / 1e3, out->impossible ? "IMPOSSIBLE" : "below 0", why);
+}
+
+size_t vns_vo_negatives(const struct vns_vo_target *t, struct vns_vo_negative out[VNS_VO_MAX_NEGATIVE])
+{
+	static const char *const ways[] = { "host to guest", "guest to host" };
+	bool shown = vns_vo_split(t) != VNS_SPLIT_WITHHELD;
+	size_t n = 0;
+
+	for (int p = 0; p < VNS_PROTOS; p++) {
+		const char *proto = p == VNS_PROTO_NONE ? "other" : vns_proto_name((enum vns_proto)p);
+
+		for (int d = 0; d < VNS_DIRECTIONS; d++) {
+			const struct vns_vo_figure *f = &t->fig[d][p];
+
+			if (f->first.n && f->first.min < -VNS_VO_STAMP_NS && (shown || is_impossible(f)))
+				describe_way(f, ways[d], proto, &out[n++]);
+		}
+		if (t->sum[p].paired.n && t->sum[p].paired.min < -2 * VNS_VO_STAMP_NS &&
+		    !vns_vo_sum_withheld(t, p))
+			describe_sum(&t->sum[p], proto, &out[n++]);
+	}
+	return n;
 }
 
 bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size)
@@ -458,7 +530,7 @@ bool vns_vo_contradiction(const struct vns_vo_target *t, char *why, size_t size)
 		for (int p = 0; p < VNS_PROTOS; p++) {
 			const struct vns_vo_figure *f = &t->fig[d][p];
 
-			if (!f->first.n || (double)f->first.min + f->err_plus_ns >= -VNS_VO_STAMP_NS)
+			if (!is_impossible(f))
 				continue;
 			snprintf(why, size, "negative latency: %s %s has a minimum of %.3f us, %s", names[d],
 				 vns_proto_name((enum vns_proto)p), (double)f->first.min / 1e3,

@@ -110,22 +110,30 @@ static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VN
 	return o;
 }
 
-static json_t *sums_json(const struct vns_vo_sum sum[VNS_PROTOS])
+static json_t *text_or_null(const char *text)
 {
+	return text && text[0] ? json_string(text) : json_null();
+}
+
+static json_t *sums_json(const struct vns_vo_target *t)
+{
+	static const struct vns_vo_sum none;
 	json_t *o = json_object();
 
 	for (int p = 0; p < VNS_PROTOS; p++) {
+		const char *withheld = vns_vo_sum_withheld(t, p);
+		const struct vns_vo_sum *x = withheld ? &none : &t->sum[p];
 		json_t *s;
 
-		if (p == VNS_PROTO_NONE && !sum[p].paired.n)
+		if (p == VNS_PROTO_NONE && !t->sum[p].paired.n)
 			continue;
-		s = vns_json_dist(&sum[p].paired);
+		s = vns_json_dist(&x->paired);
 		json_object_set_new(s, "from_directions_ns",
-				    sum[p].paired.n ? vns_json_real(sum[p].from_directions_ns, 1) :
-						      json_null());
-		json_object_set_new(s, "gap_error_ns", vns_json_real(sum[p].gap_error_ns, 1));
-		json_object_set_new(s, "agrees", sum[p].paired.n ? json_boolean(sum[p].agrees) :
-								   json_null());
+				    x->paired.n ? vns_json_real(x->from_directions_ns, 1) : json_null());
+		json_object_set_new(s, "gap_error_ns",
+				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
+		json_object_set_new(s, "agrees", x->paired.n ? json_boolean(x->agrees) : json_null());
+		json_object_set_new(s, "withheld", text_or_null(withheld));
 		json_object_set_new(o, proto_key(p), s);
 	}
 	return o;
@@ -252,9 +260,16 @@ static json_t *hops_json(const struct vns_vo_target *t)
 	return list;
 }
 
-static json_t *text_or_null(const char *text)
+static json_t *negatives_json(const struct vns_vo_target *t)
 {
-	return text[0] ? json_string(text) : json_null();
+	struct vns_vo_negative negative[VNS_VO_MAX_NEGATIVE];
+	size_t n = vns_vo_negatives(t, negative);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:b s:s}", "impossible", negative[i].impossible,
+						      "text", negative[i].text));
+	return list;
 }
 
 static json_t *overhead_json(const struct vns_vo_target *t)
@@ -290,7 +305,8 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "tcg", json_boolean(t->tcg));
 	json_object_set_new(o, "clock", clock_json(t));
 	json_object_set_new(o, "directions", directions_json(t->fig, vns_vo_split(t) == VNS_SPLIT_WITHHELD));
-	json_object_set_new(o, "sum_ns", sums_json(t->sum));
+	json_object_set_new(o, "sum_ns", sums_json(t));
+	json_object_set_new(o, "negative", negatives_json(t));
 	json_object_set_new(o, "accounting", accounting_json(t));
 	json_object_set_new(o, "nat", nat_json(t));
 	json_object_set_new(o, "evicted", json_integer((json_int_t)t->evicted));

@@ -241,6 +241,10 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 		char n[VNS_TEXT_LEN], min[VNS_TEXT_LEN], mean[VNS_TEXT_LEN], p50[VNS_TEXT_LEN],
 			gap[VNS_TEXT_LEN];
 
+		if (s->paired.n && vns_vo_sum_withheld(t, p)) {
+			fprintf(to, "both directions: %s withheld: %s\n", proto_word(p), vns_vo_sum_withheld(t, p));
+			continue;
+		}
 		if (!s->paired.n)
 			continue;
 		fprintf(to, "both directions, free of the clock's offset: %s %s pairs, min %s, p50 %s, mean %s",
@@ -254,6 +258,16 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 				s->agrees ? "" : ": a correction BEYOND ANY CLOCK's 500 ppm");
 		fputc('\n', to);
 	}
+}
+
+/* No figure below 0 stands without its reason. */
+static void print_negatives(const struct vns_vo_target *t, FILE *to)
+{
+	struct vns_vo_negative negative[VNS_VO_MAX_NEGATIVE];
+	size_t n = vns_vo_negatives(t, negative);
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(to, "%s%s\n", negative[i].impossible ? "" : "note: ", negative[i].text);
 }
 
 /*
@@ -407,6 +421,7 @@ int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
 		else
 			print_figures(t, to);
 		print_sums(t, to);
+		print_negatives(t, to);
 		print_share(t, to);
 		print_hops(t, to);
 		print_books(t, to);

@@ -171,6 +171,16 @@ class Hard(unittest.TestCase):
         self.generate('--packets', '30000', '--flows', '300')
         whole, t = self.vo('--offset-ns', '0'), self.vo('--offset-ns', '0', '--sample', '1/4')
         self.assertEqual(t['sample'], {'first_one_in': 4, 'last_one_in': 4})
+        for proto in ('tcp', 'udp', 'icmp'):  # a request and its reply are chosen together in TCP only
+            s, all_of = t['sum_ns'][proto], whole['sum_ns'][proto]
+            self.assertIsNone(all_of['withheld'])
+            self.assertGreater(all_of['n'], 0)
+            if proto == 'tcp':
+                self.assertIsNone(s['withheld'])
+                self.assertGreater(s['n'], 0)
+            else:
+                self.assertIn('one by one', s['withheld'])
+                self.assertEqual({s[k] for k in s if k not in ('n', 'withheld')}, {None})
         for p in ('host', 'guest'):
             a = t['accounting'][p]
             self.assertEqual(a['read'] + a['not_sampled'], whole['accounting'][p]['read'])

@@ -198,6 +198,8 @@ def the_same_samples_at_every_point():
     assert target["sample"] == {"first_one_in": 8, "last_one_in": 8}, target["sample"]
     f = figure(target, "host_to_guest", "udp")
     assert 390 <= f["matched"] <= 610, f  # 500, standard deviation 21
+    s = target["sum_ns"]
+    assert s["udp"]["withheld"] and s["udp"]["mean"] is None and not s["tcp"]["withheld"], s
     for point in ("host", "guest"):
         acc = target["accounting"][point]
         assert acc["missing"] == 0 and acc["ambiguous"] == 0, acc

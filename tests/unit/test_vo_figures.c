@@ -185,10 +185,104 @@ static void negative_sum_is_a_contradiction(void **state)
 	assert_int_equal(vns_vo_figures(&m.samples, m.clock, m.t.fig, m.t.sum), 0);
 	/* leave the directions aside: only the sum is to tell */
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		m.t.fig[d][VNS_PROTO_TCP].err_plus_ns = 1e9;
+		m.t.fig[d][VNS_PROTO_TCP].err_plus_ns = m.t.fig[d][VNS_PROTO_TCP].floor_upper_ns = 1e9;
 	assert_true(vns_vo_contradiction(&m.t, why, sizeof(why)));
 	assert_non_null(strstr(why, "both directions"));
 	drop(&m);
+}
+
+#define STEP_AT (T0 + VNS_NSEC_PER_SEC + 3300000)
+
+/* A guest whose clock is set 3 ms ahead in mid-run, at an instant between two exchanges. */
+static const struct truth *before_or_after(int64_t host_ns)
+{
+	static const struct truth before = { 0, 0 }, after = { 3000000, 0 };
+
+	return host_ns < STEP_AT ? &before : &after;
+}
+
+/* No sum of a request before the step and a reply after it: at its instant the relation may be wrong. */
+static void no_sum_across_a_step(void **state)
+{
+	struct vns_vo_samples s = { 0 };
+	struct vns_vo_target t = { 0 };
+	struct vns_vo_negative negative[VNS_VO_MAX_NEGATIVE];
+	struct vns_clock *c = NULL;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(vns_clock_new(&c, VNS_CLOCK_SHM), 0);
+	for (int64_t at = T0; at <= T0 + 2 * VNS_NSEC_PER_SEC; at += 10 * VNS_NSEC_PER_MSEC) {
+		const struct vns_exchange x = { at, guest_time(before_or_after(at), at + 1000),
+						guest_time(before_or_after(at), at + 1100), at + 2100 };
+
+		assert_true(vns_clock_add(c, &x) >= 0);
+	}
+	assert_int_equal(vns_clock_solve(c), 0);
+	for (int i = 0; i < 600; i++) {
+		int64_t sent = T0 + i * 3 * VNS_NSEC_PER_MSEC, back = sent + 2 * VNS_NSEC_PER_MSEC;
+
+		packet(&s, before_or_after(sent + 80000), VNS_HOST_TO_GUEST, sent, 80000, 0, 42);
+		packet(&s, before_or_after(back), VNS_GUEST_TO_HOST, back, 25000, 0, 42);
+	}
+	assert_int_equal(vns_vo_figures(&s, c, t.fig, t.sum), 0);
+	assert_in_range(t.sum[VNS_PROTO_TCP].paired.n, 590, 599);
+	assert_in_range(t.sum[VNS_PROTO_TCP].paired.min, 105000 - 3000, 105000 + 3000);
+	assert_in_range(t.sum[VNS_PROTO_TCP].paired.max, 105000 - 3000, 105000 + 3000);
+	/* what is below 0 in one direction is so within its bound, and said so */
+	t.clock_mode = VNS_CLOCK_SHM;
+	n = vns_vo_negatives(&t, negative);
+	assert_int_equal(n, t.fig[0][VNS_PROTO_TCP].first.min < -1 || t.fig[1][VNS_PROTO_TCP].first.min < -1);
+	for (size_t i = 0; i < n; i++) {
+		assert_false(negative[i].impossible);
+		assert_non_null(strstr(negative[i].text, "clock bound of -"));
+	}
+	vns_vo_target_fini(&t);
+	vns_vo_samples_free(&s);
+	vns_clock_free(c);
+}
+
+/* One packet beyond its own narrow interval is told though another's interval is wide. */
+static void no_negative_stands_without_a_word(void **state)
+{
+	const struct truth tr = { 0, 0 };
+	struct vns_vo_negative negative[VNS_VO_MAX_NEGATIVE];
+	struct vns_vo_figure *f;
+	char why[256] = "";
+	struct made m;
+
+	(void)state;
+	make(&m, &tr, 80000, 25000);
+	m.t.clock_mode = VNS_CLOCK_SHM;
+	assert_int_equal(vns_vo_negatives(&m.t, negative), 0);
+	packet(&m.samples, &tr, VNS_HOST_TO_GUEST, T0 + 1900 * VNS_NSEC_PER_MSEC, -500, 0, 43);
+	vns_vo_target_fini(&m.t);
+	memset(&m.t, 0, sizeof(m.t));
+	m.t.clock_mode = VNS_CLOCK_SHM;
+	assert_int_equal(vns_vo_figures(&m.samples, m.clock, m.t.fig, m.t.sum), 0);
+	assert_int_equal(vns_vo_negatives(&m.t, negative), 1);
+	assert_false(negative[0].impossible);
+	assert_non_null(strstr(negative[0].text, "below 0 within the clock bound"));
+	assert_false(vns_vo_contradiction(&m.t, why, sizeof(why)));
+	f = &m.t.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP];
+	f->floor_upper_ns = -200; /* as of a packet whose interval is narrower */
+	assert_int_equal(vns_vo_negatives(&m.t, negative), 1);
+	assert_true(negative[0].impossible);
+	assert_non_null(strstr(negative[0].text, "IMPOSSIBLE"));
+	assert_true(vns_vo_contradiction(&m.t, why, sizeof(why)));
+	drop(&m);
+}
+
+/* Sampled packet by packet, a request has no reply of its own. */
+static void sampled_sums_are_withheld(void **state)
+{
+	const struct vns_vo_target t = { .sample_last = 8 }, all = { .sample_last = 1 };
+
+	(void)state;
+	assert_null(vns_vo_sum_withheld(&t, VNS_PROTO_TCP));
+	assert_non_null(vns_vo_sum_withheld(&t, VNS_PROTO_UDP));
+	assert_non_null(vns_vo_sum_withheld(&t, VNS_PROTO_ICMP));
+	assert_null(vns_vo_sum_withheld(&all, VNS_PROTO_UDP));
 }
 
 static void disagreement_is_seen(void **state)
@@ -296,6 +390,9 @@ int main(void)
 		cmocka_unit_test(sum_needs_no_clock),
 		cmocka_unit_test(sum_is_free_of_drift),
 		cmocka_unit_test(negative_sum_is_a_contradiction),
+		cmocka_unit_test(no_sum_across_a_step),
+		cmocka_unit_test(no_negative_stands_without_a_word),
+		cmocka_unit_test(sampled_sums_are_withheld),
 		cmocka_unit_test(disagreement_is_seen),
 		cmocka_unit_test(unsorted_samples_are_sorted),
 		cmocka_unit_test(far_last_byte_is_counted),
