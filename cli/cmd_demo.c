@@ -86,8 +86,8 @@ static int write_file(const struct cli_command *self, const char *path,
 	if (!f)
 		return cli_fail(self, VNS_EXIT_SETUP, "cannot write %s: %s", path, strerror(errno));
 	code = write(f, what);
-	if (ferror(f) && !code)
-		code = -EIO;
+	if (!code)
+		code = vns_text_flush(f);
 	if (fclose(f) && !code)
 		code = -errno;
 	if (code)
@@ -97,9 +97,8 @@ static int write_file(const struct cli_command *self, const char *path,
 
 static int write_html(FILE *to, const void *what)
 {
-	errno = 0;
 	vns_report_html(what, to);
-	return fflush(to) ? -errno : 0;
+	return 0;
 }
 
 static json_t *demo_json(const struct vns_demo_result *r)
@@ -158,7 +157,7 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	struct vns_report report;
 	char command[512];
 	json_t *doc = demo_json(r);
-	int html, json;
+	int html, json, error;
 
 	command_line(command, sizeof(command));
 	as_report(r, command, vm, &report);
@@ -173,8 +172,9 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	json_decref(doc);
 	if (!html && !json)
 		printf("\nReport: %s   Results: %s\n", c->html, c->json);
-	if (fflush(stdout))
-		return cli_fail(self, VNS_EXIT_SETUP, "standard output: %s", strerror(errno));
+	error = vns_text_flush(stdout);
+	if (error)
+		return cli_fail(self, VNS_EXIT_SETUP, "standard output: %s", strerror(-error));
 	return html ? html : json;
 }
 

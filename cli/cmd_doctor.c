@@ -262,6 +262,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	struct vns_err err = { "" };
 	char *target = NULL;
 	size_t n = 0;
+	int error;
 	int ret = cli_parse(self, argc, argv, &c, &target, 1, &n);
 
 	if (ret)
@@ -275,9 +276,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	missing = vns_doctor_missing(&d, purpose_bits(&c, n > 0));
 	if (ret)
 		cli_fail(self, 0, "%s", err.text);
-	if (c.json ? print_json(&d, target, missing) != 0
-		   : (print_text(&d, missing), fflush(stdout) || ferror(stdout)))
-		ret = cli_fail(self, VNS_EXIT_SETUP, "cannot write the output");
+	error = c.json ? print_json(&d, target, missing) :
+			 (print_text(&d, missing), vns_text_flush(stdout));
+	if (error)
+		ret = cli_fail(self, VNS_EXIT_SETUP, "cannot write the output: %s", strerror(-error));
 	vns_doctor_fini(&d);
 	return ret ? VNS_EXIT_SETUP : missing ? VNS_EXIT_CHECK : VNS_EXIT_OK;
 }

@@ -135,12 +135,12 @@ static int render(const struct drift_config *c, const struct vns_drift_result *r
 	}
 	if (c->csv) {
 		vns_drift_csv(r, n, stdout);
-		return fflush(stdout) || ferror(stdout) ? -EIO : 0;
+		return vns_text_flush(stdout);
 	}
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 24)
 		columns = w.ws_col > 132 ? 128 : (unsigned int)w.ws_col - 4;
 	vns_drift_text(r, n, c->plot || isatty(STDOUT_FILENO) ? columns : 0, stdout);
-	return fflush(stdout) || ferror(stdout) ? -EIO : 0;
+	return vns_text_flush(stdout);
 }
 
 static int measure(const struct cli_command *self, const struct drift_config *c,

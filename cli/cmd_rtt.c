@@ -156,8 +156,8 @@ const struct cli_command cmd_rtt = {
 	.detail = "A line FROM -> TO is the time from a segment of FROM passing the capture point to its\n"
 		  "echo by TO coming back there: the path between the capture point and TO. FILTER is a\n"
 		  "pcap filter (pcap-filter(7)). Ctrl-C ends with the results so far.\n"
-		  "Exit: 0 done (a file cut at its end too: said on stderr), 2 usage or filter, 3 file,\n"
-		  "interface or privilege, 4 nothing to measure (no packet, no answer, one direction).",
+		  "Exit: 0 done (a file cut at its end too: said on stderr), 2 usage or filter, 3 file\n"
+		  "(damaged, too), interface or privilege, 4 nothing to measure (no packet, no answer, one direction).",
 	.options = options,
 	.modes = modes,
 	.mode_of = mode_of,
@@ -315,6 +315,8 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 	const char *what = c->file ? c->file : c->ifname;
 	const struct vns_rtt_counts *n = &r->counts;
 
+	if (r->interrupted && c->file)
+		cli_fail(self, 0, "interrupted: these are the results so far");
 	if (r->sentence[0])
 		cli_fail(self, 0, "%s", r->sentence);
 	if (r->n_point > 1)
@@ -324,6 +326,8 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
 	if (r->ended_early[0])
 		return cli_fail(self, VNS_EXIT_SETUP, "%s (figures until then)", r->ended_early);
+	if (r->source.damaged) /* r->sentence says it */
+		return VNS_EXIT_SETUP;
 	if (vns_rtt_seems_doubled(r))
 		return cli_fail(self, all_samples(n) ? VNS_EXIT_OK : VNS_EXIT_INCONCLUSIVE,
 				"%s seems to hold every packet twice (several interfaces, -i any): which copy "
@@ -486,8 +490,8 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 	if (v.progress)
 		fputs("\r\033[K", stderr);
 	error = render(c, &v, &result);
-	if (!error && (fflush(stdout) || ferror(stdout)))
-		error = errno ? -errno : -EIO;
+	if (!error)
+		error = vns_text_flush(stdout);
 	code = verdict(self, c, &result);
 	if (error || v.write_failed)
 		code = cli_fail(self, VNS_EXIT_SETUP, "cannot write the results: %s",

@@ -190,10 +190,16 @@ static const char *verdict_words(int code)
 					"inconclusive: not everything could be tested";
 }
 
-static int render(const struct selftest_config *c, const struct part *p, size_t n)
+static int unwritten(const struct cli_command *self, int error)
+{
+	return cli_fail(self, VNS_EXIT_SETUP, "cannot write the results: %s", strerror(-error));
+}
+
+static int render(const struct cli_command *self, const struct selftest_config *c,
+		  const struct part *p, size_t n)
 {
 	size_t rows, outside;
-	int code = verdict_of(p, n, &rows, &outside);
+	int code = verdict_of(p, n, &rows, &outside), error;
 
 	if (c->json) {
 		json_t *doc = vns_json_head("vnetscope.self-test/1", cli_argc, cli_argv);
@@ -205,15 +211,15 @@ static int render(const struct selftest_config *c, const struct part *p, size_t 
 		json_object_set_new(doc, "estimates", json_integer((json_int_t)rows));
 		json_object_set_new(doc, "outside", json_integer((json_int_t)outside));
 		json_object_set_new(doc, "verdict", json_string(verdict_words(code)));
-		if (vns_json_print(doc, stdout))
-			code = VNS_EXIT_SETUP;
+		error = vns_json_print(doc, stdout);
 		json_decref(doc);
-		return code;
+		return error ? unwritten(self, error) : code;
 	}
 	for (size_t i = 0; i < n; i++)
 		print_part(&p[i]);
 	printf("\n%zu of %zu estimates inside: %s\n", rows - outside, rows, verdict_words(code));
-	return fflush(stdout) ? VNS_EXIT_SETUP : code;
+	error = vns_text_flush(stdout);
+	return error ? unwritten(self, error) : code;
 }
 
 static void run_part(const struct selftest_config *c, enum vns_lab_backend backend, struct part *p)
@@ -250,7 +256,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		if (part[i].code)
 			return cli_fail(self, part[i].code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP,
 					"%s", part[i].err.text);
-	return render(&c, part, n);
+	return render(self, &c, part, n);
 }
 
 const struct cli_command cmd_selftest = {

@@ -127,7 +127,7 @@ const struct cli_command cmd_vo = {
 		  "where the traffic allows it, else the offset is bounded by the traffic itself.\n"
 		  "Exit: 0 done (a file cut at its end too: said in a note), 1 a latency is negative: the\n"
 		  "clock relation contradicts the traffic, 2 usage or filter, 3 file or target (also\n"
-		  "one that ended early), 4 no packet was found at both points.",
+		  "one that ended early or is damaged), 4 no packet was found at both points.",
 	.options = options,
 	.modes = modes,
 	.mode_of = mode_of,
@@ -154,6 +154,8 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 	int code = VNS_EXIT_OK;
 	char why[256];
 
+	if (r->interrupted && c->csv)
+		cli_fail(self, 0, "interrupted: these are the results so far");
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];
 
@@ -256,6 +258,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs,
 		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
+		.stop = &cli_interrupted,
 	};
 	struct vns_vo_result result;
 	struct vns_err err = { "" };
@@ -268,6 +271,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 	opts.nat = nat_mode(c);
 	if (!parse_sample(c->sample, &opts.sample_one_in))
 		return bad_sample(self);
+	cli_catch_interrupts();
 	error = c->points || !c->guest ? measure_hops(c, &opts, &result, &err) :
 					 vns_measure_vo_offline(&opts, &result, &err);
 	return error ? failed(self, error, c->filter, &err) : finish(self, c, &result);

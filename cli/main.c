@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <vnetscope/output.h>
+
 #include "cli/cli.h"
 #include "cli/commands.h"
 
@@ -83,11 +85,12 @@ static void keep_argv(int argc, char **argv)
 /* What was printed must have reached its reader: a full disk is no success. */
 static int flushed(int code)
 {
-	if ((fflush(stdout) || ferror(stdout)) && code == VNS_EXIT_OK) {
-		fputs("vnetscope: standard output could not be written\n", stderr);
-		return VNS_EXIT_SETUP;
-	}
-	return code;
+	int error = code == VNS_EXIT_OK ? vns_text_flush(stdout) : 0;
+
+	if (!error)
+		return code;
+	fprintf(stderr, "vnetscope: standard output could not be written: %s\n", strerror(-error));
+	return VNS_EXIT_SETUP;
 }
 
 int main(int argc, char **argv)

@@ -205,7 +205,8 @@ struct vns_vo_target {
 	/* own overhead during the run: share of one CPU, 0..1; negative: not known */
 	double host_cpu, agent_cpu;
 	uint64_t agent_bytes;
-	char ended_early[256]; /* why this target's figures end before the run did; empty: they do not */
+	char ended_early[256]; /* why this target's figures end before the run did, or which of its
+				  * files is damaged; empty: neither */
 	char note[512];        /* what the reader must know (assumed clock, shared path), or empty */
 };
 
@@ -366,6 +367,7 @@ struct vns_vo_offline_opts {
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
 	const char *host_point, *guest_point; /* capture point of the file, by its name or number;
 					       * NULL: the one with most packets */
+	const volatile int *stop; /* when it becomes non-zero: results of what was read; may be NULL */
 };
 /** vns_measure_vo_offline() - pair two capture files. Fills one target named "offline". */
 int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
@@ -481,7 +483,7 @@ struct vns_rtt_point {
  * @other_point:  packets of points that were not asked for
  * @source:       what was read and what the kernel dropped
  * @from_ns, @to_ns: time of the first and the last packet
- * @sentence:     about the end of the file (cut in mid-record), or empty
+ * @sentence:     about the end of the file (cut in mid-record, or damaged), or empty
  * @ended_early:  why the capture broke off, or empty; the figures until then stand
  * @interrupted:  the stop flag was raised
  */

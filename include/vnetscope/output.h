@@ -83,6 +83,11 @@ int vns_json_stream_end(struct vns_json_stream *s);
 
 #define VNS_TEXT_LEN 32
 
+/*
+ * Is everything out that was written to @to? Return: 0, or -errno (ENOSPC, EPIPE). Of an earlier write
+ * that failed stdio remembers only that it did: one more, of a line end, tells why.
+ */
+int vns_text_flush(FILE *to);
 /* "0 ns", "123.4 us", "-1.234 ms", "2.500 s": four significant digits, whole ns. Return: @buf. */
 const char *vns_text_ns(char buf[VNS_TEXT_LEN], double ns);
 /* The same always with its sign: for offsets ("+12.30 us"). */

@@ -69,12 +69,15 @@ struct vns_source_opts {
  * @verdicts:  frames by enum vns_verdict
  * @resolution_ns: coarsest step of the time stamps read (1000 for an ordinary pcap file); stamps
  *             are cut to it, not rounded
+ * @damaged:   1 when a file was not read to its end, because of a bad record behind which no other can be
+ *             found, or since its compressed stream is damaged
  */
 struct vns_source_stats {
 	uint64_t frames, filtered, dropped, bytes;
 	uint64_t truncated, bad_records, backwards;
 	uint64_t verdicts[VNS_PKT_VERDICTS];
 	uint64_t resolution_ns;
+	uint64_t damaged;
 };
 
 /**

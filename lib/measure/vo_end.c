@@ -30,6 +30,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 	const struct vns_source_opts opts = { .filter = filter };
 
 	e->n = 0;
+	e->taken = 0;
 	e->left_out = 0;
 	e->doubled = 0;
 	e->not_sampled = 0;
@@ -117,12 +118,28 @@ static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 
 #define JUMBO 9216 /* no Ethernet takes a larger frame */
 
+/* As vns_source_next(); the file ends where the user has stopped it, but not before its first packets. */
+static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
+{
+	int n;
+
+	if (!e->stopped && e->taken && e->stop && *e->stop) {
+		e->stopped = true;
+		e->limit = e->taken;
+	}
+	if (e->stopped && max > e->limit - e->taken)
+		max = (size_t)(e->limit - e->taken);
+	n = max ? vns_source_next(e->source, to, max, err) : VNS_SOURCE_EOF;
+	e->taken += n > 0 ? (uint64_t)n : 0;
+	return n;
+}
+
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n = 0;
 
 	while (!e->eof && n == 0) {
-		n = vns_source_next(e->source, to, max, err);
+		n = next_packets(e, to, max, err);
 		e->eof = n == VNS_SOURCE_EOF;
 		if (e->eof)
 			n = 0;
@@ -167,7 +184,7 @@ static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, st
 	struct vns_packet batch[128];
 	int n, code = open_end(e, filter, err);
 
-	while (!code && (n = vns_source_next(e->source, batch, 128, err)) != VNS_SOURCE_EOF) {
+	while (!code && (n = next_packets(e, batch, 128, err)) != VNS_SOURCE_EOF) {
 		if (n < 0)
 			code = n;
 		for (int i = 0; i < n; i++) {

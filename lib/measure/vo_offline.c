@@ -345,6 +345,14 @@ static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 			"choose differently.");
 }
 
+/* A damaged file: its figures stand, and are not of everything. */
+static void add_damage(struct vns_vo_target *t, const char *sentence)
+{
+	size_t have = strlen(t->ended_early);
+
+	snprintf(t->ended_early + have, sizeof(t->ended_early) - have, "%s%s", have ? "; " : "", sentence);
+}
+
 static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 {
 	static const char *const at[] = { "host", "guest" };
@@ -356,7 +364,9 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 
 		vns_source_stats(e->source, &st);
 		t->capture_lost[p] = st.dropped;
-		if (vns_source_sentence(e->source))
+		if (st.damaged)
+			add_damage(t, vns_source_sentence(e->source));
+		else if (vns_source_sentence(e->source))
 			note(t, "%s.", vns_source_sentence(e->source));
 		if (st.verdicts[VNS_PKT_BAD_LINKTYPE])
 			note(t, "%s: %llu frames have a link type that is not supported.", e->path,
@@ -473,6 +483,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 			       .end[0] = { .path = opts->host_file, .want = opts->host_point },
 			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
 	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
+	r->end[0].stop = r->end[1].stop = opts->stop;
 	code = vo_find_out(r, err);
 	if (!code)
 		code = measure(r, t, err);
@@ -483,6 +494,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 	t->host_cpu = t->agent_cpu = -1;
 	notes_of_clock(r, t);
 	notes_of_files(r, t);
+	out->interrupted = r->end[0].stopped || r->end[1].stopped;
 	out->from_ns = r->from_ns;
 	out->to_ns = r->to_ns;
 out:

@@ -29,6 +29,9 @@ struct vo_end {
 	uint64_t doubled;      /* second copies left out */
 	uint32_t one_in;       /* --sample; 0 or 1: all */
 	uint64_t not_sampled;  /* packets that --sample left out */
+	const volatile int *stop; /* no more is to be read when it is set */
+	bool stopped;          /* it was: this reading, and each after it, ends at packet number @limit */
+	uint64_t taken, limit; /* packets of the file, of all its points */
 	uint64_t fragments, udp_frames; /* IP fragments; UDP larger than any link's frame (GSO, GRO) */
 	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };

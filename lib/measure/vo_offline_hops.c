@@ -210,13 +210,14 @@ int vns_measure_vo_hops(const struct vns_vo_offline_opts *opts, const char *cons
 		note(out->target, "The main figures are those from %s to %s.", h->name[0],
 		     h->guest ? "the guest's file" : h->name[end]);
 	}
-	for (size_t i = 0; i < end && !code; i++) {
+	for (size_t i = 0; i < end && !code && !out->interrupted; i++) {
 		struct vns_vo_result hop;
 
 		code = measure(h, i, i + 1, &hop, err);
 		if (code)
 			break;
 		take_hop(h, i, out->target, hop.target);
+		out->interrupted = hop.interrupted;
 		vns_vo_result_free(&hop);
 	}
 	if (code)

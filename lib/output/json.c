@@ -141,10 +141,9 @@ json_t *vns_json_excess(const struct vns_dist *d, int64_t floor)
 /* errno of a failed write, or of the flush that finds it out. */
 static int flushed(FILE *to, int failed)
 {
-	errno = 0;
-	if (failed || fflush(to) || ferror(to))
-		return errno ? -errno : -EIO;
-	return 0;
+	int code = vns_text_flush(to);
+
+	return code ? code : failed ? -EIO : 0;
 }
 
 int vns_json_print(const json_t *doc, FILE *to)

@@ -2,7 +2,6 @@
 /*
  * Passive RTT for people and programs: struct vns_rtt_result -> text, JSON, CSV.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -199,6 +198,7 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "capture_lost", integer(r->source.dropped));
 	json_object_set_new(o, "bad_records", integer(r->source.bad_records));
 	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
+	json_object_set_new(o, "file_damaged", json_boolean(r->source.damaged != 0));
 	json_object_set_new(o, "seems_doubled", json_boolean(vns_rtt_seems_doubled(r)));
 	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
@@ -231,12 +231,6 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct 
 	return vns_json_stream_end(&s);
 }
 
-static int flushed(FILE *to)
-{
-	errno = 0;
-	return fflush(to) || ferror(to) ? (errno ? -errno : -EIO) : 0;
-}
-
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 {
 	fputs("src,sport,dst,dport,method,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
@@ -255,7 +249,7 @@ int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 			(unsigned)e->point, e->clock.hz, e->clock.error_hz);
 		vns_rtt_csv_intervals(&e->interval, to);
 	}
-	return flushed(to);
+	return vns_text_flush(to);
 }
 
 /* "10.0.0.1:80", "[fd00::1]:80". */
@@ -493,5 +487,5 @@ int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_fl
 	print_totals(r, to);
 	print_accounting(r, to);
 	vns_rtt_text_app(r, to);
-	return flushed(to);
+	return vns_text_flush(to);
 }

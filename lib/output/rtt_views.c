@@ -13,12 +13,6 @@ static json_t *integer(uint64_t v)
 	return json_integer((json_int_t)v);
 }
 
-static int flushed(FILE *to)
-{
-	errno = 0;
-	return fflush(to) || ferror(to) ? (errno ? -errno : -EIO) : 0;
-}
-
 /* --- Accounting of ICMP, DNS and QUIC --- */
 
 static json_t *json_queries(const struct vns_rtt_query_counts *c)
@@ -244,7 +238,7 @@ int vns_rtt_text_groups(const struct vns_rtt_result *r, FILE *to)
 	if (g->lost)
 		fprintf(to, "%s samples found no room in the aggregates\n",
 			vns_text_count(b, g->lost));
-	return flushed(to);
+	return vns_text_flush(to);
 }
 
 void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream *s)
@@ -290,7 +284,7 @@ int vns_rtt_csv_groups(const struct vns_rtt_result *r, FILE *to)
 			(unsigned)g->point);
 		vns_rtt_csv_intervals(&g->interval, to);
 	}
-	return flushed(to);
+	return vns_text_flush(to);
 }
 
 /* --- Halves of the path --- */
@@ -361,7 +355,7 @@ int vns_rtt_text_paths(const struct vns_rtt_path *p, size_t n, FILE *to)
 			m++;
 		text_paths_of_kind(&p[i], m, to);
 	}
-	return flushed(to);
+	return vns_text_flush(to);
 }
 
 static json_t *json_side(const struct vns_rtt_half *h)

@@ -2,11 +2,24 @@
 /*
  * Numbers and tables for people; see output.h.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <vnetscope/output.h>
+
+int vns_text_flush(FILE *to)
+{
+	errno = 0;
+	if (fflush(to))
+		return errno ? -errno : -EIO;
+	if (!ferror(to))
+		return 0;
+	clearerr(to);
+	errno = 0;
+	return (fputc('\n', to) == EOF || fflush(to)) && errno ? -errno : -EIO;
+}
 
 static const char *format_ns(char buf[VNS_TEXT_LEN], double ns, bool plus)
 {

@@ -8,7 +8,6 @@
  * be known ("split": "not identifiable") the figures that hold half of it are null too: "interval_ns",
  * "excess_ns" and the sum stand.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -402,5 +401,5 @@ int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to)
 			}
 		}
 	}
-	return fflush(to) || ferror(to) ? -EIO : 0;
+	return vns_text_flush(to);
 }

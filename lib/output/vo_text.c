@@ -5,7 +5,6 @@
  * What limits the figures comes first (emulation, an assumed clock, a run that ended early), then the
  * figures with their clock interval, then what can be checked without any clock, then the books.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -114,7 +113,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 		fputs("note: this guest is emulated (TCG, no KVM): its latencies are far above those of "
 		      "a guest under KVM.\n", to);
 	if (t->ended_early[0])
-		fprintf(to, "note: ended early: %s\n", t->ended_early);
+		fprintf(to, "note: %s\n", t->ended_early);
 	if (t->note[0])
 		fprintf(to, "note: %s\n", t->note);
 	if (t->sample_last > 1 && t->sample_first != t->sample_last)
@@ -427,5 +426,5 @@ int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
 		print_books(t, to);
 		print_overhead(t, to);
 	}
-	return fflush(to) || ferror(to) ? -EIO : 0;
+	return vns_text_flush(to);
 }

@@ -80,14 +80,34 @@ static bool blame_stream(struct vns_file *f)
 
 	if (!why)
 		return false;
-	if (cut)
-		f->base.stats.truncated = 1;
-	else
-		f->base.stats.bad_records++;
+	f->base.stats.truncated |= cut;
+	f->base.stats.bad_records += !cut;
+	f->base.stats.damaged |= !cut;
 	snprintf(f->base.sentence, sizeof(f->base.sentence), "%.300s: %s; the %llu packets before "
 		 "that were read", f->name, why,
 		 (unsigned long long)(f->base.stats.frames + f->base.stats.filtered));
 	return true;
+}
+
+/* What a file that could be read to its end should not hold, as far as it does. */
+static void say_oddities(struct vns_file *f)
+{
+	const uint64_t bad = f->base.stats.bad_records;
+	char *to = f->base.sentence;
+	size_t n = 0, size = sizeof(f->base.sentence);
+
+	if (bad)
+		n = (size_t)snprintf(to, size, "%llu record%s of %.300s contradict%s the file and %s skipped",
+				     (unsigned long long)bad, bad > 1 ? "s" : "", f->name,
+				     bad > 1 ? "" : "s", bad > 1 ? "are" : "is");
+	if (f->joined && n < size)
+		n += (size_t)snprintf(to + n, size - n, "%s%.300s holds %llu pcap files one behind the other, "
+				      "which are read as one", n ? "; " : "", f->name,
+				      (unsigned long long)f->joined + 1);
+	if (f->untimed && n < size)
+		snprintf(to + n, size - n, "%s%llu packets of %.300s have no time (simple packet blocks): they "
+			 "are counted and not measured", n ? "; " : "", (unsigned long long)f->untimed,
+			 f->name);
 }
 
 int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err *err)
@@ -108,10 +128,8 @@ int vns_file_short(struct vns_file *f, int rc, const char *what, struct vns_err 
 			 (unsigned long long)(vns_feed_at(&f->feed) + vns_feed_left(&f->feed)),
 			 unpacked(f));
 	}
-	if (f->untimed && !f->base.sentence[0])
-		snprintf(f->base.sentence, sizeof(f->base.sentence), "%llu packets of %s have no "
-			 "time (simple packet blocks): they are counted and not measured",
-			 (unsigned long long)f->untimed, f->name);
+	if (!f->base.sentence[0])
+		say_oddities(f);
 	return VNS_SOURCE_EOF;
 }
 
@@ -121,6 +139,7 @@ int vns_file_stop(struct vns_file *f, const char *fmt, ...)
 
 	f->ended = true;
 	f->base.stats.bad_records++;
+	f->base.stats.damaged = 1;
 	va_start(ap, fmt);
 	vsnprintf(f->base.sentence, sizeof(f->base.sentence), fmt, ap);
 	va_end(ap);

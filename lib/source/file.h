@@ -59,6 +59,7 @@ struct vns_file {
 	/* what of the buffer can be walked and decoded in one go, up to @max; may be NULL */
 	size_t (*decode)(struct vns_file *f, struct vns_packet *out, size_t max);
 	uint64_t record;     /* records or blocks read so far */
+	uint64_t joined;     /* pcap: further files behind the first */
 	uint64_t untimed;    /* packets of simple packet blocks, handed out */
 	int64_t latest_ns;   /* pcapng: time of the packet read last */
 	bool swapped;        /* the file's byte order is not ours */

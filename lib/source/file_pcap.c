@@ -4,6 +4,10 @@
  * of 16 bytes (time, captured length, wire length) and the packet. Either byte order, micro- and
  * nanoseconds, the modified format of Kuznetzov (record headers of 24 bytes), and the
  * length order of versions before 2.4.
+ *
+ * Files that were put one behind the other (cat) are read as one when their link types agree. The header
+ * of the second looks like a record: its magic number is the time, decades ahead, its time zone of 0 the
+ * captured length.
  */
 #include <errno.h>
 
@@ -16,7 +20,26 @@ enum { FILE_HEADER = 24, RECORD_HEADER = 16, RECORD_HEADER_MODIFIED = 24 };
 #define MAGIC_NS       0xa1b23c4du
 #define MAGIC_MODIFIED 0xa1b2cd34u
 
-enum peek { WHOLE, SHORT, IMPOSSIBLE };
+enum peek { WHOLE, SHORT, IMPOSSIBLE, HEADER };
+
+static bool is_magic(uint32_t magic)
+{
+	return magic == MAGIC_US || magic == MAGIC_NS || magic == MAGIC_MODIFIED;
+}
+
+/* Does a file's header stand at @h, where a record's should? Of each order of bytes. */
+static bool is_header(const uint8_t *h)
+{
+	uint32_t magic, zero[2];
+	uint16_t major;
+
+	memcpy(&magic, h, sizeof(magic));
+	memcpy(&major, h + 4, sizeof(major));
+	memcpy(zero, h + 8, sizeof(zero)); /* time zone and accuracy: always 0 */
+	return ((is_magic(magic) && major == 2) ||
+		(is_magic(__builtin_bswap32(magic)) && major == __builtin_bswap16(2))) &&
+	       !zero[0] && !zero[1];
+}
 
 /*
  * The record at the feed's position into @frame, its length or what is known of it into @need.
@@ -37,6 +60,8 @@ static inline enum peek peek_record(const struct vns_file *f, struct vns_frame *
 		cap = wire;
 		wire = vns_file_u32(f, h + 8);
 	}
+	if (__builtin_expect(cap == 0 && is_header(h), 0))
+		return HEADER;
 	if (cap > VNS_FILE_MAX_PACKET)
 		return IMPOSSIBLE;
 	*need += cap;
@@ -51,6 +76,13 @@ static inline enum peek peek_record(const struct vns_file *f, struct vns_frame *
 
 static int impossible(struct vns_file *f)
 {
+	uint32_t magic;
+
+	memcpy(&magic, f->feed.p, sizeof(magic));
+	if (magic == VNS_PCAPNG_MAGIC)
+		return vns_file_stop(f, "%s: behind record %llu, at byte %llu, a pcapng file begins: it is not "
+				     "read", f->name, (unsigned long long)f->record,
+				     (unsigned long long)vns_feed_at(&f->feed));
 	return vns_file_stop(f, "%s: record %llu at byte %llu claims to be longer than %u bytes; "
 			     "nothing behind it can be read", f->name,
 			     (unsigned long long)f->record + 1,
@@ -80,8 +112,8 @@ static __attribute__((noinline)) void decode_other(struct vns_file *f, const uin
 }
 
 /*
- * Records of the usual kind (our byte order, version 2.4, headers of 16 bytes, no filter) that lie
- * whole in the feed, as @frames or decoded as @pkts; the first other one is left to the walk below.
+ * Records of the usual kind (our byte order, version 2.4, headers of 16 bytes, no filter, not empty)
+ * that lie whole in the feed, as @frames or decoded as @pkts; the first other one is left to the walk below.
  * The same with counters in registers, nothing to decide per record, and no frame in between
  * where it is decoded at once.
  */
@@ -103,7 +135,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 		int64_t time_ns;
 
 		memcpy(h, p, sizeof(h));
-		if (h[2] > VNS_FILE_MAX_PACKET || end - s.p < (ptrdiff_t)h[2])
+		if (h[2] - 1 >= VNS_FILE_MAX_PACKET || end - s.p < (ptrdiff_t)h[2])
 			break;
 		time_ns = h[0] * VNS_NSEC_PER_SEC + h[1] * mul;
 		s.cap = h[2];
@@ -142,6 +174,56 @@ static size_t decode_pcap(struct vns_file *f, struct vns_packet *out, size_t max
 	return is_usual(f) ? walk_usual(f, NULL, out, max) : 0;
 }
 
+/* Return: false when @magic is no pcap magic in this byte order. */
+static bool take_magic(struct vns_file *f, uint32_t magic, struct vns_file_iface *iface)
+{
+	iface->mul = magic == MAGIC_NS ? 1 : 1000;
+	f->record_header = magic == MAGIC_MODIFIED ? RECORD_HEADER_MODIFIED : RECORD_HEADER;
+	return is_magic(magic);
+}
+
+/* The magic number at the feed's position; false: it is none. */
+static bool find_magic(struct vns_file *f, struct vns_file_iface *iface)
+{
+	uint32_t magic;
+
+	memcpy(&magic, f->feed.p, sizeof(magic));
+	f->swapped = !take_magic(f, magic, iface);
+	return !f->swapped || take_magic(f, __builtin_bswap32(magic), iface);
+}
+
+/* The header behind the magic number, which is there whole. */
+static void take_header(struct vns_file *f, struct vns_file_iface *iface)
+{
+	f->minor = vns_file_u16(f, f->feed.p + 6);
+	/* the upper bits say whether frames end in a checksum, which decoding cuts anyway */
+	iface->linktype = vns_file_u32(f, f->feed.p + 20) & 0xffff;
+	f->feed.p += FILE_HEADER;
+}
+
+/* Another file begins. Return: 0, or what vns_source_next() shall. */
+static int next_file(struct vns_file *f, struct vns_err *err)
+{
+	struct vns_file_iface iface = { .usable = true };
+	uint64_t at = vns_feed_at(&f->feed);
+	int rc = vns_feed_left(&f->feed) < FILE_HEADER ? vns_feed_more(&f->feed, FILE_HEADER) : 0;
+
+	if (rc)
+		return vns_file_short(f, rc, "record", err);
+	find_magic(f, &iface);
+	take_header(f, &iface);
+	if (iface.linktype != f->iface[0].linktype)
+		return vns_file_stop(f, "%s: behind record %llu, at byte %llu, another pcap file begins, of link "
+				     "type %u and not %u: it is not read", f->name,
+				     (unsigned long long)f->record, (unsigned long long)at, iface.linktype,
+				     f->iface[0].linktype);
+	f->iface[0].mul = iface.mul;
+	if (f->base.stats.resolution_ns < iface.mul)
+		f->base.stats.resolution_ns = iface.mul;
+	f->joined++;
+	return 0;
+}
+
 static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool more,
 		     struct vns_err *err)
 {
@@ -161,6 +243,12 @@ static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool
 			break;
 		if (seen == IMPOSSIBLE)
 			return impossible(f);
+		if (seen == HEADER) {
+			rc = next_file(f, err);
+			if (rc)
+				return rc;
+			continue;
+		}
 		rc = vns_feed_more(&f->feed, need);
 		if (rc)
 			return vns_file_short(f, rc, vns_feed_left(&f->feed) ? "record" : NULL,
@@ -169,27 +257,14 @@ static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool
 	return (int)n;
 }
 
-/* Return: false when @magic is no pcap magic in this byte order. */
-static bool take_magic(struct vns_file *f, uint32_t magic, struct vns_file_iface *iface)
-{
-	iface->mul = magic == MAGIC_NS ? 1 : 1000;
-	f->record_header = magic == MAGIC_MODIFIED ? RECORD_HEADER_MODIFIED : RECORD_HEADER;
-	return magic == MAGIC_US || magic == MAGIC_NS || magic == MAGIC_MODIFIED;
-}
-
 int vns_file_open_pcap(struct vns_file *f, struct vns_err *err)
 {
 	struct vns_file_iface iface = { .usable = true };
-	uint32_t magic;
 	const uint8_t *h;
 	int rc;
 
-	memcpy(&magic, f->feed.p, sizeof(magic));
-	if (!take_magic(f, magic, &iface)) {
-		f->swapped = true;
-		if (!take_magic(f, __builtin_bswap32(magic), &iface))
-			return 1;
-	}
+	if (!find_magic(f, &iface))
+		return 1;
 	rc = vns_feed_more(&f->feed, FILE_HEADER);
 	if (rc)
 		return vns_err_set(err, rc < 0 ? rc : -EINVAL, "%s is cut inside its header",
@@ -199,10 +274,7 @@ int vns_file_open_pcap(struct vns_file *f, struct vns_err *err)
 		return vns_err_set(err, -EINVAL, "%s is a pcap file of version %u.%u; "
 				   "2.x can be read", f->name, vns_file_u16(f, h + 4),
 				   vns_file_u16(f, h + 6));
-	f->minor = vns_file_u16(f, h + 6);
-	/* the upper bits say whether frames end in a checksum, which decoding cuts anyway */
-	iface.linktype = vns_file_u32(f, h + 20) & 0xffff;
-	f->feed.p += FILE_HEADER;
+	take_header(f, &iface);
 	f->walk = walk_pcap;
 	f->decode = decode_pcap;
 	return vns_file_add_iface(f, &iface, err);
