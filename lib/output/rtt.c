@@ -8,81 +8,13 @@
 
 #include <vnetscope/output.h>
 
+#include "output/rtt_flow.h"
+
 static json_t *integer(uint64_t v)
 {
 	return json_integer((json_int_t)v);
 }
 
-/* A tick that is longer than half of the round trips: most of them begin in a tick that is spent. */
-static bool is_coarse(const struct vns_rtt_entry *e)
-{
-	return e->clock.hz > 0 && 1e9 / e->clock.hz > (double)e->p50;
-}
-
-static void print_clock(const struct vns_rtt_entry *e, FILE *to)
-{
-	const struct vns_rtt_clock *c = &e->clock;
-
-	if (c->hz <= 0) {
-		fputs(", \"tsval_clock\": null", to);
-		return;
-	}
-	fprintf(to, ", \"tsval_clock\": {\"hz\": ");
-	if (c->nominal_hz)
-		fprintf(to, "%u", (unsigned)c->nominal_hz);
-	else
-		fputs("null", to);
-	fprintf(to, ", \"estimate_hz\": %.6g, \"error_hz\": %.3g, \"coarser_than_rtt\": %s}", c->hz,
-		c->error_hz, is_coarse(e) ? "true" : "false");
-}
-
-static void print_interval(const char *name, const struct vns_interval *i, FILE *to)
-{
-	if (vns_interval_known(i))
-		fprintf(to, "\"%s\": [%" PRId64 ", %" PRId64 "]", name, i->lower, i->upper);
-	else
-		fprintf(to, "\"%s\": null", name);
-}
-
-static void print_intervals(const struct vns_intervals *i, FILE *to)
-{
-	fputs(", \"sampling_interval_ns\": {", to);
-	print_interval("mean", &i->mean, to);
-	fputs(", ", to);
-	print_interval("p50", &i->p50, to);
-	fputs(", ", to);
-	print_interval("p95", &i->p95, to);
-	fputs(", ", to);
-	print_interval("p99", &i->p99, to);
-	fputc('}', to);
-}
-
-/*
- * One element of "flows". Written directly: a capture may have 200,000 of them, and a tree of values
- * for each would take longer than reading the capture.
- */
-static void print_entry(const struct vns_rtt_entry *e, bool points, FILE *to)
-{
-	char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
-	unsigned d = e->dir;
-
-	fprintf(to,
-		"{\"src\": \"%s\", \"sport\": %u, \"dst\": \"%s\", \"dport\": %u, \"method\": \"%s\", "
-		"\"samples\": %" PRIu64 ", \"rtt_ns\": {\"min\": %" PRId64 ", \"mean\": %.3f, \"p50\": %"
-		PRId64 ", \"p95\": %" PRId64 ", \"p99\": %" PRId64 ", \"max\": %" PRId64
-		", \"stddev\": %.3f}, \"packets\": %" PRIu64 ", \"first_ns\": %" PRId64
-		", \"last_ns\": %" PRId64 ", \"ended\": %s",
-		vns_addr_format(&e->key.addr[d], src), (unsigned)e->key.port[d],
-		vns_addr_format(&e->key.addr[!d], dst), (unsigned)e->key.port[!d],
-		vns_rtt_kind_name(e->kind), e->samples, e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns,
-		e->last_ns, e->ended ? "true" : "false");
-	print_intervals(&e->interval, to);
-	if (e->kind == VNS_RTT_TS)
-		print_clock(e, to);
-	if (points)
-		fprintf(to, ", \"point\": %u", (unsigned)e->point);
-	fputc('}', to);
-}
 
 /* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
 static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
@@ -218,7 +150,7 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct 
 		vns_json_stream_array(&s, "flows");
 		for (size_t i = 0; i < r->n_flow && !ferror(to); i++) {
 			vns_json_stream_next(&s);
-			print_entry(&r->flow[i], r->n_point > 1, to);
+			vns_rtt_json_flow(&r->flow[i], r->n_point > 1, to);
 		}
 		vns_json_stream_array_end(&s);
 	}
@@ -287,7 +219,7 @@ const char *vns_rtt_kind_label(enum vns_rtt_kind kind)
 static void clock_cell(struct vns_table *t, const struct vns_rtt_entry *e)
 {
 	const struct vns_rtt_clock *c = &e->clock;
-	const char *star = is_coarse(e) ? " *" : "";
+	const char *star = vns_rtt_clock_is_coarse(e) ? " *" : "";
 
 	if (c->hz <= 0)
 		vns_table_cell(t, "?");
@@ -345,7 +277,7 @@ static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
 			vns_table_cell(&t, "%s", vns_text_ns(b, v[k]));
 		if (ts)
 			clock_cell(&t, e);
-		coarse += is_coarse(e);
+		coarse += vns_rtt_clock_is_coarse(e);
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);
