@@ -121,11 +121,28 @@ struct vns_vo_figure {
 };
 
 /**
+ * struct vns_vo_check - do the corrected directions of some pairs add up to the clock-free sum of others?
+ * @blocks: of time that were compared; 0: too few for an answer
+ * @difference_ns: way in of the first half of the run and way out of the second, of every other pair,
+ *   less the clock-free sum of the pairs between. What the relation's error changes by from the first
+ *   half to the second shows (a wrong rate, a step it does not have), as does a change of the
+ *   directions' real difference; a constant error of the offset cancels
+ * @half_ns: half of its 95 % interval: sampling (blocks of time) and what the relation itself leaves open
+ * @inside: 0 is inside; where nothing is wrong it is not in 1 of 20 by chance
+ */
+struct vns_vo_check {
+	uint32_t blocks;
+	double difference_ns, half_ns;
+	bool inside;
+};
+
+/**
  * struct vns_vo_sum - both directions together, free of the clock offset.
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
  *   it (at most 1 s): raw_h2g - raw_g2h, less what the relation's offset changed by in between; the
  *   offset itself cancels
- * @from_directions_ns: mean of the two corrected figures of the same pairs, added: that of @paired
+ * @from_directions_ns: mean of the two corrected figures of the same pairs, added: that of @paired by
+ *   construction, so no check of anything but arithmetic; @check is one
  * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
@@ -138,6 +155,7 @@ struct vns_vo_sum {
 	double gap_error_ns;
 	double floor_upper_ns;
 	bool agrees;
+	struct vns_vo_check check;
 };
 
 /** struct vns_vo_hop - one stretch of the path: host point to host point, or to the guest. */

@@ -252,14 +252,18 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
 	double gap = (double)(out->host_ns - in->host_ns);
 	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
-	double both = (double)(in->raw_ns - out->raw_ns) - change;
+	double both = (double)(in->raw_ns - out->raw_ns) - change, way_in, way_out;
 
 	vns_dist_add(&t->sum[out->proto].paired, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
 	acc->change += change;
 	acc->error += error;
-	acc->in += corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
-	acc->out += corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
+	way_in = corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
+	way_out = corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
+	acc->in += way_in;
+	acc->out += way_out;
+	vo_check_add(&t->check[out->proto], out->host_ns, way_in, way_out, both,
+		     (t->cell->a.ci_upper_ns - t->cell->a.ci_lower_ns) / 2);
 	acc->gap += gap;
 	acc->n++;
 }
@@ -382,6 +386,7 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 
 		if (!acc->n)
 			continue;
+		vo_check_judge(&t->check[p], &t->sum[p].check);
 		t->sum[p].from_directions_ns = (acc->in + acc->out) / n;
 		t->sum[p].gap_error_ns = acc->error / n;
 		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;

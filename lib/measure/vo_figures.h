@@ -8,7 +8,7 @@
 #ifndef VNS_MEASURE_VO_FIGURES_H
 #define VNS_MEASURE_VO_FIGURES_H
 
-#include <vnetscope/measure.h>
+#include "measure/vo_check.h"
 
 struct vns_vo_sample {
 	int64_t host_ns;       /* first byte at the host point */
@@ -88,6 +88,7 @@ struct vns_vo_tally {
 	struct vns_vo_sum *sum;
 	struct vns_vo_sample *slot; /* latest request of the flows that share it */
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
+	struct vo_check check[VNS_PROTOS];
 	bool stepped; /* a relation has a step: near it a pair's own error is not known */
 	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];
 	struct vns_vo_batch batch[VNS_DIRECTIONS][VNS_PROTOS];

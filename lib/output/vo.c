@@ -109,6 +109,22 @@ static json_t *directions_json(const struct vns_vo_figure fig[VNS_DIRECTIONS][VN
 	return o;
 }
 
+/* Directions of some pairs against the sum of others: null when there were too few. */
+static json_t *check_json(const struct vns_vo_check *c)
+{
+	json_t *o;
+
+	if (!c->blocks)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "difference_ns", vns_json_real(c->difference_ns, 1));
+	json_object_set_new(o, "lower_ns", vns_json_real(c->difference_ns - c->half_ns, 1));
+	json_object_set_new(o, "upper_ns", vns_json_real(c->difference_ns + c->half_ns, 1));
+	json_object_set_new(o, "blocks", json_integer(c->blocks));
+	json_object_set_new(o, "inside", json_boolean(c->inside));
+	return o;
+}
+
 static json_t *text_or_null(const char *text)
 {
 	return text && text[0] ? json_string(text) : json_null();
@@ -133,6 +149,7 @@ static json_t *sums_json(const struct vns_vo_target *t)
 				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
 		json_object_set_new(s, "agrees", x->paired.n ? json_boolean(x->agrees) : json_null());
 		json_object_set_new(s, "withheld", text_or_null(withheld));
+		json_object_set_new(s, "check", check_json(&x->check));
 		json_object_set_new(o, proto_key(p), s);
 	}
 	return o;

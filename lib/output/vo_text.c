@@ -233,6 +233,19 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 	vns_table_fini(&table);
 }
 
+static void print_check(const struct vns_vo_check *c, FILE *to)
+{
+	char d[VNS_TEXT_LEN], half[VNS_TEXT_LEN];
+
+	if (!c->blocks)
+		return;
+	fprintf(to, "  check: way in of the first half and way out of the second, of other packets, add up to "
+		"that %s+-%s (95 %%)%s\n", vns_text_signed_ns(d, c->difference_ns),
+		vns_text_ns(half, c->half_ns),
+		c->inside ? "" : ": NOT THE SAME: the clock relation drifts or lacks a step, or the directions "
+				 "really changed against each other (by chance in 1 of 20)");
+}
+
 static void print_sums(const struct vns_vo_target *t, FILE *to)
 {
 	for (int p = VNS_PROTOS - 1; p >= 0; p--) {
@@ -256,6 +269,7 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 				vns_text_ns(gap, s->gap_error_ns + 1),
 				s->agrees ? "" : ": a correction BEYOND ANY CLOCK's 500 ppm");
 		fputc('\n', to);
+		print_check(&s->check, to);
 	}
 }
 

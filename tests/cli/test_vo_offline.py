@@ -147,6 +147,29 @@ class Offline(unittest.TestCase):
             self.assertTrue(s['agrees'])
             self.assertAlmostEqual(s['from_directions_ns'], s['mean'], delta=1)
 
+    def test_check_of_the_clock_can_fail(self):
+        host, guest = traffic(n=100, inward=(30, 0), outward=(12, 0), offset=5 * MS)
+
+        def checks(records, offset):
+            t = self.target(*self.pair((host, records)), '--offset-ns', str(offset))
+            return [t['sum_ns'][p]['check'] for p in ('icmp', 'udp', 'tcp')]
+
+        for c in checks(guest, 5 * MS):
+            self.assertTrue(c['inside'] and c['lower_ns'] <= 0 <= c['upper_ns'], c)
+        # 40 ppm that the offset given knows nothing of: 40 us of the second, 20 from half to half
+        drifting = [(t + (t - T0) // 25000, f) for t, f in guest]
+        for c in checks(drifting, 5 * MS + 29 * US):
+            self.assertFalse(c['inside'], c)
+            self.assertAlmostEqual(c['difference_ns'], -20 * US, delta=US)
+            self.assertGreaterEqual(c['blocks'], 8)
+        # a step of 10 us half way
+        stepped = [(t + (10 * US if t > T0 + 500 * MS else 0), f) for t, f in guest]
+        self.assertFalse(any(c['inside'] for c in checks(stepped, 5 * MS)))
+        # an offset wrong by a constant cancels: the check cannot see it
+        self.assertTrue(all(c['inside'] for c in checks(guest, 5 * MS + 8 * US)))
+        self.assertIn('NOT THE SAME', self.vo(*self.pair((host, drifting)), '--offset-ns',
+                                              str(5 * MS + 29 * US)))
+
     def test_guest_behind(self):
         t = self.target(*self.pair(traffic(offset=-2 * HOUR)), '--offset-ns', str(-2 * HOUR))
         self.check_latencies(t)

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The check of the clock relation: how often it is inside where nothing is wrong, and what it sees.
+ * Pairs are made here with a relation's error that is known; see vo_check.c.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "measure/vo_check.h"
+
+#define T0   INT64_C(1763764800000000000)
+#define SPAN (10.0 * VNS_NSEC_PER_SEC)
+
+static uint64_t rng = 1;
+
+static double uniform(void) /* splitmix64 (Steele, Lea, Flood 2014) */
+{
+	uint64_t z = (rng += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return ((double)((z ^ (z >> 31)) >> 11) + 0.5) / 9007199254740992.0;
+}
+
+/* What is wrong with the relation, and with the packets. */
+struct wrong {
+	double offset_ns, rate_ppm, step_ns;
+	double load_ns;      /* both directions slower in the second half */
+	int mispaired;       /* one reply in so many is another's, 1 ms later; 0: none */
+};
+
+static double error_at(const struct wrong *w, double t)
+{
+	return w->offset_ns + w->rate_ppm * 1e-6 * t + (t > SPAN * 0.6 ? w->step_ns : 0);
+}
+
+/* 1000 pairs over 10 s, a request answered after up to 1 ms, heavy tails; now and then a slow 50 ms. */
+static struct vns_vo_check run_of(const struct wrong *w)
+{
+	struct vo_check c = { .len_ns = 0 };
+	struct vns_vo_check out;
+	double slow_until = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		double t = i * SPAN / 1000, gap = uniform() * 1e6, extra = t > SPAN / 2 ? w->load_ns : 0;
+		double in = 30e3 - 10e3 * log(uniform()) + extra, back = 20e3 - 12e3 * log(uniform()) + extra;
+
+		if (uniform() < 0.005)
+			slow_until = t + 50e6;
+		if (t < slow_until) {
+			in += 40e3;
+			back += 10e3;
+		}
+		if (w->mispaired && i % w->mispaired == 0)
+			back += 1e6;
+		vo_check_add(&c, T0 + (int64_t)t, in - error_at(w, t), back + error_at(w, t + gap),
+			     in + back, 0);
+	}
+	vo_check_judge(&c, &out);
+	return out;
+}
+
+/* Share of 400 runs that are inside. */
+static double inside(const struct wrong *w)
+{
+	int n = 0;
+
+	for (int i = 0; i < 400; i++)
+		n += run_of(w).inside;
+	return n / 400.0;
+}
+
+static void test_nothing_wrong(void **state)
+{
+	const struct wrong none = { 0 }, load = { .load_ns = 20e3 };
+	double quiet = inside(&none), loaded = inside(&load);
+
+	(void)state;
+	print_message("inside where nothing is wrong: %.1f %%, where both directions slow down: %.1f %%\n",
+		      100 * quiet, 100 * loaded);
+	assert_true(quiet >= 0.91 && quiet <= 0.995);
+	assert_true(loaded >= 0.91);
+}
+
+static void test_what_it_sees(void **state)
+{
+	const struct wrong drift = { .rate_ppm = 5 }, step = { .step_ns = -30e3 };
+
+	(void)state;
+	print_message("inside with a rate wrong by 5 ppm: %.1f %%, with a step of 30 us: %.1f %%\n",
+		      100 * inside(&drift), 100 * inside(&step));
+	assert_true(inside(&drift) < 0.02);
+	assert_true(inside(&step) < 0.02);
+	assert_true(fabs(run_of(&drift).difference_ns - 25e3) < 6e3);
+}
+
+static void test_what_it_cannot_see(void **state)
+{
+	const struct wrong offset = { .offset_ns = 5e6 }, mispaired = { .mispaired = 50 };
+	double share = inside(&offset);
+
+	(void)state;
+	assert_true(share >= 0.91 && share <= 0.995);
+	assert_true(run_of(&mispaired).half_ns > run_of(&offset).half_ns); /* wider, no verdict */
+}
+
+static void test_too_little(void **state)
+{
+	struct vo_check c = { .len_ns = 0 };
+	struct vns_vo_check out;
+
+	(void)state;
+	for (int i = 0; i < 13; i++)
+		vo_check_add(&c, T0 + i * 50 * VNS_NSEC_PER_MSEC, 1, 1, 2, 0);
+	vo_check_judge(&c, &out);
+	assert_int_equal(out.blocks, 0);
+	assert_false(out.inside);
+	vo_check_add(&c, INT64_MAX, 1, 1, 2, 0);
+	vo_check_add(&c, INT64_MIN, 1, 1, 2, 0);
+	vo_check_judge(&c, &out);
+	assert_int_equal(out.blocks, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_wrong),
+		cmocka_unit_test(test_what_it_sees),
+		cmocka_unit_test(test_what_it_cannot_see),
+		cmocka_unit_test(test_too_little),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
