@@ -22,6 +22,7 @@ enum cli_type {
 	CLI_DOUBLE,   /* double within [min, max] */
 	CLI_DURATION, /* int64_t ns; "10" is seconds, else suffix ns us ms s m h */
 	CLI_CHOICE,   /* const char *, one of the words in @choices ("a|b|c") */
+	CLI_SIZE,     /* uint64_t bytes within [min, max]: "512M", "1G"; suffix K, M, G of 1024 */
 	CLI_LIST,     /* struct cli_list; the option may stand several times */
 };
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <vnetscope/output.h>
@@ -22,7 +23,7 @@ struct rtt_config {
 	const char *ifname, *file, *capture, *sort, *kinds, *by, *method;
 	bool inside, flows, halves, json, csv, samples, promisc;
 	int64_t duration_ns, idle_ns;
-	uint64_t count, worst, min_samples, max_flows, point, snaplen, jobs;
+	uint64_t count, worst, min_samples, max_flows, max_memory, point, snaplen, jobs;
 };
 #define NO_POINT UINT64_MAX
 
@@ -104,6 +105,9 @@ static const struct cli_option options[] = {
 	CLI_OPT(0, "sort", CLI_CHOICE, sort, SAMPLES | TOTALS | PATHS, "FIGURE",
 		"order of the flows",
 		.choices = "samples|min|mean|p50|p95|p99|max|stddev|first|address"),
+	CLI_OPT(0, "max-memory", CLI_SIZE, max_memory, EVERYWHERE, "SIZE",
+		"memory of the process at most (256M, 1G); near it the longest idle flows leave",
+		.min = 1, .max = 1e15),
 	CLI_OPT(0, "max-flows", CLI_U64, max_flows, EVERYWHERE, "N",
 		"flows kept at once (default 1048576); over it the longest idle go", .min = 1,
 		.max = 1e9),
@@ -324,6 +328,11 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 			 "all; --point N chooses one", what, r->n_point);
 	if (r->source.dropped)
 		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
+	if (c->max_memory && r->memory_from_ns)
+		cli_fail(self, 0, "--max-memory was reached %.3f s after the first packet: %" PRIu64
+			 " flows and requests left before their time, the longest idle first%s",
+			 (double)(r->memory_from_ns - r->from_ns) / 1e9, r->memory_flows,
+			 r->flows_hidden ? "; not all are listed" : "");
 	if (r->ended_early[0])
 		return cli_fail(self, VNS_EXIT_SETUP, "%s (figures until then)", r->ended_early);
 	if (r->source.damaged) /* r->sentence says it */
@@ -456,6 +465,15 @@ static int failed_to_begin(const struct cli_command *self, int error, const char
 			err->text);
 }
 
+/*
+ * For each line that is shown: the tables of text hold some 20 cells of 48 bytes; both sides of a path; CSV and
+ * JSON are written as they go.
+ */
+static uint64_t row_bytes(const struct rtt_config *c)
+{
+	return (c->halves ? 2 * sizeof(struct vns_rtt_path) : 0) + (c->json || c->csv ? 0 : 2048);
+}
+
 static int measure(const struct cli_command *self, const struct rtt_config *c,
 		   const struct wants *w, const char *filter)
 {
@@ -469,6 +487,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 			    .snaplen = (uint32_t)c->snaplen, .ring_bytes = RING_BYTES,
 			    .threads = (uint16_t)c->jobs, .capture = cli_capture(c->capture) },
 		.threads = (unsigned)c->jobs, .duration_ns = c->duration_ns, .max_samples = c->count,
+		.max_memory = c->max_memory, .row_bytes = row_bytes(c),
 		.max_flows = (size_t)c->max_flows, .idle_ns = c->idle_ns,
 		.min_samples = w->min_samples, .kinds = w->kinds, .by = w->by,
 		.method = method_of(c->method), .inside = c->inside,
@@ -482,9 +501,14 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 	struct vns_err err;
 	int error, code;
 
+	if (c->max_memory) /* they would come by 2 MiB for a byte */
+		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+
 	if (c->samples)
 		print_sample_head(c);
 	error = vns_measure_rtt(&run, &result, &err);
+	if (error == -ENOMEM && c->max_memory)
+		return cli_fail(self, VNS_EXIT_USAGE, "%s", err.text);
 	if (error)
 		return failed_to_begin(self, error, filter, &err);
 	if (v.progress)

@@ -95,6 +95,24 @@ static int set_u64(const struct cli_command *cmd, const struct cli_option *o, co
 	return 0;
 }
 
+static int set_size(const struct cli_command *cmd, const struct cli_option *o, const char *text,
+		    uint64_t *field)
+{
+	static const char units[] = "KMG";
+	char *end;
+	double v = strtod(text, &end);
+	const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+
+	if (unit)
+		v = ldexp(v, 10 * (int)(unit - units + 1));
+	if (end == text || !isfinite(v) || v < 0 || (*end && (!unit || end[1])))
+		return bad_value(cmd, o, text, "a size (64M, 1G)");
+	if (!in_range(o, v))
+		return out_of_range(cmd, o, text);
+	*field = (uint64_t)v;
+	return 0;
+}
+
 static int set_i64(const struct cli_command *cmd, const struct cli_option *o, const char *text,
 		   void *field)
 {
@@ -150,6 +168,8 @@ static int set_field(const struct cli_command *cmd, const struct cli_option *o, 
 		return 0;
 	case CLI_U64:
 		return set_u64(cmd, o, text, field);
+	case CLI_SIZE:
+		return set_size(cmd, o, text, field);
 	case CLI_I64:
 		return set_i64(cmd, o, text, field);
 	case CLI_DOUBLE:

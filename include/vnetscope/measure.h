@@ -498,6 +498,8 @@ struct vns_rtt_point {
  * @kinds:        bit 1 << kind: this kind was asked for by name, or there is traffic to read it from
  * @app:          what became of the packets that are not TCP, when @kinds has such
  * @groups:       with by: the aggregates
+ * @memory_flows: flows and waiting requests that max_memory pushed out before their time
+ * @memory_from_ns: time of the packet from which on it did so
  * @other_point:  packets of points that were not asked for
  * @source:       what was read and what the kernel dropped
  * @from_ns, @to_ns: time of the first and the last packet
@@ -516,6 +518,8 @@ struct vns_rtt_result {
 	struct vns_rtt_groups groups;
 	struct vns_rtt_point *point;
 	size_t n_point;
+	uint64_t memory_flows;
+	int64_t memory_from_ns;
 	uint64_t other_point;
 	struct vns_source_stats source;
 	int64_t from_ns, to_ns;
@@ -532,6 +536,10 @@ struct vns_rtt_result {
  *               result is the same. No effect on pipes, with @duration_ns or @max_samples
  * @duration_ns: live: end after so long. File: only so much of its time. 0: all
  * @max_samples: end with so many samples; 0: no limit
+ * @max_memory:  bytes of this process at most; 0: no limit. Near it flows leave (closed ones, then the longest
+ *               idle) and no more of those that left are listed; a process with transparent huge
+ *               pages needs more room than the margin kept, see prctl(2) PR_SET_THP_DISABLE
+ * @row_bytes:   what showing one listed direction or group will take, counted against @max_memory
  * @per_flow:    fill the result's flows
  * @min_samples: list a direction only with so many
  * @kinds:       bits 1 << kind to look for; 0: all
@@ -548,6 +556,7 @@ struct vns_rtt_run {
 	unsigned int threads;
 	int64_t duration_ns;
 	uint64_t max_samples;
+	uint64_t max_memory, row_bytes;
 	size_t max_flows;
 	int64_t idle_ns;
 	bool per_flow;

@@ -192,6 +192,11 @@ void vns_rtt_free(struct vns_rtt *r);
 int vns_rtt_feed(struct vns_rtt *r, const struct vns_packet *pkts, size_t n);
 /** vns_rtt_finish() - no more packets: complete the accounting. Once. */
 void vns_rtt_finish(struct vns_rtt *r);
+/**
+ * vns_rtt_limit_flows() - from here on at most @max flows (never more than before): what is over leaves at
+ * once, closed ones first, then the longest idle, counted as from a full table.
+ */
+void vns_rtt_limit_flows(struct vns_rtt *r, size_t max);
 void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
 /** vns_rtt_total() - all samples of one kind of all flows (borrowed). */
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind);

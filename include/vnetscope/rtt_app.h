@@ -113,6 +113,10 @@ void vns_rtt_app_free(struct vns_rtt_app *a);
 int vns_rtt_app_feed(struct vns_rtt_app *a, const struct vns_packet *pkts, size_t n);
 /** vns_rtt_app_finish() - no more packets: complete the accounting. Once. */
 void vns_rtt_app_finish(struct vns_rtt_app *a);
+/** vns_rtt_app_limit_flows() - as vns_rtt_limit_flows(), for flows and for requests that wait. */
+void vns_rtt_app_limit_flows(struct vns_rtt_app *a, size_t max);
+/** vns_rtt_app_live() - flows and requests in the tables now. */
+size_t vns_rtt_app_live(const struct vns_rtt_app *a);
 void vns_rtt_app_get_counts(const struct vns_rtt_app *a, struct vns_rtt_app_counts *out);
 /** vns_rtt_app_total() - all samples of a kind of VNS_RTT_APP_KINDS (borrowed). */
 const struct vns_dist *vns_rtt_app_total(const struct vns_rtt_app *a, enum vns_rtt_kind kind);

@@ -14,6 +14,7 @@
 #include <vnetscope/measure.h>
 
 #include "measure/ahead.h"
+#include "measure/memory.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
 #define MAX_POINTS 64  /* a file with more interfaces must name one */
@@ -39,6 +40,10 @@ struct state {
 	bool any;
 	bool done;
 	bool final; /* no tick: what is reported now belongs to the aggregates */
+	struct vns_memory memory;
+	unsigned int batches;
+	bool limited;         /* the memory limit was reached: tables and lists grow no more */
+	uint64_t full_before; /* pushed out by full tables until then */
 };
 
 static unsigned int wanted_kinds(const struct vns_rtt_run *run)
@@ -71,7 +76,7 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		vns_rtt_groups_add(&out->groups, f, p->number);
 	if (!st->run->per_flow)
 		return;
-	if (d->n < st->run->min_samples) {
+	if (d->n < st->run->min_samples || (f->evicted && st->limited)) {
 		out->flows_hidden++;
 		return;
 	}
@@ -358,6 +363,92 @@ static int next_packets(struct state *st, struct vns_packet *own, struct vns_pac
 	return vns_source_next(st->source, own, BATCH, err);
 }
 
+/* What the tables of all points hold and what they pushed out. */
+struct load {
+	uint64_t live, full, samples;
+};
+
+static struct load load_of(const struct state *st)
+{
+	struct load l = { 0 };
+
+	for (size_t i = 0; i < st->n_point; i++) {
+		const struct point *p = &st->point[i];
+		struct vns_rtt_app_counts a = { 0 };
+		struct vns_rtt_counts c;
+
+		vns_rtt_get_counts(p->engine, &c);
+		if (p->app) {
+			vns_rtt_app_get_counts(p->app, &a);
+			l.live += vns_rtt_app_live(p->app);
+		}
+		l.live += c.flows_live;
+		l.full += c.flows_evicted_full + a.quic.flows_full + a.icmp.dropped + a.dns.dropped;
+		l.samples += a.icmp.samples + a.dns.samples + a.quic.spin_samples;
+		for (int k = 0; k < VNS_RTT_KINDS; k++)
+			l.samples += c.samples[k];
+	}
+	return l;
+}
+
+/*
+ * Bytes that the end of the run, or the next step in a table's growth, will take beside what is there:
+ * the tables' index doubles, flows become rows (each direction by two methods), rows are sorted
+ * and shown.
+ */
+static uint64_t still_to_come(const struct state *st, const struct load *l)
+{
+	const struct vns_rtt_result *out = st->out;
+	const struct vns_rtt_run *run = st->run;
+	uint64_t rows = run->per_flow ? 4 * l->live : 0, all, bytes;
+
+	if (run->min_samples && rows > l->samples / run->min_samples)
+		rows = l->samples / run->min_samples;
+	all = rows + out->n_flow;
+	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint64_t) + 4 * sizeof(uint64_t));
+	bytes += rows * sizeof(*out->flow) + all * (sizeof(*out->flow) + run->row_bytes);
+	return bytes + out->groups.n * (sizeof(*out->groups.group) + run->row_bytes);
+}
+
+/*
+ * Near the limit: nothing grows from here on, and an eighth of the flows leave, again when memory grows all
+ * the same (distributions do).
+ */
+static void give_up_flows(struct state *st, int64_t now_ns)
+{
+	struct load l = load_of(st);
+
+	if (!st->limited) {
+		st->full_before = l.full;
+		st->out->memory_from_ns = now_ns;
+		st->limited = true;
+	}
+	st->out->groups.max = st->out->groups.n ? st->out->groups.n : 1;
+	for (size_t i = 0; i < st->n_point; i++) {
+		const struct point *p = &st->point[i];
+		struct vns_rtt_counts c;
+
+		vns_rtt_get_counts(p->engine, &c);
+		vns_rtt_limit_flows(p->engine, c.flows_live - c.flows_live / 8);
+		if (p->app)
+			vns_rtt_app_limit_flows(p->app, vns_rtt_app_live(p->app) * 7 / 8);
+	}
+	l = load_of(st);
+	vns_memory_gave_up(&st->memory, still_to_come(st, &l));
+}
+
+/* Every 1024 to 4096 packets. */
+static void watch_memory(struct state *st, const struct vns_packet *last)
+{
+	struct load l;
+
+	if (st->memory.limit == 0 || ++st->batches % 4)
+		return;
+	l = load_of(st);
+	if (vns_memory_tight(&st->memory, still_to_come(st, &l)))
+		give_up_flows(st, last->time_ns);
+}
+
 static void read_all(struct state *st)
 {
 	static const int64_t default_tick = VNS_NSEC_PER_SEC;
@@ -387,6 +478,7 @@ static void read_all(struct state *st)
 		if (n > 0) {
 			int error = feed(st, pkts, (size_t)n, &err);
 
+			watch_memory(st, &pkts[n - 1]);
 			n = error ? error : n;
 		}
 	}
@@ -452,6 +544,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	if (error)
 		return error;
 	error = reads_ahead(run) ? vns_ahead_new(&st.ahead, st.source, BATCH, err) : 0;
+	error = error ? error : vns_memory_begin(&st.memory, run->max_memory, "--max-memory", err);
 	if (!error)
 		read_all(&st);
 	vns_ahead_free(st.ahead);
@@ -467,6 +560,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	}
 	st.final = true;
 	collect(&st);
+	out->memory_flows = st.limited ? load_of(&st).full - st.full_before : 0;
 	keep_points(&st);
 	sentence = vns_source_sentence(st.source);
 	if (sentence)

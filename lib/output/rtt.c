@@ -134,6 +134,7 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "seems_doubled", json_boolean(vns_rtt_seems_doubled(r)));
 	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
+	json_object_set_new(o, "flows_out_of_memory", integer(r->memory_flows));
 	if (r->kinds & VNS_RTT_APP_KINDS)
 		json_object_set_new(o, "beyond_tcp", vns_rtt_json_app(r));
 	return o;

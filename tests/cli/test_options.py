@@ -33,7 +33,7 @@ MODES = {
 # A valid value of an argument that is called so, or of one option.
 VALUES = {"N": "1", "TIME": "1", "FILE": "/nonexistent", "DIR": "/nonexistent", "LIST": "default",
           "MODE,MODE": "exchange", "1/N": "1/2", "PERCENT": "1", "NS": "1", "EXPR": "tcp",
-          "ADDR": "10.0.0.1", "IFACE": "noif0", "BYTES": "128", "VIEW": "host", "LAB": "t-options",
+          "ADDR": "10.0.0.1", "IFACE": "noif0", "BYTES": "128", "SIZE": "256M", "VIEW": "host", "LAB": "t-options",
           "MB": "128", "PPM": "1", "PROGRAM": "true", "PURPOSE": "live"}
 SPECIAL = {("demo", "--exchanges"): "2", ("rtt", "--kinds"): "tcp", ("vo", "--points"): "a,b"}
 # What makes each command fail behind the check of its options, whatever they are.

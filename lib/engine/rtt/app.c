@@ -289,6 +289,28 @@ void vns_rtt_app_finish(struct vns_rtt_app *a)
 	}
 }
 
+void vns_rtt_app_limit_flows(struct vns_rtt_app *a, size_t max)
+{
+	uint32_t n = max > UINT32_MAX ? UINT32_MAX : max ? (uint32_t)max : 1;
+
+	if (n < a->opts.max_flows)
+		a->opts.max_flows = n;
+	if (n < a->opts.max_waiting || a->opts.max_waiting == 0)
+		a->opts.max_waiting = n;
+	if (!a->flow) /* the tables will be made so */
+		return;
+	if (n < a->flows.max)
+		a->flows.max = n;
+	while (a->flows.live > a->flows.max)
+		end_flow(a, a->flows.back[VNS_FLOW_OPEN], &a->counts.quic.flows_full);
+	vns_queries_limit(a, n);
+}
+
+size_t vns_rtt_app_live(const struct vns_rtt_app *a)
+{
+	return a->flow ? (size_t)a->flows.live + a->query.table.live : 0;
+}
+
 void vns_rtt_app_get_counts(const struct vns_rtt_app *a, struct vns_rtt_app_counts *out)
 {
 	*out = a->counts;

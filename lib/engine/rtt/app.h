@@ -95,6 +95,8 @@ void vns_rtt_app_emit(struct vns_rtt_app *a, uint32_t id, const struct vns_rtt_s
 
 int vns_queries_init(struct vns_queries *q, size_t max);
 void vns_queries_fini(struct vns_queries *q);
+/* At most @max from here on: the answered go first, then the oldest, counted as dropped. */
+void vns_queries_limit(struct vns_rtt_app *a, uint32_t max);
 /* Each returns 0 or -ENOMEM. */
 int vns_query_icmp(struct vns_rtt_app *a, const struct vns_packet *p);
 int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p);

@@ -93,6 +93,27 @@ static uint32_t find_query(struct vns_rtt_app *a, uint64_t hash, const struct vn
 	return id;
 }
 
+/* Make room for one: an answered request, else the oldest. */
+static void push_out(struct vns_rtt_app *a)
+{
+	struct vns_flow_table *t = &a->query.table;
+
+	for (int list = VNS_FLOW_LISTS; list-- > 0;) {
+		if (t->back[list] != VNS_FLOW_NONE) {
+			forget(a, t->back[list], true);
+			break;
+		}
+	}
+}
+
+void vns_queries_limit(struct vns_rtt_app *a, uint32_t max)
+{
+	if (max < a->query.table.max)
+		a->query.table.max = max;
+	while (a->query.table.live > a->query.table.max)
+		push_out(a);
+}
+
 static uint32_t new_query(struct vns_rtt_app *a, uint64_t hash, const struct vns_flow_key *key,
 			  int64_t now_ns)
 {
@@ -101,12 +122,7 @@ static uint32_t new_query(struct vns_rtt_app *a, uint64_t hash, const struct vns
 
 	if (id != VNS_FLOW_NONE)
 		return id;
-	for (int list = VNS_FLOW_LISTS; list-- > 0;) {
-		if (t->back[list] != VNS_FLOW_NONE) {
-			forget(a, t->back[list], true);
-			break;
-		}
-	}
+	push_out(a);
 	return vns_flow_insert(t, hash, key, now_ns);
 }
 

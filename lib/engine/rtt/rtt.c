@@ -155,18 +155,32 @@ static void age(struct vns_rtt *r, int64_t now_ns, size_t work)
 	}
 }
 
+/* One flow leaves a full table: a closed one, else the longest idle. */
+static void push_out(struct vns_rtt *r)
+{
+	uint32_t closed = r->flows.back[VNS_FLOW_CLOSED];
+
+	if (closed != VNS_FLOW_NONE)
+		end_flow(r, closed, &r->counts.flows_closed);
+	else if (r->flows.back[VNS_FLOW_OPEN] != VNS_FLOW_NONE)
+		end_flow(r, r->flows.back[VNS_FLOW_OPEN], &r->counts.flows_evicted_full);
+}
+
+void vns_rtt_limit_flows(struct vns_rtt *r, size_t max)
+{
+	if (max < r->flows.max)
+		r->flows.max = max ? (uint32_t)max : 1;
+	while (r->flows.live > r->flows.max)
+		push_out(r);
+}
+
 static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
 {
 	uint32_t id = vns_flow_insert(&r->flows, p->flow_hash, &p->key, p->time_ns);
 	struct track *t;
 
-	if (id == VNS_FLOW_NONE) { /* full: closed flows first, then the longest idle */
-		uint32_t closed = r->flows.back[VNS_FLOW_CLOSED];
-
-		if (closed != VNS_FLOW_NONE)
-			end_flow(r, closed, &r->counts.flows_closed);
-		else if (r->flows.back[VNS_FLOW_OPEN] != VNS_FLOW_NONE)
-			end_flow(r, r->flows.back[VNS_FLOW_OPEN], &r->counts.flows_evicted_full);
+	if (id == VNS_FLOW_NONE) {
+		push_out(r);
 		id = vns_flow_insert(&r->flows, p->flow_hash, &p->key, p->time_ns);
 		if (id == VNS_FLOW_NONE)
 			return id;

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""--max-memory: a million flows at once under limits below what they need. The kernel's own figure of the
+peak (ru_maxrss of wait4) stays below, counts add up, what was given up is said, too small a limit is
+refused with the least that will do. argv: vnetscope."""
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+VNETSCOPE = None
+FLOWS = 1000000
+MIB = 1 << 20
+
+
+def ether(src, dst, sport, dport, seq, ack, flags, payload=b''):
+    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 40 + len(payload), 0, 0, 64, 6, 0, src, dst)
+    tcp = struct.pack('>HHIIBBHHH', sport, dport, seq, ack, 5 << 4, flags, 1000, 0, 0)
+    return bytes(12) + b'\x08\x00' + ip + tcp + payload
+
+
+def handshakes(path, n):
+    """n flows, each a SYN and after 1000 + i % 1000 us its SYN-ACK; none of them ends."""
+    there = ether(b'\x0a\0\0\0', b'\x0b\0\0\1', 1000, 80, 7, 0, 2)
+    back = ether(b'\x0b\0\0\1', b'\x0a\0\0\0', 80, 1000, 9, 8, 18)
+    record = struct.Struct('<IIII')
+    size = 16 + len(there)
+    pair = bytearray(record.pack(0, 0, len(there), len(there)) + there +
+                     record.pack(0, 0, len(back), len(back)) + back)
+    stamp = struct.Struct('<II')
+    with open(path, 'wb') as f:
+        f.write(struct.pack('<IHHIIII', 0xa1b23c4d, 2, 4, 0, 0, 65535, 1))
+        chunk = bytearray()
+        for i in range(n):
+            at = i * 20000
+            stamp.pack_into(pair, 0, at // 10**9, at % 10**9)
+            at += 1000 + i % 1000
+            stamp.pack_into(pair, size, at // 10**9, at % 10**9)
+            pair[16 + 26:16 + 30] = pair[size + 16 + 30:size + 16 + 34] = struct.pack('>I', i)
+            chunk += pair
+            if len(chunk) > MIB:
+                f.write(chunk)
+                chunk.clear()
+        f.write(chunk)
+
+
+# A child's peak begins with the memory of whom it was forked from: started by a small process.
+STARTER = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+with open(3, 'w') as f:
+    print(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024, file=f)
+"""
+
+
+def run(*argv):
+    """(exit status, stdout, stderr, peak in bytes)"""
+    told, tell = os.pipe()
+    r = subprocess.run(['sh', '-c', f'exec 3>&{tell} "$@"', 'sh', sys.executable, '-S', '-c', STARTER,
+                        VNETSCOPE, *argv], capture_output=True, text=True, timeout=120,
+                       pass_fds=[tell])
+    os.close(tell)
+    with open(told) as f:
+        code, peak = map(int, f.read().split())
+    return code, r.stdout, r.stderr, peak
+
+
+class Rtt(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.TemporaryDirectory()
+        cls.pcap = os.path.join(cls.dir.name, 'c.pcap')
+        handshakes(cls.pcap, FLOWS)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.dir.cleanup()
+
+    def test_peak_and_counts(self):
+        figures = set()
+        for limit, more in ((0, []), (128, []), (64, []), (32, []), (64, ['-j', '2']),
+                            (256, ['--flows']), (96, ['--by', 'host'])):
+            at_most = ['--max-memory', f'{limit}M'] if limit else []
+            code, out, err, peak = run('rtt', '-r', self.pcap, '--json', *at_most, *more)
+            with self.subTest(limit=limit, more=more):
+                self.assertEqual(code, 0, err)
+                doc = json.loads(out)
+                print(f'limit {limit} MiB {more}: peak {peak / MIB:.1f} MiB', file=sys.stderr)
+                f = doc['totals']['flows']
+                self.assertEqual(f['opened'], FLOWS)
+                self.assertEqual(f['opened'], f['live'] + f['closed'] + f['evicted_idle'] +
+                                 f['evicted_full'] + f['ports_reused'])
+                hand = doc['totals']['methods']['handshake']
+                self.assertEqual(hand['samples'], FLOWS)
+                figures.add(json.dumps(hand))
+                left = doc['accounting']['flows_out_of_memory']
+                said = re.search(r'--max-memory was reached ([\d.]+) s after the first packet: '
+                                 r'(\d+) flows', err)
+                if not limit:
+                    self.assertGreater(peak, 130 * MIB)  # else the limits below are none
+                    self.assertEqual((left, said), (0, None))
+                    continue
+                self.assertLess(peak, limit * MIB)
+                self.assertGreater(peak, limit * MIB / 4)  # and it is made use of
+                self.assertEqual(left, f['evicted_full'])
+                self.assertGreater(left, 0)
+                self.assertEqual(int(said.group(2)), left)
+                if '--flows' in more:
+                    # a row has one sample: the handshake's, or the SYN's by its sequence number
+                    self.assertEqual(len(doc['flows']) + doc['accounting']['flows_hidden'],
+                                     2 * FLOWS)
+                if '--by' in more:
+                    held = sum(g['samples'] for g in doc['groups'])
+                    self.assertEqual(held + doc['groups_lost_samples'], 2 * FLOWS)
+        self.assertEqual(len(figures), 1)  # the totals lose nothing
+
+    def test_refused(self):
+        code, _, err, _ = run('rtt', '-r', self.pcap, '--max-memory', '8M')
+        least = re.search(r'8 MiB are too small, (\d+) MiB is the least here', err)
+        self.assertTrue(code == 2 and least, (code, err))
+        code, _, err, peak = run('rtt', '-r', self.pcap, '--max-memory', f'{least.group(1)}M')
+        self.assertEqual(code, 0, err)
+        self.assertLess(peak, int(least.group(1)) * MIB)
+        for bad in ('x', '1T', '-1M', '1MB'):
+            code, _, err, _ = run('rtt', '-r', self.pcap, '--max-memory', bad)
+            self.assertTrue(code == 2 and 'is not a size' in err, (bad, code, err))
+
+
+if __name__ == '__main__':
+    VNETSCOPE = sys.argv[1]
+    unittest.main(argv=sys.argv[:1])
