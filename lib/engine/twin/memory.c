@@ -149,7 +149,7 @@ void twin_node_free(struct twin_memory *m, uint32_t node)
 
 int twin_queue_grow(struct twin_queue *q)
 {
-	uint32_t cap = q->slot ? q->mask + 1 : 0, more = cap ? 2 * cap : FIRST_QUEUE;
+	uint32_t more = q->cap ? 2 * q->cap : FIRST_QUEUE;
 	uint32_t *bigger = malloc((size_t)more * sizeof(*bigger));
 
 	if (!bigger)
@@ -158,6 +158,7 @@ int twin_queue_grow(struct twin_queue *q)
 		bigger[i] = q->slot[(q->head + i) & q->mask];
 	free(q->slot);
 	q->slot = bigger;
+	q->cap = more;
 	q->mask = more - 1;
 	q->head = 0;
 	return 0;

@@ -182,7 +182,7 @@ static void unshift(const struct vns_twin *t, struct vns_twin_sample *s, int64_t
 	s->last_raw_ns = in ? l - u : u - l;
 }
 
-static void emit(struct vns_twin *t, const struct twin_entry *e)
+ALWAYS_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
 {
 	const struct twin_node *node = &t->m.node[e->node];
 	unsigned int dir = node->direction;
@@ -314,20 +314,25 @@ TWIN_PREFETCHER void prefetch_queue(const struct vns_twin *t, const struct twin_
 static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, int64_t settle_at,
 		       int64_t expire_at)
 {
-	struct twin_queue *q = &t->queue[p][dir][STAGE_SETTLE];
 	struct twin_queue *x = &t->queue[p][dir][STAGE_EXPIRE];
+	struct twin_queue q = t->queue[p][dir][STAGE_SETTLE];
+	const struct twin_entry *entry = t->m.entry;
 	uint32_t e;
+	int ret = 0;
 
-	while ((e = twin_queue_head(q)) && t->m.entry[e].time < settle_at) {
-		prefetch_queue(t, q);
-		twin_queue_pop(q);
+	while (!ret && (e = twin_queue_head(&q)) && entry[e].time < settle_at) {
+		prefetch_queue(t, &q);
+		twin_queue_pop(&q);
 		if (likely(retire_inorder(t, p, e)))
 			continue;
 		if (settled(t, e))
 			retire(t, e);
-		else if (twin_queue_push(x, e))
-			return -ENOMEM;
+		else
+			ret = twin_queue_push(x, e);
 	}
+	t->queue[p][dir][STAGE_SETTLE] = q;
+	if (ret)
+		return ret;
 	while ((e = twin_queue_head(x)) && t->m.entry[e].time < expire_at) {
 		twin_queue_pop(x);
 		expire(t, e);
@@ -431,33 +436,45 @@ ALWAYS_INLINE int direction_of(const struct vns_twin *t, const struct vns_packet
 /* What a packet is to the engine, before it is remembered. */
 struct intake {
 	uint64_t key;
-	int dir; /* enum vns_direction; -1: undecodable */
-	bool range;
+	int64_t time;
+	uint32_t node; /* probably @key's; 0: unknown */
+	int8_t dir;    /* enum vns_direction; -1: undecodable */
+	bool range, decoded;
 };
 
-ALWAYS_INLINE struct intake classify(const struct vns_twin *t, const struct vns_packet *p)
+ALWAYS_INLINE void identify(struct intake *in, const struct vns_packet *p)
 {
-	struct intake in = { .dir = -1 };
 	uint64_t id;
 
-	if (p->verdict != VNS_PKT_OK && p->verdict != VNS_PKT_FRAGMENT)
-		return in;
-	in.dir = direction_of(t, p);
-	in.range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
-		   !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
-		   (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
-	id = in.range ? p->flow_hash + p->dir : twin_identity(p);
+	in->decoded = p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT;
+	in->range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
+		    !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
+		    (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
+	id = in->range ? p->flow_hash + p->dir : twin_identity(p);
 	/* Spread into the upper half, which the table uses (multiplier: golden ratio * 2^64). */
 	id *= UINT64_C(0x9e3779b97f4a7c15);
-	in.key = (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + in.range;
-	return in;
+	in->key = (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + in->range;
+}
+
+/* Direction; from the addresses, or as that of the packets of the same flow direction. */
+ALWAYS_INLINE void orient(const struct vns_twin *t, struct intake *in, const struct vns_packet *p)
+{
+	const struct twin_node *node = &t->m.node[in->node];
+
+	if (!twin_is_node_of(&t->m, in->node, in->key))
+		in->node = 0;
+	else if (likely(in->range && !node->repeated && !(p->flags & VNS_PKT_F_MULTICAST))) {
+		in->dir = (int8_t)node->direction;
+		return;
+	}
+	in->dir = in->decoded ? (int8_t)direction_of(t, p) : -1;
 }
 
 /* Bits of @from that are @bit become @to: one shift, since both are single bits. */
 #define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
 
 ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
-			int64_t time, bool down, uint32_t node)
+			bool down, uint32_t node)
 {
 	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
 	unsigned int flags = syn * E_CTRL_SYN | fin * E_CTRL_FIN |
@@ -465,7 +482,7 @@ ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const 
 			     MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT);
 	bool range = in->range;
 
-	e->time = time;
+	e->time = in->time;
 	e->flow_hash = p->flow_hash;
 	e->first = e->last = 0;
 	e->seq = range ? p->seq : 0;
@@ -494,14 +511,19 @@ static uint8_t proto_of(const struct vns_packet *p)
 	return VNS_PROTO_NONE;
 }
 
-ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
-			   const struct intake *in, int64_t time, uint32_t guess)
+/* Is it downstream? */
+ALWAYS_INLINE bool is_down(enum vns_point p, const struct intake *in)
 {
-	bool down = (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
-	uint32_t e = twin_entry_new(&t->m), n = guess;
+	return (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
+}
+
+ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
+			   const struct intake *in)
+{
+	uint32_t e = twin_entry_new(&t->m), n = in->node;
 	struct twin_node *node;
 
-	if (!n || t->m.node[n].key != in->key || !in->key)
+	if (!twin_is_node_of(&t->m, n, in->key))
 		n = e ? twin_node_get(&t->m, in->key) : 0;
 	if (!n || !e)
 		return -ENOMEM;
@@ -510,12 +532,14 @@ ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vn
 		node->kind = in->range ? TWIN_RANGE : TWIN_UNIT;
 		node->direction = (uint8_t)in->dir;
 		node->proto = proto_of(pkt);
-		if (!in->range && !pkt->ip_id)
+		if (in->range)
+			node->repeated = pkt->flags & VNS_PKT_F_MULTICAST;
+		else if (!pkt->ip_id)
 			node->repeated = twin_told_before(&t->m, in->key);
 	}
 	node->refs++;
 	t->counts[p].by_direction[in->dir]++;
-	fill(&t->m.entry[e], pkt, in, time, down, n);
+	fill(&t->m.entry[e], pkt, in, is_down(p, in), n);
 	if (!in->range) {
 		twin_unit_insert(t, e);
 	} else if (!twin_inorder_insert(t, node, e) && twin_range_insert(t, e)) {
@@ -548,14 +572,15 @@ static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 __attribute__((noinline)) static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
 {
 	struct vns_packet q;
-	struct intake in;
+	struct intake in = { .time = time };
 
 	if (t->nat && (p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT)) {
 		q = *p;
 		if (twin_nat_translate(t, &q, time)) {
-			in = classify(t, &q);
+			identify(&in, &q);
+			orient(t, &in, &q);
 			if (in.dir >= 0) {
-				int ret = remember(t, VNS_POINT_A, &q, &in, time, 0);
+				int ret = remember(t, VNS_POINT_A, &q, &in);
 
 				/* The mapping may be new: those of the flow that waited go on too. */
 				return ret || again ? ret : release_held(t);
@@ -579,54 +604,59 @@ static int release_held(struct vns_twin *t)
 	return ret;
 }
 
+/*
+ * What @pkts are. Passes, since all this is larger than the cache: ask for the slots, for the nodes they
+ * name, for the entries these name; when they are worked upon all have arrived.
+ */
+ALWAYS_INLINE void take_in(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
+			   struct intake *in, size_t n)
+{
+	int64_t shift = t->epoch[p][t->n_epoch[p] - 1].shift, low = INT64_MAX, high = INT64_MIN;
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t time = twin_time_sub(pkts[i].time_ns, shift);
+
+		in[i].time = time;
+		low = time < low ? time : low;
+		high = time > high ? time : high;
+		identify(&in[i], &pkts[i]);
+		twin_prefetch_slot(&t->m, in[i].key);
+	}
+	for (size_t i = 0; i < n; i++)
+		in[i].node = twin_prefetch_node(&t->m, in[i].key);
+	for (size_t i = 0; i < n; i++) {
+		orient(t, &in[i], &pkts[i]);
+		twin_prefetch_entries(&t->m, in[i].node, is_down(p, &in[i]));
+	}
+	t->counts[p].read += n;
+	see_time(t, p, low);
+	see_time(t, p, high);
+}
+
 static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
 		      size_t n)
 {
 	const struct twin_epoch *epoch = &t->epoch[p][t->n_epoch[p] - 1];
 	struct intake in[CHUNK];
-	uint32_t node[CHUNK];
+	int ret = 0;
 
-	/*
-	 * Passes, since all this is larger than the cache: ask for the slots, for the nodes they
-	 * name, for the entries these name, and work when all have arrived.
-	 */
-	for (size_t i = 0; i < n; i++) {
-		in[i] = classify(t, &pkts[i]);
-		twin_prefetch_slot(&t->m, in[i].key);
-	}
-	for (size_t i = 0; i < n; i++)
-		node[i] = twin_prefetch_node(&t->m, in[i].key);
-	for (size_t i = 0; i < n; i++)
-		twin_prefetch_entries(&t->m, node[i]);
-	for (size_t i = 0; i < n; i++)
-		twin_prefetch_next(&t->m, node[i]);
-	for (size_t i = 0; i < n; i++) {
-		int64_t time = twin_time_sub(pkts[i].time_ns, epoch->shift);
-		int ret;
-
-		t->counts[p].read++;
-		see_time(t, p, time);
-		if (in[i].dir < 0 && p == VNS_POINT_A) {
-			ret = take_stranger(t, &pkts[i], time, false);
-			if (ret)
-				return ret;
-			continue;
-		}
-		if (in[i].dir < 0) {
-			t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
+	take_in(t, p, pkts, in, n);
+	for (size_t i = 0; i < n && !ret; i++) {
+		if (unlikely(in[i].dir < 0)) {
+			if (p == VNS_POINT_A)
+				ret = take_stranger(t, &pkts[i], in[i].time, false);
+			else
+				t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
 			continue;
 		}
 		if (unlikely(t->nat && p == VNS_POINT_B))
-			twin_nat_see(t->nat, &pkts[i], time);
-		if (unlikely(time < epoch->from)) { /* across a step of the clock: from before or after? */
+			twin_nat_see(t->nat, &pkts[i], in[i].time);
+		if (unlikely(in[i].time < epoch->from)) /* across a step of the clock: before or after? */
 			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
-			continue;
-		}
-		ret = remember(t, p, &pkts[i], &in[i], time, node[i]);
-		if (ret)
-			return ret;
+		else
+			ret = remember(t, p, &pkts[i], &in[i]);
 	}
-	return drain(t);
+	return ret ? ret : drain(t);
 }
 
 int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n)

@@ -82,6 +82,7 @@ struct twin_node {
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
 	bool repeated;     /* UNIT without IP ID: the same was seen before, maybe long ago */
+	               /* RANGE: its first packet was multicast, so its ends do not tell the direction */
 };
 
 _Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64,
@@ -90,7 +91,7 @@ _Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64
 /* First in, first out, of entry indices; grows. */
 struct twin_queue {
 	uint32_t *slot;
-	uint32_t mask;
+	uint32_t cap, mask; /* slots, and that less one (no slots: 0) */
 	uint32_t head, n;
 };
 
@@ -300,7 +301,7 @@ void twin_node_free(struct twin_memory *m, uint32_t node);
 int twin_queue_grow(struct twin_queue *q);
 static inline int twin_queue_push(struct twin_queue *q, uint32_t e)
 {
-	if (__builtin_expect(q->n > q->mask || !q->slot, 0) && twin_queue_grow(q))
+	if (__builtin_expect(q->n == q->cap, 0) && twin_queue_grow(q))
 		return -ENOMEM;
 	q->slot[(q->head + q->n++) & q->mask] = e;
 	return 0;
@@ -329,27 +330,22 @@ TWIN_PREFETCHER void twin_prefetch_slot(const struct twin_memory *m, uint64_t ke
 TWIN_PREFETCHER uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t key)
 {
 	const struct twin_slot *s = &m->slot[(uint32_t)(key >> 32) & m->slot_mask];
+	uint32_t node = s->tag == (uint32_t)(key >> 32) ? s->node : 0;
 
-	if (s->node)
-		__builtin_prefetch(&m->node[s->node]);
-	return s->node;
+	__builtin_prefetch(&m->node[node]);
+	return node;
 }
-TWIN_PREFETCHER void twin_prefetch_entries(const struct twin_memory *m, uint32_t node)
+/* Is it @key's? Free nodes have key 0, which is nobody's guess. */
+static inline bool twin_is_node_of(const struct twin_memory *m, uint32_t node, uint64_t key)
+{
+	return node && m->node[node].key == key && key;
+}
+TWIN_PREFETCHER void twin_prefetch_entries(const struct twin_memory *m, uint32_t node, bool down)
 {
 	const struct twin_side *s = m->node[node].side;
 
-	for (int side = 0; node && side < 2; side++) {
-		__builtin_prefetch(&m->entry[s[side].tail]);
-		__builtin_prefetch(&m->entry[s[side].finger]);
-	}
-}
-/* ... and the entries behind these, where searches end. */
-TWIN_PREFETCHER void twin_prefetch_next(const struct twin_memory *m, uint32_t node)
-{
-	const struct twin_side *s = m->node[node].side;
-
-	for (int side = 0; node && side < 2; side++)
-		__builtin_prefetch(&m->entry[m->entry[s[side].finger].next]);
+	__builtin_prefetch(&m->entry[s[down].tail]);
+	__builtin_prefetch(&m->entry[s[!down].finger]);
 }
 
 /* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
