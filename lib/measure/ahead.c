@@ -9,18 +9,30 @@
 #include "measure/ahead.h"
 #include "measure/crew.h"
 
-#define BUFFERS 4 /* filled and waiting, at most */
-#define BATCHES 8 /* of one buffer: some 100 us, against a few for handing it over */
+/*
+ * A buffer is some 40 us of work, against a few for handing it over. All together are 1 MB, which is
+ * half of a core's second-level cache: what waits longer has to be fetched from farther.
+ */
+#define BUFFERS 8 /* filled and waiting, at most */
+#define BATCHES 4 /* of one buffer */
 
-/* @got: what vns_source_next() returned for each batch; the last one may be an end or error. */
+/*
+ * @got: what vns_source_next() returned for each batch; the last one may be an end or error.
+ * @one_point: whether all packets of the batch are of one capture point
+ */
 struct buffer {
 	struct vns_packet *pkt;
 	int got[BATCHES];
+	bool one_point[BATCHES];
 	size_t n;
 	struct vns_err err;
 };
 
-/* Full buffers from @head on; @head, @full and @ended are the crew's lock's. */
+/*
+ * Full buffers from @head on; @head, @full, @ended and @resting are the crew's lock's.
+ * @resting: all buffers were full, and more than half of them are. Who would begin anew with each that
+ * is taken would sleep and be woken for each, and a switch costs as much as filling it.
+ */
 struct vns_ahead {
 	struct vns_source *source;
 	size_t batch;
@@ -28,7 +40,8 @@ struct vns_ahead {
 	struct vns_crew_job job;
 	struct buffer buffer[BUFFERS];
 	size_t head, full, filling;
-	bool ended;
+	bool ended, resting;
+	bool one_point;
 	size_t next; /* batch of the buffer at head; the user's */
 };
 
@@ -37,7 +50,7 @@ static bool can_fill(void *ctx)
 	struct vns_ahead *a = ctx;
 
 	a->filling = (a->head + a->full) % BUFFERS; /* stays while full ones are taken */
-	return !a->ended && a->full < BUFFERS;
+	return !a->ended && !a->resting;
 }
 
 static void fill(void *ctx)
@@ -46,10 +59,14 @@ static void fill(void *ctx)
 	struct buffer *b = &a->buffer[a->filling];
 
 	b->n = 0;
-	do
-		b->got[b->n] = vns_source_next(a->source, b->pkt + b->n * a->batch, a->batch,
-					       &b->err);
-	while (b->got[b->n++] > 0 && b->n < BATCHES);
+	do {
+		struct vns_packet *pkt = b->pkt + b->n * a->batch;
+		int got = vns_source_next(a->source, pkt, a->batch, &b->err);
+
+		b->got[b->n] = got;
+		/* here they are in the cache; the user would wait for each */
+		b->one_point[b->n] = got > 0 && vns_one_point(pkt, (size_t)got);
+	} while (b->got[b->n++] > 0 && b->n < BATCHES);
 }
 
 static void filled(void *ctx)
@@ -58,6 +75,7 @@ static void filled(void *ctx)
 	const struct buffer *b = &a->buffer[a->filling];
 
 	a->full++;
+	a->resting = a->full == BUFFERS;
 	a->ended = b->got[b->n - 1] < 0;
 }
 
@@ -107,6 +125,7 @@ int vns_ahead_next(struct vns_ahead *a, struct vns_packet **pkts, struct vns_err
 		vns_crew_lock(a->crew);
 		a->head = (a->head + 1) % BUFFERS;
 		a->full--;
+		a->resting = a->resting && a->full > BUFFERS / 2;
 		vns_crew_unlock(a->crew);
 		a->next = 0;
 	}
@@ -118,7 +137,13 @@ int vns_ahead_next(struct vns_ahead *a, struct vns_packet **pkts, struct vns_err
 	b = &a->buffer[a->head];
 	i = a->next < b->n ? a->next++ : b->n - 1; /* an end comes again and again */
 	*pkts = b->pkt + i * a->batch;
+	a->one_point = b->one_point[i];
 	if (b->got[i] < 0 && err)
 		*err = b->err;
 	return b->got[i];
+}
+
+bool vns_ahead_one_point(const struct vns_ahead *a)
+{
+	return a->one_point;
 }

@@ -21,6 +21,18 @@ struct vns_ahead;
 int vns_ahead_new(struct vns_ahead **out, struct vns_source *s, size_t batch, struct vns_err *err);
 /* As vns_source_next(), with the packets in *@pkts: borrowed until the next call, may be changed. */
 int vns_ahead_next(struct vns_ahead *a, struct vns_packet **pkts, struct vns_err *err);
+/* vns_one_point() of what vns_ahead_next() gave last. */
+bool vns_ahead_one_point(const struct vns_ahead *a);
 void vns_ahead_free(struct vns_ahead *a);
+
+/* Are all @n (>= 1) packets of one capture point? */
+static inline bool vns_one_point(const struct vns_packet *pkts, size_t n)
+{
+	size_t same = 1;
+
+	while (same < n && pkts[same].point == pkts[0].point)
+		same++;
+	return same == n;
+}
 
 #endif

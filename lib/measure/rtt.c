@@ -226,16 +226,14 @@ static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n
 static int feed(struct state *st, struct vns_packet *pkts, size_t n, struct vns_err *err)
 {
 	bool ends = (n = select_packets(st, pkts, n), st->done);
-	size_t same = 1;
 	struct point *p;
 	int error;
 
 	if (n == 0)
 		return 0;
 	st->done = false;
-	while (same < n && pkts[same].point == pkts[0].point)
-		same++;
-	if (same < n) {
+	/* those of one point are still such when some are left out */
+	if (!(st->ahead && vns_ahead_one_point(st->ahead)) && !vns_one_point(pkts, n)) {
 		error = feed_mixed(st, pkts, n, err);
 	} else {
 		p = point_of(st, pkts[0].point, err);
