@@ -111,6 +111,7 @@ static void tally_pair(struct vo_pair *p, const struct vns_clock *clock, int64_t
 	vns_vo_tally_set_clock(&p->tally, clock, false);
 	while (n < s->n && s->at[n].host_ns <= limit_ns)
 		vns_vo_tally_add(&p->tally, &s->at[n++]);
+	vns_vo_tally_flush(&p->tally); /* @clock ends with its window */
 	if (apart)
 		vns_vo_tally_set_clock(&p->tally, clock, true);
 	if (n)

@@ -223,7 +223,7 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 	b->last = 0;
 }
 
-static void flush_batches(struct vns_vo_tally *t)
+void vns_vo_tally_flush(struct vns_vo_tally *t)
 {
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
 		for (int p = 0; p < VNS_PROTOS; p++)
@@ -336,7 +336,7 @@ void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)
 {
-	flush_batches(t);
+	vns_vo_tally_flush(t);
 	t->clock = clock;
 	memset(t->cell, 0, sizeof(t->cell));
 	t->stepped |= has_step(clock);
@@ -356,7 +356,7 @@ static void median_interval(struct vns_vo_figure *f)
 /* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
 static void finish_figures(struct vns_vo_tally *t)
 {
-	flush_batches(t);
+	vns_vo_tally_flush(t);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = 0; p < VNS_PROTOS; p++) {
 			struct vns_vo_figure *f = &t->fig[d][p];

@@ -98,6 +98,8 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+/* Samples wait for others to be corrected with: correct them now, before their clock is freed. */
+void vns_vo_tally_flush(struct vns_vo_tally *t);
 /*
  * From here on samples are corrected by @clock. @apart: its offset has nothing to do with the one
  * before, so no reply is paired with a request from before.

@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_captures
 
-LAB = "t-vo"
+LAB = f"t-vo{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
 
 
