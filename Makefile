@@ -33,7 +33,7 @@ $(ASAN_BUILD)/build.ninja:
 		-Darm64_agent=disabled
 
 $(FUZZ_BUILD)/build.ninja:
-	@CC=clang meson setup $(FUZZ_BUILD) -Dfuzz=true -Db_sanitize=address,undefined \
+	@CC=clang meson setup $(FUZZ_BUILD) -Dwerror=true -Dfuzz=true -Db_sanitize=address,undefined \
 		-Db_lundef=false -Darm64_agent=disabled -Dc_args=-fsanitize=fuzzer-no-link
 
 setup:

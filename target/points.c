@@ -84,7 +84,7 @@ static int dump(struct search *s, uint16_t type, uint8_t family, on_message take
 		done = true;
 	while (!done) {
 		ssize_t n = recv(fd, buf, sizeof(buf), 0);
-		int left = (int)n;
+		ssize_t left = n;
 
 		if (n <= 0)
 			break;

@@ -23,11 +23,11 @@
 	double: 'f', double *: 'f', default: 'x')
 #define AT(s, f) ((struct s *)0)->f
 #define FIELD(s, f, elem, k)                                                         \
-	{ #s + 4, #f, offsetof(struct s, f), sizeof(AT(s, f)), sizeof(elem), k }
+	{ &#s[4], #f, offsetof(struct s, f), sizeof(AT(s, f)), sizeof(elem), k }
 #define ONE(s, f)   FIELD(s, f, AT(s, f), KIND(AT(s, f)))    /* a number */
 #define ARRAY(s, f) FIELD(s, f, AT(s, f)[0], KIND(AT(s, f)[0]))
 #define POINT(s, f) FIELD(s, f, AT(s, f), 'p')               /* a pointer, to a function too */
-#define WHOLE(s)    { #s + 4, "", 0, sizeof(struct s), sizeof(struct s), 'x' }
+#define WHOLE(s)    { &#s[4], "", 0, sizeof(struct s), sizeof(struct s), 'x' }
 
 static const struct vns_abi_field fields[] = {
 	WHOLE(vns_err), FIELD(vns_err, text, char, 'x'),

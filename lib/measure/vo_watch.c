@@ -168,7 +168,7 @@ void vns_vo_watch_read(struct vns_vo_points *p, teller tell, void *ctx)
 		if (p->point[i].watch_fd < 0)
 			continue;
 		while ((n = recv(p->point[i].watch_fd, buf, sizeof(buf), 0)) > 0) {
-			int left = (int)n;
+			ssize_t left = n;
 
 			for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, left);
 			     h = NLMSG_NEXT(h, left))

@@ -64,6 +64,7 @@ struct ebpf {
 /* libbpf's last warning: it goes into our sentence instead of to stderr, as long as we run. */
 static _Thread_local char said[256];
 
+__attribute__((format(printf, 2, 0)))
 static int keep_what_is_said(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	if (level == LIBBPF_WARN)

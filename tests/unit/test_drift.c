@@ -107,8 +107,8 @@ static void test_contract(void **state)
 	assert_true(json_is_integer(json_object_get(piece, "offset_ns")));
 	assert_true(json_is_number(json_object_get(piece, "drift_ppm")));
 	assert_int_equal(json_array_size(json_object_get(doc, "samples")), 200);
-	assert_true(json_integer_value(json_object_get(doc, "lower_ns")) <= r[0].at.lower_ns);
-	assert_true(json_integer_value(json_object_get(doc, "upper_ns")) >= r[0].at.upper_ns);
+	assert_true((double)json_integer_value(json_object_get(doc, "lower_ns")) <= r[0].at.lower_ns);
+	assert_true((double)json_integer_value(json_object_get(doc, "upper_ns")) >= r[0].at.upper_ns);
 	assert_true(vns_drift_agree(r, 2));
 	both = vns_drift_document(r, 2, 0, NULL);
 	assert_int_equal(json_array_size(json_object_get(both, "modes")), 2);

@@ -263,7 +263,7 @@ static void match_echo(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 	struct vns_pending *q = &t->pending[sender];
 	uint16_t *user = &r->flows.head[id].user;
 	bool repeated = ((*user >> sender & HAS_ECHO(0)) != 0) & (p->tsecr == q->last_echo);
-	bool waits = vns_pending_any(q) & !after(q->oldest_tsval, p->tsecr) &
+	bool waits = (int)vns_pending_any(q) & !after(q->oldest_tsval, p->tsecr) &
 		     !after(p->tsecr, t->tsval_max[sender]);
 	int64_t sent_ns;
 
