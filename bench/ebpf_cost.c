@@ -35,7 +35,7 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 
 	if (n < 0 || vns_ebpf_load(&o, &config, RING, &err) ||
 	    vns_ebpf_load_filter(&o, code, (size_t)n, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err)) {
+	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
 		fprintf(stderr, "ebpf_cost: %s\n", err.text);
 		exit(77);
 	}
@@ -50,7 +50,7 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 	}
 	qsort(ns, ROUNDS, sizeof(*ns), by_value);
 	printf("  %-44s %4u ns (lowest %u, highest %u)%s\n", name, ns[ROUNDS / 2], ns[0],
-	       ns[ROUNDS - 1], vns_ebpf_lost(&o) ? " LOST" : "");
+	       ns[ROUNDS - 1], vns_ebpf_counts(&o).lost ? " LOST" : "");
 	free(code);
 	vns_ebpf_ring_unmap(&ring);
 	vns_ebpf_unload(&o);
@@ -67,7 +67,8 @@ int main(void)
 	ip4_end(&tcp4, at);
 	eth(&udp4, 0x0800);
 	at = ip4(&udp4, 17, 0x0a000001, 0x0a000002);
-	udp_head(&udp4, 5001, 40000, 18);
+	udp_head(&udp4, 5001, 40000, 32);
+	put_fill(&udp4, 32, 9);
 	ip4_end(&udp4, at);
 	eth(&tcp6, 0x86dd);
 	at = ip6(&tcp6, 6, 1, 2);

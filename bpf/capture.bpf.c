@@ -31,7 +31,7 @@ enum { PORT_DNS = 53, PORT_QUIC = 443, PORT_VXLAN = 4789, PORT_MDNS = 5353, PORT
 
 const volatile struct vns_bpf_config conf = { .snaplen = VNS_BPF_RAW_SMALL };
 
-uint64_t woken_ns; /* the last time; two processors may both wake, which does no harm */
+struct vns_bpf_state state;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -419,12 +419,21 @@ static __always_inline void count_lost(void)
 		c->lost++;
 }
 
+static __always_inline void count_early(void)
+{
+	uint32_t zero = 0;
+	struct vns_bpf_counts *c = bpf_map_lookup_elem(&counts, &zero);
+
+	if (c)
+		c->early++;
+}
+
 static __always_inline void submit(void *record, uint64_t now_ns)
 {
 	uint64_t flags = BPF_RB_NO_WAKEUP;
 
-	if (now_ns - woken_ns >= conf.wake_ns) {
-		woken_ns = now_ns;
+	if (now_ns - state.woken_ns >= conf.wake_ns) {
+		state.woken_ns = now_ns;
 		flags = BPF_RB_FORCE_WAKEUP;
 	}
 	bpf_ringbuf_submit(record, flags);
@@ -495,6 +504,10 @@ static __always_inline int capture(struct __sk_buff *skb, uint16_t flags)
 	uint64_t now_ns = bpf_ktime_get_ns();
 	uint16_t vlan = 0;
 
+	if (!state.begun) {
+		count_early();
+		return NEXT;
+	}
 	if (skb->vlan_present) {
 		flags |= VNS_PKT_F_VLAN;
 		vlan = skb->vlan_tci & 0x0fff;

@@ -79,9 +79,26 @@ struct vns_bpf_config {
 	uint8_t zero;
 };
 
-/* Value of the per-CPU map "counts". @lost: packets that found no room in the ring. */
+/*
+ * What the program and user space both write.
+ * @woken_ns: when the reader was woken last; two processors may both wake, which does no harm
+ * @begun:    set when all programs hang: they are hung one after the other, milliseconds apart, and
+ *            what only one of them could see would be questions without answers
+ */
+struct vns_bpf_state {
+	uint64_t woken_ns;
+	uint32_t begun;
+	uint32_t zero;
+};
+
+/*
+ * Value of the per-CPU map "counts".
+ * @lost:  packets that found no room in the ring
+ * @early: packets that passed before all programs hung, and are left out
+ */
 struct vns_bpf_counts {
 	uint64_t lost;
+	uint64_t early;
 };
 
 #endif

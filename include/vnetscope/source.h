@@ -61,6 +61,7 @@ struct vns_source_opts {
  * @frames:    frames handed out (after the filter)
  * @filtered:  frames that did not match the filter (files only)
  * @dropped:   live: lost by the kernel since the ring was full; pcapng: as its statistics say
+ * @early:     live, eBPF: passed while the programs were being hung, before the common start
  * @bytes:     wire bytes of @frames
  * @truncated: 1 when a file ends in the middle of a record or of its compressed stream
  * @bad_records: records whose lengths or times contradict the file: skipped, or, when the next
@@ -78,6 +79,7 @@ struct vns_source_stats {
 	uint64_t verdicts[VNS_PKT_VERDICTS];
 	uint64_t resolution_ns;
 	uint64_t damaged;
+	uint64_t early;
 };
 
 /**
@@ -99,7 +101,10 @@ int vns_source_open_file(struct vns_source **out, const char *path,
  * (CLOCK_REALTIME), both directions; VNS_PKT_F_OUTGOING tells them apart. On a loopback interface,
  * where the kernel shows each packet twice, the received one is kept. The kernel takes the
  * outermost VLAN tag out of the bytes before the filter sees them: "tcp" also matches tagged
- * packets, "vlan N" matches none. Return: 0; -ENODEV no such interface, -ENETDOWN it is down,
+ * packets, "vlan N" matches none. @ifname "any": all interfaces of the namespace, those that come later
+ * too; each is a capture point, vns_packet.point its index (those over 65534 share 65535), so that a
+ * packet that is forwarded from one to another is not taken for two; not by eBPF, not promiscuous,
+ * filters without link-layer words. Return: 0; -ENODEV no such interface, -ENETDOWN it is down,
  * -EPERM without CAP_NET_RAW, -EINVAL the filter is wrong, ...; @err names the object.
  */
 int vns_source_open_live(struct vns_source **out, const char *ifname,
@@ -133,8 +138,8 @@ void vns_source_stats(struct vns_source *s, struct vns_source_stats *out);
 const char *vns_source_sentence(const struct vns_source *s);
 
 /**
- * vns_source_point_name() - name of capture point @point (struct vns_packet) of a file: the
- * interface's, as the pcapng file says; "" when it has none, NULL when there is no such point (so
+ * vns_source_point_name() - name of capture point @point (struct vns_packet) of a file or of the
+ * capture on "any": the interface's, as the pcapng file or now the kernel says; "" when it has none, NULL when there is no such point (so
  * far: interfaces may be described anywhere before their packets). Borrowed until the next call.
  */
 const char *vns_source_point_name(const struct vns_source *s, uint16_t point);

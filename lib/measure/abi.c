@@ -54,6 +54,7 @@ static const struct vns_abi_field fields[] = {
 	ONE(vns_source_stats, truncated), ONE(vns_source_stats, bad_records),
 	ONE(vns_source_stats, backwards), ARRAY(vns_source_stats, verdicts),
 	ONE(vns_source_stats, resolution_ns), ONE(vns_source_stats, damaged),
+	ONE(vns_source_stats, early),
 	WHOLE(vns_rtt_row),
 	ONE(vns_rtt_row, at_ns), ONE(vns_rtt_row, rtt_ns),
 	FIELD(vns_rtt_row, key.addr, uint8_t, 'u'), ARRAY(vns_rtt_row, key.port),

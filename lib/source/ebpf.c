@@ -101,7 +101,7 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 		  uint32_t ring_bytes, struct vns_err *err)
 {
 	static const char *const program[2] = { "vns_in", "vns_out" };
-	struct bpf_map *ring, *rodata;
+	struct bpf_map *ring, *rodata, *bss;
 	int rc = 0;
 
 	*o = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
@@ -113,7 +113,8 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 		rc = -errno;
 	ring = rc ? NULL : bpf_object__find_map_by_name(o->object, "ring");
 	rodata = rc ? NULL : bpf_object__find_map_by_name(o->object, ".rodata");
-	if (!rc && (!ring || !rodata))
+	bss = rc ? NULL : bpf_object__find_map_by_name(o->object, ".bss");
+	if (!rc && (!ring || !rodata || !bss))
 		rc = -ENOENT;
 	if (!rc)
 		rc = bpf_map__set_max_entries(ring, o->ring_bytes);
@@ -126,6 +127,7 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 	for (int i = 0; i < 2; i++)
 		o->prog[i] = bpf_program__fd(bpf_object__find_program_by_name(o->object, program[i]));
 	o->ring = bpf_map__fd(ring);
+	o->state = bpf_map__fd(bss);
 	o->counts = bpf_map__fd(bpf_object__find_map_by_name(o->object, "counts"));
 	return 0;
 }
@@ -189,16 +191,29 @@ int vns_ebpf_entry(const struct vns_ebpf_object *o, int egress)
 	return o->filter[egress] >= 0 ? o->filter[egress] : o->prog[egress];
 }
 
-uint64_t vns_ebpf_lost(const struct vns_ebpf_object *o)
+int vns_ebpf_begin(const struct vns_ebpf_object *o, struct vns_err *err)
+{
+	struct vns_bpf_state state = { .begun = 1 };
+	uint32_t zero = 0;
+
+	if (bpf_map_update_elem(o->state, &zero, &state, BPF_ANY) == 0)
+		return 0;
+	return vns_err_set(err, -errno, "cannot start the capture programs: %s", strerror(errno));
+}
+
+struct vns_bpf_counts vns_ebpf_counts(const struct vns_ebpf_object *o)
 {
 	int cpus = libbpf_num_possible_cpus();
 	struct vns_bpf_counts *of = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*of));
+	struct vns_bpf_counts sum = { 0 };
 	uint32_t zero = 0;
-	uint64_t sum = 0;
 
-	if (of && bpf_map_lookup_elem(o->counts, &zero, of) == 0)
-		for (int i = 0; i < cpus; i++)
-			sum += of[i].lost;
+	if (of && bpf_map_lookup_elem(o->counts, &zero, of) == 0) {
+		for (int i = 0; i < cpus; i++) {
+			sum.lost += of[i].lost;
+			sum.early += of[i].early;
+		}
+	}
 	free(of);
 	return sum;
 }
@@ -270,7 +285,10 @@ static int ebpf_next(struct vns_source *s, struct vns_packet *out, size_t max, s
 
 static void ebpf_refresh(struct vns_source *s)
 {
-	s->stats.dropped = vns_ebpf_lost(&((struct ebpf *)s)->object);
+	struct vns_bpf_counts c = vns_ebpf_counts(&((struct ebpf *)s)->object);
+
+	s->stats.dropped = c.lost;
+	s->stats.early = c.early;
 }
 
 static int ebpf_fd(const struct vns_source *s)

@@ -28,7 +28,7 @@ struct vns_ebpf_object {
 	int prog[2];   /* descriptors: ingress, egress */
 	int filter[2]; /* programs that filter and then go on with @prog; -1: none */
 	int gates;     /* map through which they go on; -1 */
-	int ring, counts;
+	int ring, counts, state; /* maps */
 	uint32_t ring_bytes;
 };
 
@@ -39,10 +39,12 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *filter, size_t n,
 			 struct vns_err *err);
 void vns_ebpf_unload(struct vns_ebpf_object *o);
+/* From here on packets are captured: called when all programs hang, so that all begin at once. */
+int vns_ebpf_begin(const struct vns_ebpf_object *o, struct vns_err *err);
 /* The program to attach: the filter if there is one. */
 int vns_ebpf_entry(const struct vns_ebpf_object *o, int egress);
-/* Packets that found no room in the ring so far, of all processors. */
-uint64_t vns_ebpf_lost(const struct vns_ebpf_object *o);
+/* What was counted so far, of all processors. */
+struct vns_bpf_counts vns_ebpf_counts(const struct vns_ebpf_object *o);
 /* What libbpf said last, for a sentence; "" when nothing. Not thread-safe between loads. */
 const char *vns_ebpf_said(void);
 

@@ -217,6 +217,8 @@ int vns_ebpf_attach(struct vns_ebpf_hooks *h, const struct vns_ebpf_object *o, c
 			h->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 3);
 		rc = attach_tc(h, o, ifname, ingress_only, err);
 	}
+	if (!rc)
+		rc = vns_ebpf_begin(o, err);
 	if (rc)
 		vns_ebpf_detach(h);
 	return rc;

@@ -6,11 +6,13 @@ Checked, for TCX links and for tc filters: the same packets in the same order fi
 VLAN tags that the kernel keeps outside of the bytes, superframes, fragments, loopback once), a
 filter, losses counted when the ring is tiny, an interface that goes away; that filters of others
 still run and stay, that nothing of ours stays on exit, that what kill -9 leaves is removed by
-the next start and only that, and that an ingress qdisc of others is named and left alone.
+the next start and only that, also beside a limit, and that an ingress qdisc of others is named and
+left alone; that nothing is seen before both directions can be.
 
 usage: test_ebpf_live.py PKTDUMP VNETSCOPE
 """
 import collections
+import json
 import os
 import re
 import signal
@@ -163,6 +165,24 @@ def same_packets(how):
           f"(median {late[len(late) // 2]} ns later)")
 
 
+def common_start(how):
+    """Hooks are hung one after the other; nothing may be seen that only the first could see.
+    Return: how many packets passed in between."""
+    flood = subprocess.Popen(inside(B, "ping", "-q", "-f", "10.92.0.1"), stdout=subprocess.DEVNULL)
+    time.sleep(0.2)
+    d = Dump("-c", how, "-f", "icmp")
+    time.sleep(0.3)
+    flood.send_signal(signal.SIGINT)
+    flood.wait(timeout=10)
+    rows, stats, _ = d.stop()
+    asked = [r[20] for r in rows if r[17] == "8"]
+    answered = {r[20] for r in rows if r[17] == "0"}
+    missing = [i for i, n in enumerate(asked) if n not in answered]
+    check(f"{how}: every request seen is seen to be answered, from the first",
+          len(asked) > 100 and not missing, f"({len(asked)} requests, without answer: {missing[:5]})")
+    return stats["early"]
+
+
 def filters(how):
     d = Dump("-c", how, "-f", "udp port 9999 and not vlan")
     traffic()
@@ -273,6 +293,56 @@ def others():
     sh("tc", "-n", A, "qdisc", "del", "dev", "v0", "ingress")
 
 
+def match_all(*where):
+    """Somebody's filter that takes every packet; matchall where the kernel has it."""
+    redirect = ("action", "mirred", "egress", "redirect", "dev", "ifb9")
+    base = ("tc", "-n", A, "filter", "add", *where, "protocol", "all")
+    return "matchall" if subprocess.run([*base, "matchall", *redirect], capture_output=True,
+                                        check=False).returncode == 0 else \
+        sh(*base, "u32", "match", "u32", "0", "0", *redirect) or "u32"
+
+
+def shaped_by(dev):
+    return json.loads(sh("ip", "-n", A, "-s", "-j", "link", "show", "dev", dev))[0][
+        "stats64"]["tx"]["packets"]
+
+
+def limits():
+    """A limit in both directions, as tc makes it: a shaper at the root for what v0 sends; for what
+    it receives a filter that takes all in a clsact qdisc, to another device with a shaper."""
+    sh("ip", "-n", A, "link", "add", "ifb9", "type", "ifb")
+    sh("ip", "-n", A, "link", "set", "ifb9", "up")
+    for dev in ("v0", "ifb9"):
+        sh("tc", "-n", A, "qdisc", "add", "dev", dev, "root", "tbf", "rate", "50mbit", "burst",
+           "64kb", "latency", "50ms")
+    sh("tc", "-n", A, "qdisc", "add", "dev", "v0", "clsact")
+    kind = match_all("dev", "v0", "ingress", "pref", "20")
+    before = tc_state()
+
+    def goes_on(what, how):
+        d = Dump("-c", how, "-f", "icmp and ip")
+        shaped = shaped_by("ifb9")
+        sh(*inside(A, "ping", "-q", "-c", "20", "-i", "0.005", "10.92.0.2"))
+        rows, _, _ = d.stop()
+        shaped = shaped_by("ifb9") - shaped
+        check(f"{how}: {what}: each packet once, and {kind} still sends all that comes through the "
+              "limit", len(rows) == 40 and shaped >= 20, f"({len(rows)} packets, {shaped} limited)")
+
+    for how in ("tcx", "tc"):
+        goes_on("beside a limit", how)
+        check(f"{how}: the limit is as it was", tc_state() == before)
+    Dump("-c", "tc").stop(sig=signal.SIGKILL)
+    left = tc_state()
+    check("tc: kill -9 leaves our filters beside the limit's", "vns_in" in left[1] and
+          f"pref 20 {kind}" in left[1])
+    goes_on("after a kill", "tc")
+    check("tc: the next start removed ours, and the limit is as it was", tc_state() == before)
+    for dev in ("v0", "ifb9"):
+        sh("tc", "-n", A, "qdisc", "del", "dev", dev, "root")
+    sh("tc", "-n", A, "qdisc", "del", "dev", "v0", "clsact")
+    sh("ip", "-n", A, "link", "del", "ifb9")
+
+
 def rtt_command():
     server = subprocess.Popen(inside(B, sys.executable, "-c", SERVER), stdout=subprocess.PIPE)
     server.stdout.readline()
@@ -306,6 +376,10 @@ def main():
         probe.stop()
         for how in ("tcx", "tc"):
             same_packets(how)
+            early = [common_start(how) for _ in range(3)]
+            # tc hangs them within microseconds; TCX waits for all processors in between
+            check(f"{how}: what passed while the hooks were being hung is counted",
+                  how == "tc" or any(early), f"({early})")
             filters(how)
         loopback()
         bare_device()
@@ -313,6 +387,7 @@ def main():
         gone()
         clean_up()
         others()
+        limits()
         rtt_command()
     finally:
         down()

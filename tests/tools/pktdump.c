@@ -85,7 +85,7 @@ static void print_stats(struct vns_source *s)
 		st.truncated, st.bad_records, st.backwards);
 	for (unsigned int v = 0; v < VNS_PKT_VERDICTS; v++)
 		fprintf(stderr, " %s %" PRIu64, vns_verdict_name(v), st.verdicts[v]);
-	fprintf(stderr, "\n");
+	fprintf(stderr, " early %" PRIu64 "\n", st.early);
 	if (vns_source_sentence(s))
 		fprintf(stderr, "%s\n", vns_source_sentence(s));
 }

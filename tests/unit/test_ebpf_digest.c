@@ -247,7 +247,7 @@ static void run_all(uint32_t snaplen, bool raw_only, bool egress, struct tally *
 	size_t refused = 0;
 
 	if (vns_ebpf_load(&o, &config, RING, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err)) {
+	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
 		printf("SKIP: %s\n", err.text);
 		exit(77);
 	}
@@ -281,7 +281,7 @@ static void run_filter(const char *expr)
 
 	if (n < 0 || vns_ebpf_load(&o, &config, RING, &err) ||
 	    vns_ebpf_load_filter(&o, code, (size_t)n, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err)) {
+	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
 		printf("FAIL: filter \"%s\": %s\n", expr, err.text);
 		failures++;
 		return;
