@@ -72,7 +72,7 @@ static unsigned int mode_of(const void *config, char *const *filter, size_t n)
 
 static const struct cli_option options[] = {
 	CLI_OPT('i', "interface", CLI_STRING, ifname, EVERYWHERE, "IFACE",
-		"capture live on IFACE (needs CAP_NET_RAW)"),
+		"capture live on IFACE or any (needs CAP_NET_RAW)"),
 	CLI_OPT('r', "read", CLI_STRING, file, EVERYWHERE, "FILE",
 		"read a pcap or pcapng file; - is standard input"),
 	CLI_OPT('f', "flows", CLI_FLAG, flows, SAMPLES | CSV_GROUPS, NULL,

@@ -485,6 +485,7 @@ struct vns_rtt_entry {
 /** struct vns_rtt_point - what one capture point saw; the same packet at two points is not mixed. */
 struct vns_rtt_point {
 	uint16_t point;
+	char name[32]; /* the interface's, cut to this; empty: not known */
 	struct vns_rtt_counts counts;
 	struct vns_dist rtt[VNS_RTT_KINDS];
 	struct vns_intervals interval[VNS_RTT_KINDS];

@@ -6,6 +6,7 @@
  * apart, and each point's RTT is that point's.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@
 #include "measure/memory.h"
 
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
-#define MAX_POINTS 64  /* a file with more interfaces must name one */
+#define MAX_POINTS 256 /* with more interfaces one must be named */
 
 struct point {
 	uint16_t number;
@@ -131,7 +132,7 @@ static struct point *point_of(struct state *st, uint16_t number, struct vns_err 
 		if (st->point[i].number == number)
 			return &st->point[i];
 	if (st->n_point == MAX_POINTS) {
-		vns_err_set(err, -E2BIG, "more than %d capture points in one file; choose one",
+		vns_err_set(err, -E2BIG, "more than %d capture points; choose one",
 			    MAX_POINTS);
 		return NULL;
 	}
@@ -516,8 +517,11 @@ static void keep_points(struct state *st)
 	out->point = calloc(st->n_point ? st->n_point : 1, sizeof(*out->point));
 	for (size_t i = 0; out->point && i < st->n_point; i++) {
 		struct vns_rtt_point *p = &out->point[out->n_point++];
+		const char *name = st->source ? vns_source_point_name(st->source, st->point[i].number) :
+						NULL;
 
 		p->point = st->point[i].number;
+		snprintf(p->name, sizeof(p->name), "%s", name ? name : "");
 		vns_rtt_get_counts(st->point[i].engine, &p->counts);
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
 			keep_kind(&st->point[i], (enum vns_rtt_kind)k, p);

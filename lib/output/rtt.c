@@ -74,6 +74,8 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 		json_t *p = json_object();
 
 		json_object_set_new(p, "point", json_integer(r->point[i].point));
+		if (r->point[i].name[0])
+			json_object_set_new(p, "name", json_string(r->point[i].name));
 		json_object_set_new(p, "methods",
 				    methods(r->kinds, r->point[i].rtt, r->point[i].interval));
 		json_array_append_new(points, p);
@@ -325,7 +327,7 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 					     "p95", "p99", "max", "stddev" };
 	static const char *const within[] = { "within (95 %)", "mean", "p50", "p95", "p99" };
 	struct vns_table t[2];
-	char name[64];
+	char name[96];
 
 	vns_table_init(&t[0], "<>>>>>>>>", heads);
 	vns_table_init(&t[1], "<>>>>", within);
@@ -335,8 +337,10 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 		if (!(r->kinds & 1u << k))
 			continue;
 		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
-			snprintf(name, sizeof(name), "%s, point %u", label,
-				 (unsigned)r->point[i].point);
+			const char *of = r->point[i].name;
+
+			snprintf(name, sizeof(name), "%s, point %u%s%s", label,
+				 (unsigned)r->point[i].point, of[0] ? " " : "", of);
 			total_row(t, name, &r->point[i].rtt[k], &r->point[i].interval[k]);
 		}
 		snprintf(name, sizeof(name), "%s, all %s", label,

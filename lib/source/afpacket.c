@@ -15,6 +15,12 @@
  *
  * Ethernet and loopback are read with their link header; other interfaces (tun, WireGuard,
  * ipip) through SOCK_DGRAM, which leaves the IP packet.
+ *
+ * "any" is a socket bound to no interface: it sees those of its namespace, later ones too. A
+ * forwarded packet passes several of them, so each interface is a capture point, its number the
+ * interface's index. Link headers differ among them: SOCK_DGRAM leaves them out, and the cooked header
+ * (LINKTYPE_LINUX_SLL) that tells the decoder the protocol is written into the gap that the kernel
+ * leaves before each packet in the ring.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,6 +51,7 @@
 #define BLOCK_BYTES  (64u << 10)
 #define BLOCK_HEADS  1024u /* of the block and of one packet, generously */
 #define TIMEOUT_MS   100
+#define COOKED_BYTES 16 /* of LINKTYPE_LINUX_SLL */
 #define DRAIN_ROUNDS 3 /* empty polls of RETIRE_MS before a dead interface is reported */
 
 struct live {
@@ -60,6 +67,8 @@ struct live {
 	uint32_t linktype;
 	int timeout_ms;
 	bool loopback;
+	bool any;      /* all interfaces */
+	char point[IFNAMSIZ]; /* name asked for last */
 	uint16_t fanout;
 	int failed;    /* error the socket reported, handed out once the ring is empty */
 	bool gone;     /* interface removed: nothing will come any more */
@@ -92,6 +101,23 @@ static void block_release(struct live *l)
 	l->block = (l->block + 1) % l->n_block;
 }
 
+/* Put the cooked header before the packet. */
+static void cook(const struct sockaddr_ll *from, struct vns_frame *f)
+{
+	const uint16_t head[3] = { htons(from->sll_pkttype), htons(from->sll_hatype),
+				   htons(from->sll_halen) };
+	/* our mapping of the ring is writable; the kernel leaves so much (tpacket_rcv()) */
+	uint8_t *to = (uint8_t *)(uintptr_t)f->data - COOKED_BYTES;
+
+	memcpy(to, head, sizeof(head));
+	memcpy(to + 6, from->sll_addr, 8);
+	memcpy(to + 14, &from->sll_protocol, 2);
+	f->data = to;
+	f->cap_len += COOKED_BYTES;
+	f->wire_len += COOKED_BYTES;
+	f->point = vns_live_point(from->sll_ifindex);
+}
+
 /* One ring entry to one packet. Return: false when it is loopback's first sighting. */
 static bool take_packet(struct live *l, struct vns_packet *out)
 {
@@ -108,8 +134,10 @@ static bool take_packet(struct live *l, struct vns_packet *out)
 		.flags = outgoing ? VNS_PKT_F_OUTGOING : 0,
 	};
 
-	if (outgoing && l->loopback)
+	if (outgoing && (l->loopback || from->sll_hatype == ARPHRD_LOOPBACK))
 		return false;
+	if (l->any)
+		cook(from, &f);
 	if (h->tp_status & TP_STATUS_VLAN_VALID) {
 		f.flags |= VNS_PKT_F_VLAN;
 		f.vlan = h->hv1.tp_vlan_tci & 0x0fff;
@@ -205,6 +233,19 @@ static void live_refresh(struct vns_source *s)
 		s->stats.dropped += st.tp_drops;
 }
 
+static const char *live_point_name(const struct vns_source *s, uint16_t point)
+{
+	struct live *l = (struct live *)(uintptr_t)s;
+	struct ifreq ifr = { .ifr_ifindex = point };
+
+	if (!l->any)
+		return point ? NULL : "";
+	l->point[0] = '\0';
+	if (point != VNS_LIVE_LAST_POINT && ioctl(l->fd, SIOCGIFNAME, &ifr) == 0)
+		memcpy(l->point, ifr.ifr_name, IFNAMSIZ);
+	return l->point;
+}
+
 static int live_fd(const struct vns_source *s)
 {
 	return ((const struct live *)s)->fd;
@@ -222,7 +263,8 @@ static void live_close(struct vns_source *s)
 }
 
 static const struct vns_source_ops live_ops = {
-	.next = live_next, .refresh = live_refresh, .fd = live_fd, .close = live_close,
+	.next = live_next, .refresh = live_refresh, .point_name = live_point_name, .fd = live_fd,
+	.close = live_close,
 };
 
 /* socket() inside the namespace @netns_fd (> 0), back in ours afterwards. */
@@ -278,11 +320,12 @@ int vns_live_linktype(int arphrd)
 int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *err)
 {
 	int fd = vns_live_socket(netns_fd, SOCK_RAW, err);
-	int ifindex, arphrd, rc;
+	int ifindex, arphrd = ARPHRD_NONE, rc = 0;
 
 	if (fd < 0)
 		return fd;
-	rc = vns_live_look_up(fd, ifname, &ifindex, &arphrd, err);
+	if (!vns_live_is_any(ifname))
+		rc = vns_live_look_up(fd, ifname, &ifindex, &arphrd, err);
 	close(fd);
 	return rc < 0 ? rc : vns_live_linktype(arphrd);
 }
@@ -371,6 +414,9 @@ static int set_options(struct live *l, int ifindex, bool promisc, struct vns_err
 	/* spares the ring; older kernels lack it and take_packet() does it alone */
 	if (l->loopback)
 		setsockopt(l->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+	if (promisc && l->any)
+		return vns_err_set(err, -EINVAL, "promiscuous mode is one interface's: name it "
+				   "instead of any");
 	if (promisc && vns_live_promiscuous(l->fd, ifindex))
 		return vns_err_set(err, -errno, "cannot make %s promiscuous: %s", l->ifname,
 				   strerror(errno));
@@ -383,9 +429,16 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
 {
 	int arphrd, rc;
 
-	l->fd = vns_live_socket(netns_fd, SOCK_RAW, err);
+	l->any = vns_live_is_any(ifname);
+	l->fd = vns_live_socket(netns_fd, l->any ? SOCK_DGRAM : SOCK_RAW, err);
 	if (l->fd < 0)
 		return l->fd;
+	if (l->any) {
+		*ifindex = 0;
+		strcpy(l->ifname, ifname);
+		l->linktype = VNS_LINK_LINUX_SLL;
+		return 0;
+	}
 	rc = vns_live_look_up(l->fd, ifname, ifindex, &arphrd, err);
 	if (rc < 0)
 		return rc;

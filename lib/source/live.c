@@ -3,6 +3,7 @@
  * Live capture with a filter expression: compiles it and hands over to afpacket.c or ebpf.c. Apart
  * from there, so that the agent can link without libpcap.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "source/ebpf.h"
@@ -15,6 +16,9 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
 	uint32_t snaplen = opts && opts->snaplen ? opts->snaplen : VNS_LIVE_SNAPLEN;
 	int linktype, n, rc;
 
+	if (opts && opts->capture == VNS_CAPTURE_EBPF && vns_live_is_any(ifname))
+		return vns_err_set(err, -EOPNOTSUPP, "eBPF programs hang on one interface: name it "
+				   "instead of any, or capture by packet sockets");
 	linktype = vns_source_live_linktype(ifname, opts ? opts->netns_fd : -1, err);
 	if (linktype < 0)
 		return linktype;

@@ -6,6 +6,8 @@
 #ifndef VNS_SOURCE_LIVE_H
 #define VNS_SOURCE_LIVE_H
 
+#include <string.h>
+
 #include <vnetscope/source.h>
 
 /*
@@ -27,6 +29,19 @@ int vns_live_socket(int netns_fd, int type, struct vns_err *err);
 int vns_live_look_up(int fd, const char *ifname, int *ifindex, int *arphrd, struct vns_err *err);
 /* As long as the packet socket @fd is open. Return: 0, or -1 with errno. */
 int vns_live_promiscuous(int fd, int ifindex);
+/* Is @ifname all interfaces of the namespace? */
+static inline bool vns_live_is_any(const char *ifname)
+{
+	return strcmp(ifname, "any") == 0;
+}
+
+/* Capture point of interface @ifindex where all are captured. Indices beyond 16 bits share the last. */
+#define VNS_LIVE_LAST_POINT UINT16_MAX
+static inline uint16_t vns_live_point(int ifindex)
+{
+	return ifindex > 0 && ifindex < VNS_LIVE_LAST_POINT ? (uint16_t)ifindex : VNS_LIVE_LAST_POINT;
+}
+
 /* enum vns_linktype of hardware type @arphrd. */
 int vns_live_linktype(int arphrd);
 

@@ -222,8 +222,14 @@ static void many_close(struct vns_source *s)
 	free(m);
 }
 
+static const char *many_point_name(const struct vns_source *s, uint16_t point)
+{
+	return vns_source_point_name(((const struct many *)s)->lane[0].source, point);
+}
+
 static const struct vns_source_ops many_ops = {
-	.next = many_next, .refresh = many_refresh, .close = many_close,
+	.next = many_next, .refresh = many_refresh, .point_name = many_point_name,
+	.close = many_close,
 };
 
 static int open_lane(struct many *m, struct lane *l, const char *ifname,

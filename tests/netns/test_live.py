@@ -4,10 +4,11 @@
 
 Checked: the same packets, stamps within a few microseconds of tcpdump's (both are the kernel's),
 directions, the filter, VLAN tags that the kernel takes out, each packet once on loopback, drops
-reported when the ring is tiny, and an interface that goes away.
+reported when the ring is tiny, an interface that goes away, and all interfaces of a router at once.
 
-usage: test_live.py PKTDUMP
+usage: test_live.py PKTDUMP VNETSCOPE
 """
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 
-A, B = f"vnslive{os.getpid()}a", f"vnslive{os.getpid()}b"
+A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 MAX_STAMP_DIFFERENCE_NS = 20_000  # one packet, two sockets: one stamp when both ask for it
 
 failures = []
@@ -51,7 +52,7 @@ def up():
 
 
 def down():
-    for ns in (A, B):
+    for ns in (A, B, C):
         subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
 
 
@@ -216,6 +217,81 @@ def by_threads(pktdump):
     check("... in the order of time", times == sorted(times) and stats["backwards"] == 0)
 
 
+def a_router():
+    """A - v1 B w0 - C, B forwards. Return: the indices of v1 and w0."""
+    sh("ip", "netns", "add", C)
+    sh("ip", "-n", B, "link", "add", "w0", "type", "veth", "peer", "name", "w1", "netns", C)
+    for ns, dev, address in ((B, "w0", "10.93.0.1"), (C, "w1", "10.93.0.2")):
+        sh(*inside(ns, "sysctl", "-qw", "net.ipv4.ip_forward=1",
+                   "net.ipv6.conf.all.disable_ipv6=1"))
+        sh("ip", "-n", ns, "addr", "add", address + "/24", "dev", dev)
+        sh("ip", "-n", ns, "link", "set", dev, "up")
+    sh("ip", "-n", A, "route", "add", "10.93.0.0/24", "via", "10.91.0.2")
+    sh("ip", "-n", C, "route", "add", "10.91.0.0/24", "via", "10.93.0.1")
+    sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.93.0.2"))
+    return [str(json.loads(subprocess.run(
+        ["ip", "-n", B, "-j", "link", "show", "dev", dev], text=True, check=True,
+        capture_output=True).stdout)[0]["ifindex"]) for dev in ("v1", "w0")]
+
+
+def forwarded_traffic():
+    sh(*inside(A, "ping", "-q", "-c", "50", "-i", "0.005", "10.93.0.2"))
+    sh(*inside(B, "ping", "-q", "-c", "5", "-i", "0.005", "127.0.0.1"))
+    send_udp(A, 30, 100, ("10.93.0.2", 9))
+    sh(*inside(A, sys.executable, "-c",  # tagged: the kernel takes the tag out of the bytes
+               "import socket\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\ns.bind(('v0',0))\n"
+               "for i in range(3): s.send(bytes.fromhex('ffffffffffff020000000001810060050800'"
+               "'4500002000010000401100000a5b00010a5b00029c409c41000c0000')+b'abcd'+bytes(20))"))
+
+
+def all_interfaces(pktdump, index):
+    """What "any" sees at each interface is what a capture on that interface alone sees."""
+    names, filt = ("v1", "w0", "lo"), "ip and (icmp or udp)"
+    every = [Dump(pktdump, "-i", "any", "-f", filt, *more, ns=B) for more in ([], ["-j", "2"])]
+    single = [Dump(pktdump, "-i", dev, "-f", filt, ns=B) for dev in names]
+    forwarded_traffic()
+    time.sleep(0.6)  # merged packets come later
+    alone = [d.stop()[0] for d in single]
+    # all but point and the lengths, in which the link header counts
+    seen = lambda rows: sorted(r[:1] + r[2:25] + r[27:] for r in rows)
+    for threads, rows in enumerate([d.stop()[0] for d in every], 1):
+        for dev, number, own in zip(names, [*index, "1"], alone):
+            at = [r for r in rows if r[1] == number]
+            check(f"any, {threads} thread(s): {dev} as by itself, in every field and stamp",
+                  seen(at) == seen(own) and len(at) >= 10, f"({len(at)}, {len(own)})")
+        check(f"any, {threads} thread(s): nothing else", len(rows) == sum(map(len, alone)))
+    check("... tags that the kernel took out among them", any(r[22] == "5" for r in alone[0]))
+
+
+def rtt_on_any(pktdump, vnetscope, index):
+    """A forwarded packet passes two interfaces: two points with figures of their own."""
+    p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "any", "--json", "-d", "20", "icmp"),
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 10
+    while time.monotonic() < end and len(subprocess.run(
+            inside(B, "cat", "/proc/net/packet"), capture_output=True, text=True,
+            check=True).stdout.splitlines()) < 2:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    sh(*inside(A, "ping", "-q", "-c", "40", "-i", "0.005", "10.93.0.2"))
+    time.sleep(0.2)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=20)
+    doc = json.loads(out)
+    points = {x["name"]: x for x in doc["totals"]["points"]}
+    samples = {n: x["methods"]["icmp"]["samples"] for n, x in points.items()}
+    check("rtt -i any has a point for each interface, with its name, each round trip once there",
+          samples == {"v1": 40, "w0": 40} and
+          [str(points[n]["point"]) for n in ("v1", "w0")] == index, f"({samples})")
+    check("... and does not call them doubled", not doc["accounting"].get("seems_doubled") and
+          "twice" not in err)
+    for more, word in ((["-p"], "promiscuous"), (["--capture", "ebpf"], "one interface")):
+        r = subprocess.run(inside(B, vnetscope, "rtt", "-i", "any", *more), capture_output=True,
+                           text=True, check=False, timeout=20)
+        check(f"rtt -i any {' '.join(more)} is refused in one sentence",
+              r.returncode == 3 and word in r.stderr and r.stderr.count("\n") == 1, r.stderr.strip())
+
+
 def main():
     if os.geteuid() != 0:
         print("SKIP: needs root for namespaces")
@@ -239,6 +315,9 @@ def main():
         vlan(sys.argv[1])
         loopback(sys.argv[1])
         tiny_ring(sys.argv[1])
+        index = a_router()
+        all_interfaces(sys.argv[1], index)
+        rtt_on_any(sys.argv[1], sys.argv[2], index)
         going_away(sys.argv[1])
     finally:
         down()
