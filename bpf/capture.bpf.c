@@ -232,9 +232,11 @@ static __always_inline bool read_payload(const struct walk *w, struct __sk_buff 
 }
 
 static __always_inline uint64_t payload_digest(const struct payload *p, uint64_t head,
-					       uint64_t head2)
+					       uint64_t head2, uint32_t len)
 {
-	return conf.no_digest ? 0 : vns_mix5(head, head2, p->word[0], p->word[1], p->word[2]);
+	if (conf.no_digest)
+		return 0;
+	return vns_mix5(head, head2, p->word[0], p->word[1], p->word[2]) + vns_length_term(len);
 }
 
 /* May version @v stand in a QUIC long header, on port 443 (@port) or elsewhere? More is passed up. */
@@ -290,7 +292,7 @@ static __always_inline bool udp(struct walk *w, struct __sk_buff *skb)
 	skip(w, HEADER);
 	if (!read_payload(w, skb, &p) || !udp_payload(w, &p))
 		return false;
-	w->digest = payload_digest(&p, IP_UDP, w->payload_len);
+	w->digest = payload_digest(&p, IP_UDP, 0, w->payload_len);
 	return true;
 }
 
@@ -318,7 +320,7 @@ static __always_inline bool icmp(struct walk *w, struct __sk_buff *skb)
 		return false;
 	w->digest = payload_digest(&p, (uint64_t)w->icmp_type << 56 |
 				   (uint64_t)w->icmp_code << 48 | w->ipproto,
-				   (uint64_t)rest << 32 | w->payload_len);
+				   rest, w->payload_len);
 	return true;
 }
 

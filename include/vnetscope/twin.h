@@ -49,11 +49,19 @@ struct vns_twin_sample {
 };
 typedef void (*vns_twin_sample_fn)(void *ctx, const struct vns_twin_sample *s);
 
+/**
+ * struct vns_twin_counts - what became of the packets of one point.
+ * @wholes: beyond TCP: packets that the other point saw in pieces (IP fragments; UDP frames of many
+ *   datagrams, UDP_SEGMENT and UDP_GRO)
+ * @partly: of these, those of which pieces were lost, or are not known to be theirs
+ * @pieces: packets that are pieces of one that the other point saw whole
+ */
 struct vns_twin_counts {
 	uint64_t read;
 	uint64_t in_class[VNS_TWIN_CLASSES];
 	uint64_t missing_by_proto[VNS_PROTOS];
 	uint64_t by_direction[VNS_DIRECTIONS]; /* of those that have one: read less undecodable */
+	uint64_t wholes, partly, pieces;
 };
 
 /**

@@ -34,7 +34,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 	e->left_out = 0;
 	e->doubled = 0;
 	e->not_sampled = 0;
-	e->digest_short = e->fragments = e->udp_frames = 0;
+	e->digest_short = 0;
 	e->eof = false;
 	if (!e->pkt)
 		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
@@ -116,8 +116,6 @@ static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 	return keep;
 }
 
-#define JUMBO 9216 /* no Ethernet takes a larger frame */
-
 /* As vns_source_next(); the file ends where the user has stopped it, but not before its first packets. */
 static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
@@ -150,13 +148,9 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 		if (n > 0 && e->one_in > 1)
 			n = (int)keep_sampled(e, to, (size_t)n);
 	}
-	for (int i = 0; i < n; i++) {
-		e->fragments += (to[i].flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG)) != 0;
-		e->udp_frames += to[i].proto == VNS_PROTO_UDP && to[i].payload_len > JUMBO &&
-				 !(to[i].flags & VNS_PKT_F_FIRST_FRAG);
+	for (int i = 0; i < n; i++)
 		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
 				   to[i].proto != VNS_PROTO_TCP;
-	}
 	return n;
 }
 

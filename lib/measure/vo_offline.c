@@ -324,14 +324,6 @@ static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 			note(t, "The %s's capture holds packets twice (bridge and tap together?): of "
 				"each the first is taken, %llu copies are left out, and its figures mix "
 				"two points.", at[p], (unsigned long long)t->doubled[p]);
-		if (r->end[p].fragments && !r->end[!p].fragments)
-			note(t, "Only the %s's capture holds IP fragments (%llu): what is fragmented at "
-				"one point and whole at the other finds no twin.", at[p],
-			     (unsigned long long)r->end[p].fragments);
-		if (r->end[p].udp_frames && !r->end[!p].udp_frames)
-			note(t, "Only the %s's capture holds UDP frames of many datagrams (%llu; "
-				"UDP_SEGMENT, UDP_GRO): they find no twin.", at[p],
-			     (unsigned long long)r->end[p].udp_frames);
 		for (int d = 0; d < VNS_DIRECTIONS; d++)
 			if (!here[d] && here[!d] >= ONE_WAY && there[d] >= ONE_WAY)
 				note(t, "The %s's capture has no packet %s the guest: it saw one "

@@ -32,7 +32,6 @@ struct vo_end {
 	const volatile int *stop; /* no more is to be read when it is set */
 	bool stopped;          /* it was: this reading, and each after it, ends at packet number @limit */
 	uint64_t taken, limit; /* packets of the file, of all its points */
-	uint64_t fragments, udp_frames; /* IP fragments; UDP larger than any link's frame (GSO, GRO) */
 	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };
 

@@ -125,6 +125,11 @@ static void add_counts(struct vns_twin_counts *to, const struct vns_twin_counts 
 		to->in_class[k] += c->in_class[k];
 	for (int k = 0; k < VNS_PROTOS; k++)
 		to->missing_by_proto[k] += c->missing_by_proto[k];
+	for (int k = 0; k < VNS_DIRECTIONS; k++)
+		to->by_direction[k] += c->by_direction[k];
+	to->wholes += c->wholes;
+	to->partly += c->partly;
+	to->pieces += c->pieces;
 }
 
 /* May packets bear other addresses at the pair's outer end? Not at the innermost point. */

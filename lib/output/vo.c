@@ -215,6 +215,13 @@ static json_t *nat_json(const struct vns_vo_target *t)
 	return o;
 }
 
+/* What is whole at one point and in pieces at the other, beyond TCP. */
+static json_t *pieces_json(const struct vns_twin_counts *c)
+{
+	return json_pack("{s:I, s:I, s:I}", "wholes", (json_int_t)c->wholes, "partly",
+			 (json_int_t)c->partly, "pieces", (json_int_t)c->pieces);
+}
+
 static json_t *accounting_json(const struct vns_vo_target *t)
 {
 	json_t *o = json_object();
@@ -225,6 +232,7 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 		json_object_set_new(c, "capture_lost", json_integer((json_int_t)t->capture_lost[p]));
 		json_object_set_new(c, "doubled", json_integer((json_int_t)t->doubled[p]));
 		json_object_set_new(c, "not_sampled", json_integer((json_int_t)t->not_sampled[p]));
+		json_object_set_new(c, "in_pieces", pieces_json(&t->counts[p]));
 		json_object_set_new(c, "by_direction", ways_json(&t->counts[p]));
 		json_object_set_new(c, "missing_by_protocol", missing_json(&t->counts[p]));
 		json_object_set_new(o, point_name[p], c);

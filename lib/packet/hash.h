@@ -60,4 +60,14 @@ static inline uint64_t vns_mix5(uint64_t a, uint64_t b, uint64_t c, uint64_t d, 
 	return vns_mix2(vns_mix4(a, b, c, d), e);
 }
 
+/*
+ * What the payload's length adds to the digest of UDP and ICMP. Added, not mixed in, so that it can be
+ * taken off again: what is left is the same for a datagram and for the packet that it begins or is
+ * the beginning of (superframes, fragments).
+ */
+static inline uint64_t vns_length_term(uint32_t payload_len)
+{
+	return payload_len * VNS_MIX_K2;
+}
+
 #endif

@@ -25,8 +25,8 @@ uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
 }
 
 /*
- * Digest of @head and @head2 and the first bytes of @payload (@len on the wire). Missing bytes
- * count as zero; @len, which is in @head, tells a short payload from one that ends in zeros.
+ * Digest of @head and @head2, the first bytes of @payload and its length on the wire. Missing bytes
+ * count as zero; the length tells a short payload from one that ends in zeros.
  */
 static void set_digest(struct vns_packet *out, uint64_t head, uint64_t head2,
 		       const struct vns_span *payload)
@@ -47,7 +47,7 @@ static void set_digest(struct vns_packet *out, uint64_t head, uint64_t head2,
 	}
 	for (size_t i = 0; i < VNS_DIGEST_PAYLOAD_BYTES / 8; i++)
 		w[i] = vns_be64(from + 8 * i);
-	out->digest = vns_mix5(head, head2, w[0], w[1], w[2]);
+	out->digest = vns_mix5(head, head2, w[0], w[1], w[2]) + vns_length_term(payload->wire);
 }
 
 static enum vns_proto proto_of(uint8_t ipproto)
@@ -192,7 +192,7 @@ static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const str
 		if (udp_tunnel(out, inner, dport, &v))
 			return v;
 	}
-	set_digest(out, IPPROTO_NR_UDP, out->payload_len, &s);
+	set_digest(out, IPPROTO_NR_UDP, 0, &s);
 	vns_decode_udp_payload(out, &s, sport, dport);
 	return VNS_PKT_OK;
 }
@@ -224,7 +224,7 @@ static enum vns_verdict icmp(struct vns_packet *out, struct vns_span s, const st
 	vns_span_skip(&s, HEADER);
 	out->payload_len = s.wire;
 	set_digest(out, (uint64_t)out->icmp_type << 56 | (uint64_t)out->icmp_code << 48 |
-			net->ipproto, (uint64_t)rest << 32 | s.wire, &s);
+			net->ipproto, rest, &s);
 	return VNS_PKT_OK;
 }
 
@@ -233,7 +233,7 @@ static enum vns_verdict other_l4(struct vns_packet *out, const struct vns_span *
 {
 	set_key(out, net, 0, 0);
 	out->payload_len = s->wire;
-	set_digest(out, net->ipproto, s->wire, s);
+	set_digest(out, net->ipproto, 0, s);
 	return VNS_PKT_OTHER_L4;
 }
 
@@ -282,7 +282,7 @@ enum vns_verdict vns_decode_later_fragment(struct vns_packet *out, struct vns_sp
 	out->payload_len = s.wire;
 	set_key(out, net, 0, 0);
 	set_digest(out, (uint64_t)out->ip_id << 32 | (uint64_t)out->frag_off << 8 | net->ipproto,
-		   s.wire, &s);
+		   0, &s);
 	return VNS_PKT_FRAGMENT;
 }
 

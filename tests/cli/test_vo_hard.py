@@ -148,24 +148,32 @@ class Hard(unittest.TestCase):
         self.assertGreater(t['directions']['host_to_guest']['tcp']['matched'], 1000)
 
     def test_frames_of_many_datagrams_and_fragments(self):
-        """Not paired where one point has the whole and the other the parts: said so."""
-        host = [(10**9 + i * 10**6, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, 20000 if i % 2 else 50 + i))
-                for i in range(20)]
-        guest = [(t + 20000 + k * 1000, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, size,
-                                                     bytes([k]) * size))
-                 for t, f in host for k, size in enumerate(
-                     [1000] * 20 if len(f) > 9000 else [len(f) - 42])]
+        """One point has the whole and the other the pieces: paired, and counted so."""
+        host = [(10**9 + i * 10**6, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, data=bytes([i]) * (
+            20000 if i % 2 else 50 + i))) for i in range(20)]
+        guest = [(t + 20000 + k * 1000, pcapmake.udp('10.9.9.9', 5, '100.0.0.11', 7, data=data[:size] if k == 0
+                                                     else bytes([k + 100]) * size))
+                 for t, f in host for data in [f[42:]] for k, size in enumerate(
+                     [1000] * 20 if len(f) > 9000 else [len(data)])]
         for path, recs in ((self.host, host), (self.guest, guest)):
             with open(path, 'wb') as f:
                 f.write(pcapmake.pcap(recs))
         t = self.vo('--offset-ns', '0', '--guest-addr', '100.0.0.11')
-        self.assertIn("Only the host's capture holds UDP frames of many datagrams (10;", t['note'])
-        self.assertEqual(self.found(t), 10)
-        self.generate('--udp', '80', '--fragments', '40')
-        head, recs = records(self.guest)
-        write(self.guest, head, [(h, d) for h, d in recs
-                                 if d[12:14] != b'\x08\0' or not (d[20] & 0x3f or d[21])])
-        self.assertIn("Only the host's capture holds IP fragments", self.vo('--offset-ns', '0')['note'])
+        self.assertEqual(self.found(t), 20)
+        books = t['accounting']
+        self.assertEqual(books['host']['in_pieces'], {'wholes': 10, 'partly': 0, 'pieces': 0})
+        self.assertEqual(books['guest']['in_pieces'], {'wholes': 0, 'partly': 0, 'pieces': 200})
+        self.assertEqual(books['guest']['matched'], 210)
+        latency = t['directions']['host_to_guest']['udp']['latency_ns']
+        self.assertEqual((latency['min'], latency['max']), (20000, 20000))
+        self.generate('--udp', '80', '--fragments', '40', '--one-sided', '100', '--loss', '0')
+        books = self.vo('--offset-ns', '0')['accounting']
+        self.assertGreater(books['host']['in_pieces']['wholes'], 20)
+        self.assertGreater(books['guest']['in_pieces']['wholes'], 20)
+        for point in ('host', 'guest'):
+            self.assertEqual(books[point]['in_pieces']['partly'], 0)
+            self.assertEqual(books[point]['missing_by_protocol']['udp'],
+                             sum(r[5] == '17' and r[7] == 'missing' for r in self.points[point == 'guest']))
 
     def test_sample(self):
         self.generate('--packets', '30000', '--flows', '300')

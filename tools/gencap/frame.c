@@ -74,14 +74,16 @@ static void make_cell(uint64_t key, uint64_t index, uint8_t *cell)
 }
 
 /* The bytes [off, off + n) of the stream. */
-static void fill(uint64_t key, uint64_t off, uint8_t *out, size_t n)
+static void fill(const struct gc_path *path, uint64_t off, uint8_t *out, size_t n)
 {
 	uint8_t cell[CELL];
 
-	while (n) {
+	if (path->blank)
+		memset(out, 0, n);
+	while (n && !path->blank) {
 		size_t at = off % CELL, k = CELL - at < n ? CELL - at : n;
 
-		make_cell(key, off / CELL, cell);
+		make_cell(path->key, off / CELL, cell);
 		memcpy(out, cell + at, k);
 		out += k;
 		off += k;
@@ -90,7 +92,7 @@ static void fill(uint64_t key, uint64_t off, uint8_t *out, size_t n)
 }
 
 /* Sum of the payload as if it stood at an even place. */
-static uint64_t sum_payload(uint64_t key, uint64_t off, uint32_t len)
+static uint64_t sum_payload(const struct gc_path *path, uint64_t off, uint32_t len)
 {
 	uint8_t edge[CELL];
 	uint32_t head = (uint32_t)(off % CELL ? CELL - off % CELL : 0), tail;
@@ -101,9 +103,11 @@ static uint64_t sum_payload(uint64_t key, uint64_t off, uint32_t len)
 	tail = (uint32_t)((off + len) % CELL);
 	if (tail > len - head)
 		tail = 0;
-	fill(key, off, edge, head);
+	if (path->blank)
+		return 0;
+	fill(path, off, edge, head);
 	sum = sum_bytes(edge, head);
-	fill(key, off + len - tail, edge, tail);
+	fill(path, off + len - tail, edge, tail);
 	if ((len - tail) & 1) {
 		uint32_t s = fold(sum_bytes(edge, tail));
 
@@ -127,12 +131,27 @@ static uint8_t *put_ethernet(const struct gc_path *path, int from, uint8_t *p)
 	return p;
 }
 
+static bool more_fragments(const struct gc_pkt *p)
+{
+	return p->whole && p->frag_off + p->len < 8 + p->whole;
+}
+
 /* RFC 791: "more fragments" and the offset in units of eight bytes. */
 static uint32_t fragment_word(const struct gc_pkt *p)
 {
-	bool more = p->whole && p->frag_off + p->len < 8 + p->whole;
+	return (more_fragments(p) ? 0x2000 : 0) | p->frag_off >> 3;
+}
 
-	return (more ? 0x2000 : 0) | p->frag_off >> 3;
+/* RFC 8200 section 4.5: the fragment header, behind the IPv6 header at @h. */
+static uint8_t *put_fragment6(const struct gc_pkt *p, uint8_t *h, uint32_t l4_len)
+{
+	put16(h + 4, 8 + l4_len);
+	h[6] = 44;
+	h[40] = p->path->proto;
+	h[41] = 0;
+	put16(h + 42, p->frag_off | more_fragments(p));
+	put32(h + 44, 0x51000000U | p->ip_id);
+	return h + 48;
 }
 
 static uint8_t *put_ip(const struct gc_pkt *p, uint8_t *h, uint32_t l4_len)
@@ -151,7 +170,7 @@ static uint8_t *put_ip(const struct gc_pkt *p, uint8_t *h, uint32_t l4_len)
 		h[7] = p->ttl;
 		memcpy(h + 8, src, 16);
 		memcpy(h + 24, dst, 16);
-		return h + 40;
+		return p->whole ? put_fragment6(p, h, l4_len) : h + 40;
 	}
 	put16(h, 0x0800);
 	h += 2;
@@ -237,7 +256,7 @@ static void put_checksum(const struct gc_pkt *p, uint8_t *h, uint32_t hlen)
 {
 	const struct gc_path *path = p->path;
 	uint8_t pseudo[4] = { 0, path->proto, 0, 0 };
-	uint64_t sum = sum_bytes(h, hlen) + sum_payload(path->key, p->off, p->len);
+	uint64_t sum = sum_bytes(h, hlen) + sum_payload(path, p->off, p->len);
 	uint32_t l4 = hlen + p->len, at = path->proto == GC_TCP ? 16 : path->proto == GC_UDP ? 6 : 2;
 	uint16_t c;
 
@@ -262,7 +281,7 @@ static void fill_until(const struct gc_pkt *p, uint8_t *buf, uint32_t have, uint
 		       uint32_t len, uint32_t snap)
 {
 	if (have < snap)
-		fill(p->path->key, off, buf + have, len < snap - have ? len : snap - have);
+		fill(p->path, off, buf + have, len < snap - have ? len : snap - have);
 }
 
 /* The UDP header and its checksum stand in the first fragment only. */

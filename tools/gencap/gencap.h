@@ -84,7 +84,8 @@ struct gc_opts {
 	double drift_ppm, dup, retrans, identical, foreign, cut_s;
 	const char *offload;   /* mix|same|split|gro|regroup */
 	bool id_zero;
-	double fragments;
+	double fragments, one_sided, frames;
+	const char *frame_kind; /* mix|cut|joined */
 	const char *nat;       /* none|masquerade|dnat */
 	int64_t step_ns;       /* of the guest's clock, in the middle */
 };
@@ -123,6 +124,7 @@ struct gc_path {
 	uint16_t vlan;       /* 0: untagged */
 	uint8_t proto;
 	bool v6, pad, zero_checksum;
+	bool blank;          /* payload of zeros */
 };
 
 struct gc_pkt {
@@ -137,7 +139,7 @@ struct gc_pkt {
 	uint16_t icmp_id, icmp_seq;
 	uint64_t off;        /* place of the payload in the flow's byte stream */
 	uint32_t len;        /* payload; of a fragment: what IP carries of the datagram */
-	uint32_t whole;      /* fragment of UDP over IPv4: payload of the datagram; else 0 */
+	uint32_t whole;      /* fragment of UDP: payload of the datagram; else 0 */
 	uint32_t frag_off;   /* bytes of the datagram, header included, before this fragment */
 };
 /*

@@ -66,7 +66,13 @@ static const struct option_row rows[] = {
 	{ "identical", "PCT", PERCENT, TWIN, AT(identical), 0, 100,
 	  "UDP flows whose datagrams are all alike (20)" },
 	{ "fragments", "PCT", PERCENT, TWIN, AT(fragments), 0, 100,
-	  "UDP datagrams over IPv4 that are fragmented (0)" },
+	  "UDP datagrams over IPv4 (IPv6: if one-sided) that are fragmented (0)" },
+	{ "one-sided", "PCT", PERCENT, TWIN, AT(one_sided), 0, 100,
+	  "of these, how many are whole at one point (0)" },
+	{ "frames", "PCT", PERCENT, TWIN, AT(frames), 0, 100,
+	  "UDP sends that are trains of frames of many datagrams at one point (0)" },
+	{ "frame-kind", "KIND", TEXT, TWIN, AT(frame_kind), 0, 0,
+	  "mix, cut (upstream in one) or joined (downstream in one) (mix)" },
 	{ "foreign", "PCT", PERCENT, TWIN, AT(foreign), 0, 100,
 	  "host packets that never cross, ARP among them (5)" },
 	{ "cut", "SECONDS", REAL, TWIN, AT(cut_s), 0, 1e6,
@@ -186,7 +192,7 @@ static void defaults(struct gc_opts *o, bool twin)
 			       .udp = 5, .icmp = 2, .loss = 0.5, .no_ts = 5, .one_way = 5,
 			       .rtt_left_us = { 200, 80000 }, .rtt_right_us = { 30, 500 },
 			       .retrans = 2, .identical = 20, .foreign = 5, .offload = "mix",
-			       .nat = "none" };
+			       .nat = "none", .frame_kind = "mix" };
 	if (twin) {
 		o->flows = 40;
 		o->packets = 20000;
@@ -207,6 +213,10 @@ static void check(const struct gc_opts *o, bool twin)
 			      "--out names the file to write");
 	if (strcmp(o->nat, "none") && strcmp(o->nat, "masquerade") && strcmp(o->nat, "dnat"))
 		gc_die(GC_EXIT_USAGE, "--nat: '%s' is not none, masquerade or dnat", o->nat);
+	if (strcmp(o->frame_kind, "mix") && strcmp(o->frame_kind, "cut") &&
+	    strcmp(o->frame_kind, "joined"))
+		gc_die(GC_EXIT_USAGE, "--frame-kind: '%s' is not mix, cut or joined",
+		       o->frame_kind);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		known |= strcmp(o->offload, kinds[i]) == 0;
 	if (!known)

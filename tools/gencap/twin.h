@@ -24,6 +24,8 @@ enum {
 enum tw_form { TW_SAME, TW_SPLIT, TW_GRO, TW_REGROUP };
 
 #define TW_NEVER INT64_MIN
+#define TW_FRAGMENT  1480U /* payload of an IPv4 packet of 1500 bytes */
+#define TW_FRAGMENT6 1448U /* of an IPv6 one, in whole words */
 /* IP ID of flows that use seven values again and again; 0 would mean that there is none. */
 #define TW_REUSED_ID(n) ((uint16_t)(1 + (n) % 7))
 
@@ -49,6 +51,9 @@ struct tw_flow {
 	uint16_t id[2], win[2];
 	uint8_t form[2];         /* enum tw_form by direction */
 	bool ts, identical, id_reuse, routed, open;
+	bool joined[2];          /* frames of many datagrams: downstream, not upstream */
+	bool id_by_frame;        /* identifications count frames, not datagrams (Linux) */
+	uint32_t gso;            /* datagrams of a frame: payload */
 	uint32_t size;           /* of identical datagrams */
 };
 
@@ -84,6 +89,10 @@ void tw_unmatched(const struct twin *w, struct tw_item *it, int other_point, int
 void tw_flow_init(struct twin *w, uint64_t number);
 void tw_unit(struct twin *w, struct tw_flow *f, int64_t t);
 void tw_stranger(struct twin *w, int64_t t);
+bool tw_draw_loss(struct twin *w);
+/* twinwhole.c: what one point sees whole and the other in pieces */
+void tw_frames(struct twin *w, struct tw_flow *f, int dir, int64_t t);
+void tw_fragments_once(struct twin *w, struct tw_flow *f, int dir, int64_t t);
 /* twintcp.c */
 void tw_tcp_unit(struct twin *w, struct tw_flow *f, int64_t t);
 /* The packet as it looks at @point; IP ID and TTL are set. */

@@ -74,10 +74,16 @@ void tw_flow_init(struct twin *w, uint64_t i)
 	make_paths(w, f, i);
 	f->ts = f->path[0].proto == GC_TCP && gc_below(&w->rng, 10);
 	f->identical = f->path[0].proto == GC_UDP && gc_pct(&w->rng, w->o->identical);
+	f->path[0].blank = f->path[1].blank = f->identical && w->o->frames > 0;
 	f->size = gc_below(&w->rng, 4) ? gc_below(&w->rng, 1200) : 0;
 	f->id_reuse = !f->identical && gc_below(&w->rng, 10) == 0;
 	f->routed = gc_below(&w->rng, 2);
+	/* From the key: flows of captures without frames stay as they were. */
+	f->gso = 200 + (uint32_t)(f->path[0].key % 1200);
+	f->id_by_frame = f->path[0].key >> 20 & 1;
 	for (int d = 0; d < 2; d++) {
+		f->joined[d] = w->o->frame_kind[0] == 'j' ||
+			       (w->o->frame_kind[0] == 'm' && f->path[0].key >> (21 + d) & 1);
 		f->base[d] = (int64_t)gc_log_uniform(&w->rng, 15e3, 200e3);
 		f->form[d] = pick_form(w);
 		f->isn[d] = gc_below(&w->rng, 8) ? (uint32_t)gc_rand(&w->rng) :
@@ -161,12 +167,11 @@ void tw_single(struct twin *w, struct tw_flow *f, const struct gc_pkt *at_a, int
 	tw_unmatched(w, it, up, t);
 }
 
-static bool draw_loss(struct twin *w)
+bool tw_draw_loss(struct twin *w)
 {
 	return gc_pct(&w->rng, w->o->loss);
 }
 
-#define FRAGMENT 1480U /* payload of an IPv4 packet of 1500 bytes */
 
 /*
  * Each fragment is a packet with a fate of its own. Fragments of all flows between two addresses
@@ -180,11 +185,11 @@ static void fragments(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	p.whole = 2000 + gc_below(&w->rng, 6192);
 	p.off = ((uint64_t)f->count++ << 20) | (uint64_t)dir << 19;
 	p.ip_id = w->fragment_id++;
-	for (; p.frag_off < 8 + p.whole; p.frag_off += FRAGMENT, t += 1200) {
+	for (; p.frag_off < 8 + p.whole; p.frag_off += TW_FRAGMENT, t += 1200) {
 		p.len = 8 + p.whole - p.frag_off;
-		if (p.len > FRAGMENT)
-			p.len = FRAGMENT;
-		tw_single(w, f, &p, dir, t, draw_loss(w), TW_UNIQUE);
+		if (p.len > TW_FRAGMENT)
+			p.len = TW_FRAGMENT;
+		tw_single(w, f, &p, dir, t, tw_draw_loss(w), TW_UNIQUE);
 	}
 }
 
@@ -192,14 +197,24 @@ static void datagram(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 {
 	struct gc_pkt p = tw_packet(f, TW_A, dir);
 
-	if (!f->identical && !f->path[0].v6 && gc_pct(&w->rng, w->o->fragments)) {
-		fragments(w, f, dir, t);
+	bool one_sided = gc_pct(&w->rng, w->o->one_sided);
+
+	if (!f->identical && (one_sided || !f->path[0].v6) &&
+	    gc_pct(&w->rng, w->o->fragments)) {
+		if (!one_sided)
+			fragments(w, f, dir, t);
+		else
+			tw_fragments_once(w, f, dir, t);
+		return;
+	}
+	if (gc_pct(&w->rng, w->o->frames)) {
+		tw_frames(w, f, dir, t);
 		return;
 	}
 	p.ip_id = tw_next_id(w, f, dir == TW_G2H, 1);
 	p.len = f->identical ? f->size : 8 + gc_below(&w->rng, 1400);
 	p.off = f->identical ? 0 : ((uint64_t)f->count++ << 20) | (uint64_t)dir << 19;
-	tw_single(w, f, &p, dir, t, draw_loss(w), f->identical ? TW_ALIKE : TW_UNIQUE);
+	tw_single(w, f, &p, dir, t, tw_draw_loss(w), f->identical ? TW_ALIKE : TW_UNIQUE);
 }
 
 /* Request one way, reply the other; both ends may ask. */
@@ -217,14 +232,14 @@ static void echo(struct twin *w, struct tw_flow *f, int64_t t)
 	p.len = 56;
 	p.off = (uint64_t)f->count << 20;
 	p.ip_id = tw_next_id(w, f, dir == TW_G2H, 1);
-	lost = draw_loss(w);
+	lost = tw_draw_loss(w);
 	tw_single(w, f, &p, dir, t, lost, TW_UNIQUE);
 	if (lost)
 		return;
 	p.from = dir != TW_G2H;
 	p.icmp_type = v6 ? 129 : 0;
 	p.ip_id = tw_next_id(w, f, p.from, 1);
-	tw_single(w, f, &p, !dir, t + delay, draw_loss(w), TW_UNIQUE);
+	tw_single(w, f, &p, !dir, t + delay, tw_draw_loss(w), TW_UNIQUE);
 }
 
 void tw_unit(struct twin *w, struct tw_flow *f, int64_t t)

@@ -89,11 +89,17 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 		free(t);
 		return vns_err_set(err, -ENOMEM, "no memory to learn address translation");
 	}
+	if (twin_pieces_new(&t->pieces)) {
+		twin_nat_free(t->nat);
+		free(t);
+		return vns_err_set(err, -ENOMEM, "no memory for the twin engine");
+	}
 	/* One more at each point: the limit is enforced after the insertion. */
 	if (twin_memory_init(&t->m, 2 * (t->max_pending + 1))) {
 		vns_err_set(err, -ENOMEM, "no memory for %zu pending packets at each point",
 			    t->max_pending);
 		twin_nat_free(t->nat);
+		twin_pieces_free(t->pieces);
 		free(t);
 		return -ENOMEM;
 	}
@@ -112,6 +118,7 @@ void vns_twin_free(struct vns_twin *t)
 	free(t->up.c);
 	free(t->down.c);
 	twin_nat_free(t->nat);
+	twin_pieces_free(t->pieces);
 	twin_memory_fini(&t->m);
 	free(t);
 }
@@ -285,8 +292,15 @@ static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
 	if (t->m.node[e->node].kind == TWIN_UNIT) {
 		int64_t until = t->finishing ? INT64_MAX : e->time + t->window - t->settle;
 
-		if (!twin_unit_settle(t, index))
-			twin_unit_resolve(t, index, until);
+		if (!twin_unit_settle(t, index)) {
+			bool piece = twin_is_piece(t, e);
+
+			if (piece)
+				twin_pieces_look(t, index);
+			/* Its likes may yet be found to be pieces: they wait for their own last look. */
+			if (!(e->flags & E_DONE) && !(piece && twin_unit_alone(t, index)))
+				twin_unit_resolve(t, index, until);
+		}
 	} else if ((e->flags & (E_CONTESTED | E_DOWN)) == E_CONTESTED) {
 		twin_range_resolve(t, index);
 	}
@@ -541,6 +555,8 @@ ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vn
 	t->counts[p].by_direction[in->dir]++;
 	fill(&t->m.entry[e], pkt, in, is_down(p, in), n);
 	if (!in->range) {
+		if (pkt->proto == VNS_PROTO_UDP || pkt->proto == VNS_PROTO_ICMP)
+			twin_pieces_note(&t->m.entry[e], pkt);
 		twin_unit_insert(t, e);
 	} else if (!twin_inorder_insert(t, node, e) && twin_range_insert(t, e)) {
 		/* Too disordered to be searched in bounded time. */

@@ -40,10 +40,20 @@ enum twin_kind { TWIN_RANGE, TWIN_UNIT };
 #define E_CHOSEN    0x1000 /* up: its twin was chosen among copies: no evidence of how long packets take */
 
 #define E_OVERLAP   0x2000 /* overlaps another of its own side, whatever their TSvals (RANGE) */
+#define E_LOOKED    0x4000 /* pieces.c has looked for its pieces, or what it is a piece of */
+
+/* What a UNIT entry may be, in the upper half of its tsval (below: offset of a fragment). */
+enum piece_kind {
+	PIECE_NONE,  /* TCP, and what has no transport of ours */
+	PIECE_WHOLE,
+	PIECE_FIRST, /* fragments */
+	PIECE_LATER,
+};
 
 /*
  * @time:  on point A's clock (B's shifted by the coarse offset), ns
  * @first: up: time of the downstream packet with the first byte; @last: with the last byte
+ *         UNIT, until its twin is found: digest but for the length, hash of the hosts; see pieces.c
  * @n_first, @n_last: downstream packets found with that byte, saturating at 2
  * @seq, @len: sequence space covered, SYN and FIN included (RANGE); payload bytes (UNIT)
  */
@@ -153,6 +163,14 @@ struct twin_epoch {
 enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
 
 struct twin_nat;
+struct piece;
+
+/* pieces.c: packets that one point saw whole and the other in pieces. */
+struct twin_pieces {
+	struct piece *p; /* scratch */
+	size_t n, cap;
+	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
+};
 
 struct vns_twin {
 	struct twin_memory m;
@@ -187,6 +205,7 @@ struct vns_twin {
 	struct vns_twin_counts counts[2];
 	uint64_t evicted, translated;
 	struct twin_nat *nat;    /* NULL: no NAT is looked for */
+	struct twin_pieces *pieces;
 	int64_t credit;          /* list steps that may still be taken; see range.c */
 	struct vns_addr guest[64];
 	size_t n_guest;
@@ -371,6 +390,24 @@ const struct vns_packet *twin_nat_next(struct vns_twin *t, int64_t *time);
 bool twin_nat_fits(const struct vns_packet *a, const struct vns_flow_key *key_b, uint8_t dir_b,
 		   int *end_a, int *end_b);
 
+/* pieces.c */
+int twin_pieces_new(struct twin_pieces **out);
+void twin_pieces_free(struct twin_pieces *p);
+/* Keep in @e, which is no TCP segment, what may be needed of @p. */
+void twin_pieces_note(struct twin_entry *e, const struct vns_packet *p);
+static inline bool twin_is_piece(const struct vns_twin *t, const struct twin_entry *e)
+{
+	return t->m.node[e->node].kind == TWIN_UNIT && e->tsval;
+}
+/* Packets of @direction are being doubled between the points. */
+static inline void twin_pieces_doubled(struct vns_twin *t, unsigned int direction, int64_t time)
+{
+	if (time > t->pieces->upset[direction])
+		t->pieces->upset[direction] = time;
+}
+/* The last look at @e, which found no twin of its own size, and at all that may have to do with it. */
+void twin_pieces_look(struct vns_twin *t, uint32_t e);
+
 /* copies.c */
 /* @time: @e's in upstream's time. */
 int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_t index,
@@ -401,6 +438,8 @@ void twin_range_resolve(struct vns_twin *t, uint32_t e);
 void twin_unit_insert(struct vns_twin *t, uint32_t e);
 /* Try to find the twin of upstream entry @e early. Return: true when decided (E_DONE). */
 bool twin_unit_settle(struct vns_twin *t, uint32_t e);
+/* Is nothing like @e left at the other point, nor was there lately? */
+bool twin_unit_alone(const struct vns_twin *t, uint32_t e);
 /* Decide @e's whole group as far as it is known up to @until. @e is decided after it. */
 void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until);
 void twin_unit_remove(struct vns_twin *t, uint32_t e);

@@ -217,6 +217,13 @@ static void next_share(const struct vns_twin *t, const struct twin_node *node, i
 	}
 }
 
+bool twin_unit_alone(const struct vns_twin *t, uint32_t e)
+{
+	const struct twin_node *node = &t->m.node[t->m.entry[e].node];
+
+	return node->side[!side_of(&t->m.entry[e])].n == 0 && cut_at(node) == INT64_MIN;
+}
+
 void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until)
 {
 	struct twin_entry *entry = t->m.entry;

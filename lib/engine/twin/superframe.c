@@ -1,0 +1,736 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * UDP frames of many datagrams: one point saw the frame, the other its datagrams.
+ *
+ * In: packets of one UDP flow and direction that found no twin of their own size. Out: the fate
+ * of each.
+ *
+ * Theory. A sender hands N datagrams to its stack as one frame (UDP_SEGMENT), which is cut late; a
+ * receiver joins those that come one after another (UDP_GRO). All datagrams of a frame have the size g,
+ * only the last may be shorter: r. So a frame of L bytes has N = ceil(L / g), r = L - (N - 1) g. What
+ * is seen of the frame when payload is cut off is its length and its beginning, and that is:
+ *   - the first datagram's payload: the digest but for the length is the same (the "base"), and
+ *   - over IPv4 its identification. Cutting counts up from there, one for each datagram (Linux
+ *     inet_gso_segment()), while the next frame of the socket may begin one higher: the numbers of
+ *     frames close to each other overlap.
+ * Nothing of the frame tells what the other datagrams are. So:
+ *   Anchor: frame and datagram with the same base, and identification if both have one, which
+ *     nothing else at either point has, and at times that are possible. This is what any other datagram
+ *     is paired by; it gives the first byte.
+ *   Train: what lies between two anchors of a flow, in order of time, belongs to the first of them.
+ *   Cut frame (upstream whole), numbers count up: each datagram has its place, also with
+ *     loss, doubling and disorder. The last one's gives the last byte, unless its number
+ *     could as well be that of a lost one of a neighbouring frame.
+ *   Cut frame, no numbers (IPv6): a train holds no more bytes than the frames it can come from, so its
+ *     datagrams are the frame's, whichever are lost. The last byte is known where r < g, since
+ *     only the last is that short, and not else: order alone proves nothing when one is lost.
+ *   Joined frame (downstream whole): which datagrams got into it is known by their number only: where
+ *     the train has just N that fit, all of them; where it has more, one of them was lost, and all
+ *     but the anchor are ambiguous. One lost and another doubled count the same too; so wherever
+ *     doubling or disorder was seen within the last windows, the number proves nothing. (What doubles
+ *     packets in joined frames only, and has never lost or doubled another, stays unseen.)
+ *   Frames on both sides, cut at different datagrams: where a train has the same bytes on both, the
+ *     bytes tell as TCP's sequence numbers do, under the same condition.
+ * A frame without its first datagram is missing, for its first byte is. Frames that begin alike and have
+ * no numbers of their own (payload of zeros) are ambiguous.
+ */
+#include <stdlib.h>
+
+#include "engine/twin/pieces.h"
+
+#define MAX_PLACES 128 /* datagrams of a frame whose places are remembered: Linux's limit */
+#define NEARBY     256 /* frames looked at on each side of one whose number may be another's */
+#define JUMBO      9216 /* no Ethernet carries more at once */
+#define NO_PLACE   UINT32_MAX
+
+struct train {
+	struct piece *u, *d;         /* the anchor */
+	struct piece *u_end, *d_end; /* behind the last of the train */
+	uint32_t size, places, rest; /* g, N, r */
+	bool numbered;               /* identifications count up: @at is valid */
+	bool upset;                  /* anchors cross: what is between them is not in order */
+	bool later;                  /* undecided yet */
+	uint32_t at[MAX_PLACES];     /* by place: 1 + index among downstream's, 0: nobody */
+};
+
+struct trains {
+	struct piece_batch *b;
+	struct piece *up, *down;
+	size_t n_up, n_down;
+	struct piece_ref *ref; /* scratch */
+	struct train *t;
+	size_t n, cap;
+};
+
+static bool lately_upset(const struct trains *s, const struct piece *p)
+{
+	int64_t upset = s->b->t->pieces->upset[s->b->dir];
+
+	return upset != INT64_MIN && p->time - upset < 10 * s->b->t->window;
+}
+
+static uint32_t places_of(uint32_t len, uint32_t size)
+{
+	return size ? (len + size - 1) / size : 1;
+}
+
+/* ---- anchors ---- */
+
+static void add_anchor(struct trains *s, struct piece *u, struct piece *d)
+{
+	if (s->n == s->cap) {
+		size_t cap = s->cap ? 2 * s->cap : 64;
+		struct train *more = realloc(s->t, cap * sizeof(*more));
+
+		if (!more)
+			return; /* less is found */
+		s->t = more;
+		s->cap = cap;
+	}
+	s->t[s->n++] = (struct train){ .u = u, .d = d };
+	u->fate = d->fate = FATE_MATCHED;
+	u->first = d;
+}
+
+/* How far the clocks may be wrong at @time (upstream's), for what depends on their order. */
+static int64_t error_at(const struct trains *s, int64_t time)
+{
+	bool at_a = s->b->dir == VNS_HOST_TO_GUEST;
+	const struct vns_twin *t = s->b->t;
+
+	return twin_moment_at(t, at_a ? time : time - t->ahead).error;
+}
+
+/* @common: others begin like these two */
+static bool may_anchor(const struct trains *s, const struct piece *u, const struct piece *d,
+		       bool common)
+{
+	int64_t lag = d->time - u->time;
+
+	/* Alike in length too: not ours. */
+	if (u->len == d->len || !u->len || !d->len || (u->id && d->id && u->id != d->id))
+		return false;
+	return lag >= -error_at(s, u->time) &&
+	       lag <= (common ? s->b->limits.reach : s->b->t->window);
+}
+
+/* Is @u's number one that a neighbouring frame may have given to one of its datagrams? */
+static bool number_shared(const struct trains *s, const struct piece *u, uint32_t size)
+{
+	int64_t reach = s->b->limits.reach;
+
+	for (int step = -1; step <= 1; step += 2) {
+		const struct piece *x = u + step;
+
+		for (int n = 0; x >= s->up && x < s->up + s->n_up; n++, x += step) {
+			if (x->time - u->time > reach || u->time - x->time > reach)
+				break;
+			if (n == NEARBY || (uint16_t)(u->id - x->id) < places_of(x->len, size))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Of @n refs of one base, those that only one packet of each side has the number of. */
+static void anchor_by_number(struct trains *s, struct piece_ref *r, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		r[i].key = r[i].p->id;
+	piece_sort_refs(r, n);
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && r[k].key == r[i].key; k++)
+			;
+		if (!r[i].key || k - i != 2 || r[i].p->down == r[i + 1].p->down)
+			continue;
+		/* In memory upstream's lie before downstream's. */
+		if (may_anchor(s, r[i].p, r[i + 1].p, true) &&
+		    !number_shared(s, r[i].p, r[i + 1].p->len))
+			add_anchor(s, r[i].p, r[i + 1].p);
+	}
+}
+
+/* Packets of one base that nothing tells apart, frames among them. */
+static void doubt(struct piece_ref *r, size_t n)
+{
+	bool up = false, down = false;
+
+	for (size_t i = 0; i < n; i++) {
+		up |= r[i].p->fate == FATE_OPEN && !r[i].p->down;
+		down |= r[i].p->fate == FATE_OPEN && r[i].p->down;
+	}
+	for (size_t i = 0; up && down && i < n; i++)
+		if (r[i].p->fate == FATE_OPEN)
+			r[i].p->fate = FATE_AMBIGUOUS;
+}
+
+/*
+ * Leave those that have a twin of their own length and number to unit.c; without numbers, where all
+ * have one length. Return: how many are left.
+ */
+static size_t without_likes(struct piece_ref *r, size_t n)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++)
+		r[i].key = (uint64_t)r[i].p->len << 32 | r[i].p->id;
+	piece_sort_refs(r, n);
+	for (size_t i = 0, k; i < n; i = k) {
+		bool alike;
+
+		for (k = i + 1; k < n && r[k].key == r[i].key; k++)
+			;
+		alike = !r[i].p->down && r[k - 1].p->down && (r[i].p->id || k - i == n);
+		for (size_t j = i; j < k; j++) {
+			if (alike)
+				r[j].p->fate = FATE_ALONE;
+			else
+				r[left++] = r[j];
+		}
+	}
+	for (size_t i = 0; i < left; i++)
+		r[i].key = 0;
+	piece_sort_refs(r, left);
+	return left;
+}
+
+/* Copies of one datagram, @r[1] the first of them, of which only @r[0] can be the frame? */
+static bool only_doubled(const struct piece_ref *r, size_t n)
+{
+	const struct piece *d = r[1].p;
+
+	if (r[0].p->down || !d->down || !d->id || r[0].p->len == (n - 1) * d->len)
+		return false;
+	for (size_t i = 2; i < n; i++)
+		if (r[i].p->id != d->id || r[i].p->len != d->len)
+			return false;
+	return true;
+}
+
+/* @n refs of one base, in order of memory: upstream's before downstream's, each by time. */
+static void anchors_of_base(struct trains *s, struct piece_ref *r, size_t n)
+{
+	if (n < 2 || r[0].p->down || !r[n - 1].p->down)
+		return;
+	n = without_likes(r, n);
+	if (n < 2 || r[0].p->down || !r[n - 1].p->down)
+		return;
+	if (n == 2 || only_doubled(r, n)) {
+		if (!may_anchor(s, r[0].p, r[1].p, false))
+			return;
+		add_anchor(s, r[0].p, r[1].p);
+		for (size_t i = 2; i < n; i++) {
+			r[i].p->fate = FATE_ALONE;
+			piece_upset(s->b, r[i].p->time);
+		}
+		return;
+	}
+	anchor_by_number(s, r, n);
+	doubt(r, n);
+}
+
+static int by_down(const void *pa, const void *pb)
+{
+	const struct train *a = pa, *b = pb;
+
+	return (a->d > b->d) - (a->d < b->d);
+}
+
+static void find_anchors(struct trains *s)
+{
+	size_t n = s->n_up + s->n_down;
+
+	for (size_t i = 0; i < n; i++)
+		s->ref[i] = (struct piece_ref){ s->up[i].base, &s->up[i] };
+	piece_sort_refs(s->ref, n);
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && s->ref[k].key == s->ref[i].key; k++)
+			;
+		anchors_of_base(s, s->ref + i, k - i);
+	}
+	qsort(s->t, s->n, sizeof(*s->t), by_down);
+}
+
+/* ---- trains ---- */
+
+static bool is_cut(const struct train *a)
+{
+	return a->u->len > a->d->len;
+}
+
+/* Behind a frame for longer than packets take: nothing of its. */
+static void end_in_time(const struct trains *s, struct train *a)
+{
+	int64_t last = a->u->time;
+
+	for (const struct piece *u = a->u + 1; u < a->u_end; u++)
+		if (u->len >= a->size && u->fate == FATE_OPEN)
+			last = u->time;
+	while (a->d_end > a->d + 1 && a->d_end[-1].time > last + s->b->limits.reach)
+		a->d_end--;
+}
+
+/* Where each train ends, and which must wait for what is not in the batch. */
+static void set_ends(struct trains *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct train *a = &s->t[i], *next = i + 1 < s->n ? a + 1 : NULL;
+
+		a->u->train = 1 + (uint32_t)i;
+		a->d_end = next ? next->d : s->down + s->n_down;
+		a->u_end = next ? next->u : s->up + s->n_up;
+		a->size = is_cut(a) ? a->d->len : a->u->len;
+		a->places = places_of(is_cut(a) ? a->u->len : a->d->len, a->size);
+		a->rest = (is_cut(a) ? a->u->len : a->d->len) - (a->places - 1) * a->size;
+		a->later = !next && a->u->time > s->b->defer;
+		/* Nothing is in a frame that was sent after it arrived. */
+		while (!is_cut(a) && a->u_end > a->u + 1 &&
+		       a->u_end[-1].time > a->d->time + error_at(s, a->d->time))
+			a->u_end--;
+		if (a->u_end <= a->u) {
+			a->u_end = a->u + 1;
+			a->upset = a[1].upset = true;
+			piece_upset(s->b, a->d->time);
+		}
+		end_in_time(s, a);
+	}
+}
+
+/* The place of @d in @a's frame by its number, or NO_PLACE. */
+static uint32_t place_of(const struct train *a, const struct piece *d)
+{
+	uint32_t k = (uint16_t)(d->id - a->u->id);
+
+	if (k >= a->places)
+		return NO_PLACE;
+	return d->len == (k == a->places - 1 ? a->rest : a->size) ? k : NO_PLACE;
+}
+
+static bool numbered(const struct train *a)
+{
+	const struct piece *d = a->d + 1;
+
+	if (!is_cut(a) || !a->u->id || !a->d->id || a->places > MAX_PLACES)
+		return false;
+	for (; d < a->d_end; d++)
+		if (d->id != a->d->id)
+			return true;
+	return a->d_end == a->d + 1;
+}
+
+static bool vacant(const struct train *a, const struct piece *d)
+{
+	uint32_t k = a->numbered ? place_of(a, d) : NO_PLACE;
+
+	return k != NO_PLACE && !a->at[k];
+}
+
+/* Is there a frame in the train that lost its anchor, and fits @d? */
+static bool another_fits(const struct train *a, const struct piece *d)
+{
+	for (const struct piece *u = a->u + 1; u < a->u_end && u - a->u < NEARBY; u++) {
+		uint32_t k = (uint16_t)(d->id - u->id);
+
+		if (u->fate == FATE_OPEN && k > 0 && d->len * (uint64_t)(k + 1) <= u->len)
+			return true;
+	}
+	return false;
+}
+
+/* Put those that have a number into their places. */
+static void place(struct trains *s, struct train *a)
+{
+	for (struct piece *d = a->d; d < a->d_end; d++) {
+		uint32_t k = place_of(a, d);
+
+		if (k == NO_PLACE || (d->fate != FATE_OPEN && d != a->d))
+			continue;
+		if (!a->at[k]) {
+			a->at[k] = 1 + (uint32_t)(d - s->down);
+			d->fate = FATE_MATCHED;
+			continue;
+		}
+		if (another_fits(a, d))
+			continue;
+		piece_upset(s->b, d->time);
+		if (s->down[a->at[k] - 1].base == d->base && (k == 0 || d->base != a->d->base)) {
+			d->fate = FATE_ALONE; /* once more */
+			continue;
+		}
+		/* Two frames' datagrams: both were sent, but whose is whose is not known. */
+		d->fate = FATE_AMBIGUOUS;
+		if (k == a->places - 1)
+			a->upset = true;
+	}
+}
+
+/*
+ * Frames sent so close to train @i's that datagrams may have got from one to the other, whose lack of one
+ * @d would fill, and frames of train @i without an anchor; where there is disorder, also those that lack
+ * none. Return: how many.
+ */
+static size_t lackers(const struct trains *s, size_t i, const struct piece *d)
+{
+	const struct train *a = &s->t[i];
+	bool upset = lately_upset(s, a->d);
+	size_t frames = 0;
+
+	for (int step = -1; step <= 1; step += 2) {
+		for (size_t n = 1; step < 0 ? n <= i : i + n < s->n; n++) {
+			const struct train *o = step < 0 ? a - n : a + n;
+
+			if (o->u->time - a->u->time > s->b->limits.reach ||
+			    a->u->time - o->u->time > s->b->limits.reach)
+				break;
+			if (n > NEARBY)
+				return 2;
+			frames += upset ? o->numbered && place_of(o, d) != NO_PLACE : vacant(o, d);
+		}
+	}
+	return frames + another_fits(a, d);
+}
+
+/* What of the frames sent shortly before it a datagram that has no place yet fits into, by its number. */
+struct fits {
+	struct train *vacant;
+	size_t frames;  /* frames that lack it */
+	bool taken;     /* a place that has another */
+};
+
+static void fit(struct trains *s, const struct piece *u, const struct piece *d, struct fits *f)
+{
+	struct train *a = u->train ? &s->t[u->train - 1] : NULL;
+	uint32_t k = a && a->numbered ? place_of(a, d) : NO_PLACE;
+
+	if (k != NO_PLACE && !a->at[k]) {
+		f->vacant = a;
+		f->frames++;
+	} else if (k != NO_PLACE) {
+		f->taken = true;
+		a->upset |= k == a->places - 1; /* which of them is it? */
+	} else if (!a && u->fate == FATE_OPEN) {
+		k = (uint16_t)(d->id - u->id);
+		f->frames += k > 0 && d->len * (uint64_t)(k + 1) <= u->len;
+	}
+}
+
+/* Those that were out of order, or whose frame lacks its anchor. */
+static void place_strays(struct trains *s)
+{
+	const struct piece *from = s->up, *end = s->up + s->n_up;
+
+	for (struct piece *d = s->down; d < s->down + s->n_down; d++) {
+		struct fits f = { NULL, 0, false };
+
+		while (from < end && d->time - from->time > s->b->limits.reach)
+			from++;
+		if (d->fate != FATE_OPEN || !d->id)
+			continue;
+		for (const struct piece *u = from; u < end && u - from < NEARBY &&
+		     u->time <= d->time + error_at(s, d->time); u++)
+			if (u->id && u->len > d->len)
+				fit(s, u, d, &f);
+		if (f.frames == 1 && f.vacant) {
+			f.vacant->at[place_of(f.vacant, d)] = 1 + (uint32_t)(d - s->down);
+			piece_upset(s->b, d->time);
+		}
+		if (f.frames)
+			d->fate = FATE_MATCHED;
+		else if (f.taken)
+			d->fate = FATE_AMBIGUOUS;
+	}
+}
+
+/* Is the datagram in @a's last place surely @a's? */
+static bool last_is_sure(const struct trains *s, size_t i)
+{
+	const struct train *a = &s->t[i];
+	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
+
+	return !a->upset && lackers(s, i, d) == 0;
+}
+
+static void cut_by_number(struct trains *s, size_t i)
+{
+	struct train *a = &s->t[i];
+	size_t have = 0;
+
+	for (uint32_t k = 0; k < a->places; k++)
+		have += a->at[k] != 0;
+	if (a->at[a->places - 1] && last_is_sure(s, i))
+		a->u->last = &s->down[a->at[a->places - 1] - 1];
+	piece_count(s->b, a->u, have, have == a->places);
+}
+
+/* Does a frame close to train @i's lack a last datagram that looks like @i's? */
+static bool rest_shared(const struct trains *s, size_t i)
+{
+	const struct train *a = &s->t[i];
+
+	for (int step = -1; step <= 1; step += 2) {
+		for (size_t n = 1; step < 0 ? n <= i : i + n < s->n; n++) {
+			const struct train *o = step < 0 ? a - n : a + n;
+			size_t have = 0;
+
+			if (o->u->time - a->u->time > s->b->limits.reach ||
+			    a->u->time - o->u->time > s->b->limits.reach)
+				break;
+			for (const struct piece *d = o->d; d < o->d_end; d++)
+				have += d->len == a->rest;
+			if (n > NEARBY || (o->rest == a->rest && have == 0))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Without numbers. */
+static void cut_by_bytes(struct trains *s, size_t i)
+{
+	struct train *a = &s->t[i];
+	uint64_t sent = 0, got = 0;
+	size_t n = 0, n_rest = 0, frames = 0;
+	struct piece *rest = NULL;
+	bool fits;
+
+	for (struct piece *u = a->u; u < a->u_end; u++) {
+		if (u->len >= a->size && (u == a->u || u->fate == FATE_OPEN)) {
+			sent += u->len;
+			frames++;
+		}
+	}
+	for (struct piece *d = a->d; d < a->d_end; d++) {
+		if (d->len > a->size || (d->fate != FATE_OPEN && d != a->d))
+			continue;
+		if (d->len < a->size && frames == 1 && d->len != a->rest)
+			continue;
+		got += d->len;
+		n++;
+		if (d->len == a->rest && a->rest < a->size) {
+			rest = d;
+			n_rest++;
+		}
+	}
+	fits = got <= sent && !a->upset;
+	if (!fits)
+		piece_upset(s->b, a->d->time);
+	for (struct piece *d = a->d + 1; d < a->d_end; d++)
+		if (d->fate == FATE_OPEN && d->len <= a->size &&
+		    (d->len == a->size || frames > 1 || d->len == a->rest))
+			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
+	if (fits && n_rest == 1 && frames == 1 && !rest_shared(s, i))
+		a->u->last = rest;
+	piece_count(s->b, a->u, n, got == sent);
+}
+
+/* Frames on both sides: bytes as in TCP. Return: false when they do not add up. */
+static bool regrouped(struct trains *s, struct train *a)
+{
+	uint64_t up = 0, down = 0, at = 0, d_to = 0;
+	struct piece *d = a->d - 1;
+	bool unfit = false;
+
+	for (struct piece *u = a->u; u < a->u_end; u++) {
+		up += u->len;
+		unfit |= !u->len || (u->fate != FATE_OPEN && u != a->u);
+	}
+	for (struct piece *x = a->d; x < a->d_end; x++) {
+		down += x->len;
+		unfit |= !x->len || (x->fate != FATE_OPEN && x != a->d);
+	}
+	if (unfit || up != down || a->upset || lately_upset(s, a->d))
+		return false;
+	for (struct piece *u = a->u; u < a->u_end; u++) {
+		for (; d_to <= at; d_to += d->len)
+			d++;
+		u->first = d;
+		d->fate = FATE_MATCHED;
+		at += u->len;
+		for (; d_to < at; d_to += d->len) {
+			d++;
+			d->fate = FATE_MATCHED;
+		}
+		u->last = d;
+		u->fate = FATE_MATCHED;
+	}
+	piece_count(s->b, is_cut(a) ? a->u : a->d, 1, true);
+	return true;
+}
+
+/* Does the train hold exactly what a frame of @a's is made of, in its order? */
+static bool just_right(const struct train *a)
+{
+	size_t n = 0, n_rest = 0;
+
+	for (const struct piece *u = a->u; u < a->u_end; u++) {
+		if (u->len == a->size)
+			n++;
+		else if (u->len == a->rest)
+			n_rest++;
+	}
+	return a->rest == a->size ? n == a->places : n == a->places - 1 && n_rest == 1;
+}
+
+static void joined(struct trains *s, struct train *a)
+{
+	bool sure = just_right(a) && a->d_end == a->d + 1 && !a->upset;
+	size_t n = 0;
+
+	for (const struct piece *u = a->u; u < a->u_end; u++)
+		n += u->len == a->size || u->len == a->rest;
+	if (n < a->places)
+		piece_upset(s->b, a->d->time);
+	sure &= !lately_upset(s, a->d);
+	a->u->last = a->d;
+	for (struct piece *u = a->u + 1; u < a->u_end; u++) {
+		if (u->fate != FATE_OPEN || (u->len != a->size && u->len != a->rest))
+			continue;
+		u->fate = sure ? FATE_MATCHED : FATE_AMBIGUOUS;
+		u->first = u->last = sure ? a->d : NULL;
+	}
+	for (struct piece *d = a->d + 1; d < a->d_end; d++)
+		if (d->fate == FATE_OPEN && d->len > a->size)
+			d->fate = FATE_AMBIGUOUS;
+	piece_count(s->b, a->d, n < a->places ? n : a->places, true);
+}
+
+/* Has the train datagrams that no frame's numbers explain? */
+static bool strangers_in(const struct train *a)
+{
+	for (const struct piece *d = a->d + 1; d < a->d_end; d++)
+		if (d->fate == FATE_OPEN)
+			return true;
+	return false;
+}
+
+/* No piece longer than the first? */
+static bool cut_evenly(const struct train *a)
+{
+	for (const struct piece *d = a->d; d < a->d_end; d++)
+		if (d->len > a->size)
+			return false;
+	return true;
+}
+
+static bool joined_evenly(const struct train *a)
+{
+	for (const struct piece *u = a->u; u < a->u_end; u++)
+		if (u->len > a->size)
+			return false;
+	return true;
+}
+
+/* Can downstream @d, which is in no frame so far, be of one without anchor? @from: not sent too long before. */
+static bool may_be_cut(const struct trains *s, const struct piece *from, const struct piece *d)
+{
+	const struct piece *end = s->up + s->n_up;
+	int64_t error = error_at(s, d->time);
+
+	for (const struct piece *u = from; u < end && u->time <= d->time + error; u++) {
+		uint32_t k = (uint16_t)(d->id - u->id);
+
+		if (u - from > NEARBY)
+			return true;
+		if (u->train && lately_upset(s, d) && is_cut(&s->t[u->train - 1]) &&
+		    (d->len == s->t[u->train - 1].size || d->len == s->t[u->train - 1].rest))
+			return true;
+		if ((u->fate != FATE_OPEN && u->fate != FATE_AMBIGUOUS) || u->len <= d->len ||
+		    (!s->n && u->len <= JUMBO))
+			continue;
+		if (!d->id || !u->id || (k > 0 && d->len * (uint64_t)(k + 1) <= u->len))
+			return true;
+	}
+	return false;
+}
+
+static void doubt_rest(struct trains *s)
+{
+	const struct piece *from = s->up;
+
+	for (struct piece *d = s->down; d < s->down + s->n_down; d++) {
+		while (from < s->up + s->n_up && d->time - from->time > s->b->limits.reach)
+			from++;
+		if (d->fate == FATE_OPEN && may_be_cut(s, from, d))
+			d->fate = FATE_AMBIGUOUS;
+	}
+}
+
+/* What was sent before the first frame that was joined may be in it. */
+static void before_first(struct trains *s)
+{
+	const struct train *a = &s->t[0];
+
+	if (a->later || is_cut(a))
+		return;
+	for (struct piece *u = s->up; u < a->u; u++)
+		if (u->fate == FATE_OPEN && u->len == a->size &&
+		    a->d->time - u->time <= s->b->limits.reach)
+			u->fate = FATE_AMBIGUOUS;
+}
+
+/* Where anchors crossed, what stands in no train or in the wrong one. */
+static void doubt_upset(struct trains *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct train *a = &s->t[i];
+
+		if (!a->upset || a->later)
+			continue;
+		for (struct piece *d = a->d; d < a->d_end && is_cut(a) && !a->numbered; d++)
+			if (d->fate == FATE_OPEN && d->len <= a->size)
+				d->fate = FATE_AMBIGUOUS;
+		for (struct piece *u = a->u; u < s->up + s->n_up && !is_cut(a); u++)
+			if (u->fate == FATE_OPEN && u->len <= a->size && u - a->u < NEARBY)
+				u->fate = FATE_AMBIGUOUS;
+	}
+}
+
+static void hold(struct train *a)
+{
+	for (struct piece *u = a->u; u < a->u_end; u++)
+		u->held = true;
+	for (struct piece *d = a->d; d < a->d_end; d++)
+		d->held = true;
+}
+
+static void decide(struct trains *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		s->t[i].numbered = numbered(&s->t[i]);
+		if (s->t[i].numbered)
+			place(s, &s->t[i]);
+	}
+	place_strays(s);
+	for (size_t i = 0; i < s->n; i++) {
+		struct train *a = &s->t[i];
+
+		if (a->later)
+			hold(a);
+		else if (a->numbered && (!strangers_in(a) || !regrouped(s, a)))
+			cut_by_number(s, i);
+		else if (a->numbered)
+			continue;
+		else if (is_cut(a) ? !cut_evenly(a) : !joined_evenly(a))
+			regrouped(s, a);
+		else if (is_cut(a))
+			cut_by_bytes(s, i);
+		else
+			joined(s, a);
+	}
+	before_first(s);
+	doubt_upset(s);
+}
+
+void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_down)
+{
+	struct trains s = { .b = b, .up = p, .down = p + n_up, .n_up = n_up, .n_down = n_down,
+			    .ref = b->ref };
+
+	find_anchors(&s);
+	if (s.n) {
+		set_ends(&s);
+		decide(&s);
+	}
+	doubt_rest(&s);
+	free(s.t);
+}
