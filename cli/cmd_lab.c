@@ -17,6 +17,7 @@
 #include "target/target.h"
 
 #define EXEC_TIMEOUT_MS (24 * 3600 * 1000)
+#define FAULTS_LEN      (32 * (VNS_LAB_MAX_GUESTS + 1)) /* "NAME unplugged, " of each node */
 
 struct lab_config {
 	struct cli_room room;
@@ -86,8 +87,13 @@ static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node
 	why[0] = '\0';
 	if (n->proc.pid == 0)
 		return "waiting";
-	if (vns_proc_alive(&n->proc))
-		return "running";
+	if (vns_proc_alive(&n->proc)) {
+		if (lab->phase != VNS_LAB_RUNNING || !vns_proc_alive(&lab->holder) ||
+		    vns_lab_node_plugged(lab, n))
+			return "running";
+		snprintf(why, len, "its port %s is gone from the lab's host", n->tap);
+		return "unplugged";
+	}
 	if (!vns_lab_node_exit(lab, n->name, why, len))
 		snprintf(why, len, "its process %d is gone", (int)n->proc.pid);
 	used = strlen(why);
@@ -110,31 +116,33 @@ static json_t *node_json(const struct vns_lab *lab, const struct vns_lab_node *n
 	return o;
 }
 
-/* How many guests (and client) have ended; their names into @names. */
-static unsigned int ended_nodes(const struct vns_lab *lab, char *names, size_t len)
+/* "vm1 exited, vm3 unplugged" of guests and client. Return: are there such? */
+static bool faults(const struct vns_lab *lab, char *text, size_t len)
 {
-	unsigned int ended = 0;
+	size_t used = 0;
+	char why[512];
 
+	text[0] = '\0';
 	for (unsigned int i = 0; i <= lab->n_guest; i++) {
 		const struct vns_lab_node *n = i < lab->n_guest ? &lab->guest[i] : &lab->client;
-		size_t used = names ? strlen(names) : 0;
+		const char *state = state_of(lab, n, why, sizeof(why));
 
-		if (n->proc.pid == 0 || vns_proc_alive(&n->proc))
-			continue;
-		if (names)
-			snprintf(names + used, len - used, "%s%s", ended ? ", " : "", n->name);
-		ended++;
+		if (why[0] && used < len)
+			used += (size_t)snprintf(text + used, len - used, "%s%s %s", used ? ", " : "",
+						 n->name, state);
 	}
-	return ended;
+	return text[0] != '\0';
 }
 
 static const char *lab_state(const struct vns_lab *lab)
 {
+	char text[FAULTS_LEN];
+
 	if (!vns_proc_alive(&lab->holder))
 		return vns_lab_busy(lab) ? "starting" : "stale";
 	if (lab->phase != VNS_LAB_RUNNING)
 		return "starting";
-	return ended_nodes(lab, NULL, 0) ? "degraded" : "running";
+	return faults(lab, text, sizeof(text)) ? "degraded" : "running";
 }
 
 static json_t *lab_json(const struct vns_lab *lab)
@@ -171,9 +179,8 @@ static void lab_text(const struct vns_lab *lab)
 	static const char *const heads[] = { "name", "state", "pid", "address", "host port",
 					     "agent", "clock source" };
 	double uptime = (double)(vns_now_ns() - lab->started_ns) / 1e9;
-	char why[512], names[17 * (VNS_LAB_MAX_GUESTS + 1)] = "";
+	char why[512], broken[FAULTS_LEN];
 	struct vns_table t;
-	unsigned int ended;
 
 	if (!vns_proc_alive(&lab->holder) && vns_lab_busy(lab)) {
 		printf("lab %s: being started or removed\n", lab->name);
@@ -184,9 +191,9 @@ static void lab_text(const struct vns_lab *lab)
 		       "vnetscope lab down --name %s\n", lab->name, lab->dir, lab->name);
 		return;
 	}
-	ended = ended_nodes(lab, names, sizeof(names));
-	printf("lab %s: %s%s%s%s, %s%s%s, up %.0f s, held by process %d%s\n", lab->name,
-	       lab_state(lab), ended ? " (" : "", names, ended > 1 ? " have ended)" : ended ? " has ended)" : "",
+	faults(lab, broken, sizeof(broken));
+	printf("lab %s: %s%s%s%s, %s%s%s, up %.0f s, held by process %d%s\n", lab->name, lab_state(lab),
+	       broken[0] ? " (" : "", broken, broken[0] ? ")" : "",
 	       lab->backend == VNS_LAB_NETNS ? "namespaces" : "QEMU guests",
 	       lab->backend == VNS_LAB_NETNS ? "" : ", accelerator ",
 	       lab->backend == VNS_LAB_NETNS ? "" : lab->accel, uptime, (int)lab->holder.pid,
@@ -199,9 +206,13 @@ static void lab_text(const struct vns_lab *lab)
 		node_row(&t, lab, &lab->guest[i]);
 	vns_table_print(&t, stdout);
 	vns_table_fini(&t);
-	for (unsigned int i = 0; i < lab->n_guest; i++)
-		if (strcmp(state_of(lab, &lab->guest[i], why, sizeof(why)), "exited") == 0)
-			printf("%s: %s\n", lab->guest[i].name, why);
+	for (unsigned int i = 0; i <= lab->n_guest; i++) {
+		const struct vns_lab_node *n = i < lab->n_guest ? &lab->guest[i] : &lab->client;
+
+		state_of(lab, n, why, sizeof(why));
+		if (why[0])
+			printf("%s: %s\n", n->name, why);
+	}
 }
 
 static int print_json(const struct cli_command *cmd, json_t *labs)

@@ -156,12 +156,18 @@ static bool same_options(const struct vns_lab *a, const struct vns_lab *b)
 		 strcmp(a->with, b->with) == 0));
 }
 
-static const struct vns_lab_node *first_dead(const struct vns_lab *lab)
+static bool is_whole(const struct vns_lab *lab, const struct vns_lab_node *n)
+{
+	return vns_proc_alive(&n->proc) && vns_lab_node_plugged(lab, n);
+}
+
+/* A guest or the client that has ended or lost its port; NULL: none. */
+static const struct vns_lab_node *first_broken(const struct vns_lab *lab)
 {
 	for (unsigned int i = 0; i < lab->n_guest; i++)
-		if (!vns_proc_alive(&lab->guest[i].proc))
+		if (!is_whole(lab, &lab->guest[i]))
 			return &lab->guest[i];
-	return vns_proc_alive(&lab->client.proc) ? NULL : &lab->client;
+	return is_whole(lab, &lab->client) ? NULL : &lab->client;
 }
 
 /*
@@ -177,7 +183,7 @@ static int look_around(const struct vns_lab *want, struct vns_lab *old,
 	if (rc < 0)
 		return rc;
 	if (rc == 0 && vns_proc_alive(&old->holder) && old->phase == VNS_LAB_RUNNING) {
-		const struct vns_lab_node *dead = first_dead(old);
+		const struct vns_lab_node *dead = first_broken(old);
 
 		if (!dead && same_options(old, want))
 			return 1;
@@ -188,7 +194,8 @@ static int look_around(const struct vns_lab *want, struct vns_lab *old,
 					   old->name, old->n_guest,
 					   old->backend == VNS_LAB_NETNS ? "netns" : "qemu",
 					   old->name);
-		lab_say(o, "%s of the running lab has ended: starting anew", dead->name);
+		lab_say(o, "%s of the running lab has %s: starting anew", dead->name,
+			vns_proc_alive(&dead->proc) ? "lost its port" : "ended");
 	}
 	rc = lab_remove(old, true, &gone, err);
 	if (rc == 0 && (gone.processes || gone.files))

@@ -306,6 +306,23 @@ const struct vns_lab_node *vns_lab_find_node(const struct vns_lab *lab, const ch
 	return NULL;
 }
 
+bool vns_lab_node_plugged(const struct vns_lab *lab, const struct vns_lab_node *node)
+{
+	char path[64], line[256], name[64];
+	bool found = false;
+	FILE *f;
+
+	/* The holder's network namespace is the lab's host, and this needs no way into it. */
+	snprintf(path, sizeof(path), "/proc/%d/net/dev", (int)lab->holder.pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true; /* nothing is known against it */
+	while (!found && fgets(line, sizeof(line), f))
+		found = sscanf(line, " %63[^: ]:", name) == 1 && strcmp(name, node->tap) == 0;
+	fclose(f);
+	return found;
+}
+
 /* The file's last @len - 1 bytes. Return: bytes read, or 0. */
 static size_t read_tail(const char *path, char *buf, size_t len)
 {

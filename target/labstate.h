@@ -95,6 +95,8 @@ int vns_lab_save(const struct vns_lab *lab, struct vns_err *err);
 int vns_lab_names(char (*names)[VNS_LAB_NAME_LEN], size_t max, struct vns_err *err);
 /** vns_lab_node() - guest or client by name; NULL: none. */
 const struct vns_lab_node *vns_lab_find_node(const struct vns_lab *lab, const char *name);
+/** vns_lab_node_plugged() - is the node's port on the lab's host still there (the holder must be alive)? */
+bool vns_lab_node_plugged(const struct vns_lab *lab, const struct vns_lab_node *node);
 /** vns_lab_node_exit() - why a node's process ended ("exited with status 1"), or false. */
 bool vns_lab_node_exit(const struct vns_lab *lab, const char *node, char *buf, size_t len);
 /**

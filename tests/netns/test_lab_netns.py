@@ -112,6 +112,23 @@ def killed_guest():
     assert gone(pids_of(first))
 
 
+def deleted_tap():
+    """A port that is gone is no running guest: said in the head line, by its state, and mended by `up`."""
+    ok(up("-n", "2"))
+    lab = status(LAB)
+    subprocess.run(["nsenter", f"--net=/proc/{lab['holder_pid']}/ns/net", "ip", "link", "delete", "tapvm2"],
+                   check=True, capture_output=True)
+    lab = status(LAB)
+    assert lab["state"] == "degraded", lab
+    assert [g["state"] for g in lab["guests"]] == ["running", "unplugged"], lab
+    assert "tapvm2" in lab["guests"][1]["why"], lab
+    kill(lab["guests"][0]["pid"])
+    text = ok(run("lab", "status", "--name", LAB)).stdout
+    assert "degraded (vm1 exited, vm2 unplugged)" in text.splitlines()[0], text
+    r = ok(up("-n", "2"))
+    assert "already" not in r.stdout and status(LAB)["state"] == "running", r
+
+
 def killed_up():
     """kill -9 of `up` at many instants: nothing remains alive, and the next `up` works."""
     for delay_ms in (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30, 40):
@@ -247,5 +264,5 @@ if __name__ == "__main__":
     if not shutil.which("ip") or not shutil.which("ping") or not shutil.which("setpriv"):
         skip("needs ip (iproute2), ping (iputils-ping) and setpriv (util-linux)")
     main([up_status_down, everybody_reaches_everybody, exec_passes_everything, idempotent,
-          killed_holder, killed_guest, killed_up, visitors_end_with_the_lab, two_labs_at_once,
+          killed_holder, killed_guest, deleted_tap, killed_up, visitors_end_with_the_lab, two_labs_at_once,
           same_lab_twice_at_once, bad_input, without_root], [LAB, OTHER])
