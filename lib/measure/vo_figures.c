@@ -24,7 +24,6 @@
 #define BOUND_CELL_NS (20 * VNS_NSEC_PER_MSEC) /* its fastest packets bound the clock */
 #define PAIR_MAX_NS VNS_NSEC_PER_SEC         /* a reply belongs to a request at most that old */
 #define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
-#define PAIR_SLOTS  65536                    /* flows remembered for pairing, direct mapped */
 
 bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *s)
 {
@@ -288,7 +287,7 @@ static bool across_step(const struct vns_clock *clock, const struct vns_vo_sampl
 /* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
 static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
-	struct vns_vo_sample *request = &t->slot[(x->flow ^ x->flow >> 16) % PAIR_SLOTS];
+	struct vns_vo_sample *request = vns_vo_tally_slot(t, x);
 	int64_t gap = x->host_ns - request->host_ns;
 
 	if (x->direction == VNS_HOST_TO_GUEST) {
@@ -323,7 +322,7 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 			t->batch[d][p].floor_lower = t->batch[d][p].floor_upper = INFINITY;
 	if (!sum)
 		return 0;
-	t->slot = calloc(PAIR_SLOTS, sizeof(*t->slot));
+	t->slot = calloc(VNS_VO_PAIR_SLOTS, sizeof(*t->slot));
 	return t->slot ? 0 : -ENOMEM;
 }
 
@@ -340,7 +339,7 @@ void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *cloc
 	t->clock = clock;
 	memset(t->cell, 0, sizeof(t->cell));
 	t->stepped |= has_step(clock);
-	for (size_t i = 0; apart && t->slot && i < PAIR_SLOTS; i++)
+	for (size_t i = 0; apart && t->slot && i < VNS_VO_PAIR_SLOTS; i++)
 		t->slot[i].waiting = false;
 }
 

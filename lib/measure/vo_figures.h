@@ -100,6 +100,19 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
 /* Samples wait for others to be corrected with: correct them now, before their clock is freed. */
 void vns_vo_tally_flush(struct vns_vo_tally *t);
+#define VNS_VO_PAIR_SLOTS 65536 /* flows remembered for pairing, direct mapped */
+static inline struct vns_vo_sample *vns_vo_tally_slot(const struct vns_vo_tally *t,
+						      const struct vns_vo_sample *s)
+{
+	return &t->slot[(s->flow ^ s->flow >> 16) % VNS_VO_PAIR_SLOTS];
+}
+/* @s, or what now lies in its place, will be added soon: bring its slot into the cache. */
+static inline __attribute__((always_inline)) void
+vns_vo_tally_expect(const struct vns_vo_tally *t, const struct vns_vo_sample *s)
+{
+	if (t->slot)
+		__builtin_prefetch(vns_vo_tally_slot(t, s), 1);
+}
 /*
  * From here on samples are corrected by @clock. @apart: its offset has nothing to do with the one
  * before, so no reply is paired with a request from before.

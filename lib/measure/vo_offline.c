@@ -58,10 +58,11 @@ static int add_bound(struct vo_offline *r, const struct vns_vo_sample *s)
 	return 0;
 }
 
-static void tally_oldest(struct vo_offline *r, unsigned int dir)
-{
-	struct vo_ring *q = &r->ring[dir];
+#define AHEAD 8 /* samples whose pairing slot is asked for before their turn */
 
+static void tally_oldest(struct vo_offline *r, struct vo_ring *q)
+{
+	vns_vo_tally_expect(&r->tally, &q->s[(q->head + AHEAD) % VO_RING]);
 	vns_vo_tally_add(&r->tally, &q->s[q->head++ % VO_RING]);
 	q->n--;
 }
@@ -72,33 +73,29 @@ static void tally_oldest(struct vo_offline *r, unsigned int dir)
  */
 static void merge(struct vo_offline *r, bool all)
 {
-	struct vo_ring *a = &r->ring[0], *b = &r->ring[1];
+	struct vo_ring *q = r->ring;
 
-	while (a->n || b->n) {
-		bool first = a->n && (!b->n || a->s[a->head % VO_RING].host_ns <=
-						       b->s[b->head % VO_RING].host_ns);
-
-		if (!all && a->n < VO_RING && b->n < VO_RING && (!a->n || !b->n))
-			return;
-		tally_oldest(r, first ? 0 : 1);
-	}
+	while (q[0].n && q[1].n) /* which is the earlier is a coin toss: no branch */
+		tally_oldest(r, &q[q[0].s[q[0].head % VO_RING].host_ns >
+				   q[1].s[q[1].head % VO_RING].host_ns]);
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		while (all ? q[d].n > 0 : q[d].n == VO_RING)
+			tally_oldest(r, &q[d]);
 }
 
-void vo_take_sample(struct vo_offline *r, const struct vns_vo_sample *s)
+void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t n)
 {
-	struct vo_ring *q = &r->ring[s->direction];
+	for (size_t i = 0; i < n; i++) {
+		struct vo_ring *q = &r->ring[s[i].direction];
 
-	if (s->host_ns < r->from_ns)
-		r->from_ns = s->host_ns;
-	if (s->host_ns > r->to_ns)
-		r->to_ns = s->host_ns;
-	if (r->want_bounds && add_bound(r, s))
-		r->failed = -ENOMEM;
-	if (q->n == VO_RING)
-		merge(r, false);
-	if (q->n == VO_RING)
-		tally_oldest(r, s->direction);
-	q->s[(q->head + q->n++) % VO_RING] = *s;
+		r->from_ns = s[i].host_ns < r->from_ns ? s[i].host_ns : r->from_ns;
+		r->to_ns = s[i].host_ns > r->to_ns ? s[i].host_ns : r->to_ns;
+		if (r->want_bounds && add_bound(r, &s[i]))
+			r->failed = -ENOMEM;
+		if (q->n == VO_RING)
+			merge(r, false);
+		q->s[(q->head + q->n++) % VO_RING] = s[i];
+	}
 }
 
 bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s)

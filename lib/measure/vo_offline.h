@@ -96,8 +96,8 @@ int vo_reopen(struct vo_offline *r, struct vns_err *err);
  * relation at its time is not known. Called by the engine's thread.
  */
 bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s);
-/* One sample to the bounds of the clock and, in order of time, to the figures. */
-void vo_take_sample(struct vo_offline *r, const struct vns_vo_sample *s);
+/* Samples to the bounds of the clock and, in order of time, to the figures. */
+void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t n);
 
 /* vo_once.c */
 struct vo_once;

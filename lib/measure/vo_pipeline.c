@@ -32,6 +32,7 @@ struct inbox {
 	struct vo_end *end;
 	struct vns_packet *pkt[BUFFERS];
 	size_t count[BUFFERS];
+	size_t wanted; /* batches that are read ahead of the engine */
 	size_t head, n, filling;
 	bool resting; /* full, and not yet half empty */
 	bool ended;
@@ -74,9 +75,11 @@ static bool can_fill(void *ctx)
 {
 	struct inbox *in = ctx;
 
+	if (in->wanted == 1 && in->n == 0)
+		in->head = 0; /* one thread: the same buffer again and again, which stays in its cache */
 	in->filling = (in->head + in->n) % BUFFERS; /* stays where it is while full ones are taken */
 	in->resting &= in->n > RESTED;
-	return !in->ended && in->n < BUFFERS && !in->resting;
+	return !in->ended && in->n < in->wanted && !in->resting;
 }
 
 static void fill(void *ctx)
@@ -114,8 +117,7 @@ static void tally(void *ctx)
 {
 	struct outbox *out = ctx;
 
-	for (size_t i = 0; i < out->count[out->head]; i++)
-		vo_take_sample(out->run, &out->s[out->head][i]);
+	vo_take_samples(out->run, out->s[out->head], out->count[out->head]);
 }
 
 static void tallied(void *ctx)
@@ -233,12 +235,15 @@ static size_t look_ahead(struct pipeline *pl, enum vns_point p, struct vns_packe
 {
 	const struct feed *f = &pl->feed[p];
 	struct inbox *in = &pl->in[p];
-	size_t n = f->n < LOOK ? f->n : LOOK;
+	size_t n = f->n < LOOK ? f->n : LOOK, wanted;
 
 	memcpy(to, f->pkt, n * sizeof(*to));
 	vns_crew_lock(pl->crew);
 	in->resting = false;
+	wanted = in->wanted;
+	in->wanted = BUFFERS;
 	vns_crew_wait(pl->crew, is_full, in);
+	in->wanted = wanted;
 	/* The batch being fed is still the inbox's first. */
 	for (size_t i = f->from_inbox; i < in->n; i++) {
 		size_t slot = (in->head + i) % BUFFERS, m = in->count[slot];
@@ -387,6 +392,7 @@ static int take_buffers(struct vo_offline *r, struct pipeline *pl)
 	}
 	for (int p = 0; p < 2; p++) {
 		pl->in[p].end = &r->end[p];
+		pl->in[p].wanted = r->opts->threads > 1 ? BUFFERS : 1;
 		pl->feed[p] = (struct feed){ .pkt = r->end[p].pkt, .n = r->end[p].n };
 		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, &pl->in[p], false };
 	}
