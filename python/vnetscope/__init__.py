@@ -17,11 +17,12 @@ from typing import Optional, Union
 
 from ._abi import Error, version
 from .engines import Capture, Rtt, Twin
-from .figures import Clock, ClockAt, ClockPiece, Distribution
+from .figures import Clock, ClockAt, ClockPiece, Distribution, intervals
 from .rows import Packet, Rows, RttSample, TwinSample, kind_name
 
 __all__ = ["Capture", "Clock", "ClockAt", "ClockPiece", "Distribution", "Error", "Packet", "Rows",
-           "Rtt", "RttSample", "Twin", "TwinSample", "kind_name", "open", "version"]
+           "Rtt", "RttSample", "Twin", "TwinSample", "intervals", "kind_name", "live", "open",
+           "version"]
 
 
 def open(path: Union[str, os.PathLike[str]], filter: str = "",
@@ -29,3 +30,15 @@ def open(path: Union[str, os.PathLike[str]], filter: str = "",
     """A capture file, to be used in a `with`; filter: an expression of pcap-filter(7); point: what
     engines read of a file with several interfaces."""
     return Capture(path, filter, point)
+
+
+def live(interface: str, filter: str = "", *, duration: Optional[float] = None,
+         promiscuous: bool = False, snaplen: int = 0, ring_bytes: int = 0) -> Capture:
+    """A live capture on an interface of this host (CAP_NET_RAW): ends after `duration` seconds, by stop(),
+    or never. Iterate over it, or give it to Rtt, whose samples come as they are seen.
+
+    snaplen: bytes kept of each packet (0: 128); ring_bytes: room for packets that wait (0: 16 MiB);
+    stats["dropped"] says what the kernel lost.
+    """
+    return Capture.live(interface, filter, duration=duration, promiscuous=promiscuous,
+                        snaplen=snaplen, ring_bytes=ring_bytes)

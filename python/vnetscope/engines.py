@@ -5,19 +5,23 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import os
+import time
 from types import TracebackType
-from typing import Any, Iterable, Iterator, Optional, Union
+from typing import Any, Generic, Iterable, Iterator, Optional, TypeVar, Union
 
 from . import _abi
 from .rows import (Packet, RttSample, Rows, TwinSample, packets, rtt_samples, twin_samples)
 
 BATCH = 4096  # packets decoded at once: 512 KiB, half of a common second-level cache
 _EOF = -0x10000
+T = TypeVar("T")
+E = TypeVar("E", bound="_Engine[Any]")
 METHODS = ("auto", "ts", "seq", "both")  # enum vns_rtt_method
 
 _P = ctypes.c_void_p
 _SIZE = ctypes.c_size_t
 _open = _abi.declare("vns_source_open_file", ctypes.c_int, _P, ctypes.c_char_p, _P, _P)
+_live = _abi.declare("vns_source_open_live", ctypes.c_int, _P, ctypes.c_char_p, _P, _P)
 _next = _abi.declare("vns_source_next", ctypes.c_int, _P, _P, _SIZE, _P)
 _stats = _abi.declare("vns_source_stats", None, _P, _P)
 _sentence = _abi.declare("vns_source_sentence", ctypes.c_char_p, _P)
@@ -44,8 +48,17 @@ def _pointer(buffer: Any) -> Any:
     return (ctypes.c_char * len(buffer)).from_buffer(buffer)
 
 
+def _taken(at: Any, size: int) -> bytearray:
+    """The library's bytes, copied once."""
+    data = bytearray(size)
+    if size:
+        ctypes.memmove(_pointer(data), at, size)
+    return data
+
+
 class Capture:
-    """A capture file being read: pcap or pcapng, also compressed. Use it once, in a `with`.
+    """A capture file being read: pcap or pcapng, also compressed; or, made by live(), an interface. Use
+    it once, in a `with`.
 
     Iterate for one Packet at a time (about 2 us each), or take batches() for arrays: these hold the
     packets of all capture points. Engines read one point: `point`, else that of the first packet;
@@ -54,21 +67,48 @@ class Capture:
 
     def __init__(self, path: Union[str, os.PathLike[str]], filter: str = "",
                  point: Optional[int] = None) -> None:
+        self._begin(os.fspath(path), point)
+        self._open(_open, os.fsencode(path), filter)
+
+    @classmethod
+    def live(cls, interface: str, filter: str = "", *, duration: Optional[float] = None,
+             promiscuous: bool = False, snaplen: int = 0, ring_bytes: int = 0) -> Capture:
+        """See vnetscope.live()."""
+        self = cls.__new__(cls)
+        self._begin(interface, None)
+        self._open(_live, os.fsencode(interface), filter, promisc=promiscuous, snaplen=snaplen,
+                   ring_bytes=ring_bytes)
+        self._is_live = True
+        if duration is not None:
+            self._until = time.monotonic() + duration
+        return self
+
+    def _begin(self, name: str, point: Optional[int]) -> None:
         self._source = _P()
         self.point, self.other_points = point, 0
-        self.name = os.fspath(path)
+        self.name = name
+        self._is_live, self._ended, self._until = False, False, float("inf")
+        self._late_ns, self._passed = 0, False
+        self._last: Optional[tuple[dict[str, Any], Optional[str]]] = None
         self._err = _abi.Sentence()
         self._room = ctypes.create_string_buffer(BATCH * _abi.layout("packet").size + 64)
         # the library wants packets on a cache line
         self._at = (ctypes.addressof(self._room) + 63) & ~63
+
+    def _open(self, how: Any, name: bytes, filter: str, **more: Any) -> None:
         text = ctypes.c_char_p(filter.encode())
-        options = _abi.layout("source_opts").pack(filter=ctypes.cast(text, _P).value)
-        self._err.raise_for(_open(ctypes.byref(self._source), os.fsencode(path), _pointer(options),
-                                  self._err.buffer))
+        options = _abi.layout("source_opts").pack(filter=ctypes.cast(text, _P).value, **more)
+        self._err.raise_for(how(ctypes.byref(self._source), name, _pointer(options),
+                                self._err.buffer))
+
+    def stop(self) -> None:
+        """A live capture: hand out what is there and end. From any thread or a signal's handler."""
+        self._until = 0.0
 
     def close(self) -> None:
-        """Ends reading; again: nothing."""
+        """Ends reading; again: nothing. stats and sentence stay."""
         if self._source:
+            self._last = self.stats, self.sentence
             _close(self._source)
             self._source = _P()
 
@@ -87,12 +127,24 @@ class Capture:
         """Decodes the next packets to self._at. Return: their number, 0 at the end."""
         if not self._source:
             raise _abi.Error(f"{self.name} is closed")
+        if self._ended:
+            raise _abi.Error(f"{self.name} was read to its end: open it again")
         while True:
-            n = _next(self._source, self._at, BATCH, self._err.buffer)
-            if n == _EOF:
+            if self._is_live and not self._late_ns and time.monotonic() >= self._until:
+                self._late_ns = time.time_ns()
+            n = _EOF if self._passed else _next(self._source, self._at, BATCH, self._err.buffer)
+            if n == _EOF or (self._late_ns and n == 0):
+                self._ended = True
                 return 0
             if self._err.raise_for(n):
+                # what waits was captured in time, but traffic may never cease
+                self._passed = 0 < self._late_ns < self._stamp(n - 1)
                 return n
+
+    def _stamp(self, i: int) -> int:
+        layout = _abi.layout("packet")
+        return ctypes.c_int64.from_address(
+            self._at + i * layout.size + layout.field("time_ns").offset).value
 
     def _fill_point(self) -> int:
         """The same, of one capture point only: the one that was chosen, else the first packet's."""
@@ -107,16 +159,16 @@ class Capture:
                 return kept
 
     def _copy(self, n: int) -> bytearray:
-        return bytearray(ctypes.string_at(self._at, n * _abi.layout("packet").size))
+        return _taken(self._at, n * _abi.layout("packet").size)
 
     def batches(self, size: int = BATCH) -> Iterator[Rows[Packet]]:
-        """Packets in copies of about `size` (a file's last one may be shorter)."""
+        """Packets in copies of about `size` (a file's last one may be shorter). Live: as they come."""
         held = bytearray()
         width = _abi.layout("packet").size
         n = self._fill()
         while n:
-            held += self._copy(n)
-            if len(held) >= size * width:
+            held = held + self._copy(n) if held else self._copy(n)
+            if len(held) >= size * width or self._is_live:
                 yield Rows("packet", held, packets)
                 held = bytearray()
             n = self._fill()
@@ -130,6 +182,8 @@ class Capture:
     @property
     def stats(self) -> dict[str, Any]:
         """What was read and what was lost, as struct vns_source_stats."""
+        if not self._source:
+            return self._last[0] if self._last else {}
         layout = _abi.layout("source_stats")
         buffer = bytearray(layout.size)
         _stats(self._source, _pointer(buffer))
@@ -138,6 +192,8 @@ class Capture:
     @property
     def sentence(self) -> Optional[str]:
         """What is to be said about the end of the file ("... is cut in the middle of record 17")."""
+        if not self._source:
+            return self._last[1] if self._last else None
         said = _sentence(self._source)
         return said.decode(errors="replace") if said else None
 
@@ -155,33 +211,87 @@ class _Collector:
         rows, n = _P(), _SIZE()
         if _collector_take(self.handle, ctypes.byref(rows), ctypes.byref(n)):
             raise MemoryError("samples were lost")
-        return bytearray(ctypes.string_at(rows, n.value * self.width)) if n.value else bytearray()
+        return _taken(rows, n.value * self.width)
 
     def free(self) -> None:
         _collector_free(self.handle)
         self.handle = _P()
 
 
-def _source(capture: Union[str, os.PathLike[str], Capture]) -> Capture:
+class _Engine(Generic[T]):
+    """What Rtt and Twin have in common: they read their captures once."""
+    _kind = ""
+    _make: Any = None
+
+    def _started(self) -> None:
+        if self._used:
+            raise _abi.Error("the captures were read already: samples come once (all() keeps them)")
+        self._used = True
+
+    def _begin(self, *captures: Capture) -> None:
+        self._used, self._all = False, None
+        self._captures = captures
+
+    def batches(self) -> Iterator[Rows[T]]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Closes the captures."""
+        for c in self._captures:
+            c.close()
+
+    def __enter__(self: E) -> E:
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[T]:
+        for batch in self.batches():
+            yield from batch
+
+    def all(self) -> Rows[T]:
+        """Every sample; asked again, the same Rows."""
+        if self._all is None:
+            data = bytearray()
+            for batch in self.batches():
+                data += batch.data
+            self._all = Rows(self._kind, data, type(self)._make)
+        return self._all
+
+
+def _source(capture: Union[str, os.PathLike[str], Capture, None]) -> Capture:
+    assert capture is not None
     return capture if isinstance(capture, Capture) else Capture(capture)
 
 
-class Rtt:
+class Rtt(_Engine[RttSample]):
     """Round-trip times of a capture: TCP, and with `apps` ICMP echo, DNS and QUIC.
 
     method: what TCP segments are read by, "auto" (timestamps where a flow has them, else sequence
     numbers), "ts", "seq" or "both"; handshakes are read in any case. Samples of different kinds
     (RttSample.kind, or kind_name() of the number in arrays) are different figures: keep them apart.
 
+    capture: a file's name, a Capture, or instead live="eth0" with a duration in seconds (live() has more
+    options): samples then come as they are seen, and stop() of `capture` ends it.
     Iterate for one RttSample at a time; batches() gives Rows as they come, all() all of them. What
     the engine counted stands in `counts` once it is read to its end.
     """
 
-    def __init__(self, capture: Union[str, os.PathLike[str], Capture], *, apps: bool = False,
+    _kind, _make = "rtt_row", staticmethod(rtt_samples)
+
+    def __init__(self, capture: Union[str, os.PathLike[str], Capture, None] = None, *,
+                 live: Optional[str] = None, duration: Optional[float] = None, apps: bool = False,
                  method: str = "auto", max_flows: int = 0, idle_ns: int = 0) -> None:
         if method not in METHODS:
             raise _abi.Error(f"there is no method {method} ({', '.join(METHODS)})")
-        self.capture = _source(capture)
+        if (capture is None) == (live is None):
+            raise _abi.Error("either a capture or live=INTERFACE")
+        if duration is not None and live is None:
+            raise _abi.Error("duration is for live=INTERFACE")
+        self.capture = _source(capture) if live is None else Capture.live(live, duration=duration)
+        self._begin(self.capture)
         self.counts: dict[str, Any] = {}
         self._apps = apps
         self._options = {"max_flows": max_flows, "idle_ns": idle_ns,
@@ -190,6 +300,7 @@ class Rtt:
 
     def batches(self) -> Iterator[Rows[RttSample]]:
         """Samples in the order in which packets show them, some thousand packets' at a time."""
+        self._started()
         err, found = _abi.Sentence(), _Collector("rtt_row")
         engines = []
         try:
@@ -221,19 +332,8 @@ class Rtt:
                 _rtt[prefix + "_free"](engine)
             found.free()
 
-    def __iter__(self) -> Iterator[RttSample]:
-        for batch in self.batches():
-            yield from batch
 
-    def all(self) -> Rows[RttSample]:
-        """Every sample."""
-        data = bytearray()
-        for batch in self.batches():
-            data += batch.data
-        return Rows("rtt_row", data, rtt_samples)
-
-
-class Twin:
+class Twin(_Engine[TwinSample]):
     """The same packets in two captures, the host's and the guest's.
 
     guest: the guest's addresses; without, they are learnt from the start of its capture.
@@ -241,11 +341,14 @@ class Twin:
     from the packets. nat: addresses or ports are translated in between. Iterate, or take batches() or all(); then counts["host"], counts["guest"].
     """
 
+    _kind, _make = "twin_sample", staticmethod(twin_samples)
+
     def __init__(self, host: Union[str, os.PathLike[str], Capture],
                  guest: Union[str, os.PathLike[str], Capture], *, addresses: Iterable[str] = (),
                  offset_ns: Optional[int] = None, nat: bool = False, window_ns: int = 0,
                  max_pending: int = 0) -> None:
         self.captures = (_source(host), _source(guest))
+        self._begin(*self.captures)
         self.counts: dict[str, Any] = {}
         self.addresses = list(addresses)
         self.offset_ns = offset_ns
@@ -269,6 +372,7 @@ class Twin:
         return room[:16 * _twin["learn_guest"](self.captures[1]._at, n, _pointer(room), 64)]
 
     def batches(self) -> Iterator[Rows[TwinSample]]:
+        self._started()
         err, found, engine = _abi.Sentence(), _Collector("twin_sample"), _P()
         stamp = _abi.layout("packet").field("time_ns").offset
         width = _abi.layout("packet").size
@@ -317,14 +421,3 @@ class Twin:
             classes = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
             self.counts[name] = {"read": counts["read"], **dict(zip(classes, counts["in_class"]))}
         self.counts["evicted"] = _twin["evicted"](engine)
-
-    def __iter__(self) -> Iterator[TwinSample]:
-        for batch in self.batches():
-            yield from batch
-
-    def all(self) -> Rows[TwinSample]:
-        """Every pair."""
-        data = bytearray()
-        for batch in self.batches():
-            data += batch.data
-        return Rows("twin_sample", data, twin_samples)

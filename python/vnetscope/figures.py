@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import ctypes
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable, NamedTuple, Optional
 
 from . import _abi
 
@@ -104,6 +104,51 @@ class Clock:
         return [ClockPiece(*(f[name] for name in ClockPiece._fields)) for f in found]
 
 
+_blocks = {name: _abi.declare("vns_blocks_" + name, None, *arguments) for name, arguments in (
+    ("add_many", (_P, _P, _P, ctypes.c_size_t)), ("total", (_P, _P)), ("intervals", (_P, _P, _P)),
+    ("fini", (_P,)))}
+
+
+def _int64(values: Any) -> memoryview:
+    """As a writable view of int64; in place where it is one."""
+    try:
+        view = memoryview(values)
+    except TypeError:
+        view = memoryview(array.array("q", values))
+    if view.itemsize != 8 or view.format not in ("q", "l") or not view.c_contiguous:
+        view = memoryview(array.array("q", view.tolist()))
+    if view.readonly and view.nbytes:
+        view = memoryview(bytearray(view.cast("B")))
+    return view
+
+
+def _address(view: memoryview) -> Any:
+    return (ctypes.c_char * view.nbytes).from_buffer(view) if view.nbytes else None
+
+
+def intervals(at_ns: Iterable[int], values: Iterable[int]) -> dict[str, Optional[tuple[int, int]]]:
+    """95 % sampling intervals of mean, p50, p95 and p99 of values at these times, which may be correlated
+    (vns_dist(3)); None where the samples do not suffice."""
+    at, value = _int64(at_ns), _int64(values)
+    if at.nbytes != value.nbytes:
+        raise ValueError(f"{at.nbytes // 8} times of {value.nbytes // 8} values")
+    blocks = ctypes.create_string_buffer(_abi.layout("blocks").size)
+    total = ctypes.create_string_buffer(_abi.layout("dist").size)
+    layout = _abi.layout("intervals")
+    out = ctypes.create_string_buffer(layout.size)
+    try:
+        _blocks["add_many"](blocks, _address(at), _address(value), at.nbytes // 8)
+        _blocks["total"](blocks, total)
+        _blocks["intervals"](blocks, total, out)
+    finally:
+        _blocks["fini"](blocks)
+        _dist["fini"](total)
+    found = layout.unpack(out.raw)
+    return {name: ends if any(ends) else None for name, ends in (
+        (name, (found[name + ".lower"], found[name + ".upper"]))
+        for name in ("mean", "p50", "p95", "p99"))}
+
+
 class Distribution:
     """Exact count, extremes, mean and deviation; percentiles within 1 %, in bounded memory."""
 
@@ -119,17 +164,9 @@ class Distribution:
 
     def add(self, values: Iterable[int]) -> None:
         """Samples: any iterable of integers; an int64 array (numpy or array('q')) is read in place."""
-        try:
-            view = memoryview(values)  # type: ignore[arg-type]
-        except TypeError:
-            view = memoryview(array.array("q", values))
-        if view.itemsize != 8 or view.format not in ("q", "l") or not view.c_contiguous:
-            view = memoryview(array.array("q", view.tolist()))
+        view = _int64(values)
         if view.nbytes:
-            if view.readonly:
-                view = memoryview(bytearray(view.cast("B")))
-            room = (ctypes.c_char * view.nbytes).from_buffer(view)
-            _dist["add_many"](self._data, room, view.nbytes // 8)
+            _dist["add_many"](self._data, _address(view), view.nbytes // 8)
 
     def merge(self, other: Distribution) -> None:
         """All of other's samples, too."""
@@ -159,7 +196,11 @@ class Distribution:
         return _dist["stddev"](self._data)
 
     def quantile(self, q: float) -> int:
-        """Nearest rank, 0 <= q <= 1."""
+        """Nearest rank, 0 <= q <= 1; ValueError otherwise, and of no samples."""
+        if not 0 <= q <= 1:
+            raise ValueError(f"quantile {q} is not within 0 and 1")
+        if not self.n:
+            raise ValueError("no quantile of no samples")
         return _dist["quantile"](self._data, q)
 
     def buckets(self) -> list[tuple[int, int, int]]:
@@ -169,5 +210,7 @@ class Distribution:
         return out
 
     def __repr__(self) -> str:
+        if not self.n:
+            return "<0 samples>"
         return (f"<{self.n} samples, min {self.min}, median {self.quantile(0.5)}, "
                 f"p99 {self.quantile(0.99)}, max {self.max} ns>")

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Python module captures live on a veth pair of our own: pings seen as they pass and equal to what ping
+says, the end by duration, by stop() from another thread, and under traffic that never ceases.
+
+usage: test_python_live.py LIBRARY MODULE_FOLDER
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+A, B = f"vnspy{os.getpid()}a", f"vnspy{os.getpid()}b"
+SAMPLES = """
+import json, sys, vnetscope as v
+rtt = v.Rtt(live='v0', duration=4, apps=True)
+print('ready', flush=True)
+print(json.dumps([(s.kind, s.src, s.dst, s.id, s.rtt_ns) for s in rtt]))
+print(json.dumps([rtt.counts['packets'], rtt.capture.stats['frames'], rtt.capture.stats['dropped']]))
+"""
+STOP = """
+import threading, vnetscope as v
+with v.live('v0', 'icmp') as c:
+    print('ready', flush=True)
+    n = 0
+    for p in c:
+        n += 1
+        if n == 20:
+            threading.Thread(target=c.stop).start()
+print(n >= 20, c.stats['frames'] == n)
+"""
+BUSY = """
+import vnetscope as v
+c = v.live('v0', duration=1)
+print('ready', flush=True)
+print(sum(len(b) for b in c.batches()) > 100)
+"""
+failures = []
+
+
+def check(what, ok, detail=""):
+    print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip())
+    if not ok:
+        failures.append(what)
+
+
+def sh(*cmd):
+    return subprocess.run(cmd, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def inside(ns, *cmd):
+    return ["nsenter", f"--net=/run/netns/{ns}", *cmd]
+
+
+def start(code):
+    """The code in namespace A, once it captures."""
+    env = {**os.environ, "PYTHONPATH": MODULE, "VNETSCOPE_LIBRARY": LIBRARY}
+    p = subprocess.Popen(inside(A, sys.executable, "-c", code), stdout=subprocess.PIPE, text=True,
+                         env=env)
+    check("starts", p.stdout.readline() == "ready\n")
+    return p
+
+
+def samples():
+    p = start(SAMPLES)
+    said = sh(*inside(A, "ping", "-n", "-c", "60", "-i", "0.02", "10.93.0.2"))
+    theirs = {int(s): float(ms) for s, ms in re.findall(r"icmp_seq=(\d+) .*time=([\d.]+) ms", said)}
+    rows, counts = map(json.loads, p.communicate(timeout=30)[0].splitlines())
+    mine = {i: ns / 1e6 for kind, src, dst, i, ns in rows
+            if (kind, src, dst) == ("icmp", "10.93.0.1", "10.93.0.2")}
+    check("one sample for each echo", sorted(mine) == sorted(theirs), f"{len(mine)}, {len(theirs)}")
+    check("none above ping's own time", all(mine[i] <= theirs[i] + 0.01 for i in mine))
+    check("counts", counts[0] == counts[1] >= 120 and counts[2] == 0, str(counts))
+
+
+def endless(code, *what):
+    p = start(code)
+    ping = subprocess.Popen(inside(A, "ping", "-n", "-q", "-f", "-i", "0.002", "10.93.0.2"),
+                            stdout=subprocess.DEVNULL)
+    try:
+        check(what[0], p.communicate(timeout=30)[0] == what[1])
+    finally:
+        ping.kill()
+        ping.wait()
+        p.kill()
+
+
+def main():
+    for ns in (A, B):
+        sh("ip", "netns", "add", ns)
+    try:
+        sh("ip", "-n", A, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", B)
+        for ns, dev, addr in ((A, "v0", "10.93.0.1/24"), (B, "v1", "10.93.0.2/24")):
+            sh("ip", "-n", ns, "addr", "add", addr, "dev", dev)
+            sh("ip", "-n", ns, "link", "set", dev, "up")
+        sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.93.0.2"))
+        samples()
+        endless(STOP, "stop() ends it", "True True\n")
+        endless(BUSY, "the duration ends it under traffic", "True\n")
+    finally:
+        for ns in (A, B):
+            subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    LIBRARY, MODULE = (os.path.abspath(a) for a in sys.argv[1:3])
+    if os.geteuid():
+        print("needs root for network namespaces")
+        sys.exit(77)
+    sys.exit(main())
