@@ -6,8 +6,8 @@
  * written; then a bounded piece of each capture. Nothing blocks but the shared-memory clock
  * exchange, which the host waits for, and that is bounded.
  *
- * A virtio port stays open when the host goes away (POLLHUP until one is back) and may hold
- * half a frame then: a frame that stays incomplete for PARTIAL_NS is given up, and so is the
+ * A virtio port stays open when the host goes away: until one is back, poll() says POLLIN and POLLHUP at
+ * once and read() gives 0 (drivers/char/virtio_console.c). It may hold half a frame then: a frame that stays incomplete for PARTIAL_NS is given up, and so is the
  * session. Without a session everything up to a HELLO is skipped.
  */
 #include <errno.h>
@@ -165,7 +165,8 @@ static void give_up_partial(struct agent *a)
 	handle_input(a);
 }
 
-static void read_transport(struct agent *a)
+/* Return: false when a virtio port has no host. */
+static bool read_transport(struct agent *a)
 {
 	size_t room;
 	uint8_t *to = vns_inbuf_space(&a->in, &room);
@@ -173,13 +174,14 @@ static void read_transport(struct agent *a)
 
 	a->read_ns = vns_now_ns();
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return true;
 	if (n > 0) {
 		vns_inbuf_added(&a->in, (size_t)n);
 		handle_input(a);
 	} else if (!a->virtio) {
 		a->lost = true;
-	} /* virtio: 0 means that no host is there; poll tells */
+	}
+	return n > 0 || !a->virtio;
 }
 
 /* The host has gone from the virtio port: what it began ends. */
@@ -242,6 +244,7 @@ static bool serve_round(struct agent *a, bool hung_up)
 	struct pollset s = { .n = 0 };
 	bool take = a->out.control.bytes < CONTROL_LIMIT_BYTES;
 	short out = outq_empty(&a->out) ? 0 : POLLOUT;
+	bool host = true;
 	int64_t polled_ns;
 
 	add_poll(&s, a->rfd, take ? POLLIN : 0);
@@ -266,11 +269,13 @@ static bool serve_round(struct agent *a, bool hung_up)
 		s.p[0].revents = again.revents;
 	}
 	if (s.p[0].revents & (POLLIN | (a->virtio ? 0 : POLLHUP)))
-		read_transport(a);
+		host = read_transport(a);
 	else if (s.p[0].revents & (POLLHUP | POLLERR | POLLNVAL) && a->virtio)
-		on_hangup(a);
+		host = false;
 	else if (s.p[0].revents & (POLLERR | POLLNVAL))
 		a->lost = true;
+	if (!host)
+		on_hangup(a);
 	if (outq_flush(&a->out, a->wfd) < 0 && !a->virtio)
 		a->lost = true;
 	work_captures(a, &s, cap, polled_ns);
@@ -278,7 +283,7 @@ static bool serve_round(struct agent *a, bool hung_up)
 	if (s.p[2].revents)
 		on_signals(a);
 	give_up_partial(a);
-	return a->virtio && !(s.p[0].revents & POLLIN) && s.p[0].revents & POLLHUP;
+	return !host;
 }
 
 /* What is queued goes out, for LEAVE_NS at most. */

@@ -163,9 +163,41 @@ def what_a_session_began_ends_with_it():
     h.close()
 
 
+def jiffies(line, first, last):
+    return sum(map(int, line.split()[first:last]))
+
+
+def rests_while_no_host_is_there():
+    """What PID 1 used of the guest's processor in 2 s without a host, and of the time since boot."""
+    lab = status(LAB)
+    h = Host(lab).attach()
+    look = "cat /proc/1/stat; head -n 1 /proc/stat; "
+    h.s.sendall(frame(EXEC, argv("sh", "-c", f"(sleep 1; {look} sleep 2; {look}) >/tmp/used 2>&1 "
+                                 "</dev/null &"), 5))
+    while h.next()[0] != EXEC_DONE:
+        pass
+    h.close()
+    time.sleep(4)
+    h = Host(lab).attach()
+    out = b""
+    end = time.monotonic() + 20
+    while out.count(b"\n") < 4 and time.monotonic() < end:
+        h.s.sendall(frame(EXEC, argv("cat", "/tmp/used"), 6))
+        out = b""
+        while (answer := h.next())[0] != EXEC_DONE:
+            out += answer[1][4:] if answer[0] == EXEC_OUTPUT else b""
+    h.close()
+    lines = out.decode().splitlines()
+    used = jiffies(lines[2], 13, 15) - jiffies(lines[0], 13, 15)
+    of = jiffies(lines[3], 1, 9) - jiffies(lines[1], 1, 9)
+    assert of > 100 and used < of / 5, f"the agent used {used} of {of} ticks while it had nothing to do"
+    print(f"     {used} of {of} ticks used without a host", flush=True)
+
+
 def one_boot():
     left_in_every_bad_way()
     what_a_session_began_ends_with_it()
+    rests_while_no_host_is_there()
 
 
 if __name__ == "__main__":
