@@ -321,7 +321,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.duration_ns = c->duration_ns, .filter = c->filter,
 		.snaplen = (uint32_t)c->snaplen, .capture = cli_capture(c->capture),
 		.stop = &cli_interrupted,
-		.progress = cli_live_vo,
+		.progress = cli_live_vo, .say = cli_say,
 		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
 		.nat = nat_mode(c),
 	};

@@ -85,8 +85,20 @@ void vns_agent_set_explain(struct vns_agent *a,
 int vns_agent_fd(const struct vns_agent *a);
 /** vns_agent_set_timeout() - longest wait for the reply to one request; 0: the default, 10 s. */
 void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms);
+/**
+ * vns_agent_set_stop() - once *@stop is not 0, an agent that has not said anything since, or for
+ * VNS_AGENT_STOP_MS, is waited for no longer: its requests end with -ETIMEDOUT. One that speaks is
+ * waited for as ever. NULL: no such thing.
+ */
+#define VNS_AGENT_STOP_MS 900
+void vns_agent_set_stop(struct vns_agent *a, const volatile int *stop);
 /** vns_agent_silence_ns() - how long nothing has come; a capturing agent speaks every 250 ms. */
 int64_t vns_agent_silence_ns(const struct vns_agent *a);
+/**
+ * vns_agent_was_silent_ns() - the longest time without a word since the last call, counted while somebody
+ * waited for one, in a request too. @until_ns: when it ended or, if it goes on, now; real time.
+ */
+int64_t vns_agent_was_silent_ns(struct vns_agent *a, int64_t *until_ns);
 /** Bytes received and sent so far: part of our own overhead. */
 void vns_agent_traffic(const struct vns_agent *a, uint64_t *rx, uint64_t *tx);
 

@@ -176,7 +176,7 @@ struct vns_vo_rtt {
 
 /**
  * struct vns_vo_event - something that happened to a target while it was measured.
- * @kind: "clock_step", "stood_still", "lost", "reboot", "back", "renamed", "removed", "returned",
+ * @kind: "clock_step", "stood_still", "agent_silent", "lost", "reboot", "back", "renamed", "removed", "returned",
  *        "link_down", "link_up", "sampling"
  * @text: one sentence
  */
@@ -433,6 +433,8 @@ struct vns_vo_live_progress {
  *               is exceeded for a second @sample is raised. 0: none
  * @stop:        the run ends gracefully once this is not 0; may be NULL
  * @progress:    called about once a second; may be NULL
+ * @say:         gets a sentence when somebody is waited for, with the deadline; called by any thread, one
+ *               at a time; may be NULL
  */
 struct vns_vo_live_opts {
 	int64_t duration_ns;
@@ -447,6 +449,7 @@ struct vns_vo_live_opts {
 	enum vns_nat_mode nat; /* look for address translation between the host's points */
 	const volatile int *stop;
 	void (*progress)(void *ctx, const struct vns_vo_live_progress *p);
+	void (*say)(void *ctx, const char *sentence);
 	void *ctx;
 };
 

@@ -20,6 +20,7 @@
 
 #include "measure/vo_budget.h"
 #include "measure/vo_epoch.h"
+#include "measure/vo_quiet.h"
 
 #define BURSTS         12 /* of exchanges before and after the traffic */
 #define BURST_GAP_NS   (15 * VNS_NSEC_PER_MSEC)
@@ -32,8 +33,7 @@
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
-#define QUIET_NS       VNS_NSEC_PER_SEC /* four signs of life missed: it is not running now */
-#define LOST_NS        (5 * VNS_NSEC_PER_SEC)  /* twenty signs of life missed: try a new connection */
+#define LOST_NS        (VO_LOST_S * VNS_NSEC_PER_SEC)
 #define ATTEMPT_MS     2000
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
@@ -124,6 +124,8 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 				    vns_gather_is_probe(v->gather, p))
 				continue;
 		}
+		if (k + 1 == v->s->n_point && is_guest(v->s, vns_packet_src(p)))
+			vo_quiet_packet(v, p->time_ns);
 		if (!vns_packet_sampled(p, v->one_in))
 			continue;
 		own[m++] = *p;
@@ -289,7 +291,7 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	int code = 0;
 
 	/* nobody would answer, and others wait for their turn */
-	if (v->gather && !(v->capturing && vns_agent_silence_ns(v->s->agent) > QUIET_NS)) {
+	if (v->gather && !(v->capturing && vns_agent_silence_ns(v->s->agent) > VO_QUIET_NS)) {
 		pthread_mutex_lock(&v->run->exchanging);
 		code = vns_gather_burst(v->gather, exchanges, err);
 		pthread_mutex_unlock(&v->run->exchanging);
@@ -308,8 +310,10 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = vo_epoch_check(v, err);
 		pthread_mutex_unlock(&v->lock);
 	}
-	if (code >= 0 && v->capturing)
+	if (code >= 0 && v->capturing) {
+		vo_quiet_look(v);
 		vo_budget_agent(v);
+	}
 	return code < 0 ? code : 0;
 }
 
@@ -338,6 +342,7 @@ static int start_guest_capture(struct vo_subject *v, struct vns_err *err)
 	if (n < 0)
 		return n;
 	vns_agent_set_sink(v->s->agent, &sink);
+	vns_agent_set_stop(v->s->agent, opts->stop);
 	code = vns_agent_capture_start(v->s->agent, VO_CAPTURE_ID, v->s->guest_ifname, insns, (size_t)n,
 				       opts->snaplen, err);
 	free(insns);
@@ -376,6 +381,12 @@ static void end_subject(struct vo_subject *v)
 	struct vns_err err = { "" };
 	int code = 0;
 
+	if (!vo_quiet_answers(v, &err)) {
+		subject_fail(v, err.text);
+		read_traffic(v);
+		v->capturing = false;
+		return;
+	}
 	alive_after(v, 1, SETTLE_NS);
 	vns_agent_set_timeout(v->s->agent, 0);
 	read_usage(v, false);
@@ -442,7 +453,12 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	read_traffic(v);
 	v->capturing = false;
 	pthread_mutex_lock(&v->lock);
-	vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.150s.", why->text);
+	if (vo_quiet_is_stopped(v))
+		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host is "
+			 "stopped by a signal.", v->s->vmm_pid);
+	else
+		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.150s.", why->text);
+	v->quiet.since_ns = 0;
 	code = vo_epoch_end(v, why);
 	pthread_mutex_unlock(&v->lock);
 	while (!code && in_phase(v->run, VO_TRAFFIC) && !stopped(v->run)) {
@@ -535,6 +551,7 @@ static void traffic_phase(struct vo_run *run)
 	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
 		pump_host(run, POLL_MS);
 		vo_budget_check(run, now);
+		vo_quiet_watch(run, now);
 		if (run->opts->progress && now >= next_report) {
 			vo_run_report(run, now - begin);
 			next_report += REPORT_NS;

@@ -383,9 +383,26 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			"--guest-addr.");
 }
 
+/* Nothing was paired: what to look at, since the captures alone do not say. */
+static void note_nothing(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	char text[VNS_ADDR_STRLEN];
+
+	note(t, "No packet of one capture is in the other. Were both made at the same time, on the path of the "
+		"same traffic?");
+	if (r->n_guest)
+		note(t, "If so: --guest-addr (%s%s taken for the guest's)%s%s.", vns_addr_format(&r->guest[0], text), r->n_guest > 1 ? " and more are" : " is",
+		     r->nat ? "" : ", --nat on where addresses are translated",
+		     r->opts->have_offset || r->opts->drift_file ? ", another offset of the clocks" : "");
+}
+
 static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 {
-	if (t->clock_mode == VNS_CLOCK_SAME)
+	bool any = t->counts[0].in_class[VNS_TWIN_MATCHED] + t->counts[1].in_class[VNS_TWIN_MATCHED] > 0;
+
+	if (!any && t->counts[0].read && t->counts[1].read)
+		note_nothing(r, t);
+	if (any && t->clock_mode == VNS_CLOCK_SAME)
 		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
 		note(t, "No offset was given, and 0 contradicts the traffic: the clock is bounded by "

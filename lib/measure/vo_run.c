@@ -63,6 +63,7 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 {
 	run->first = subjects;
 	pthread_mutex_init(&run->exchanging, NULL);
+	pthread_mutex_init(&run->saying, NULL);
 	run->opts = opts;
 	run->one_in = opts->sample ? opts->sample : 1;
 	if (vns_clock_new(&run->same, VNS_CLOCK_SAME) || vns_clock_set_fixed(run->same, 0, 0, 0, 0) ||
@@ -544,6 +545,7 @@ void vo_run_fini(struct vo_run *run)
 		if (v->s->agent) {
 			vns_agent_set_sink(v->s->agent, NULL);
 			vns_agent_set_timeout(v->s->agent, 0);
+			vns_agent_set_stop(v->s->agent, NULL);
 		}
 		for (size_t j = 0; j < v->n_pair; j++)
 			free_pair(&v->pair[j]);
@@ -559,4 +561,5 @@ void vo_run_fini(struct vo_run *run)
 	vns_clock_free(run->same);
 	vns_vo_points_close(&run->points);
 	pthread_mutex_destroy(&run->exchanging);
+	pthread_mutex_destroy(&run->saying);
 }

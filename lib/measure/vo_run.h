@@ -23,6 +23,20 @@
 struct vo_subject;
 
 /*
+ * An agent that says nothing (vo_quiet.c). @since_ns: since when, host clock, or 0; @back: it speaks
+ * again, since @until_ns. Guarded by the subject's lock: @stopped_ns, when its process was last seen
+ * stopped; @heard_ns, the guest's last packet at the innermost host point, and the last pause between
+ * two of them.
+ */
+struct vo_quiet {
+	int64_t since_ns, until_ns;
+	bool back;
+	int64_t stopped_ns;
+	size_t n_event;
+	int64_t heard_ns, gap_from_ns, gap_to_ns;
+};
+
+/*
  * Two points between which packets are paired: indices into the subject's points. Pairs within the
  * host need no clock relation: their samples go to the figures at once.
  */
@@ -92,6 +106,7 @@ struct vo_subject {
 	struct vns_vo_rtt halves[VO_POINTS];
 	struct vns_agent_usage usage_begin, usage_end;
 	uint64_t agent_bytes, guest_lost;
+	struct vo_quiet quiet;
 	bool capturing;
 	uint32_t one_in;           /* packets that are looked at; the agent was told: */
 	uint32_t agent_one_in;
@@ -112,9 +127,11 @@ struct vo_run {
 	struct vns_clock *same; /* within the host: offset 0 */
 	_Atomic enum vo_phase phase; /* captured packets count in VO_TRAFFIC only */
 	bool interrupted;
+	pthread_mutex_t saying;     /* one sentence at a time */
 	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
 	uint32_t one_in;
+	int64_t watched_ns; /* guests' processes were looked at; monotonic */
 	int64_t budget_at_ns, budget_cpu_ns; /* when the budget was looked at, CPU time by then */
 	bool budget_told;
 };

@@ -41,6 +41,11 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 	const struct vns_clock_at *c = &t->clock;
 	char offset[VNS_TEXT_LEN], upper[VNS_TEXT_LEN], within[3 * VNS_TEXT_LEN];
 
+	if (!isfinite(c->lower_ns) && !isfinite(c->upper_ns)) {
+		fprintf(to, "clock: not known (mode %s, and no packet bounds it)\n",
+			vns_clock_mode_name(t->clock_mode));
+		return;
+	}
 	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD) {
 		fprintf(to, "clock: mode %s, guest minus host certain from %s to %s, drift %+.3f ppm\n"
 			"split not identifiable: these bounds come from the measured path itself, so each "
@@ -403,6 +408,10 @@ static void print_books(const struct vns_vo_target *t, FILE *to)
 	fputc('\n', to);
 	vns_table_print(&table, to);
 	vns_table_fini(&table);
+	if (t->counts[0].in_class[VNS_TWIN_OUTSIDE_WINDOW] || t->counts[1].in_class[VNS_TWIN_OUTSIDE_WINDOW])
+		fputs("outside window: seen while nothing was to be expected from the other point: before its "
+		      "first packet or\n  after its last, to within the time that packets take, or where the "
+		      "capture began anew\n", to);
 }
 
 static void print_overhead(const struct vns_vo_target *t, FILE *to)

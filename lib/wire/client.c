@@ -29,6 +29,8 @@
 /* A capturing agent gives a sign of life at least every 250 ms; that long without is dead. */
 #define SILENCE_NS (15 * VNS_NSEC_PER_SEC)
 
+#define STOP_LOOK_MS 50
+
 static int64_t deadline_in(int timeout_ms)
 {
 	return vns_monotonic_ns() + timeout_ms * VNS_NSEC_PER_MSEC;
@@ -42,6 +44,28 @@ static int ms_left(int64_t deadline_ns)
 		return 0;
 	left = (left + VNS_NSEC_PER_MSEC - 1) / VNS_NSEC_PER_MSEC;
 	return left > 3600000 ? 3600000 : (int)left;
+}
+
+/* The deadline, or an earlier one once the user wants to end and the agent says nothing. */
+static int64_t limit_of(struct vns_agent *a, int64_t deadline_ns)
+{
+	int64_t last, limit;
+
+	if (!a->stop || !*a->stop)
+		return deadline_ns;
+	if (!a->stopped_ns)
+		a->stopped_ns = vns_monotonic_ns();
+	last = a->last_rx_ns > a->stopped_ns ? a->last_rx_ns : a->stopped_ns;
+	limit = last + VNS_AGENT_STOP_MS * VNS_NSEC_PER_MSEC;
+	return limit < deadline_ns ? limit : deadline_ns;
+}
+
+/* How long to wait at once: an interrupt is looked at in between. */
+static int wait_ms(struct vns_agent *a, int64_t deadline_ns)
+{
+	int left = ms_left(limit_of(a, deadline_ns));
+
+	return a->stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left;
 }
 
 int vns_client_broken(struct vns_agent *a, int code, struct vns_err *err, const char *fmt, ...)
@@ -175,6 +199,17 @@ static int deliver(struct vns_agent *a, const struct vns_wire_frame *f, struct v
 	return r < 0 ? r : 1;
 }
 
+/* Nothing was there to be read just now. */
+static void note_silence(struct vns_agent *a)
+{
+	int64_t silence = vns_agent_silence_ns(a);
+
+	if (silence <= a->silent_ns)
+		return;
+	a->silent_ns = silence;
+	a->silent_until_ns = vns_now_ns();
+}
+
 int vns_client_receive(struct vns_agent *a, struct vns_wire_frame *f, int64_t deadline_ns,
 		       bool streamed, struct vns_err *err)
 {
@@ -198,12 +233,14 @@ int vns_client_receive(struct vns_agent *a, struct vns_wire_frame *f, int64_t de
 				return -ETIMEDOUT; /* streams go on for ever */
 			continue;
 		}
-		r = poll(&p, 1, ms_left(deadline_ns));
+		r = poll(&p, 1, wait_ms(a, deadline_ns));
 		if (r < 0 && errno != EINTR)
 			return vns_err_set(err, -errno, "agent %s: %s", a->name, strerror(errno));
+		if (r == 0)
+			note_silence(a);
 		if (r > 0 && read_some(a, err) < 0)
 			return a->broken;
-		if (r <= 0 && vns_monotonic_ns() >= deadline_ns)
+		if (r <= 0 && vns_monotonic_ns() >= limit_of(a, deadline_ns))
 			return -ETIMEDOUT;
 	}
 }
@@ -247,9 +284,9 @@ static int send_bytes(struct vns_agent *a, const uint8_t *data, size_t len, int6
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return vns_client_broken(a, -errno, err, "cannot be written to: %s",
 						 strerror(errno));
-		if (vns_monotonic_ns() >= deadline_ns)
+		if (vns_monotonic_ns() >= limit_of(a, deadline_ns))
 			return vns_client_broken(a, -ETIMEDOUT, err, "does not take requests");
-		if (poll(p, 2, ms_left(deadline_ns)) > 0 && p[1].revents &&
+		if (poll(p, 2, wait_ms(a, deadline_ns)) > 0 && p[1].revents &&
 		    read_meanwhile(a, err) < 0)
 			return a->broken;
 	}
@@ -292,12 +329,17 @@ static int error_reply(struct vns_agent *a, const struct vns_wire_frame *f, stru
 int vns_client_await(struct vns_agent *a, uint32_t id, uint16_t want,
 		     struct vns_wire_frame *reply, int64_t deadline_ns, struct vns_err *err)
 {
+	int64_t began_ns = vns_monotonic_ns();
 	int r;
 
 	for (;;) {
 		r = vns_client_receive(a, reply, deadline_ns, false, err);
+		if (r == -ETIMEDOUT && vns_monotonic_ns() < deadline_ns)
+			return vns_err_set(err, r, "agent %s: says nothing, and is not waited for after an "
+					   "interrupt; its last packets are missing", a->name);
 		if (r == -ETIMEDOUT)
-			return vns_err_set(err, r, "agent %s: no answer in time", a->name);
+			return vns_err_set(err, r, "agent %s: no answer within %.1f s", a->name,
+					   (double)(vns_monotonic_ns() - began_ns) / 1e9);
 		if (r < 0)
 			return r;
 		if (reply->h.type == VNS_MSG_ERROR &&
@@ -548,9 +590,24 @@ void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms)
 	a->timeout_ms = timeout_ms > 0 ? timeout_ms : VNS_CLIENT_TIMEOUT_MS;
 }
 
+void vns_agent_set_stop(struct vns_agent *a, const volatile int *stop)
+{
+	a->stop = stop;
+	a->stopped_ns = 0;
+}
+
 int64_t vns_agent_silence_ns(const struct vns_agent *a)
 {
 	return a->last_rx_ns ? vns_monotonic_ns() - a->last_rx_ns : 0;
+}
+
+int64_t vns_agent_was_silent_ns(struct vns_agent *a, int64_t *until_ns)
+{
+	int64_t silence = a->silent_ns;
+
+	*until_ns = a->silent_until_ns;
+	a->silent_ns = 0;
+	return silence;
 }
 
 const struct vns_agent_info *vns_agent_info(const struct vns_agent *a)

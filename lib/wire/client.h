@@ -25,7 +25,10 @@ struct vns_agent {
 	uint64_t rx_bytes, tx_bytes;
 	uint32_t next_request;
 	int64_t last_rx_ns;   /* monotonic: sign of life */
+	int64_t silent_ns, silent_until_ns; /* longest silence since it was asked for; realtime */
 	int timeout_ms;       /* of one request */
+	const volatile int *stop; /* the user wants to end */
+	int64_t stopped_ns;   /* monotonic: seen first then, or 0 */
 	unsigned int captures; /* running */
 	int broken;           /* -errno once the connection is of no more use */
 	int64_t read_ns;      /* realtime just after the last read: T4 of the channel */

@@ -388,6 +388,9 @@ class Offline(unittest.TestCase):
         host, guest = traffic()
         other = [(t, udp(PEER, 1, GUEST, 2, b'%d' % i)) for i, (t, _) in enumerate(host)]
         t = self.target(*self.pair((other, guest)), code=4, says='no packet was found')
+        self.assertIn('Were both made at the same time', t['note'])
+        self.assertNotIn('Assumed', t['note'])  # nothing shows whether the clocks are one
+        self.assertIn('clock: not known', self.vo(*self.pair((other, guest)), code=4))
         self.assertEqual(t['accounting']['host']['matched'], 0)
         self.vo(*self.files(pcap_file([]), pcap_file([])), code=4, says='no packet was found')
         self.vo(*self.files(pcap_file(host), pcap_file([])), code=4, says='no packet was found')

@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_captures
+from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_captures, wait_until
 
 LAB = f"t-vo{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -182,6 +182,88 @@ def a_death_ends_one_target_only():
     assert figure(two, "host_to_guest", "icmp")["matched"] >= 25, two["accounting"]
 
 
+def agent_pid():
+    """The agent of vm1: the child of its namespace's keeper. It runs while it is connected."""
+    keeper = status(LAB)["guests"][0]["pid"]
+    found = []
+
+    def look():
+        for path in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{path}/stat", encoding="utf-8") as f:
+                    words = f.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(words[1]) == keeper:
+                found.append(int(path))
+        return found
+    wait_until("vm1's agent runs", look)
+    return found[0]
+
+
+def start_ping():
+    return subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-i",
+                             "0.02", "10.77.0.11"], stdout=subprocess.DEVNULL)
+
+
+def a_frozen_agent_is_named():
+    """Only the agent stands still, the guest answers pings: told at once, and by an event."""
+    up(1)
+    vo = start_vo(seconds=60)
+    ping = start_ping()
+    agent = agent_pid()
+    time.sleep(1)
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        time.sleep(3)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    time.sleep(1.5)
+    vo.send_signal(signal.SIGINT)
+    doc, err = finish(vo)
+    ping.terminate()
+    ping.wait(10)
+    target = doc["targets"][0]
+    assert "vm1: no sign of life for" in err and "after 15 s it is given up" in err, err
+    events = [e for e in target["events"] if e["kind"] == "agent_silent"]
+    assert len(events) == 1 and "packets of the guest came at" in events[0]["text"], target["events"]
+    assert not target["ended_early"], target["ended_early"]
+    acc = target["accounting"]
+    # its ring went on, for as long as it holds; what did not fit is counted
+    assert acc["host"]["missing"] <= acc["guest"]["capture_lost"], acc
+
+
+def an_interrupt_does_not_wait_for_the_frozen():
+    """Just frozen, frozen for long, frozen before the traffic: each time one Ctrl-C is enough."""
+    up(1)
+    for after, frozen in ((3, 0.3), (3, 2), (0, 1)):
+        vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "60"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        agent = agent_pid()
+        try:
+            if after:
+                time.sleep(after)
+                ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", "10.77.0.11"))
+            os.kill(agent, signal.SIGSTOP)
+            time.sleep(frozen)
+            began = time.monotonic()
+            vo.send_signal(signal.SIGINT)
+            out, err = vo.communicate(timeout=30)
+            took = time.monotonic() - began
+        finally:
+            vo.kill()
+            os.kill(agent, signal.SIGCONT)
+            vo.wait()
+            wait_until("the agent ends", lambda: not os.path.exists(f"/proc/{agent}"))
+        print(f"     frozen for {frozen} s: ended {took:.2f} s after the interrupt")
+        assert took < 5, took  # it was 20 s; 0.9 s are what is waited for
+        if after:
+            target = json.loads(out)["targets"][0]
+            assert vo.returncode == 3 and "last packets are missing" in err, (vo.returncode, err)
+            assert err.count("ended early") == 1 and "ended early" in target["ended_early"], err
+            assert figure(target, "host_to_guest", "icmp")["matched"] >= 40, target["accounting"]
+
+
 SEND = ("import socket,time,sys\n"
         "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
         "for i in range(int(sys.argv[1])):\n"
@@ -278,13 +360,13 @@ def links_that_go_and_come():
 def bad_input_is_one_sentence():
     up(1)
     for words, code, text in (
-            (("lab:t-vo/vm7",), 3, "vm7"),
-            (("lab:t-vo/vm1", "--filter", "tcp and ("), 2, "tcp and ("),
-            (("lab:t-vo/vm1", "--clock", "shm"), 3, "shm"),
-            (("lab:t-vo/vm1", "--host", "x"), 2, "--host"),
-            (("lab:t-vo/vm1", "-t", "0"), 2, "duration"),
-            (("lab:t-vo/vm1", "--sample", "2/3"), 2, "--sample"),
-            (("lab:t-vo/vm1", "--max-cpu", "0"), 2, "--max-cpu"),
+            ((f"lab:{LAB}/vm7",), 3, "vm7"),
+            ((f"lab:{LAB}/vm1", "--filter", "tcp and ("), 2, "tcp and ("),
+            ((f"lab:{LAB}/vm1", "--clock", "shm"), 3, "shm"),
+            ((f"lab:{LAB}/vm1", "--host", "x"), 2, "--host"),
+            ((f"lab:{LAB}/vm1", "-t", "0"), 2, "duration"),
+            ((f"lab:{LAB}/vm1", "--sample", "2/3"), 2, "--sample"),
+            ((f"lab:{LAB}/vm1", "--max-cpu", "0"), 2, "--max-cpu"),
             (("nolab:vm1",), 2, "nolab")):
         r = run("vo", *words)
         assert r.returncode == code, (words, r)
@@ -296,6 +378,7 @@ if os.geteuid() != 0:
     skip("needs root")
 main([every_echo_is_found_once, the_same_by_programs_in_the_kernel, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
+      a_frozen_agent_is_named, an_interrupt_does_not_wait_for_the_frozen,
       the_same_samples_at_every_point,
       a_full_window_goes_over_into_the_next, a_budget_raises_the_share,
       a_share_that_changes_amid_traffic, links_that_go_and_come,

@@ -11,6 +11,7 @@ usage: test_vo_events.py VNETSCOPE AGENT [CASE...]
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -138,6 +139,27 @@ def pause_reboot_and_clock_set():
     assert not t["vm1"]["ended_early"] and not t["vm2"]["ended_early"], t
 
 
+def a_stopped_process_is_named():
+    """SIGSTOP of QEMU: nothing steps, since the guest's clock follows the host's; still it stood still."""
+    up(1)
+    pid = status(LAB)["guests"][0]["pid"]
+    vo = start_vo("vm1")
+    pings = [ping(11)]
+    time.sleep(1.5)
+    stopped_ns = time.time_ns()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(3)
+    t = finish(vo, pings)["vm1"]
+    e = event(t, "stood_still")
+    assert abs(e["at_ns"] - stopped_ns) < 1e9, (e, stopped_ns)
+    assert "stopped by a signal" in e["text"], e
+    assert not t["ended_early"], t["ended_early"]
+
+
 def in_host(*words):
     holder = status(LAB)["holder_pid"]
     return ok(subprocess.run(["nsenter", f"--net=/proc/{holder}/ns/net", *words], capture_output=True,
@@ -215,4 +237,4 @@ if os.geteuid() != 0:
 for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")):
     if not shutil.which(program):
         skip(f"{program} is missing (Debian package {package})")
-main([pause_reboot_and_clock_set, migration_and_changing_taps], [LAB])
+main([pause_reboot_and_clock_set, a_stopped_process_is_named, migration_and_changing_taps], [LAB])
