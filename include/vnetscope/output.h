@@ -7,6 +7,8 @@
 #ifndef VNETSCOPE_OUTPUT_H
 #define VNETSCOPE_OUTPUT_H
 
+#include <stddef.h>
+
 #include <jansson.h>
 #include <stdio.h>
 
@@ -43,6 +45,16 @@ json_t *vns_json_excess(const struct vns_dist *d, int64_t floor);
 
 /* A time_ns as RFC 3339 text in UTC with nine decimals. */
 json_t *vns_json_time(int64_t time_ns);
+
+json_t *vns_json_u64(uint64_t v);
+/* A uint64_t of some struct of counters, under its name in JSON. */
+struct vns_json_counter {
+	const char *name;
+	size_t at; /* offset in the struct */
+};
+#define VNS_JSON_COUNTER(type, field) { #field, offsetof(type, field) }
+/* Each of @n rows of the struct at @counts becomes a member of @o. */
+void vns_json_set_counters(json_t *o, const void *counts, const struct vns_json_counter *row, size_t n);
 
 /* A number rounded to @digits decimals; null when it is not finite. */
 json_t *vns_json_real(double v, int digits);

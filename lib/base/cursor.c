@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Byte cursor with a sticky error; see cursor.h.
+ * Bytes of a message <-> its fields, through a cursor with a sticky error: what goes beyond the end reads
+ * as 0 or is not written, and is looked at once, at the end. Contract in cursor.h.
  */
 #include <string.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Error sentences: format once where the failure is known, forward unchanged.
+ * Failure -> one sentence beside -errno: formatted once, where it is known what failed, and forwarded
+ * unchanged by everybody above.
  */
 #include <stdio.h>
 

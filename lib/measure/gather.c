@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Clock exchanges of one subject; see gather.h.
+ * Subject and clock mode -> exchanges (T1..T4) into a clock engine.
+ *
+ * Each mode has its own way to stamp four times, each on the clock of the one end: ICMP echo requests seen
+ * by both ends' captures (exchange; RFC 792, RFC 4443), a message over the agent's channel, the shared page
+ * (shm), the host's clock as the guest's PTP device reads it (ptp_kvm), both ends' counters (tsc.c). What a
+ * mode crosses and when the caller must bring packets: gather.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>

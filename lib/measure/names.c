@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Stable names of what measurements report.
+ * Enumerators of measurements -> the stable names that JSON, CSV and text use.
  */
 #include <vnetscope/measure.h>
 

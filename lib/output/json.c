@@ -138,6 +138,21 @@ json_t *vns_json_excess(const struct vns_dist *d, int64_t floor)
 	return o;
 }
 
+json_t *vns_json_u64(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+void vns_json_set_counters(json_t *o, const void *counts, const struct vns_json_counter *row, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t value;
+
+		memcpy(&value, (const char *)counts + row[i].at, sizeof(value));
+		json_object_set_new(o, row[i].name, vns_json_u64(value));
+	}
+}
+
 /* errno of a failed write, or of the flush that finds it out. */
 static int flushed(FILE *to, int failed)
 {

@@ -10,12 +10,6 @@
 
 #include "output/rtt_flow.h"
 
-static json_t *integer(uint64_t v)
-{
-	return json_integer((json_int_t)v);
-}
-
-
 /* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
 static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
 		       const struct vns_intervals interval[VNS_RTT_KINDS])
@@ -31,7 +25,7 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		o = json_object();
 		figures = vns_json_dist(&dist[k]);
 		json_object_del(figures, "n"); /* stands beside it as "samples" */
-		json_object_set_new(o, "samples", integer(dist[k].n));
+		json_object_set_new(o, "samples", vns_json_u64(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
 		figures = vns_json_intervals(interval ? &interval[k] : &none);
 		json_object_set(o, "p50_interval_ns", json_object_get(figures, "p50"));
@@ -45,15 +39,18 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 
 static json_t *json_flow_counts(const struct vns_rtt_counts *c)
 {
+	static const struct vns_json_counter rows[] = {
+		{ "opened", offsetof(struct vns_rtt_counts, flows) },
+		{ "live", offsetof(struct vns_rtt_counts, flows_live) },
+		{ "closed", offsetof(struct vns_rtt_counts, flows_closed) },
+		{ "evicted_idle", offsetof(struct vns_rtt_counts, flows_evicted_idle) },
+		{ "evicted_full", offsetof(struct vns_rtt_counts, flows_evicted_full) },
+		{ "ports_reused", offsetof(struct vns_rtt_counts, flows_reused) },
+		{ "one_direction", offsetof(struct vns_rtt_counts, flows_one_direction) },
+	};
 	json_t *o = json_object();
 
-	json_object_set_new(o, "opened", integer(c->flows));
-	json_object_set_new(o, "live", integer(c->flows_live));
-	json_object_set_new(o, "closed", integer(c->flows_closed));
-	json_object_set_new(o, "evicted_idle", integer(c->flows_evicted_idle));
-	json_object_set_new(o, "evicted_full", integer(c->flows_evicted_full));
-	json_object_set_new(o, "ports_reused", integer(c->flows_reused));
-	json_object_set_new(o, "one_direction", integer(c->flows_one_direction));
+	vns_json_set_counters(o, c, rows, sizeof(rows) / sizeof(rows[0]));
 	return o;
 }
 
@@ -96,11 +93,8 @@ static uint64_t with_sequence(const struct vns_rtt_counts *c)
 }
 
 /* Members of "accounting" that are those of struct vns_rtt_counts. */
-#define COUNTER(field) { #field, offsetof(struct vns_rtt_counts, field) }
-static const struct {
-	const char *name;
-	size_t at;
-} counters[] = {
+#define COUNTER(field) VNS_JSON_COUNTER(struct vns_rtt_counts, field)
+static const struct vns_json_counter counters[] = {
 	COUNTER(not_tcp), COUNTER(undecodable), COUNTER(options_cut), COUNTER(no_timestamp),
 	COUNTER(timestamp_not_read), COUNTER(tsval_stored), COUNTER(tsval_repeated),
 	COUNTER(tsval_backwards), COUNTER(pure_acks), COUNTER(tsval_passed),
@@ -118,25 +112,20 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	const struct vns_rtt_counts *c = &r->counts;
 	json_t *o = json_object();
 
-	json_object_set_new(o, "read", integer(c->packets + r->other_point));
-	json_object_set_new(o, "other_point", integer(r->other_point));
-	json_object_set_new(o, "with_timestamp", integer(with_timestamp(c)));
-	json_object_set_new(o, "with_sequence", integer(with_sequence(c)));
-	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
-		uint64_t value;
-
-		memcpy(&value, (const char *)c + counters[i].at, sizeof(value));
-		json_object_set_new(o, counters[i].name, integer(value));
-	}
-	json_object_set_new(o, "filtered", integer(r->source.filtered));
-	json_object_set_new(o, "capture_lost", integer(r->source.dropped));
-	json_object_set_new(o, "bad_records", integer(r->source.bad_records));
+	json_object_set_new(o, "read", vns_json_u64(c->packets + r->other_point));
+	json_object_set_new(o, "other_point", vns_json_u64(r->other_point));
+	json_object_set_new(o, "with_timestamp", vns_json_u64(with_timestamp(c)));
+	json_object_set_new(o, "with_sequence", vns_json_u64(with_sequence(c)));
+	vns_json_set_counters(o, c, counters, sizeof(counters) / sizeof(counters[0]));
+	json_object_set_new(o, "filtered", vns_json_u64(r->source.filtered));
+	json_object_set_new(o, "capture_lost", vns_json_u64(r->source.dropped));
+	json_object_set_new(o, "bad_records", vns_json_u64(r->source.bad_records));
 	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
 	json_object_set_new(o, "file_damaged", json_boolean(r->source.damaged != 0));
 	json_object_set_new(o, "seems_doubled", json_boolean(vns_rtt_seems_doubled(r)));
-	json_object_set_new(o, "time_backwards", integer(r->source.backwards));
-	json_object_set_new(o, "flows_hidden", integer(r->flows_hidden));
-	json_object_set_new(o, "flows_out_of_memory", integer(r->memory_flows));
+	json_object_set_new(o, "time_backwards", vns_json_u64(r->source.backwards));
+	json_object_set_new(o, "flows_hidden", vns_json_u64(r->flows_hidden));
+	json_object_set_new(o, "flows_out_of_memory", vns_json_u64(r->memory_flows));
 	if (r->kinds & VNS_RTT_APP_KINDS)
 		json_object_set_new(o, "beyond_tcp", vns_rtt_json_app(r));
 	return o;

@@ -8,64 +8,48 @@
 
 #include <vnetscope/output.h>
 
-static json_t *integer(uint64_t v)
-{
-	return json_integer((json_int_t)v);
-}
-
 /* --- Accounting of ICMP, DNS and QUIC --- */
 
+#define ROW(field) VNS_JSON_COUNTER(struct vns_rtt_query_counts, field)
 static json_t *json_queries(const struct vns_rtt_query_counts *c)
 {
+	static const struct vns_json_counter rows[] = {
+		ROW(requests), ROW(replies), ROW(samples), ROW(repeated), ROW(ambiguous),
+		ROW(unasked), ROW(repeated_replies), ROW(backwards), ROW(unanswered),
+		ROW(dropped),
+	};
 	json_t *o = json_object();
 
-	json_object_set_new(o, "requests", integer(c->requests));
-	json_object_set_new(o, "replies", integer(c->replies));
-	json_object_set_new(o, "samples", integer(c->samples));
-	json_object_set_new(o, "repeated", integer(c->repeated));
-	json_object_set_new(o, "ambiguous", integer(c->ambiguous));
-	json_object_set_new(o, "unasked", integer(c->unasked));
-	json_object_set_new(o, "repeated_replies", integer(c->repeated_replies));
-	json_object_set_new(o, "backwards", integer(c->backwards));
-	json_object_set_new(o, "unanswered", integer(c->unanswered));
-	json_object_set_new(o, "dropped", integer(c->dropped));
+	vns_json_set_counters(o, c, rows, sizeof(rows) / sizeof(rows[0]));
 	return o;
 }
+#undef ROW
 
+#define ROW(field) VNS_JSON_COUNTER(struct vns_rtt_quic_counts, field)
 static json_t *json_quic(const struct vns_rtt_quic_counts *c)
 {
+	static const struct vns_json_counter rows[] = {
+		ROW(long_headers), ROW(short_headers), ROW(flows),
+		{ "flows_evicted_idle", offsetof(struct vns_rtt_quic_counts, flows_idle) },
+		{ "flows_evicted_full", offsetof(struct vns_rtt_quic_counts, flows_full) },
+		ROW(connections), ROW(retries), ROW(negotiations), ROW(repeated), ROW(ambiguous),
+		ROW(foreign), ROW(handshake_samples), ROW(spin_edges), ROW(spin_samples),
+		ROW(spin_rejected), ROW(spin_low), ROW(spin_silent), ROW(spin_unconfirmed),
+		ROW(spin_not_spinning), ROW(cid_changes), ROW(backwards),
+	};
 	json_t *o = json_object();
 
-	json_object_set_new(o, "long_headers", integer(c->long_headers));
-	json_object_set_new(o, "short_headers", integer(c->short_headers));
-	json_object_set_new(o, "flows", integer(c->flows));
-	json_object_set_new(o, "flows_evicted_idle", integer(c->flows_idle));
-	json_object_set_new(o, "flows_evicted_full", integer(c->flows_full));
-	json_object_set_new(o, "connections", integer(c->connections));
-	json_object_set_new(o, "retries", integer(c->retries));
-	json_object_set_new(o, "negotiations", integer(c->negotiations));
-	json_object_set_new(o, "repeated", integer(c->repeated));
-	json_object_set_new(o, "ambiguous", integer(c->ambiguous));
-	json_object_set_new(o, "foreign", integer(c->foreign));
-	json_object_set_new(o, "handshake_samples", integer(c->handshake_samples));
-	json_object_set_new(o, "spin_edges", integer(c->spin_edges));
-	json_object_set_new(o, "spin_samples", integer(c->spin_samples));
-	json_object_set_new(o, "spin_rejected", integer(c->spin_rejected));
-	json_object_set_new(o, "spin_low", integer(c->spin_low));
-	json_object_set_new(o, "spin_silent", integer(c->spin_silent));
-	json_object_set_new(o, "spin_unconfirmed", integer(c->spin_unconfirmed));
-	json_object_set_new(o, "spin_not_spinning", integer(c->spin_not_spinning));
-	json_object_set_new(o, "cid_changes", integer(c->cid_changes));
-	json_object_set_new(o, "backwards", integer(c->backwards));
+	vns_json_set_counters(o, c, rows, sizeof(rows) / sizeof(rows[0]));
 	return o;
 }
+#undef ROW
 
 json_t *vns_rtt_json_app(const struct vns_rtt_result *r)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "other", integer(r->app.other));
-	json_object_set_new(o, "cut", integer(r->app.cut));
+	json_object_set_new(o, "other", vns_json_u64(r->app.other));
+	json_object_set_new(o, "cut", vns_json_u64(r->app.cut));
 	if (r->kinds & 1u << VNS_RTT_ICMP)
 		json_object_set_new(o, "icmp", json_queries(&r->app.icmp));
 	if (r->kinds & 1u << VNS_RTT_DNS)
@@ -253,8 +237,8 @@ void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream 
 		json_object_del(figures, "n");
 		json_object_set_new(o, "to", json_string(group_name(g, name)));
 		json_object_set_new(o, "method", json_string(vns_rtt_kind_name(g->kind)));
-		json_object_set_new(o, "flows", integer(g->directions));
-		json_object_set_new(o, "samples", integer(g->rtt.n));
+		json_object_set_new(o, "flows", vns_json_u64(g->directions));
+		json_object_set_new(o, "samples", vns_json_u64(g->rtt.n));
 		json_object_set_new(o, "rtt_ns", figures);
 		json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(&g->interval));
 		if (r->n_point > 1)
@@ -262,8 +246,8 @@ void vns_rtt_json_groups(const struct vns_rtt_result *r, struct vns_json_stream 
 		vns_json_stream_item(s, o);
 	}
 	vns_json_stream_array_end(s);
-	vns_json_stream_member(s, "groups_hidden", integer(r->groups.hidden));
-	vns_json_stream_member(s, "groups_lost_samples", integer(r->groups.lost));
+	vns_json_stream_member(s, "groups_hidden", vns_json_u64(r->groups.hidden));
+	vns_json_stream_member(s, "groups_lost_samples", vns_json_u64(r->groups.lost));
 }
 
 int vns_rtt_csv_groups(const struct vns_rtt_result *r, FILE *to)
@@ -362,7 +346,7 @@ static json_t *json_side(const struct vns_rtt_half *h)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "samples", integer(h->samples));
+	json_object_set_new(o, "samples", vns_json_u64(h->samples));
 	json_object_set_new(o, "min", h->samples ? json_integer(h->min) : json_null());
 	json_object_set_new(o, "mean", h->samples ? vns_json_real(h->mean, 3) : json_null());
 	json_object_set_new(o, "p50", h->samples ? json_integer(h->p50) : json_null());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Numbers and tables for people; see output.h.
+ * Values -> text for people: times with four digits and a unit, counts with commas, shares, and tables
+ * whose columns line up; and the end of every output, flushed or told why not. Contracts in output.h.
  */
 #include <errno.h>
 #include <math.h>

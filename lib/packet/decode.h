@@ -9,6 +9,7 @@
 #ifndef VNS_PACKET_DECODE_H
 #define VNS_PACKET_DECODE_H
 
+#include <endian.h>
 #include <string.h>
 
 #include <vnetscope/packet.h>
@@ -33,10 +34,7 @@ static inline uint16_t vns_be16(const uint8_t *p)
 	uint16_t v;
 
 	memcpy(&v, p, sizeof(v));
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	v = __builtin_bswap16(v);
-#endif
-	return v;
+	return be16toh(v);
 }
 
 static inline uint32_t vns_be32(const uint8_t *p)
@@ -44,10 +42,7 @@ static inline uint32_t vns_be32(const uint8_t *p)
 	uint32_t v;
 
 	memcpy(&v, p, sizeof(v));
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	v = __builtin_bswap32(v);
-#endif
-	return v;
+	return be32toh(v);
 }
 
 static inline uint64_t vns_be64(const uint8_t *p)
@@ -55,10 +50,7 @@ static inline uint64_t vns_be64(const uint8_t *p)
 	uint64_t v;
 
 	memcpy(&v, p, sizeof(v));
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	v = __builtin_bswap64(v);
-#endif
-	return v;
+	return be64toh(v);
 }
 
 /* Why @need bytes are not there. */

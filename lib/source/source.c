@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The public calls on a source: to the kind's operations.
+ * The public calls on a source -> the operations of its kind (file, AF_PACKET, eBPF, several at once), so
+ * that no engine can tell them apart.
  */
 #include "source/source.h"
 

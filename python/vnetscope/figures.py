@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clock relations and distributions."""
+"""Clock relations and distributions: the library's engines, with exchanges, bounds or values in and figures
+out. Times are ns; an offset above 0 means that the guest is ahead."""
 from __future__ import annotations
 
 import array

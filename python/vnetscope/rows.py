@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many structs of one kind in one buffer: packets, samples."""
+"""Many structs of one kind in one buffer (packets, samples) -> named tuples one by one, or whole columns
+without a copy (memoryview, numpy). The layout of a struct is the library's own word (_abi.layout)."""
 from __future__ import annotations
 
 import array

@@ -15,6 +15,11 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 CLOSED_NS = 10 * 10**9
 
 
+def back(p):
+    """The flow of what answers @p."""
+    return p.dst, p.dport, p.src, p.sport
+
+
 def later(a, b):
     """a after b on a clock of 32 bits."""
     return a != b and (a - b) % 2**32 < 2**31
@@ -60,39 +65,44 @@ class Connection:
             self.waiting.setdefault(here, {})[p.tsval] = p.time_ns
 
 
+def connection_of(connections, p, idle_ns):
+    """The connection that @p belongs to: an earlier one, or a new one in @connections."""
+    name = frozenset((p.flow, back(p)))
+    c = connections.get(name)
+    if c is None or c.over(p.time_ns, idle_ns) or c.is_new_connection(p):
+        c = connections[name] = Connection()
+    c.last = p.time_ns
+    if p.flags & SYN:
+        c.isn[p.flow] = p.seq
+    else:
+        c.only_syn = False
+    if p.flags & FIN:
+        c.fins.add(p.flow)
+    if p.flags & RST:
+        c.reset = True
+    return c
+
+
 def samples(packets, idle_ns=300 * 10**9):
     connections = {}
     for p in packets:
         if p.kind != 'tcp':
             continue
-        back = (p.dst, p.dport, p.src, p.sport)
-        name = frozenset((p.flow, back))
-        c = connections.get(name)
         if p.tsval is None:
+            c = connections.get(frozenset((p.flow, back(p))))
             if c and p.flags & RST:
                 c.reset = True
             continue
-        if c is None or c.over(p.time_ns, idle_ns) or c.is_new_connection(p):
-            c = connections[name] = Connection()
-        c.last = p.time_ns
-        if p.flags & SYN:
-            c.isn[p.flow] = p.seq
-        else:
-            c.only_syn = False
-        if p.flags & FIN:
-            c.fins.add(p.flow)
-        if p.flags & RST:
-            c.reset = True
+        c = connection_of(connections, p, idle_ns)
         if p.flags & ACK:
-            seen = c.echo(p, back)
+            seen = c.echo(p, back(p))
             if seen is not None and p.time_ns >= seen:
-                yield (p.time_ns, *back, p.time_ns - seen, p.tsecr)
+                yield (p.time_ns, *back(p), p.time_ns - seen, p.tsecr)
         c.remember(p)
 
 
-def read(path, **options):
-    return list(samples((pcapread.decode(i, t, wire, data)
-                         for i, (t, wire, data) in enumerate(pcapread.frames(path))), **options))
+def read(path, of=samples, **options):
+    return list(of(pcapread.read(path), **options))
 
 
 if __name__ == '__main__':

@@ -10,8 +10,8 @@ usage: seq_ref.py FILE    prints the samples as CSV
 """
 import sys
 
-import pcapread
-from rtt_ref import ACK, FIN, RST, SYN, Connection
+import rtt_ref
+from rtt_ref import ACK, FIN, RST, SYN
 
 FAR = 1 << 30
 
@@ -105,26 +105,16 @@ def verdicts(packets, inside=False, idle_ns=300 * 10**9):
     for p in packets:
         if p.kind != 'tcp':
             continue
-        back = (p.dst, p.dport, p.src, p.sport)
-        name = frozenset((p.flow, back))
-        c = connections.get(name)
-        if c is None or c.over(p.time_ns, idle_ns) or c.is_new_connection(p):
-            c = connections[name] = Connection()
-            c.sender = {p.flow: Sender(), back: Sender()}
-        c.last = p.time_ns
-        if p.flags & SYN:
-            c.isn[p.flow] = p.seq
-        else:
-            c.only_syn = False
-        if p.flags & FIN:
-            c.fins.add(p.flow)
+        c = rtt_ref.connection_of(connections, p, idle_ns)
+        if not hasattr(c, 'sender'):
+            c.sender = {p.flow: Sender(), rtt_ref.back(p): Sender()}
         if p.flags & RST:
-            c.reset = True
             yield p, 'reset', None
             continue
         if p.flags & ACK:
-            yield p, *c.sender[back].acknowledge(p, inside)
-            c.sender[back].closed_window = p.window == 0
+            peer = c.sender[rtt_ref.back(p)]
+            yield p, *peer.acknowledge(p, inside)
+            peer.closed_window = p.window == 0
         size = p.payload_len + bool(p.flags & SYN) + bool(p.flags & FIN)
         if size:
             c.sender[p.flow].send(p, size)
@@ -137,8 +127,7 @@ def samples(packets, **options):
 
 
 def read(path, **options):
-    return list(samples((pcapread.decode(i, t, wire, data)
-                         for i, (t, wire, data) in enumerate(pcapread.frames(path))), **options))
+    return rtt_ref.read(path, of=samples, **options)
 
 
 if __name__ == '__main__':

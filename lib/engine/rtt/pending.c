@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Queue of TSvals that wait for their echo; see pending.h.
+ * TSvals and their times in, the time of an echoed one out: the queue of one direction, in rising order
+ * modulo 2^32 (RFC 7323 section 5.2). An echo ends the waiting of all before it. Layout and limits in
+ * pending.h.
  */
 #include <stdlib.h>
 
