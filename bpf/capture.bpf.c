@@ -195,6 +195,8 @@ static __always_inline bool tcp(struct walk *w)
 	w->proto = VNS_PROTO_TCP;
 	w->sport = be16(h);
 	w->dport = be16(h + 2);
+	if (w->sport == PORT_DNS || w->dport == PORT_DNS) /* the payload may be a message */
+		return false;
 	w->seq = be32(h + 4);
 	w->ack = be32(h + 8);
 	w->tcp_flags = h[13];

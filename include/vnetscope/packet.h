@@ -76,7 +76,7 @@ const char *vns_proto_name(enum vns_proto p);
 #define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
 #define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
 #define VNS_PKT_F_HAS_SACK     0x0200 /* TCP SACK option with a block: sack_left, sack_right valid */
-#define VNS_PKT_F_DNS          0x4000 /* UDP payload is a DNS message: dns_id, dns_flags valid */
+#define VNS_PKT_F_DNS          0x4000 /* UDP payload, or begin of a TCP segment: DNS; dns_id, dns_flags valid */
 #define VNS_PKT_F_QUIC         0x8000 /* UDP payload may be QUIC: quic_* valid */
 
 /* struct vns_packet.dns_flags: as on the wire (RFC 1035 4.1.1). */

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Payload of a UDP datagram -> the DNS and QUIC fields of struct vns_packet, where it is either.
+ * Payload of a UDP datagram or of a TCP segment of port 53 -> the DNS and QUIC fields of struct vns_packet,
+ * where it is either.
  *
  * DNS (RFC 1035 section 4.1.1): port 53 at one end. The QR bit must agree with the port where only
  * one end is 53, the operation code be one that exists (0 to 6) and, as far as it was captured, the
  * message have one question or none (RFC 9619). Multicast DNS (port 5353) is not read: its
- * queries have id 0 and any host may answer, so that no answer belongs to one question.
+ * queries have id 0 and any host may answer, so that no answer belongs to one question. Nor is LLMNR
+ * (port 5355, RFC 4795): what is asked of a group is answered from a host's own address.
+ * By TCP (RFC 1035 section 4.2.2, RFC 7766) a message stands behind its length. That at the start of a
+ * segment is read; one that begins within it, or whose length has a segment of its own, is not.
  *
  * QUIC (RFC 8999, 9000 section 17, 9369, 9312 section 3.1). Nothing in a datagram says that it is
  * QUIC, so what is marked is what can be:
@@ -22,8 +26,9 @@
  * Only the first QUIC packet of a datagram is looked at: the coalesced others have the same IDs.
  */
 #include "packet/decode.h"
+#include "packet/tcp.h"
 
-enum { PORT_DNS = 53, PORT_MDNS = 5353, PORT_QUIC = 443 };
+enum { PORT_DNS = VNS_PORT_DNS, PORT_MDNS = 5353, PORT_QUIC = 443 };
 
 #define FIXED 0x40 /* the fixed bit of QUIC's first byte */
 
@@ -46,6 +51,26 @@ static void dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport
 	out->dns_id = vns_be16(s->p);
 	out->dns_flags = flags;
 	out->flags |= VNS_PKT_F_DNS;
+}
+
+void vns_decode_tcp_dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
+			uint16_t dport)
+{
+	enum { PREFIX = 2 };
+	struct vns_span message = *s;
+	uint32_t len;
+
+	if (s->cap < PREFIX)
+		return;
+	len = vns_be16(s->p);
+	message.p += PREFIX;
+	message.cap -= PREFIX;
+	message.wire -= PREFIX;
+	if (message.wire > len)
+		message.wire = len;
+	if (message.cap > message.wire)
+		message.cap = message.wire;
+	dns(out, &message, sport, dport);
 }
 
 /* The first bytes of a connection ID, of which @cap can be read, as two words. */

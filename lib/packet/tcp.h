@@ -9,7 +9,12 @@
 
 #include "packet/key.h"
 
-#define VNS_IP_TCP 6
+#define VNS_IP_TCP   6
+#define VNS_PORT_DNS 53
+
+/* The DNS message that a segment of port 53 begins with; @s: its payload (app.c). */
+void vns_decode_tcp_dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
+			uint16_t dport);
 
 /* Timestamp and first SACK block among the options at @p, @cap of @len bytes readable. */
 void vns_tcp_options(struct vns_packet *out, const uint8_t *p, uint32_t cap, uint32_t len);
@@ -53,6 +58,12 @@ static inline enum vns_verdict vns_decode_tcp(struct vns_packet *out, const stru
 	}
 	if (likely(s->cap >= 16))
 		out->window = vns_be16(h + 14);
+	if (unlikely((sport == VNS_PORT_DNS || dport == VNS_PORT_DNS) && s->cap > len)) {
+		const struct vns_span payload = { .p = h + len, .cap = s->cap - len,
+						  .wire = s->wire - len };
+
+		vns_decode_tcp_dns(out, &payload, sport, dport);
+	}
 	tcp_digest(out);
 	return VNS_PKT_OK;
 }

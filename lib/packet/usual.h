@@ -2,7 +2,7 @@
 /*
  * The frame that most captures are made of, decoded in one go: Ethernet, at most one 802.1Q tag, IPv4
  * without options or IPv6 without extension headers, not a fragment, TCP with NOP NOP TS as its
- * only options (what Linux, macOS and Android send behind the SYN), captured up to there.
+ * only options (what Linux, macOS and Android send behind the SYN), not of port 53, captured up to there.
  *
  * It is so much shorter than the layers of decode.c since all lengths are known after a few
  * comparisons. Each of them is one instruction on the bytes as they stand (constants are in the
@@ -26,6 +26,7 @@ enum { USUAL_TCP = 32, USUAL_IPV4 = 20, USUAL_IPV6 = 40 };
 #define USUAL_TYPE_IPV4   0x0008u
 #define USUAL_TYPE_IPV6   0xdd86u
 #define USUAL_TYPE_TAG    0x0081u
+#define USUAL_PORT_DNS    0x3500u
 #define USUAL_IPV4_MASK   UINT64_C(0xff3f0000000000ff) /* version, length; fragment bit and offset */
 #define USUAL_IPV4_FIRST  UINT64_C(0x0000000000000045)
 #define USUAL_CLASS_D     0xe0000000u /* multicast, and what lies above it */
@@ -63,10 +64,11 @@ static inline void usual_pair(uint32_t *to, const uint8_t *from)
 	memcpy(to, &v, sizeof(v));
 }
 
-/* Is @h a TCP header whose only options are NOP NOP TS? */
+/* Is @h a TCP header whose only options are NOP NOP TS, and not of DNS, of which more is read? */
 static inline bool usual_is_tcp(const uint8_t *h)
 {
-	return (h[12] & 0xf0) == USUAL_TCP / 4 << 4 && usual_raw32(h + 20) == USUAL_NOP_NOP_TS;
+	return (h[12] & 0xf0) == USUAL_TCP / 4 << 4 && usual_raw32(h + 20) == USUAL_NOP_NOP_TS &&
+	       likely(usual_raw16(h) != USUAL_PORT_DNS && usual_raw16(h + 2) != USUAL_PORT_DNS);
 }
 
 /* @len: of the TCP header and what follows it. */

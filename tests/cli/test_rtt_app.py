@@ -18,6 +18,7 @@ import math
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,60 @@ class Queries(Case):
             pm.udp('192.0.2.53', 53, '10.0.0.1', 40000 + i % 7, data=pm.dns(i, True))), 400),
             'dns', ['dns.time', 'dns.id'], 1e9)
         self.assertEqual(c['replies'], c['samples'] + c['ambiguous'] + c['repeated_replies'])
+
+    def test_dns_over_tcp(self):
+        """Several queries of one connection under way, answered out of turn, with and without timestamps
+        (two ways through the decoder), one sent again; tshark's dns.time for each."""
+        for a, b, ts in (('10.0.0.1', '192.0.2.53', (7, 9)), ('fd00::1', 'fd00::53', None)):
+            records, clean, seq = [], {}, {}
+
+            def segment(at, src, sport, dst, dport, message):
+                data = struct.pack('>H', len(message)) + message
+                sent = seq.get((src, sport, dport), 1)
+                seq[src, sport, dport] = sent + len(data)
+                frame = pm.tcp_data(src, sport, dst, dport, sent, seq.get((dst, dport, sport), 1),
+                                    data, ts)
+                records.append((at, frame))
+                return frame
+
+            for burst in range(60):
+                at, port = T0 + burst * 10 * MS, 40000 + burst % 5
+                ids = [burst * 8 + k for k in range(self.rng.choice([1, 2, 5]))]
+                for k, i in enumerate(ids):
+                    query = segment(at + k * 1000, a, port, b, 53, pm.dns(i))
+                self.rng.shuffle(ids)
+                for k, i in enumerate(ids):
+                    answered = at + 2 * MS + k * 3 * MS // 2 + self.rng.randrange(MS)
+                    segment(answered, b, 53, a, port, pm.dns(i, True))
+                    clean[i] = answered - (at + (i - burst * 8) * 1000)
+            records.append((at + MS, query))  # the last one again: which was answered is not known
+            del clean[burst * 8 + len(ids) - 1]
+            path = self.write(records)
+            mine = [s for s in samples(path, '--kinds', 'dns')]
+            self.assertEqual({s['id']: s['rtt_ns'] for s in mine}, clean)
+            self.assertTrue(all((s['src'], s['dst'], s['dport']) == (a, b, 53) for s in mine))
+            doc = json.loads(rtt(path, '--json', '--kinds', 'dns', '--flows'))
+            c = doc['accounting']['beyond_tcp']['dns']
+            self.assertEqual((c['requests'], c['samples'], c['ambiguous'], c['repeated']),
+                             (len(clean) + 2, len(clean), 1, 1))
+            self.assertEqual([f['method'] for f in doc['flows']], ['dns'])
+            if not shutil.which('tshark'):
+                continue
+            shark = {int(t['dns.id'], 0): float(t['dns.time']) * 1e9
+                     for t in tshark(path, ['dns.time', 'dns.id'], 'dns.time')}
+            for i, ns in clean.items():
+                self.assertAlmostEqual(shark[i], ns, delta=1000)
+
+    def test_dns_over_tcp_is_not_guessed(self):
+        """What does not begin with a message: zeros, a length of its own, an answer from the client's
+        side, a message on another port."""
+        whole = struct.pack('>H', len(pm.dns(1))) + pm.dns(1)
+        for port, data in ((53, bytes(200)), (53, whole[:2]), (53, pm.dns(1)),
+                           (53, struct.pack('>H', 5) + pm.dns(1)),
+                           (53, struct.pack('>H', 45) + pm.dns(1, True)), (5300, whole)):
+            path = self.write([(T0, pm.tcp_data('10.0.0.1', 40000, '10.0.0.2', port, 1, 1, data))])
+            c = json.loads(rtt(path, '--json', '--kinds', 'dns', code=4))['accounting']['beyond_tcp']
+            self.assertEqual((c['other'], c['dns']['requests'] + c['dns']['replies']), (1, 0), data)
 
     def test_snap_68(self):
         records, clean = exchanges(self.rng, lambda i: (

@@ -14,6 +14,14 @@ def tcp(src, sport, dst, dport, flags, tsval=None, tsecr=0, size=0, seq=1, ack=1
     return ethernet(ip(src, dst, 6, segment), ':' in src, vlan)
 
 
+def tcp_data(src, sport, dst, dport, seq, ack, data, ts=None):
+    """A segment with this payload; ts: (TSval, TSecr)."""
+    options = b'' if ts is None else struct.pack('>BBBBII', 1, 1, 8, 10, *ts)
+    segment = struct.pack('>HHIIBBHHH', sport, dport, seq, ack, (20 + len(options)) // 4 << 4,
+                          PSH | ACK, 1000, 0, 0) + options + data
+    return ethernet(ip(src, dst, 6, segment), ':' in src)
+
+
 def udp(src, sport, dst, dport, size=8, data=None, vlan=None):
     data = bytes(size) if data is None else data
     return ethernet(ip(src, dst, 17, struct.pack('>HHHH', sport, dport, 8 + len(data), 0) + data),

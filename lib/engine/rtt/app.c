@@ -98,7 +98,7 @@ static enum vns_rtt_kind kind_of(const struct vns_flow_key *key, const struct ap
 {
 	if (f->quic)
 		return which ? VNS_RTT_QUIC_SPIN : VNS_RTT_QUIC_HANDSHAKE;
-	return key->ipproto == 17 ? VNS_RTT_DNS : VNS_RTT_ICMP;
+	return vns_rtt_is_dns(key->ipproto) ? VNS_RTT_DNS : VNS_RTT_ICMP;
 }
 
 /* The client of a handshake that was seen; a port alone does not say who opened the flow. */
@@ -229,6 +229,9 @@ static int on_udp(struct vns_rtt_app *a, const struct vns_packet *p)
 static int on_packet(struct vns_rtt_app *a, const struct vns_packet *p)
 {
 	if (p->proto == VNS_PROTO_TCP) {
+		if ((p->flags & VNS_PKT_F_DNS) && p->verdict == VNS_PKT_OK &&
+		    vns_rtt_app_wants(a, VNS_RTT_DNS))
+			return have_tables(a) ? vns_query_dns(a, p) : -ENOMEM;
 		a->counts.other++;
 		return 0;
 	}

@@ -87,6 +87,12 @@ static inline bool vns_rtt_app_wants(const struct vns_rtt_app *a, enum vns_rtt_k
 	return a->opts.kinds >> kind & 1;
 }
 
+/* Of a request's key: DNS, by UDP or TCP, or else ICMP. */
+static inline bool vns_rtt_is_dns(uint8_t ipproto)
+{
+	return ipproto == 17 || ipproto == 6;
+}
+
 /* The flow @key, made if need be and @make. Return: its id or VNS_FLOW_NONE. */
 uint32_t vns_rtt_app_flow(struct vns_rtt_app *a, const struct vns_flow_key *key, uint64_t hash,
 			  int64_t now_ns, bool make);

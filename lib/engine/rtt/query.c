@@ -4,7 +4,8 @@
  *
  * ICMP echo (RFC 792, RFC 4443 section 4): request and reply agree in addresses, identifier and
  * sequence number. DNS (RFC 1035 section 4.1.1, RFC 5452 section 9.1): query and response agree in
- * addresses, ports and id.
+ * addresses, ports and id, by UDP and by TCP; over TCP several of a connection may be under way, answered in
+ * any order (RFC 7766 section 6.2.1.1).
  *
  * A request that was sent again before an answer makes that answer ambiguous: no sample (Karn and
  * Partridge, SIGCOMM 1987). The request stays ambiguous until it is forgotten, since answers to both
@@ -46,7 +47,7 @@ void vns_queries_fini(struct vns_queries *q)
 
 static struct vns_rtt_query_counts *counts_of(struct vns_rtt_app *a, uint8_t ipproto)
 {
-	return ipproto == 17 ? &a->counts.dns : &a->counts.icmp;
+	return vns_rtt_is_dns(ipproto) ? &a->counts.dns : &a->counts.icmp;
 }
 
 /* What the table knows a request by, whichever of its messages @p is. */
