@@ -217,7 +217,7 @@ static inline void usual_clear(struct vns_packet *p)
 /*
  * vns_packet_decode() of a record of a file, if it is the usual frame, for the loop over records to
  * hold: a call for each and a frame to pass cost a tenth of a packet's time.
- * Return: false when it is another; then @out is not filled.
+ * Return: false when it is another; then @out is ready for vns_decode_layers().
  */
 static inline __attribute__((always_inline)) bool
 vns_decode_record(struct vns_packet *out, struct vns_span s, int64_t time_ns, bool ethernet,

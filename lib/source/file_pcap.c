@@ -101,14 +101,17 @@ static inline void to_frame(struct vns_frame *frame, const uint8_t *p, int64_t m
 				     .wire_len = h[3], .linktype = linktype };
 }
 
-/* Another frame than the usual one, by the layers. */
+/* Another frame than the usual one: from where vns_decode_record() left @out, by the layers. */
 static __attribute__((noinline)) void decode_other(struct vns_file *f, const uint8_t *p,
-						   struct vns_packet *out)
+						   struct vns_span s, struct vns_packet *out)
 {
 	struct vns_frame frame;
 
 	to_frame(&frame, p, (int64_t)f->iface[0].mul, f->iface[0].linktype);
-	f->base.stats.verdicts[vns_packet_decode_without(&frame, f->base.without, out)]++;
+	out->verdict = (uint8_t)vns_decode_layers(&frame, s, out);
+	if (f->base.without & VNS_WITHOUT_DIGEST)
+		out->digest = 0;
+	f->base.stats.verdicts[out->verdict]++;
 }
 
 /*
@@ -147,7 +150,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 			to_frame(&frames[n], p, mul, iface->linktype);
 		} else if (!vns_decode_record(&pkts[n], s, time_ns, ethernet, digest)) {
 			others++;
-			decode_other(f, p, &pkts[n]);
+			decode_other(f, p, s, &pkts[n]);
 		}
 		p = s.p + s.cap;
 		n++;

@@ -307,9 +307,11 @@ static void remember_tsval(struct vns_rtt *r, struct track *t, const struct vns_
 		TSVAL_STORED, TSVAL_STORED, PURE_ACK, PURE_ACK,
 	};
 	enum tsval_kind kind = kinds[is_new << 2 | pure_ack << 1 | (p->tsval == *max)];
+	uint32_t newer = -(uint32_t)is_new;
 
 	*packets += *packets != UINT32_MAX;
-	*max = is_new ? p->tsval : *max;
+	__asm__("" : "+r"(newer)); /* any number to the compiler, or it would branch after all */
+	*max ^= (*max ^ p->tsval) & newer;
 	r->tsval[kind]++;
 	if (kind == TSVAL_STORED) {
 		uint32_t limit = t->packets[!p->dir] ? VNS_PENDING_MAX : VNS_PENDING_ALONE;
