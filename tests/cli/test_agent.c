@@ -591,20 +591,19 @@ static void slow_reader(void **state)
 	waitpid(pid, NULL, 0);
 }
 
-static void other_session(void **state)
+/*
+ * An agent with two loads, one of which persists, for the host @a; @again: another descriptor of the same
+ * connection. Return: its pid.
+ */
+static pid_t start_with_loads(struct vns_agent **a, uint32_t id[2], int *again)
 {
 	struct vns_load_spec s = { .kind = VNS_LOAD_MD5, .percent = 5 };
 	char arg[16];
 	char *argv[] = { (char *)(uintptr_t)agent_path, "--fd", arg, NULL };
-	struct vns_agent *a, *b;
-	struct vns_load_stats st;
 	struct vns_err err = { "" };
-	struct vns_exchange x;
-	uint32_t id[2];
-	int sv[2], again;
+	int sv[2];
 	pid_t pid;
 
-	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
 	snprintf(arg, sizeof(arg), "%d", sv[1]);
 	pid = fork();
@@ -614,11 +613,24 @@ static void other_session(void **state)
 		_exit(127);
 	}
 	close(sv[1]);
-	again = fcntl(sv[0], F_DUPFD_CLOEXEC, 3);
-	assert_int_equal(vns_agent_attach(&a, "one", sv[0], sv[0], 0, 5000, &err), 0);
-	assert_int_equal(vns_agent_load_start(a, &s, &id[0], &err), 0);
+	*again = fcntl(sv[0], F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(vns_agent_attach(a, "one", sv[0], sv[0], 0, 5000, &err), 0);
+	assert_int_equal(vns_agent_load_start(*a, &s, &id[0], &err), 0);
 	s.persist = true;
-	assert_int_equal(vns_agent_load_start(a, &s, &id[1], &err), 0);
+	assert_int_equal(vns_agent_load_start(*a, &s, &id[1], &err), 0);
+	return pid;
+}
+
+static void other_session(void **state)
+{
+	struct vns_agent *a, *b;
+	struct vns_err err = { "" };
+	struct vns_exchange x;
+	uint32_t id[2];
+	int again;
+	pid_t pid = start_with_loads(&a, id, &again);
+
+	(void)state;
 	/* half a message and a reply nobody took stay behind; the next host says hello */
 	assert_int_equal(write(again, "VNSA\4", 5), 5);
 	if (vns_agent_attach(&b, "two", again, again, 0, 9000, &err) == 0) {
@@ -626,7 +638,6 @@ static void other_session(void **state)
 		fail_msg("a cut frame was taken");
 	}
 	assert_int_equal(vns_agent_exchange(a, &x, &err) < 0, 1);
-	(void)st;
 	vns_agent_close(a);
 	waitpid(pid, NULL, 0);
 }
@@ -634,31 +645,14 @@ static void other_session(void **state)
 /* Two hosts in turn on one open connection: the second's hello ends the first's session. */
 static void hello_resets(void **state)
 {
-	struct vns_load_spec s = { .kind = VNS_LOAD_MD5, .percent = 5 };
-	char arg[16];
-	char *argv[] = { (char *)(uintptr_t)agent_path, "--fd", arg, NULL };
 	struct vns_agent *a, *b;
 	struct vns_load_stats st;
 	struct vns_err err = { "" };
 	uint32_t id[2];
-	int sv[2], again;
-	pid_t pid;
+	int again;
+	pid_t pid = start_with_loads(&a, id, &again);
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-	snprintf(arg, sizeof(arg), "%d", sv[1]);
-	pid = fork();
-	if (pid == 0) {
-		close(sv[0]);
-		execv(argv[0], argv);
-		_exit(127);
-	}
-	close(sv[1]);
-	again = fcntl(sv[0], F_DUPFD_CLOEXEC, 3);
-	assert_int_equal(vns_agent_attach(&a, "one", sv[0], sv[0], 0, 5000, &err), 0);
-	assert_int_equal(vns_agent_load_start(a, &s, &id[0], &err), 0);
-	s.persist = true;
-	assert_int_equal(vns_agent_load_start(a, &s, &id[1], &err), 0);
 	assert_int_equal(vns_agent_attach(&b, "two", again, again, 0, 5000, &err), 0);
 	assert_int_equal(vns_agent_load_stats(b, id[0], &st, &err), -ENOENT);
 	assert_int_equal(vns_agent_load_stop(b, id[1], &st, &err), 0);

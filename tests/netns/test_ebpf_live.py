@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 
+from nettest import inside, sh
+
 A, B = f"vnsebpf{os.getpid()}a", f"vnsebpf{os.getpid()}b"
 failures = []
 
@@ -30,17 +32,6 @@ def check(what, ok, detail=""):
     print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip(), flush=True)
     if not ok:
         failures.append(what)
-
-
-def sh(*cmd, fail=True):
-    r = subprocess.run(cmd, capture_output=True, text=True, timeout=30, check=False)
-    if fail and r.returncode:
-        raise RuntimeError(f"{' '.join(cmd)}: {r.stderr.strip()}")
-    return r.stdout
-
-
-def inside(ns, *cmd):
-    return ["nsenter", f"--net=/run/netns/{ns}", *cmd]
 
 
 def up():

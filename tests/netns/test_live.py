@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from nettest import inside, sh
+
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 MAX_STAMP_DIFFERENCE_NS = 20_000  # one packet, two sockets: one stamp when both ask for it
 
@@ -28,14 +30,6 @@ def check(what, ok, detail=""):
     print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip())
     if not ok:
         failures.append(what)
-
-
-def sh(*cmd):
-    subprocess.run(cmd, check=True, capture_output=True, text=True, timeout=30)
-
-
-def inside(ns, *cmd):
-    return ["nsenter", f"--net=/run/netns/{ns}", *cmd]
 
 
 def up():

@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 
+from nettest import inside, sh
+
 A, B = f"vnspy{os.getpid()}a", f"vnspy{os.getpid()}b"
 SAMPLES = """
 import json, sys, vnetscope as v
@@ -43,14 +45,6 @@ def check(what, ok, detail=""):
     print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip())
     if not ok:
         failures.append(what)
-
-
-def sh(*cmd):
-    return subprocess.run(cmd, check=True, capture_output=True, text=True, timeout=30).stdout
-
-
-def inside(ns, *cmd):
-    return ["nsenter", f"--net=/run/netns/{ns}", *cmd]
 
 
 def start(code):

@@ -21,23 +21,12 @@ import sys
 import tempfile
 import time
 
+from nettest import inside, sh, skip
+
 A, B = f'vnsapp{os.getpid()}a', f'vnsapp{os.getpid()}b'
 ADDR_A, ADDR_B = '10.98.0.1', '10.98.0.2'
 ECHO_NS, DNS_NS = 20_000_000, 15_000_000
 COUNT = 20
-
-
-def sh(*argv):
-    return subprocess.run(argv, check=True, capture_output=True, text=True)
-
-
-def inside(ns, *argv):
-    return ['nsenter', f'--net=/run/netns/{ns}', *argv]
-
-
-def skip(why):
-    print(f'SKIP: {why}')
-    sys.exit(77)
 
 
 def checksum(data):
@@ -160,14 +149,14 @@ def between(samples, kind, low, high):
 
 
 def ping():
-    out = sh(*inside(A, 'ping', '-c', str(COUNT), '-i', '0.03', ADDR_B)).stdout
+    out = sh(*inside(A, 'ping', '-c', str(COUNT), '-i', '0.03', ADDR_B))
     # ping cuts to three digits
     return {int(n): int(float(ms) * 1e6) + 100_000
             for n, ms in re.findall(r'icmp_seq=(\d+) .*time=([\d.]+) ms', out)}
 
 
 def dns():
-    out = sh(*inside(A, sys.executable, __file__, '--ask-dns')).stdout
+    out = sh(*inside(A, sys.executable, __file__, '--ask-dns'))
     return {int(a): int(b) for a, b in (line.split() for line in out.splitlines())}
 
 

@@ -24,25 +24,14 @@ import tempfile
 import threading
 import time
 
+from nettest import inside, sh, skip
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import pcapread  # noqa: E402
 import rtt_ref  # noqa: E402
 
 A, B = f'vnsrtt{os.getpid()}a', f'vnsrtt{os.getpid()}b'
 ADDR_A, ADDR_B, PORT = '10.97.0.1', '10.97.0.2', 5001
-
-
-def sh(*argv):
-    return subprocess.run(argv, check=True, capture_output=True, text=True)
-
-
-def inside(ns, *argv):
-    return ['nsenter', f'--net=/run/netns/{ns}', *argv]
-
-
-def skip(why):
-    print(f'SKIP: {why}')
-    sys.exit(77)
 
 
 def make_link():

@@ -319,6 +319,14 @@ static int64_t spin_for(struct vns_rtt_app *a, int64_t at, int n)
 	return at;
 }
 
+/* The first packets of each side after the handshake, then @n edges. Return: the end. */
+static int64_t spin_up(struct vns_rtt_app *a, int n)
+{
+	spin(a, 8 * MS, 0, 0);
+	spin(a, 9 * MS, 1, 0);
+	return spin_for(a, 10 * MS, n);
+}
+
 static void test_spin(void **state)
 {
 	struct seen seen;
@@ -328,9 +336,7 @@ static void test_spin(void **state)
 
 	shake(a, 0);
 	seen.n = 0;
-	spin(a, 8 * MS, 0, 0);
-	spin(a, 9 * MS, 1, 0);
-	at = spin_for(a, 10 * MS, 5);
+	at = spin_up(a, 5);
 	assert_int_equal(seen.n, 0); /* not trusted yet */
 	at = spin_for(a, at, 0);
 	spin(a, at, 0, 0);
@@ -354,9 +360,7 @@ static void test_spin_reordered(void **state)
 	int64_t at;
 
 	shake(a, 0);
-	spin(a, 8 * MS, 0, 0);
-	spin(a, 9 * MS, 1, 0);
-	at = spin_for(a, 10 * MS, 10);
+	at = spin_up(a, 10);
 	seen.n = 0;
 	/* late packet of the old value: a false edge that would give 1 ms */
 	spin(a, at, 0, 1);
@@ -385,9 +389,7 @@ static void test_spin_new_id_and_chance(void **state)
 	int64_t at;
 
 	shake(a, 0);
-	spin(a, 8 * MS, 0, 0);
-	spin(a, 9 * MS, 1, 0);
-	at = spin_for(a, 10 * MS, 10);
+	at = spin_up(a, 10);
 	seen.n = 0;
 	/* another connection ID restarts the bit at 0: no edge, though the value changed */
 	spin(a, at, 0, 1);
