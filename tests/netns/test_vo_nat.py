@@ -284,4 +284,5 @@ def skip(reason):
     sys.exit(77)
 
 
-main()
+if __name__ == '__main__':
+    main()

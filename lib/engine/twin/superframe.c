@@ -283,9 +283,12 @@ static void set_ends(struct trains *s)
 		a->places = places_of(is_cut(a) ? a->u->len : a->d->len, a->size);
 		a->rest = (is_cut(a) ? a->u->len : a->d->len) - (a->places - 1) * a->size;
 		a->later = !next && a->u->time > s->b->defer;
-		/* Nothing is in a frame that was sent after it arrived. */
+		/*
+		 * Nothing is in a frame that was sent after it arrived; but a frame may have been
+		 * stamped when its first datagram arrived.
+		 */
 		while (!is_cut(a) && a->u_end > a->u + 1 &&
-		       a->u_end[-1].time > a->d->time + error_at(s, a->d->time))
+		       a->u_end[-1].time > a->d->time + s->b->limits.slack)
 			a->u_end--;
 		if (a->u_end <= a->u) {
 			a->u_end = a->u + 1;

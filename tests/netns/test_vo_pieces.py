@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vo and the kernel's own UDP frames of many datagrams (UDP_SEGMENT, GRO) and IP fragments.
+
+argv: vnetscope, twindump. A sender, a router and a receiver are namespaces, joined by veth. The router's
+outer veth takes frames whole, its inner one has tx-udp-segmentation off and cuts them; the receiver's
+joins datagrams (GRO, since the socket has UDP_GRO). Datagrams are fragmented by the router (MTU 9000, then 1500), or put
+together for a capture (PACKET_FANOUT_FLAG_DEFRAG; what connection tracking puts together it cuts again). Truth is the payload, random bytes: what a sample pairs must share
+them. A kernel that lacks one of these skips that part, with the reason.
+"""
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import pcapmake  # noqa: E402
+import pcapread  # noqa: E402
+import test_vo_nat as base  # noqa: E402
+
+NAME = 'vnspcs%d' % os.getpid()
+SENDER, ROUTER, RECEIVER = (NAME + x for x in 'smr')
+SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+TO = {4: '10.89.2.2', 6: 'fd89:2::2'}
+FROM = {4: '10.89.1.1', 6: 'fd89:1::1'}
+
+
+def build():
+    base.sh(f'''
+ip netns add {SENDER}; ip netns add {ROUTER}; ip netns add {RECEIVER}
+ip -n {SENDER} link add s0 type veth peer name m0 netns {ROUTER}
+ip -n {ROUTER} link add m1 type veth peer name r0 netns {RECEIVER}
+ip -n {SENDER} addr add 10.89.1.1/24 dev s0; ip -n {SENDER} addr add fd89:1::1/64 dev s0 nodad
+ip -n {ROUTER} addr add 10.89.1.2/24 dev m0; ip -n {ROUTER} addr add fd89:1::2/64 dev m0 nodad
+ip -n {ROUTER} addr add 10.89.2.1/24 dev m1; ip -n {ROUTER} addr add fd89:2::1/64 dev m1 nodad
+ip -n {RECEIVER} addr add 10.89.2.2/24 dev r0; ip -n {RECEIVER} addr add fd89:2::2/64 dev r0 nodad
+for l in "{SENDER} s0" "{ROUTER} m0" "{ROUTER} m1" "{RECEIVER} r0"; do
+  set -- $l; ip -n $1 link set $2 up; ip -n $1 link set lo up; done
+ip -n {SENDER} route add default via 10.89.1.2; ip -n {SENDER} -6 route add default via fd89:1::2
+ip -n {RECEIVER} route add default via 10.89.2.1; ip -n {RECEIVER} -6 route add default via fd89:2::1
+ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+ip netns exec {ROUTER} ethtool -K m1 tx-udp-segmentation off tso off
+''')
+
+
+def tear_down():
+    for ns in (SENDER, ROUTER, RECEIVER):
+        subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
+
+
+def mtu(outer, inner):
+    base.sh(f'''ip -n {SENDER} link set s0 mtu {outer}; ip -n {ROUTER} link set m0 mtu {outer}
+ip -n {ROUTER} link set m1 mtu {inner}; ip -n {RECEIVER} link set r0 mtu {inner}''')
+
+
+def send(family, sizes, segment=0, connected=True, gap=0.0005):
+    rng = random.Random(family)
+
+    def work():
+        v6 = family == 6
+        with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
+            if segment:
+                s.setsockopt(SOL_UDP, UDP_SEGMENT, segment)
+            elif not v6:
+                s.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: never DF
+            if connected:
+                s.connect((TO[family], 5001))
+            for size in sizes:
+                data = rng.randbytes(size)
+                s.send(data) if connected else s.sendto(data, (TO[family], 5001))
+                time.sleep(gap)
+    t = base.inside(SENDER, work)
+    t.join(20)
+    assert not t.is_alive()
+
+
+def receive():
+    """Take what comes, so that no ICMP error answers."""
+    def work():
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            s.setsockopt(SOL_UDP, UDP_GRO, 1)
+            s.bind(('::', 5001))
+            s.settimeout(60)
+            while len(s.recv(65536)) != 1:
+                pass
+    return base.inside(RECEIVER, work)
+
+
+def capture(points, snap, work):
+    """Files of @points (namespace, interface) while @work() runs."""
+    with tempfile.TemporaryDirectory(dir=TMP) as tmp:
+        caps = [base.Capture(ns, i, os.path.join(tmp, i), snap) for ns, i in points]
+        work()
+        for c in caps:
+            c.stop()
+            shutil.move(c.path, os.path.join(TMP, '%s-%d' % (os.path.basename(c.path), snap)))
+    return [os.path.join(TMP, '%s-%d' % (i, snap)) for _, i in points]
+
+
+def put_together(ifname, path, snap, done):
+    """A capture of @ifname for which the kernel joins fragments (PACKET_FANOUT_FLAG_DEFRAG)."""
+    sol_packet, fanout, defrag, so_timestampns = 263, 18, 0x8000, 35
+    records = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as s:
+        s.setsockopt(socket.SOL_SOCKET, so_timestampns, 1)
+        s.bind((ifname, 0))
+        s.setsockopt(sol_packet, fanout, struct.pack('I', os.getpid() & 0xffff | defrag << 16))
+        s.settimeout(0.2)
+        while not done.is_set():
+            try:
+                frame, control, _, _ = s.recvmsg(65536, 256)
+            except TimeoutError:
+                continue
+            sec, nsec = struct.unpack('qq', control[0][2][:16])
+            records.append((sec * 10**9 + nsec, frame))
+    with open(path, 'wb') as f:
+        f.write(pcapmake.pcap(records, snap=snap))
+
+
+def payloads(path):
+    """{stamp: [bytes of IP payload behind a UDP header, or of a later fragment]} of packets to the receiver."""
+    out = {}
+    for stamp, _, frame in pcapread.frames(path):
+        kind = frame[12:14]
+        if kind == b'\x08\0' and frame[23] == 17 and frame[30:34] == socket.inet_aton(TO[4]):
+            later = int.from_bytes(frame[20:22], 'big') & 0x1fff
+            out.setdefault(stamp, []).append(frame[34 if later else 42:])
+        elif kind == b'\x86\xdd' and frame[20] == 17 and frame[38:54] == \
+                socket.inet_pton(socket.AF_INET6, TO[6]):
+            out.setdefault(stamp, []).append(frame[62:])
+    return out
+
+
+def check(name, a, b, guest, whole_at, least):
+    """Every UDP packet of both files matched; @whole_at: the file (0, 1) that has the wholes."""
+    out = subprocess.run([base.TWINDUMP, a, b, '0', '5000000000', '64', *guest], capture_output=True,
+                         text=True, timeout=60, check=True).stdout
+    bytes_at, n, last, cut = [payloads(a), payloads(b)], 0, 0, name.endswith(' 96')
+    for line in out.splitlines():
+        c = line.split()
+        if c[0] != 'S' or c[2] != 'udp':
+            continue
+        n += 1
+        last += c[6] != '-'
+        for at in range(3, 3 + 6 * (c[6] != '-'), 3):
+            x, y = bytes_at[0][int(c[at])], bytes_at[1][int(c[at + 1])]
+            assert cut or any(p in q or q in p for p in x for q in y), line
+    counts = [dict(zip(('read', 'matched', 'missing', 'ambiguous'), map(int, line.split()[2:6])))
+              for line in out.splitlines() if line[0] == 'C']
+    sent = [sum(map(len, p.values())) for p in bytes_at]
+    for end, udp in zip(counts, sent):
+        assert end['ambiguous'] == 0 and end['matched'] >= udp > 0, (name, counts, sent)
+    assert sent[whole_at] < sent[not whole_at] and sent[not whole_at] >= least, (name, sent)
+    print('%s: %d and %d packets, all matched; %d samples, %d with a last byte%s' %
+          (name, *sent, n, last, '' if cut else ', bytes equal'))
+
+
+def frames(snap):
+    """s0: frames; m1: datagrams; r0: joined again where the kernel can."""
+    joins = subprocess.run(['ip', 'netns', 'exec', RECEIVER, 'ethtool', '-K', 'r0', 'gro', 'on'],
+                           capture_output=True).returncode == 0
+    rng = random.Random(snap)
+
+    def work():
+        for family in (4, 6):
+            sizes = [rng.choice((9600, 12000, 300, rng.randrange(1201, 30000))) for _ in range(100)]
+            send(family, sizes, 1200)
+            send(family, sizes[:40], 1200, False)
+            send(family, sizes[:40], 1200, True, 0)
+    s0, m1, r0 = capture([(SENDER, 's0'), (ROUTER, 'm1'), (RECEIVER, 'r0')], snap, work)
+    to, fro = list(TO.values()), list(FROM.values())
+    check('frames cut, snap %d' % snap, s0, m1, to, 0, 2000)
+    check('the same from the guest, snap %d' % snap, m1, s0, fro, 1, 2000)
+    if joins:
+        check('frames joined, snap %d' % snap, m1, r0, to, 1, 2000)
+    else:
+        print('frames joined: this kernel has no GRO on veth')
+
+
+def fragments(snap):
+    mtu(9000, 1500)
+    s0, r0 = capture([(SENDER, 's0'), (RECEIVER, 'r0')], snap,
+                     lambda: send(4, [random.Random(i).randrange(1600, 8900) for i in range(150)]))
+    check('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0, 400)
+    mtu(1500, 1500)
+    whole, done = os.path.join(TMP, 'whole'), threading.Event()
+    t = base.inside(RECEIVER, lambda: put_together('r0', whole, snap, done))
+    s0, = capture([(SENDER, 's0')], snap,
+                  lambda: send(4, [random.Random(i).randrange(1600, 8900) for i in range(150)]))
+    done.set()
+    t.join(10)
+    check('put together by the kernel, snap %d' % snap, s0, whole, [TO[4]], 1, 400)
+
+
+def main():
+    global TMP
+    if os.geteuid() != 0:
+        base.skip('needs root')
+    for tool in ('ethtool', 'tcpdump', 'ip'):
+        if not shutil.which(tool):
+            base.skip('%s is not there' % tool)
+    try:
+        build()
+        receive()
+        for to in TO.values():  # neighbours known: nothing waits or is lost for that
+            base.sh('ip netns exec %s ping -q -c 1 -w 10 %s >/dev/null' % (SENDER, to))
+        with tempfile.TemporaryDirectory() as TMP:
+            for snap in (262144, 96):
+                mtu(1500, 1500)
+                frames(snap)
+                fragments(snap)
+    finally:
+        for c in base.Capture.running:
+            c.p.kill()
+        tear_down()
+
+
+if __name__ == '__main__':
+    main()
