@@ -34,7 +34,7 @@
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
 #define LOST_NS        (VO_LOST_S * VNS_NSEC_PER_SEC)
-#define ATTEMPT_MS     2000
+#define ATTEMPT_MS     900 /* an interrupt waits for one attempt */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
 

@@ -415,6 +415,12 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 				    "widened; --max-wander makes them certain.");
 	if (v->note[0])
 		add_note(t, v->note);
+	if (is_translated(&v->pair[k]) && run->opts->nat == VNS_NAT_AUTO && !v->pair[k].n_nat &&
+	    v->pair[k].counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]) {
+		snprintf(text, sizeof(text), "The host's kernel has NAT rules, so the %s took all IP packets; none of "
+			 "this guest's was translated there, and --nat off spares that.", point_name(v, k));
+		add_note(t, text);
+	}
 	if (v->pair[k].translated && run->one_in > 1)
 		add_note(t, "Connections are sampled by their ports: where NAT changes ports, the points choose "
 			 "differently.");

@@ -301,6 +301,21 @@ static bool is_stray(const struct vns_vo_target *t, size_t i, int d, int p)
 	return n < STRAY_PACKETS && n * STRAY_SHARE < most;
 }
 
+/*
+ * Is hop @i a part of one above? Packets that the host routes cross the uplink and the bridge, and both
+ * are paired with the tap: what most of the outer hop's packets passed again lies within it.
+ */
+static bool is_nested(const struct vns_vo_target *t, size_t i, int d, int p)
+{
+	uint64_t n = t->hop[i].fig[d][p].first.n;
+
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(t->hop[k].to, t->hop[i].to) == 0 && !is_stray(t, k, d, p) &&
+		    2 * t->hop[k].fig[d][p].first.n >= n)
+			return true;
+	return false;
+}
+
 /* Each hop's part of the sum of all hops' means, in percent. */
 static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
 {
@@ -309,7 +324,7 @@ static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
 	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD)
 		return NAN;
 	for (size_t k = 0; k < t->n_hop; k++)
-		all += is_stray(t, k, d, p) ? 0 : t->hop[k].fig[d][p].first.mean;
+		all += is_stray(t, k, d, p) || is_nested(t, k, d, p) ? 0 : t->hop[k].fig[d][p].first.mean;
 	return all > 0 ? 100 * t->hop[i].fig[d][p].first.mean / all : NAN;
 }
 
@@ -353,7 +368,8 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 				for (int q = 0; q < 3; q++)
 					vns_table_cell(&table, "%s", hop_figure(b, t, h, x, q));
 				if (isfinite(share))
-					vns_table_cell(&table, "%.1f %%", share);
+					vns_table_cell(&table, is_nested(t, i, d, p) ? "(%.1f %%)" : "%.1f %%",
+						       share);
 				else
 					vns_table_cell(&table, "-");
 				vns_table_cell(&table, "%s",

@@ -232,6 +232,29 @@ def rules_are_learnt_live():
     assert not t["note"], t["note"]
 
 
+def text_lists_the_rules():
+    """As people see it: rules learnt, and the bridge as a part of the way from the uplink."""
+    up()
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "-t", "30"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    wait_captures(LAB)
+    traffic(n=1)
+    time.sleep(0.3)
+    vo.send_signal(signal.SIGINT)
+    out, err = vo.communicate(timeout=60)
+    assert vo.returncode == 0, err
+    for line in ("NAT, learnt: masqueraded, 10.88.0.1 port ", "NAT, learnt: forwarded, 10.88.0.1 port 8080 at the "
+                 "host is 10.77.0.11 port 80 in the guest (IP protocol 6, 1 flows)"):
+        assert line in out, out
+    shares = {}
+    for words in (line.split() for line in out.splitlines()):
+        if words[1:2] == [">"] and "udp" in words:
+            shares[words[0]] = words[words.index("%") - 1] if "%" in words else \
+                next(w for w in words if w.startswith("("))
+    assert shares["bridge"].startswith("("), (shares, out)
+    assert abs(float(shares["uplink"]) + float(shares["tap"]) - 100) < 0.2, (shares, out)
+
+
 def rules_survive_an_epoch():
     """The tap's interface is made anew, and the share changes: the same flows go on, still known."""
     up()
@@ -253,10 +276,11 @@ def off_and_on():
     up(rules=None)
     ok(node("client", "sh", "-ec", "ip -4 addr flush dev eth0; ip addr add 10.88.0.9/24 dev eth0; "
             "ip route add 10.77.0.0/24 via 10.88.0.1"))
-    for words, strangers in (((), 0), (("--nat", "on"), 100), (("--nat", "off"), 0)):
-        if "off" in words:
+    for words, strangers, rules in (((), 0, False), (("--nat", "on"), 100, False), ((), 100, True),
+                                    (("--nat", "off"), 0, True)):
+        if rules and not words:
             ok(node("host", "nft", "-f", "-", input=RULES))
-        vo = start_vo(*words)
+        vo = start_vo(*words, settle=1.2)
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", GUEST))
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", OUT))
         t = finish(vo)
@@ -265,6 +289,7 @@ def off_and_on():
         assert t["from_point"] == "uplink" and acc["matched"] >= 100, (words, acc)
         assert strangers <= acc["undecodable"] <= strangers + 10, (words, acc)
         assert not t["nat"]["mappings"], t["nat"]
+        assert ("--nat off spares that" in (t["note"] or "")) == (rules and not words), t["note"]
 
 
 if os.geteuid() != 0:
@@ -272,4 +297,4 @@ if os.geteuid() != 0:
 for tool in ("nft", "tcpdump", "ip", "nsenter"):
     if not shutil.which(tool):
         skip(f"{tool} is not there")
-main([rules_are_learnt_live, rules_survive_an_epoch, off_and_on], [LAB])
+main([rules_are_learnt_live, text_lists_the_rules, rules_survive_an_epoch, off_and_on], [LAB])
