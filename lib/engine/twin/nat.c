@@ -382,11 +382,21 @@ struct vns_twin_learnt *vns_twin_hand_over(struct vns_twin *t)
 {
 	struct vns_twin_learnt *l = calloc(1, sizeof(*l));
 
-	/* Where traffic goes on a packet may be slower than any before: the usual allowance for that. */
-	for (unsigned int d = 0; d < VNS_DIRECTIONS; d++)
+	bool found[VNS_DIRECTIONS];
+
+	memcpy(found, t->found, sizeof(found));
+	/*
+	 * Where traffic goes on a packet may be slower than any before: the usual allowance for that, which
+	 * the twins that still wait must not undo as if they were the first.
+	 */
+	for (unsigned int d = 0; d < VNS_DIRECTIONS; d++) {
 		if (t->longest[d] < twin_reach(t, d))
 			t->longest[d] = twin_reach(t, d);
+		t->found[d] = true;
+	}
 	vns_twin_finish(t);
+	for (unsigned int d = 0; d < VNS_DIRECTIONS; d++)
+		t->found[d] = found[d] || t->recent[d] > 0;
 	if (!l)
 		return NULL;
 	memcpy(l->shortest, t->shortest, sizeof(l->shortest));
