@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/twin/twin_int.h"
+#include "packet/hash.h"
 
 bool twin_is_unspecified(const struct vns_addr *a)
 {
@@ -55,13 +56,50 @@ static int by_identity(const void *pa, const void *pb)
 	return (a->p->time_ns > b->p->time_ns) - (a->p->time_ns < b->p->time_ns);
 }
 
-#define FEW 16 /* sorted by insertion */
+#define FEW        16 /* sorted by insertion */
+#define MAX_ROUNDS 64 /* of a selection; 2 log2(n) are usual */
+
 
 static int by_value(const void *pa, const void *pb)
 {
 	int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
 
 	return a < b ? -1 : a > b;
+}
+
+/*
+ * The @k-th lowest of @v, which gets another order (Hoare's selection, CACM 4(7), 1961). Where the
+ * pivots are bad ones again and again, by sorting.
+ */
+static int64_t nth(int64_t *v, size_t n, size_t k)
+{
+	size_t lo = 0, hi = n - 1;
+
+	for (int round = 0; lo < hi && round < MAX_ROUNDS; round++) {
+		int64_t pivot = v[lo + (hi - lo) / 2];
+		size_t i = lo, j = hi;
+
+		for (;;) {
+			while (v[i] < pivot)
+				i++;
+			while (v[j] > pivot)
+				j--;
+			if (i >= j)
+				break;
+			int64_t x = v[i];
+
+			v[i++] = v[j];
+			v[j--] = x;
+		}
+		/* v[lo..j] <= pivot <= v[j+1..hi], and neither is all */
+		if (k <= j)
+			hi = j;
+		else
+			lo = j + 1;
+	}
+	if (lo < hi)
+		qsort(v + lo, hi - lo + 1, sizeof(*v), by_value);
+	return v[k];
 }
 
 static void sort_few(struct seen *s, size_t n)
@@ -349,41 +387,101 @@ size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_a
 	return n;
 }
 
-/* Two addresses that talk to each other, and t_B - t_A in both directions. */
+/* One address that sends to another: least, median and greatest t_B - t_A of its packets. */
 struct talk {
 	const struct vns_addr *src, *dst;
+	size_t n, end; /* packets, and where their differences end among all */
+	int64_t least, median, most;
+};
+
+/* A packet's talk by number, and its t_B - t_A. */
+struct heard {
+	size_t talk;
 	int64_t diff;
 };
 
-static int by_talk(const void *pa, const void *pb)
+static int by_addresses(const void *pa, const void *pb)
 {
 	const struct talk *a = pa, *b = pb;
 	int c = memcmp(a->src, b->src, sizeof(*a->src));
 
-	if (!c)
-		c = memcmp(a->dst, b->dst, sizeof(*a->dst));
-	return c ? c : (a->diff > b->diff) - (a->diff < b->diff);
+	return c ? c : memcmp(a->dst, b->dst, sizeof(*a->dst));
 }
 
-/* Packets src -> dst: [*from, *end) of the sorted @t. Return: false when there are none. */
-static bool find_talk(const struct talk *t, size_t n, const struct vns_addr *src,
-		      const struct vns_addr *dst, size_t *from, size_t *end)
+/* All talks, a table over them by hash (number + 1; 0: none), and what was heard of them. */
+struct talks {
+	struct talk *t;
+	size_t n;
+	uint32_t *slot;
+	size_t mask;
+	struct heard *heard;
+	size_t n_heard;
+};
+
+/* Room for @n packets. Return: 0 or -ENOMEM. */
+static int talks_init(struct talks *all, size_t n)
 {
-	struct talk low = { src, dst, INT64_MIN };
-	size_t lo = 0, hi = n;
+	*all = (struct talks){ .mask = 63 };
+	while (all->mask < 2 * n)
+		all->mask = 2 * all->mask + 1;
+	all->t = malloc((n + 1) * sizeof(*all->t));
+	all->heard = malloc((n + 1) * sizeof(*all->heard));
+	all->slot = calloc(all->mask + 1, sizeof(*all->slot));
+	return all->t && all->heard && all->slot ? 0 : -ENOMEM;
+}
 
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
+static void talks_fini(struct talks *all)
+{
+	free(all->t);
+	free(all->heard);
+	free(all->slot);
+}
 
-		if (by_talk(&t[mid], &low) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
+static void talks_hear(struct talks *all, const struct vns_packet *p, int64_t diff)
+{
+	const struct talk x = { .src = vns_packet_src(p), .dst = vns_packet_dst(p) };
+	uint64_t w[4];
+	size_t at;
+
+	memcpy(w, x.src, sizeof(*x.src));
+	memcpy(w + 2, x.dst, sizeof(*x.dst));
+	at = vns_mix4(w[0], w[1], w[2], w[3]) & all->mask;
+	while (all->slot[at] && by_addresses(&all->t[all->slot[at] - 1], &x) != 0)
+		at = (at + 1) & all->mask;
+	if (!all->slot[at]) {
+		all->t[all->n++] = x;
+		all->slot[at] = (uint32_t)all->n;
 	}
-	*from = *end = lo;
-	while (*end < n && vns_addr_equal(t[*end].src, src) && vns_addr_equal(t[*end].dst, dst))
-		(*end)++;
-	return *end > *from;
+	all->t[all->slot[at] - 1].n++;
+	all->heard[all->n_heard++] = (struct heard){ all->slot[at] - 1, diff };
+}
+
+/* All was heard: sort the talks by address, and tell of each what its packets say. */
+static int talks_sum_up(struct talks *all)
+{
+	int64_t *diff = malloc((all->n_heard + 1) * sizeof(*diff));
+	size_t from = 0;
+
+	if (!diff)
+		return -ENOMEM;
+	for (size_t i = 0; i < all->n; from += all->t[i++].n)
+		all->t[i].end = from;
+	for (size_t i = 0; i < all->n_heard; i++)
+		diff[all->t[all->heard[i].talk].end++] = all->heard[i].diff;
+	for (size_t i = 0; i < all->n; i++) {
+		struct talk *t = &all->t[i];
+		int64_t *d = diff + t->end - t->n;
+
+		t->least = t->most = d[0];
+		for (size_t k = 1; k < t->n; k++) {
+			t->least = d[k] < t->least ? d[k] : t->least;
+			t->most = d[k] > t->most ? d[k] : t->most;
+		}
+		t->median = nth(d, t->n, t->n / 2);
+	}
+	free(diff);
+	qsort(all->t, all->n, sizeof(*all->t), by_addresses);
+	return 0;
 }
 
 /* What is known so far: the guest's addresses, and the offset's bounds that follow from them. */
@@ -394,50 +492,47 @@ struct learnt {
 	int64_t upper, lower; /* no t_B - t_A towards the guest is lower, none from it higher */
 };
 
-/* Does the conversation of t[from..end) lead to the guest (1), from it (-1), or is it unknown (0)? */
-static int leads(const struct talk *t, size_t n, size_t from, size_t end, struct learnt *known)
+/* Does @t lead to the guest (1), from it (-1), or is it unknown (0)? */
+static int leads(const struct talks *all, const struct talk *t, const struct learnt *known)
 {
-	size_t back, back_end;
-	int64_t there, home;
+	const struct talk want = { .src = t->dst, .dst = t->src }, *back;
 
 	if (known->given)
-		return contains(known->addr, known->n, t[from].dst) -
-		       contains(known->addr, known->n, t[from].src);
-	if (!find_talk(t, n, t[from].dst, t[from].src, &back, &back_end))
-		return 0;
-	there = t[from + (end - from) / 2].diff;
-	home = t[back + (back_end - back) / 2].diff;
-	return (there > home) - (there < home);
+		return contains(known->addr, known->n, t->dst) -
+		       contains(known->addr, known->n, t->src);
+	back = bsearch(&want, all->t, all->n, sizeof(*all->t), by_addresses);
+	return back ? (t->median > back->median) - (t->median < back->median) : 0;
 }
 
-static void learn_unicast(const struct talk *t, size_t n, struct learnt *known)
+static void learn_unicast(const struct talks *all, struct learnt *known)
 {
-	size_t end;
+	for (const struct talk *t = all->t; t < all->t + all->n; t++) {
+		int way = leads(all, t, known);
+		const struct vns_addr *guest = way > 0 ? t->dst : t->src;
 
-	for (size_t from = 0; from < n; from = end) {
-		const struct vns_addr *guest;
-		int way;
-
-		find_talk(t, n, t[from].src, t[from].dst, &from, &end);
-		way = leads(t, n, from, end, known);
 		if (way == 0)
 			continue;
-		guest = way > 0 ? t[from].dst : t[from].src;
-		if (way > 0 && t[from].diff < known->upper)
-			known->upper = t[from].diff;
-		if (way < 0 && t[end - 1].diff > known->lower)
-			known->lower = t[end - 1].diff;
+		if (way > 0 && t->least < known->upper)
+			known->upper = t->least;
+		if (way < 0 && t->most > known->lower)
+			known->lower = t->most;
 		if (!known->given && known->n < known->max &&
 		    !contains(known->addr, known->n, guest))
 			known->addr[known->n++] = *guest;
 	}
 }
 
+/* A sender of multicast, and t_B - t_A. */
+struct sender {
+	const struct vns_addr *src;
+	int64_t diff;
+};
+
 /*
  * Multicast has a source only, and an IPv6 link-local address often sends nothing else: it is the
  * guest's when its t_B - t_A is lower than any packet's towards the guest can be.
  */
-static void learn_senders(const struct talk *t, size_t n, struct learnt *known)
+static void learn_senders(const struct sender *t, size_t n, struct learnt *known)
 {
 	for (size_t i = 0; i < n && known->n < known->max; i++)
 		if (t[i].diff < known->lower && t[i].diff > known->lower - VNS_NSEC_PER_SEC &&
@@ -448,13 +543,6 @@ static void learn_senders(const struct talk *t, size_t n, struct learnt *known)
 struct moment {
 	int64_t time, diff;
 };
-
-static int by_moment(const void *pa, const void *pb)
-{
-	const struct moment *a = pa, *b = pb;
-
-	return (a->time > b->time) - (a->time < b->time);
-}
 
 static int by_slope(const void *pa, const void *pb)
 {
@@ -468,9 +556,10 @@ static int by_slope(const void *pa, const void *pb)
 #define MAX_RATE   0.001  /* 1000 ppm: twice what a clock may do */
 
 /*
- * How fast t_B - t_A grows: Theil and Sen's median of slopes (Sen 1968) between the medians of
- * slices of time. Latencies of both directions are in every slice, so they hardly tilt it. A
- * minute at 20 ppm is 1.2 ms, against which a latency tells no direction.
+ * How fast t_B - t_A of @pairs, which are in order of time, grows: Theil and Sen's median of slopes
+ * (Sen 1968) between the medians of slices of time. Latencies of both directions are in every
+ * slice, so they hardly tilt it. A minute at 20 ppm is 1.2 ms, against which a latency tells no
+ * direction.
  */
 static double rate_of(const struct pair *pairs, size_t n)
 {
@@ -483,15 +572,12 @@ static double rate_of(const struct pair *pairs, size_t n)
 	for (size_t i = 0; m && i < n; i++)
 		m[i] = (struct moment){ pairs[i].a->time_ns,
 					twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns) };
-	if (m)
-		qsort(m, n, sizeof(*m), by_moment);
 	for (size_t s = 0; m && diff && s < k; s++) {
 		size_t from = s * n / k, count = (s + 1) * n / k - from;
 
 		for (size_t i = 0; i < count; i++)
 			diff[i] = m[from + i].diff;
-		qsort(diff, count, sizeof(*diff), by_value);
-		mid[s] = (struct moment){ m[from + count / 2].time, diff[count / 2] };
+		mid[s] = (struct moment){ m[from + count / 2].time, nth(diff, count, count / 2) };
 		for (size_t i = 0; i < s; i++)
 			if (mid[s].time > mid[i].time)
 				slope[n_slope++] = (double)twin_time_sub(mid[s].diff, mid[i].diff) /
@@ -512,34 +598,33 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 {
 	struct learnt known = { addr, n_known, max, n_known > 0, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs), n_talk = 0, n_multi = 0;
-	struct talk *t = malloc((n ? n : 1) * sizeof(*t));
+	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs), n_multi = 0;
+	struct sender *multi = malloc((n + 1) * sizeof(*multi));
+	struct talks all;
+	bool have = !talks_init(&all, n) && multi && pairs;
 	double rate = 0;
 
-	if (pairs) {
+	if (have) {
 		n = before_steps(pairs, n);
 		rate = rate_of(pairs, n);
 	}
-
-	/* Unicast from the front, multicast from the back. */
-	for (size_t i = 0; t && i < n; i++) {
+	for (size_t i = 0; have && i < n; i++) {
 		const struct vns_packet *p = pairs[i].b;
 		int64_t since = twin_time_sub(pairs[i].a->time_ns, pairs[0].a->time_ns);
-		struct talk x = { vns_packet_src(p), vns_packet_dst(p),
-				  twin_time_sub(p->time_ns, pairs[i].a->time_ns) -
-					  (int64_t)(rate * (double)since) };
+		int64_t diff = twin_time_sub(p->time_ns, pairs[i].a->time_ns) -
+			       (int64_t)(rate * (double)since);
 
 		if (usable(p))
-			t[n_talk++] = x;
-		else if (!twin_is_unspecified(x.src))
-			t[n - ++n_multi] = x;
+			talks_hear(&all, p, diff);
+		else if (!twin_is_unspecified(vns_packet_src(p)))
+			multi[n - ++n_multi] = (struct sender){ vns_packet_src(p), diff };
 	}
-	if (t) {
-		qsort(t, n_talk, sizeof(*t), by_talk);
-		learn_unicast(t, n_talk, &known);
-		learn_senders(t + n - n_multi, n_multi, &known);
+	if (have && !talks_sum_up(&all)) {
+		learn_unicast(&all, &known);
+		learn_senders(multi + n - n_multi, n_multi, &known);
 	}
-	free(t);
+	talks_fini(&all);
+	free(multi);
 	free(pairs);
 	return known.n;
 }
