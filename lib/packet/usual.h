@@ -122,8 +122,8 @@ static inline void usual_key4(struct vns_packet *out, const uint8_t *src, const 
 	usual_key_end(&out->key, ports, 4);
 }
 
-static inline bool usual_ipv4(struct vns_packet *out, const uint8_t *h, uint32_t cap,
-			      uint32_t wire)
+static inline __attribute__((always_inline)) bool
+usual_ipv4(struct vns_packet *out, const uint8_t *h, uint32_t cap, uint32_t wire)
 {
 	uint32_t len, dst;
 
