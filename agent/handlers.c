@@ -162,6 +162,18 @@ static void on_tsc(struct agent *a, const struct vns_wire_frame *f, struct vns_c
 	reply(a, f, VNS_MSG_TSC_REPLY, &out);
 }
 
+static void on_clock_state(struct agent *a, const struct vns_wire_frame *f)
+{
+	struct vns_clock_state state;
+	struct vns_cursor out;
+	uint8_t body[64];
+
+	vns_clock_state_read(&state);
+	vns_cursor_init(&out, body, sizeof(body));
+	vns_put_clock_state(&out, &state);
+	reply(a, f, VNS_MSG_CLOCK_STATE_REPLY, &out);
+}
+
 static void on_capture_start(struct agent *a, const struct vns_wire_frame *f,
 			     struct vns_cursor *c)
 {
@@ -280,6 +292,9 @@ void agent_handle(struct agent *a, const struct vns_wire_frame *f)
 		break;
 	case VNS_MSG_TSC:
 		on_tsc(a, f, &c);
+		break;
+	case VNS_MSG_CLOCK_STATE:
+		on_clock_state(a, f);
 		break;
 	case VNS_MSG_CAPTURE_START:
 		on_capture_start(a, f, &c);

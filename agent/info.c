@@ -106,7 +106,8 @@ void info_read(struct vns_agent_info *i, const struct agent *a)
 	struct utsname u;
 
 	*i = (struct vns_agent_info){ .protocol = VNS_AGENT_PROTOCOL,
-				      .caps = VNS_CAP_LOAD | VNS_CAP_SAME_CLOCK_POSSIBLE };
+				      .caps = VNS_CAP_LOAD | VNS_CAP_CLOCK_STATE |
+					      VNS_CAP_SAME_CLOCK_POSSIBLE };
 	snprintf(i->version, sizeof(i->version), "%s", VNS_VERSION);
 	i->n_cpu = n_cpu > 0 && n_cpu < UINT16_MAX ? (uint16_t)n_cpu : 1;
 	if (uname(&u) == 0) {

@@ -29,6 +29,7 @@ extern "C" {
 #define VNS_CAP_EXEC      0x0008 /* lab guests only */
 #define VNS_CAP_LOAD      0x0010
 #define VNS_CAP_TSC       0x0040 /* can read its processor's time stamp counter */
+#define VNS_CAP_CLOCK_STATE 0x0080
 #define VNS_CAP_SAME_CLOCK_POSSIBLE 0x0020 /* boot id equals: caller compares @boot_id */
 
 struct vns_agent_iface {
@@ -127,6 +128,20 @@ struct vns_tsc_reading {
 /** vns_agent_tsc_read() - up to @n readings of the guest, one after the other. Return: number. */
 int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t n,
 		       struct vns_err *err);
+
+/**
+ * struct vns_clock_state - what a kernel keeps its time by.
+ * @source:  clock source ("tsc", "kvm-clock", "hpet"), or "" where none is named
+ * @freq:    adjtimex(2) freq, 2^-16 ppm; @tick_us: its tick: what the clock is steered by
+ */
+struct vns_clock_state {
+	char source[32];
+	int64_t freq, tick_us;
+};
+/** vns_clock_state_read() - of this machine. */
+void vns_clock_state_read(struct vns_clock_state *out);
+/** vns_agent_clock_state() - of the agent's. Return: 0, -EOPNOTSUPP (an earlier agent), ... */
+int vns_agent_clock_state(struct vns_agent *a, struct vns_clock_state *out, struct vns_err *err);
 
 /** vns_agent_capture_start() - stream decoded packets of @ifname, pre-filtered in its kernel. */
 int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/clock_watch.h"
 #include "measure/gather.h"
 
 #define INTERVAL_NS       (20 * VNS_NSEC_PER_MSEC)
@@ -33,6 +34,8 @@ struct drift_run {
 	struct vns_gather *echo;    /* the one of mode exchange, or NULL */
 	struct vns_source *host;    /* captures for it */
 	bool guest_capture;
+	struct clock_watch watch;
+	char changed[400];          /* of the kernels' clocks, meanwhile */
 };
 
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
@@ -262,6 +265,8 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		if (vns_clock_mode_shares_path(d->mode))
 			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
+		if (r->changed[0] && r->gather[i])
+			add_note(d, "%s", r->changed);
 		if (r->gather[i] && vns_gather_changes(r->gather[i]))
 			add_note(d, "KVM's map of the guest's counter changed %llu times (a reset, a "
 				 "migration, or the guest wrote it); what was read meanwhile is left out.",
@@ -271,6 +276,16 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 	return 0;
 }
 
+/* A change of a kernel's clock is known of: the relation must allow for it. */
+static void allow_for_changes(struct drift_run *r)
+{
+	double wander = clock_watch_end(&r->watch, r->s->agent, r->changed, sizeof(r->changed));
+
+	for (size_t i = 0; i < r->n; i++)
+		if (wander > vns_clock_get_wander(r->out[i].clock))
+			vns_clock_set_wander(r->out[i].clock, wander);
+}
+
 int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *opts,
 		      struct vns_drift_result *out, struct vns_err *err)
 {
@@ -278,7 +293,11 @@ int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *
 	int code, lost;
 
 	code = open_all(&r, err);
+	if (!code)
+		clock_watch_begin(&r.watch, s->agent);
 	lost = code ? 0 : exchange_rounds(&r, err); /* what came before a failure still counts */
+	if (!code && !lost)
+		allow_for_changes(&r);
 	if (!code) {
 		struct vns_err solve_err = { "" };
 

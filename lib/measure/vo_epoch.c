@@ -71,7 +71,7 @@ static int clock_from(const struct vo_subject *v, size_t from, size_t to, struct
 	int code = vns_clock_new(out, v->mode);
 
 	if (!code)
-		vns_clock_set_wander(*out, v->run->opts->wander_ppm);
+		vns_clock_set_wander(*out, v->wander_ppm);
 	for (size_t i = from; i < to && code >= 0; i++) {
 		struct vns_exchange x = exchange_of(&s[i]);
 

@@ -35,6 +35,7 @@
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
 #define LOST_NS        (VO_LOST_S * VNS_NSEC_PER_SEC)
 #define ATTEMPT_MS     900 /* an interrupt waits for one attempt */
+#define CLOCKS_NS      (5 * VNS_NSEC_PER_SEC)  /* between looks at the kernels' clock sources */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
 
@@ -279,6 +280,26 @@ static bool stopped(const struct vo_run *run)
 	return run->opts->stop && *run->opts->stop;
 }
 
+/* Did a kernel's clock change since the last look? An event then, and relations allow for it. */
+static void look_at_clocks(struct vo_subject *v)
+{
+	char text[400];
+	double wander;
+
+	if (!v->gather || !v->watched_ns)
+		return; /* one clock, or nothing seen yet */
+	wander = clock_watch_end(&v->watch, v->s->agent, text, sizeof(text));
+	clock_watch_begin(&v->watch, v->s->agent);
+	v->watched_ns = vns_monotonic_ns();
+	if (!text[0])
+		return;
+	pthread_mutex_lock(&v->lock);
+	vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
+	v->wander_ppm = wander > v->wander_ppm ? wander : v->wander_ppm;
+	vns_clock_set_wander(v->clock, v->wander_ppm);
+	pthread_mutex_unlock(&v->lock);
+}
+
 /*
  * Subject's thread: one burst of exchanges, then its stream for @ns. A burst that got no answer in
  * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
@@ -314,6 +335,10 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		vo_quiet_look(v);
 		vo_budget_agent(v);
 	}
+	/* one that is silent would hold up its thread */
+	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > CLOCKS_NS &&
+	    vns_agent_silence_ns(v->s->agent) < VNS_NSEC_PER_SEC)
+		look_at_clocks(v);
 	return code < 0 ? code : 0;
 }
 
@@ -365,10 +390,13 @@ static void read_usage(struct vo_subject *v, bool begin)
 	uint64_t rx = 0, tx = 0;
 
 	vns_agent_traffic(v->s->agent, &rx, &tx);
-	if (begin)
+	if (begin) {
 		v->agent_bytes -= rx + tx; /* of this connection, before the traffic */
-	else
+		clock_watch_begin(&v->watch, v->s->agent);
+		v->watched_ns = vns_monotonic_ns();
+	} else {
 		v->agent_bytes += rx + tx;
+	}
 	vns_agent_usage(v->s->agent, begin ? &v->usage_begin : &v->usage_end, NULL);
 }
 
@@ -390,6 +418,8 @@ static void end_subject(struct vo_subject *v)
 	alive_after(v, 1, SETTLE_NS);
 	vns_agent_set_timeout(v->s->agent, 0);
 	read_usage(v, false);
+	if (!atomic_load(&v->dead))
+		look_at_clocks(v);
 	if (!atomic_load(&v->dead))
 		code = vns_agent_capture_stop(v->s->agent, VO_CAPTURE_ID, &err);
 	/* one that ended by itself has said why */

@@ -30,7 +30,8 @@ static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct v
 				   vns_clock_mode_name(v->mode), why);
 	if (vns_clock_new(&v->clock, v->mode))
 		return out_of_memory(err);
-	vns_clock_set_wander(v->clock, v->run->opts->wander_ppm);
+	v->wander_ppm = v->run->opts->wander_ppm;
+	vns_clock_set_wander(v->clock, v->wander_ppm);
 	if (v->mode == VNS_CLOCK_SAME)
 		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
 	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, &v->lock, err);

@@ -11,6 +11,7 @@
 
 #include <vnetscope/rtt.h>
 
+#include "measure/clock_watch.h"
 #include "measure/gather.h"
 #include "measure/vo_figures.h"
 #include "measure/vo_points.h"
@@ -96,6 +97,9 @@ struct vo_subject {
 	int64_t epoch_back_ns;     /* by how much that was set back, or 0 */
 	struct vns_clock_at at_middle, preliminary;
 	uint64_t bounds_refused;
+	struct clock_watch watch;  /* of both kernels' clocks, from @watched_ns (monotonic) on */
+	int64_t watched_ns;
+	double wander_ppm;         /* what relations allow for: the user's, or more when a kernel's changed */
 	bool bent;                 /* a window's relation has signs of a rate that changes */
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;

@@ -138,6 +138,21 @@ int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t 
 	return r;
 }
 
+int vns_agent_clock_state(struct vns_agent *a, struct vns_clock_state *out, struct vns_err *err)
+{
+	struct vns_wire_frame f;
+	struct vns_cursor c;
+	int r = need_cap(a, VNS_CAP_CLOCK_STATE, "does not tell its clock's state", err);
+
+	if (r == 0)
+		r = vns_client_request(a, VNS_MSG_CLOCK_STATE, NULL, 0, VNS_MSG_CLOCK_STATE_REPLY, &f,
+				       a->timeout_ms, NULL, err);
+	if (r < 0)
+		return r;
+	vns_cursor_init_const(&c, f.body, f.h.body_len);
+	return vns_get_clock_state(&c, out) ? 0 : bad_reply(a, &f, err);
+}
+
 int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char *ifname,
 			    const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
 			    struct vns_err *err)

@@ -274,6 +274,21 @@ int vns_get_ptp(struct vns_cursor *c, struct vns_ptp_reading *r)
 	return done(c) ? (int)n : -EPROTO;
 }
 
+void vns_put_clock_state(struct vns_cursor *c, const struct vns_clock_state *s)
+{
+	vns_put_str(c, s->source);
+	vns_put_le64(c, (uint64_t)s->freq);
+	vns_put_le64(c, (uint64_t)s->tick_us);
+}
+
+bool vns_get_clock_state(struct vns_cursor *c, struct vns_clock_state *s)
+{
+	vns_get_str(c, s->source, sizeof(s->source));
+	s->freq = (int64_t)vns_get_le64(c);
+	s->tick_us = (int64_t)vns_get_le64(c);
+	return done(c);
+}
+
 void vns_put_tsc(struct vns_cursor *c, const struct vns_tsc_reading *r, size_t n)
 {
 	vns_put_le32(c, (uint32_t)n);

@@ -51,6 +51,8 @@ enum vns_msg_type {
 	VNS_MSG_TSC,
 	VNS_MSG_TSC_REPLY,
 	VNS_MSG_CAPTURE_SAMPLE, /* from now on 1 packet in so many */
+	VNS_MSG_CLOCK_STATE,
+	VNS_MSG_CLOCK_STATE_REPLY,
 	VNS_MSG_TYPES
 };
 
@@ -175,6 +177,8 @@ size_t vns_ptp_to_exchanges(const struct vns_ptp_reading *r, size_t n, struct vn
 
 #define VNS_WIRE_MAX_TSC 32u
 void vns_put_tsc(struct vns_cursor *c, const struct vns_tsc_reading *r, size_t n);
+void vns_put_clock_state(struct vns_cursor *c, const struct vns_clock_state *s);
+bool vns_get_clock_state(struct vns_cursor *c, struct vns_clock_state *s);
 /* Return: readings, or -EPROTO. @r has room for VNS_WIRE_MAX_TSC. */
 int vns_get_tsc(struct vns_cursor *c, struct vns_tsc_reading *r);
 

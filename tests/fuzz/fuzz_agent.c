@@ -68,6 +68,7 @@ static void body(const struct vns_wire_frame *f)
 	struct vns_wire_capture w = { .filter = filter };
 	struct vns_load_stats stats;
 	struct vns_agent_usage usage;
+	struct vns_clock_state state;
 	struct vns_load_spec spec;
 	struct vns_wire_hello h;
 	struct vns_err sentence;
@@ -102,6 +103,9 @@ static void body(const struct vns_wire_frame *f)
 		break;
 	case VNS_MSG_USAGE_REPLY:
 		vns_get_usage(&c, &usage);
+		break;
+	case VNS_MSG_CLOCK_STATE_REPLY:
+		vns_get_clock_state(&c, &state);
 		break;
 	case VNS_MSG_TSC_REPLY:
 		tsc(&c);

@@ -8,9 +8,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "measure/clock_watch.h"
 #include "measure/vo_check.h"
 
 #define T0   INT64_C(1763764800000000000)
@@ -126,6 +128,25 @@ static void test_too_little(void **state)
 	assert_int_equal(out.blocks, 0);
 }
 
+static void test_kernels_clocks(void **state)
+{
+	struct vns_clock_state tsc = { "tsc", 65536, 10000 }, hpet = { "hpet", 65536, 10000 }, none = { "", 0, 0 };
+	struct vns_clock_state steered = { "tsc", 3 * 65536, 10000 }, slewed = { "tsc", 65536, 10001 };
+	char text[400] = "";
+
+	(void)state;
+	assert_true(clock_watch_compare("guest", &tsc, &tsc, text, sizeof(text)) == 0);
+	assert_string_equal(text, "");
+	assert_true(clock_watch_compare("guest", &tsc, &hpet, text, sizeof(text)) == 250);
+	assert_non_null(strstr(text, "from tsc to hpet"));
+	text[0] = '\0';
+	assert_true(clock_watch_compare("host", &tsc, &steered, text, sizeof(text)) == 15);
+	assert_non_null(strstr(text, "host's clock was steered meanwhile (NTP?), by +2.000 ppm"));
+	assert_true(clock_watch_compare("host", &tsc, &slewed, text, sizeof(text)) == 50);
+	text[0] = '\0';
+	assert_true(clock_watch_compare("guest", &none, &none, text, sizeof(text)) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +154,7 @@ int main(void)
 		cmocka_unit_test(test_what_it_sees),
 		cmocka_unit_test(test_what_it_cannot_see),
 		cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_kernels_clocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -396,6 +396,32 @@ static struct vns_agent_info sample_info(void)
 	return i;
 }
 
+static void clock_state(void **state)
+{
+	struct vns_clock_state in = { "kvm-clock", -65536 * 12, 10001 }, out;
+	uint8_t buf[64];
+	struct vns_cursor c;
+	size_t n;
+
+	(void)state;
+	vns_cursor_init(&c, buf, sizeof(buf));
+	vns_put_clock_state(&c, &in);
+	assert_false(c.bad);
+	n = c.pos;
+	for (size_t cut = 0; cut < n; cut++) {
+		vns_cursor_init_const(&c, buf, cut);
+		assert_false(vns_get_clock_state(&c, &out));
+	}
+	vns_cursor_init_const(&c, buf, n);
+	assert_true(vns_get_clock_state(&c, &out));
+	assert_string_equal(out.source, in.source);
+	assert_true(out.freq == in.freq && out.tick_us == in.tick_us);
+	memset(in.source, 'x', sizeof(in.source) - 1); /* the longest name fits the limit */
+	vns_cursor_init(&c, buf, sizeof(buf));
+	vns_put_clock_state(&c, &in);
+	assert_false(c.bad);
+}
+
 static void hello_reply(void **state)
 {
 	struct vns_agent_info in = sample_info(), out;
@@ -628,6 +654,7 @@ int main(void)
 		cmocka_unit_test(big_frames_fit),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(document_agrees),
+		cmocka_unit_test(clock_state),
 		cmocka_unit_test(hello_reply),
 		cmocka_unit_test(other_bodies),
 		cmocka_unit_test(counters_survive),
