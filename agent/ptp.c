@@ -3,7 +3,8 @@
  * The PTP clock by which KVM shows a guest the host's time, for mode ptp_kvm: /dev/ptpN whose clock_name
  * is "KVM virtual PTP" -> readings of the host's clock between two of our own.
  *
- * PTP_SYS_OFFSET_EXTENDED, else PTP_SYS_OFFSET (linux/ptp_clock.h). PTP_SYS_OFFSET_PRECISE
+ * PTP_SYS_OFFSET_EXTENDED, else PTP_SYS_OFFSET (linux/ptp_clock.h): the driver as it is (drivers/ptp/
+ * ptp_kvm_common.c) knows only the plain read of its clock, so the kernel refuses the former. PTP_SYS_OFFSET_PRECISE
  * would pair the two clocks at one instant, but nothing measured says how
  * exactly: a bound made from it would not be certain, so it is not used.
  */

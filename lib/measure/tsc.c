@@ -10,7 +10,8 @@
  * the nearer end. So it was at least T1 at x0 and at most T4 at x1, and T1..T4 with T2 = T3 = C is an
  * exchange as any other: what is certain stays certain, and steps and drift are the engine's.
  * A guest that writes its counter, a reset or a migration changes the numbers: they are read before and
- * after each request, and a request in whose course they changed is dropped. A reading that no
+ * after each request, and a request in whose course they changed is dropped. While a vCPU runs a guest of
+ * its guest, KVM shows that one's offset: such readings fit no map, or the numbers changed. A reading that no
  * map puts between A and B was made under other numbers.
  */
 #include <dirent.h>
