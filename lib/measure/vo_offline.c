@@ -372,9 +372,11 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			     r->opts->filter ? " that the filter lets through" : "");
 	}
 	notes_of_points(r, t);
-	if (r->end[0].digest_short != r->end[1].digest_short && t->counts[0].missing_by_proto[VNS_PROTO_UDP])
+	if (r->end[0].digest_short != r->end[1].digest_short &&
+	    t->counts[0].in_class[VNS_TWIN_AMBIGUOUS] + t->counts[1].in_class[VNS_TWIN_AMBIGUOUS])
 		note(t, "The captures keep different lengths of each packet: datagrams cut shorter than "
-			"%d payload bytes at one point only find no twin.", VNS_DIGEST_PAYLOAD_BYTES);
+			"%d payload bytes at one point only find no twin, and count as undecodable "
+			"there and ambiguous at the other.", VNS_DIGEST_PAYLOAD_BYTES);
 	if (r->guest_assumed)
 		note(t, "%s is taken to be the guest's address from the sign of the time differences; "
 			"--guest-addr makes it certain.", vns_addr_format(&r->guest[0], text));

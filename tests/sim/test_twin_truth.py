@@ -6,6 +6,7 @@ argv: vns-gencap, twindump. The seed of a failing case is in its message; TWIN_S
 environment asks for more of them.
 """
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,28 @@ CASES = {
 }
 
 
+VXLAN = bytes.fromhex('0277000000030277000000040800' '4500000000000000401100000a0000010a000002'
+                      '13f012b500000000' '0800000000000700')
+
+
+def shorten(path, snap, head):
+    """Keep @snap bytes of each frame, behind @head."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    out, at = [data[:24]], 24
+    while at < len(data):
+        sec, sub, cap, wire = struct.unpack_from('<IIII', data, at)
+        outer = bytearray(head)
+        if head:
+            struct.pack_into('>H', outer, 16, min(wire + 36, 65535))
+            struct.pack_into('>H', outer, 38, min(wire + 16, 65535))
+        frame = (bytes(outer) + data[at + 16:at + 16 + cap])[:snap]
+        out += [struct.pack('<IIII', sec, sub, len(frame), wire + len(head)), frame]
+        at += 16 + cap
+    with open(path, 'wb') as f:
+        f.write(b''.join(out))
+
+
 class Twins(unittest.TestCase):
     def judge(self, name, args, seed):
         with tempfile.TemporaryDirectory() as tmp:
@@ -99,6 +122,37 @@ class Twins(unittest.TestCase):
         case = '%s, seed %s: ' % (name, seed)
         self.samples(case, got, last, known)
         self.classes(case, counts, points)
+
+    def test_tunnel_or_tag_at_one_point(self):
+        """VXLAN, or a VLAN tag, at the host: what a short snap length then cuts is never called missing."""
+        for snap, head, everything in ((96, VXLAN, False), (104, VXLAN, False), (116, VXLAN, True),
+                                       (68, b'', False), (96, b'', True)):
+            with tempfile.TemporaryDirectory() as tmp:
+                a, b, csv = (os.path.join(tmp, n) for n in ('a', 'b', 'truth'))
+                truth.gencap(GENCAP, 'twin', '--host', a, '--guest', b, '--truth', csv, '--ipv6', 0,
+                             '--vlan', 0 if head else 100, '--packets', 5000, '--duration', 4, '--loss', 1,
+                             '--foreign', 0, '--snap', 400)
+                shorten(a, snap, head)
+                shorten(b, snap, b'')
+                out = subprocess.run([DUMP, a, b, '0', '5000000000', '64', '100.0.0.11'],
+                                     capture_output=True, text=True, timeout=60, check=True).stdout
+                points, known = truth.twin(csv)
+            lines = [line.split() for line in out.splitlines()]
+            got = {(c[1], c[2], int(c[3]), int(c[4])) for c in lines if c[0] == 'S'}
+            self.assertFalse(got - set(known), 'snap %d' % snap)
+            sure = {k for k, row in known.items() if row[8] == '-'}
+            if everything:
+                self.assertFalse(sure - got)
+            for c in lines:
+                if c[0] != 'C':
+                    continue
+                counts = dict(zip(CLASSES, map(int, c[2:])))
+                rows = points['AB'.index(c[1])]
+                self.assertEqual(sum(counts.values()), 2 * counts['read'])
+                most = truth.class_bounds(rows).get('missing', (0, 0))[1]
+                self.assertLessEqual(counts['missing'], most, 'snap %d: %s' % (snap, counts))
+                if not everything and c[1] == 'A':
+                    self.assertGreater(counts['undecodable'], len(rows) // 10)
 
     def samples(self, case, got, last, known):
         wrong = got - set(known)

@@ -460,6 +460,7 @@ int twin_pieces_new(struct twin_pieces **out)
 	if (!*out)
 		return -ENOMEM;
 	(*out)->upset[0] = (*out)->upset[1] = INT64_MIN;
+	(*out)->cut_at[0] = (*out)->cut_at[1] = INT64_MIN;
 	return 0;
 }
 

@@ -229,9 +229,13 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 	enum vns_point p = point_of(t, e);
 	enum vns_twin_class c = class_of(t, e, p);
 
+	if (c == VNS_TWIN_MISSING)
+		c = twin_cut_class(t, p, e);
 	t->counts[p].in_class[c]++;
 	if (c == VNS_TWIN_MISSING)
 		t->counts[p].missing_by_proto[node->proto]++;
+	else if (c == VNS_TWIN_UNDECODABLE)
+		t->counts[p].by_direction[node->direction]--;
 	if (c == VNS_TWIN_MATCHED && !(e->flags & E_DOWN))
 		emit(t, e);
 	t->pending[p]--;
@@ -557,6 +561,8 @@ ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vn
 	if (!in->range) {
 		if (pkt->proto == VNS_PROTO_UDP || pkt->proto == VNS_PROTO_ICMP)
 			twin_pieces_note(&t->m.entry[e], pkt);
+		if (unlikely(pkt->flags & VNS_PKT_F_DIGEST_SHORT))
+			twin_cut_flow(t, p, &t->m.entry[e]);
 		twin_unit_insert(t, e);
 	} else if (!twin_inorder_insert(t, node, e) && twin_range_insert(t, e)) {
 		/* Too disordered to be searched in bounded time. */
@@ -659,6 +665,8 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 	take_in(t, p, pkts, in, n);
 	for (size_t i = 0; i < n && !ret; i++) {
 		if (unlikely(in[i].dir < 0)) {
+			if (pkts[i].verdict == VNS_PKT_CUT)
+				twin_cut_headers(t, p, in[i].time);
 			if (p == VNS_POINT_A)
 				ret = take_stranger(t, &pkts[i], in[i].time, false);
 			else

@@ -42,6 +42,8 @@ enum twin_kind { TWIN_RANGE, TWIN_UNIT };
 #define E_OVERLAP   0x2000 /* overlaps another of its own side, whatever their TSvals (RANGE) */
 #define E_LOOKED    0x4000 /* pieces.c has looked for its pieces, or what it is a piece of */
 
+#define E_CUT       0x8000 /* the snap length left less of it than its identity wants (UNIT) */
+
 /* What a UNIT entry may be, in the upper half of its tsval (below: offset of a fragment). */
 enum piece_kind {
 	PIECE_NONE,  /* TCP, and what has no transport of ours */
@@ -165,11 +167,14 @@ enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
 struct twin_nat;
 struct piece;
 
+#define TWIN_CUT_FLOWS 4096
 /* pieces.c: packets that one point saw whole and the other in pieces. */
 struct twin_pieces {
 	struct piece *p; /* scratch */
 	size_t n, cap;
 	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
+	int64_t cut_at[2];             /* cut.c: when headers were last seen cut, by point */
+	uint32_t cut_flow[2][TWIN_CUT_FLOWS]; /* flows whose packets are cut, at their hash */
 };
 
 struct vns_twin {
@@ -407,6 +412,15 @@ static inline void twin_pieces_doubled(struct vns_twin *t, unsigned int directio
 }
 /* The last look at @e, which found no twin of its own size, and at all that may have to do with it. */
 void twin_pieces_look(struct vns_twin *t, uint32_t e);
+
+/* cut.c */
+/* @e of point @p is cut, and so is its flow there. */
+void twin_cut_flow(struct vns_twin *t, enum vns_point p, struct twin_entry *e);
+/* A packet of @p is cut so short that not even its flow is known. */
+void twin_cut_headers(struct vns_twin *t, enum vns_point p, int64_t time);
+/* Class of @e of point @p, which found no twin though the other point was captured. */
+enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
+				   const struct twin_entry *e);
 
 /* copies.c */
 /* @time: @e's in upstream's time. */
