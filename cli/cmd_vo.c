@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <vnetscope/measure.h>
@@ -24,7 +25,7 @@
 struct vo_config {
 	const char *host, *guest, *drift_file, *filter, *clock, *agent, *capture, *nat;
 	int64_t offset_ns, window_ns, duration_ns;
-	uint64_t snaplen, jobs;
+	uint64_t snaplen, jobs, max_memory;
 	struct cli_list guest_addr;
 	const char *points, *sample, *max_cpu;
 	double wander_ppm;
@@ -96,6 +97,9 @@ static const struct cli_option options[] = {
 		"an address of the guest (default: learnt from the captures)"),
 	CLI_OPT(0, "window", CLI_DURATION, window_ns, LIVE, "TIME",
 		"longest latency that is looked for (default 5)", .min = 0.001, .max = 3600),
+	CLI_OPT(0, "max-memory", CLI_SIZE, max_memory, LIVE, "SIZE",
+		"memory of the process at most (256M, 1G); the oldest packets then wait no longer",
+		.min = 1, .max = 1e15),
 	CLI_OPT(0, "nat", CLI_CHOICE, nat, EVERYWHERE, "MODE",
 		"learn address translation between the points (default auto: where there are signs of it)",
 		.choices = "auto|on|off"),
@@ -256,7 +260,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.filter = c->filter, .drift_file = c->drift_file,
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
-		.threads = (unsigned int)c->jobs,
+		.threads = (unsigned int)c->jobs, .max_memory = c->max_memory,
 		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
 		.stop = &cli_interrupted,
 	};
@@ -268,12 +272,16 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		if (vns_addr_parse(c->guest_addr.item[i], &guest[i]))
 			return cli_fail(self, VNS_EXIT_USAGE, "--guest-addr: '%s' is not an IPv4 or IPv6 "
 					"address", c->guest_addr.item[i]);
+	if (c->max_memory) /* huge pages would come by 2 MiB for a byte */
+		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	opts.nat = nat_mode(c);
 	if (!parse_sample(c->sample, &opts.sample_one_in))
 		return bad_sample(self);
 	cli_catch_interrupts();
 	error = c->points || !c->guest ? measure_hops(c, &opts, &result, &err) :
 					 vns_measure_vo_offline(&opts, &result, &err);
+	if (error == -ENOMEM && c->max_memory)
+		return cli_fail(self, VNS_EXIT_USAGE, "%s", err.text);
 	return error ? failed(self, error, c->filter, &err) : finish(self, c, &result);
 }
 

@@ -381,6 +381,8 @@ struct vns_vo_offline_opts {
 	bool assume_symmetric;    /* handed on to the target */
 	double wander_ppm;        /* vns_clock_set_wander(), of a clock that the traffic bounds */
 	enum vns_nat_mode nat;    /* look for address translation between the points */
+	uint64_t max_memory;      /* of this process, in bytes; 0: no limit. Bounds the packets that wait
+				   * for their twin; as in struct vns_rtt_run */
 	uint32_t sample_one_in;   /* look at 1 in so many (vns_packet_sampled()); 0 or 1: at all */
 	bool coarse;              /* find the coarse offset from the traffic even when it is 0 */
 	const char *host_point, *guest_point; /* capture point of the file, by its name or number;

@@ -24,6 +24,7 @@
 
 #include <vnetscope/source.h>
 
+#include "measure/memory.h"
 #include "measure/vo_offline.h"
 
 /* --- reading both in step --- */
@@ -135,20 +136,45 @@ static void steps_to_events(struct vo_offline *r, struct vns_vo_target *t)
 	t->events_left_out = n > VNS_TWIN_STEPS ? n - VNS_TWIN_STEPS : 0;
 }
 
+/*
+ * Packets that may wait at each point under the memory limit. For one at both: entry and node of 64 bytes, slots of
+ * the hash table at its fullest and while it doubles, places in queues. Beside them the figures, buffers of
+ * each thread, and the mappings of addresses.
+ */
+static int pending_limit(struct vo_offline *r, struct vns_err *err)
+{
+	enum { EACH = 2 * (64 + 64 + 96), LEAST = 8192 };
+	uint64_t limit = r->opts->max_memory, fixed = UINT64_C(24) << 20, now;
+
+	if (limit == 0 || r->max_pending)
+		return 0;
+	now = vns_memory_resident();
+	fixed += now + ((r->nat ? UINT64_C(20) : 0) + 4 * (uint64_t)r->opts->threads) * (1 << 20);
+	if (limit < fixed + LEAST * EACH)
+		return vns_err_set(err, -ENOMEM, "--max-memory: %.0f MiB are too small, %.0f MiB is the "
+				   "least here", (double)limit / 0x1p20,
+				   (double)((fixed + LEAST * EACH) >> 20) + 1);
+	r->max_pending = (size_t)((limit - fixed) / EACH);
+	return 0;
+}
+
 /* One reading of both files with the relation @clock. */
 static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct vns_vo_target *t,
 		     struct vns_err *err)
 {
+	int code = pending_limit(r, err);
 	const struct vns_twin_opts opts = {
+		.max_pending = r->max_pending,
 		.window_ns = r->opts->window_ns,
 		.coarse_offset_ns = r->coarse_ns,
 		.guest = r->guest,
 		.n_guest = r->n_guest,
 		.nat = r->nat,
 	};
-	int code = vns_vo_tally_init(&r->tally, clock, t->fig, t->sum);
 
 	if (code)
+		return code;
+	if (vns_vo_tally_init(&r->tally, clock, t->fig, t->sum))
 		return vo_out_of_memory(err);
 	r->from_ns = INT64_MAX;
 	r->to_ns = INT64_MIN;
@@ -416,8 +442,9 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 		note(t, "%llu last bytes came more than 2 s after the first and are left out.",
 		     (unsigned long long)r->last_lost);
 	if (t->evicted)
-		note(t, "%llu packets were given up before their time, since too many were pending.",
-		     (unsigned long long)t->evicted);
+		note(t, "%llu packets were given up before their time, since %s.",
+		     (unsigned long long)t->evicted, r->opts->max_memory ?
+		     "--max-memory leaves no room for more to wait" : "too many were pending");
 }
 
 /* Read once more, with another idea of the clock. */

@@ -47,6 +47,7 @@ struct vo_ring {
 };
 
 struct vo_offline {
+	size_t max_pending; /* 0: the engine's own; set once, by the memory limit */
 	const struct vns_vo_offline_opts *opts;
 	struct vo_end end[2]; /* by enum vns_point */
 	struct vns_addr guest[VO_GUESTS];

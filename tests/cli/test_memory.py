@@ -15,6 +15,7 @@ import unittest
 VNETSCOPE = None
 FLOWS = 1000000
 MIB = 1 << 20
+CLASSES = ('matched', 'missing', 'ambiguous', 'outside_window', 'undecodable')
 
 
 def ether(src, dst, sport, dport, seq, ack, flags, payload=b''):
@@ -129,6 +130,55 @@ class Rtt(unittest.TestCase):
         for bad in ('x', '1T', '-1M', '1MB'):
             code, _, err, _ = run('rtt', '-r', self.pcap, '--max-memory', bad)
             self.assertTrue(code == 2 and 'is not a size' in err, (bad, code, err))
+
+
+class Vo(unittest.TestCase):
+    """A million packets at the host within the window, one in a thousand of them at the guest."""
+
+    def test_peak_and_counts(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [os.path.join(folder, n) for n in ('host', 'guest')]
+            self.write(*files)
+            argv = ['vo', '--host', files[0], '--guest', files[1], '--guest-addr', '11.0.0.1',
+                    '--offset-ns', '0', '--json']
+            matched = set()
+            for limit, more in ((0, []), (110, []), (72, []), (72, ['-j', '2'])):
+                at_most = ['--max-memory', f'{limit}M'] if limit else []
+                code, out, err, peak = run(*argv, *at_most, *more)
+                self.assertEqual(code, 0, err)
+                print(f'vo, limit {limit} MiB {more}: peak {peak / MIB:.1f} MiB', file=sys.stderr)
+                t = json.loads(out)['targets'][0]
+                for point, n in (('host', FLOWS), ('guest', FLOWS // 1000)):
+                    c = t['accounting'][point]
+                    self.assertEqual(c['read'], n)
+                    self.assertEqual(sum(c[k] for k in CLASSES), n)
+                matched.add(t['accounting']['guest']['matched'])
+                if not limit:
+                    self.assertGreater(peak, 130 * MIB)
+                    self.assertEqual(t['evicted'], 0)
+                    continue
+                self.assertLess(peak, limit * MIB)
+                self.assertGreater(t['evicted'], 1000)
+                self.assertIn('--max-memory', t['note'])
+            self.assertEqual(matched, {FLOWS // 1000})  # twins are near each other
+            code, _, err, _ = run(*argv, '--max-memory', '8M')
+            self.assertEqual(code, 2, err)
+            self.assertRegex(err, r'8 MiB are too small, \d+ MiB is the least here')
+
+    @staticmethod
+    def write(host, guest):
+        frame = ether(b'\x0a\0\0\0', b'\x0b\0\0\1', 1000, 80, 7, 0, 2)
+        record = bytearray(struct.pack('<IIII', 0, 0, len(frame), len(frame)) + frame)
+        with open(host, 'wb') as h, open(guest, 'wb') as g:
+            for f in (h, g):
+                f.write(struct.pack('<IHHIIII', 0xa1b23c4d, 2, 4, 0, 0, 65535, 1))
+            for i in range(FLOWS):
+                record[16 + 26:16 + 30] = struct.pack('>I', 0x0a000000 + i)
+                struct.pack_into('<II', record, 0, *divmod(10**18 + i * 4000, 10**9))
+                h.write(record)
+                if i % 1000 == 0:
+                    struct.pack_into('<II', record, 0, *divmod(10**18 + i * 4000 + 50000, 10**9))
+                    g.write(record)
 
 
 if __name__ == '__main__':
