@@ -9,7 +9,7 @@
 
 #include "cli/live.h"
 
-static size_t lines_up; /* lines of the last report still on the screen */
+static _Atomic size_t lines_up; /* lines of the last report still on the screen */
 
 static void print_direction(const char *label, const struct vns_dist *d, bool withheld)
 {
