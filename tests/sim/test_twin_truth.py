@@ -99,13 +99,15 @@ def shorten(path, snap, head):
 
 
 class Twins(unittest.TestCase):
+    window = '5000000000'
+
     def judge(self, name, args, seed):
         with tempfile.TemporaryDirectory() as tmp:
             a, b, csv = (os.path.join(tmp, n) for n in ('a', 'b', 'truth'))
             truth.gencap(GENCAP, 'twin', '--host', a, '--guest', b, '--truth', csv, '--seed',
                          seed, '--packets', 5000, '--duration', 4, '--flows', 40, *args)
             offset = args[args.index('--offset-ns') + 1] if '--offset-ns' in args else '0'
-            out = subprocess.run([DUMP, a, b, offset, '5000000000', '64', '100.0.0.11',
+            out = subprocess.run([DUMP, a, b, offset, self.window, '64', '100.0.0.11',
                                   'fd00:0:0:8::b', *(['nat'] if '--nat' in args else [])],
                                  capture_output=True, text=True,
                                  timeout=60, check=True).stdout
@@ -122,6 +124,15 @@ class Twins(unittest.TestCase):
         case = '%s, seed %s: ' % (name, seed)
         self.samples(case, got, last, known)
         self.classes(case, counts, points)
+
+    def test_in_pieces_while_it_streams(self):
+        """A window much shorter than the captures: trains across the batches' ends are found as well."""
+        self.window = '1000000000'
+        for name in ('frames cut, loss', 'frames joined', 'fragments at one point', 'all in pieces'):
+            self.judge(name, CASES[name], 1)
+        self.window = '400000000'
+        for name in ('frames cut', 'frames joined, loss'):
+            self.judge(name, CASES[name], 1)
 
     def test_tunnel_or_tag_at_one_point(self):
         """VXLAN, or a VLAN tag, at the host: what a short snap length then cuts is never called missing."""

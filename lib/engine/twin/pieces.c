@@ -400,10 +400,14 @@ static int collect(struct piece_batch *b, uint32_t trigger)
 		return -1;
 	if (b->ended)
 		settle_rest(b);
-	for (int p = 0; p < 2; p++)
-		for (int stage = b->ended ? STAGE_SETTLE : STAGE_EXPIRE; stage < STAGES; stage++)
-			if (add_queue(b, &t->queue[p][b->dir][stage]))
+	/* Downstream's settle stage lags by what was fed at once; what has a twin is done. */
+	for (int p = 0; p < 2; p++) {
+		bool down = (p == VNS_POINT_B) == (b->dir == VNS_HOST_TO_GUEST);
+
+		for (int s = b->ended || down ? STAGE_SETTLE : STAGE_EXPIRE; s < STAGES; s++)
+			if (add_queue(b, &t->queue[p][b->dir][s]))
 				return -1;
+	}
 	return 0;
 }
 
