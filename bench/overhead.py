@@ -3,12 +3,25 @@
 """What being measured costs: TCP transactions and throughput of a lab guest with `vo` running
 against without, for each capture kind, beside two tcpdumps (tap and guest) in the same run.
 
-Every round runs every observer once, in another order each round, after a run without any; a
-figure is the geometric mean of the rounds' ratios with its 95 % t interval. --backend netns takes
-a namespace for the guest (wake-ups cost little there, so what we add weighs most), qemu a real guest.
-Needs root, and a lab of its own, which it removes.
+A block is ABBA: without, with, with, without an observer, each for --seconds; its ratio is that of
+the sums. A figure is the median of the blocks' ratios with the 95 % interval that the binomial
+distribution gives for it (no assumption about noise; fewer than six blocks give none). --save adds
+the blocks to a file, --report prints what such files hold together, so that a long measurement may be made
+of short ones. --backend netns takes a namespace for the guest (wake-ups cost little there, so what
+we add weighs most), qemu a real guest. Needs root, and a lab of its own, which it removes.
+
+A transaction is a chain of wake-ups (client, QEMU's main loop, vCPU and back), so three things are kept
+equal in both arms that an observer changes besides what it costs:
+- beside busy neighbours each link waits for the scheduler: client, guest and observer run in the
+  real-time class (SCHED_RR), which a neighbour does not delay;
+- on an idle machine each link waits for a processor to wake, less so when an observer keeps it from
+  sleeping: every processor has a spinner of the idle class;
+- client and server are quicker on one processor than on two, and an observer that takes one drives
+  them together: the client is kept to the first, a namespace's server to the last.
+--plain leaves out the first two; --observers "wake-ups alone" shows what wake-ups without a capture do.
 """
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -19,9 +32,12 @@ import subprocess
 import sys
 import time
 
-T95 = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262,
-       10: 2.228, 12: 2.179, 15: 2.131, 20: 2.086, 30: 2.042}
 PORT, GUEST = "7071", "10.77.0.11"
+
+
+def pinned(which):
+    """The words before a command that keep it on the first (0) or last (-1) processor."""
+    return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[which])]
 
 
 class Lab:
@@ -34,9 +50,10 @@ class Lab:
         subprocess.run([opts.vnetscope, *words], check=True, capture_output=True, timeout=120)
         self.target = f"lab:{self.name}/vm1"
         guest_rr = os.path.basename(opts.rr) if backend == "qemu" else os.path.abspath(opts.rr)
+        self.backend = backend
         if backend == "qemu":  # tcpdump wants to know who root is
             self.run("vm1", "sh", "-c", "mkdir -p /etc; echo root:x:0:0::/:/bin/sh >/etc/passwd")
-        self.behind("vm1", guest_rr, "serve", PORT)
+        self.behind("vm1", *(pinned(-1) if backend == "netns" else []), guest_rr, "serve", PORT)
         time.sleep(1)  # until it listens
 
     def behind(self, node, *words):
@@ -56,8 +73,8 @@ class Lab:
 
     def load(self, kind):
         """Transactions or bytes per second as the client saw them."""
-        return float(self.run("client", os.path.abspath(self.opts.rr), PORT, GUEST, kind,
-                              str(self.opts.seconds)))
+        return float(self.run("client", *pinned(0), os.path.abspath(self.opts.rr), PORT, GUEST,
+                              kind, str(self.opts.seconds)))
 
     def down(self):
         subprocess.run([self.opts.vnetscope, "lab", "down", "--name", self.name], check=False,
@@ -100,97 +117,183 @@ class Tcpdumps:
         return {}
 
 
+class WakeUps:
+    """As many wake-ups as vo has, and nothing else: what is due to them alone."""
+
+    def __init__(self, _lab, per_second):
+        self.pid = child(lambda: wake_up(per_second))
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        return {}
+
+
 OBSERVERS = {"vo --capture afpacket": (Vo, "afpacket"), "vo --capture ebpf": (Vo, "ebpf"),
-             "two tcpdumps": (Tcpdumps, None)}
+             "two tcpdumps": (Tcpdumps, None), "wake-ups alone": (WakeUps, 400)}
 
 
-def one(lab, name, kind):
-    observer = OBSERVERS[name][0](lab, OBSERVERS[name][1]) if name else None
+def child(work):
+    """A process that does @work and dies with us, whatever ends us. Return: its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    os.closerange(3, 1024)  # a lock that we were started under is not ours to keep
     try:
-        rate = lab.load(kind)
+        work()
     finally:
-        said = observer.stop() if observer else {}
-    return rate, said
+        os._exit(1)
 
 
-def summary(ratios):
-    logs = [math.log(r) for r in ratios]
-    mid = statistics.mean(logs)
-    if len(logs) < 2:
-        return math.exp(mid), float("nan"), float("nan")
-    df = len(logs) - 1
-    t = T95[max(k for k in T95 if k <= df)]
-    half = t * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(mid), math.exp(mid - half), math.exp(mid + half)
+def wake_up(per_second):
+    while True:
+        time.sleep(1 / per_second)
+
+
+def spin(cpu):
+    os.setsid()  # a scheduling group of its own, which gives way to neighbours
+    try:
+        with open("/proc/self/autogroup", "w", encoding="ascii") as f:
+            f.write("19")
+    except OSError:
+        pass  # this kernel has none
+    os.sched_setaffinity(0, {cpu})
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while True:
+        pass
+
+
+def block(lab, name, kinds):
+    """One ABBA block. Return: {kind: (without, with)} as sums, and what the observer said."""
+    without, observed = ({k: 0.0 for k in kinds} for _ in range(2))
+
+    def measure(into, order):
+        for k in order:
+            into[k] += lab.load(k)
+
+    measure(without, kinds)
+    kind, arg = OBSERVERS[name]
+    observer = kind(lab, arg)
+    try:
+        measure(observed, kinds + kinds[::-1])
+    finally:
+        said = observer.stop()
+    measure(without, kinds[::-1])
+    return {k: (without[k], observed[k]) for k in kinds}, said
 
 
 def bench(opts, backend):
     lab = Lab(opts, backend)
-    rows, base = {}, {}
+    end, rows, number = time.monotonic() + opts.budget, [], 0
+    random.seed(time.time_ns())
     try:
-        for kind in opts.loads:
-            for r in range(opts.rounds):
-                names = [n for n in OBSERVERS if not opts.only or opts.only in n]
-                random.Random(r).shuffle(names)
-                for name in names:
-                    alone, _ = one(lab, None, kind)
-                    rate, said = one(lab, name, kind)
-                    again, _ = one(lab, None, kind)
-                    base.setdefault(kind, []).append(alone)
-                    rows.setdefault((kind, name), []).append((rate / math.sqrt(alone * again), said))
-                    if sys.stderr.isatty():
-                        print(f"round {r + 1} of {opts.rounds}: {name}", file=sys.stderr)
+        while number < opts.rounds and time.monotonic() < end:
+            number += 1
+            names = list(opts.observers)
+            random.shuffle(names)
+            for name in names:
+                if time.monotonic() >= end:
+                    break
+                sums, said = block(lab, name, opts.loads)
+                for kind, (without, observed) in sums.items():
+                    rows.append({"backend": backend, "plain": opts.plain, "load": kind,
+                                 "observer": name, "without": without / 2, "with": observed / 2,
+                                 **said})
+                    if opts.save:
+                        with open(opts.save, "a", encoding="utf-8") as f:
+                            f.write(json.dumps(rows[-1]) + "\n")
+                if sys.stderr.isatty():
+                    print(f"block {number}: {name}", file=sys.stderr)
     finally:
         lab.down()
-    return report(opts, backend, rows, base)
+    return rows
 
 
-def report(opts, backend, rows, base):
-    what = {"r": "transactions a second", "s": "Mbit/s"}
+def median_interval(values):
+    """Median, and the order statistics that hold it with at least 95 % (None: too few values)."""
+    v, n = sorted(values), len(values)
+    k, below = 0, 0.5 ** n
+    while below + math.comb(n, k + 1) * 0.5 ** n <= 0.025:
+        k += 1
+        below += math.comb(n, k) * 0.5 ** n
+    holds = below <= 0.025
+    return statistics.median(v), v[k] if holds else None, v[n - 1 - k] if holds else None
+
+
+def report(rows):
+    what = {"r": ("TCP transactions a second", 1), "s": ("Mbit/s of TCP", 125e3)}
     out = []
-    for kind, alone in base.items():
-        mid = statistics.median(alone) / (1 if kind == "r" else 125e3)
-        print(f"\n{backend} guest, {mid:.0f} {what[kind]} unobserved (spread "
-              f"{100 * (max(alone) - min(alone)) / statistics.median(alone):.0f} %)")
-        for (k, name), runs in rows.items():
-            if k != kind:
-                continue
-            mean, low, high = summary([x for x, _ in runs])
-            lost = sum(s.get("lost", 0) for _, s in runs)
-            read = sum(s.get("read", 0) for _, s in runs)
-            print(f"  {name:24} {100 * (1 - mean):6.1f} % less, 95 % interval "
-                  f"{100 * (1 - high):.1f} to {100 * (1 - low):.1f}, {len(runs)} rounds" +
+    groups = {}
+    for r in rows:
+        groups.setdefault((r["backend"], r["plain"], r["load"]), {}).setdefault(
+            r["observer"], []).append(r)
+    for (backend, plain, load), observers in sorted(groups.items()):
+        base = [r["without"] for runs in observers.values() for r in runs]
+        print(f"\n{backend} guest{', nothing kept equal' if plain else ''}: "
+              f"{statistics.median(base) / what[load][1]:.0f} {what[load][0]} unobserved "
+              f"({min(base) / what[load][1]:.0f} to {max(base) / what[load][1]:.0f})")
+        for name, runs in observers.items():
+            mid, low, high = median_interval([r["with"] / r["without"] for r in runs])
+            between = f"95 % interval {100 * (1 - high):.1f} to {100 * (1 - low):.1f}" if low \
+                else "too few blocks for an interval"
+            read, lost = (sum(r.get(k, 0) for r in runs) for k in ("read", "lost"))
+            print(f"  {name:24} {100 * (1 - mid):6.1f} % less, {between}, {len(runs)} blocks" +
                   (f"; {read} packets read at the host, {lost} lost" if read else ""), flush=True)
-            out.append({"backend": backend, "load": kind, "observer": name, "ratio": mean,
-                        "low": low, "high": high, "rounds": len(runs), "lost": lost})
+            out.append({"backend": backend, "plain": plain, "load": load, "observer": name,
+                        "ratio": mid, "low": low, "high": high, "blocks": len(runs),
+                        "unobserved": statistics.median(base), "lost": lost})
     return out
 
 
-def main():
+def prepare(opts):
+    """The same conditions with and without an observer; see above."""
+    if opts.plain:
+        return
+    for cpu in os.sched_getaffinity(0):
+        child(lambda cpu=cpu: spin(cpu))
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
+def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("vnetscope", "agent", "rr"):
         p.add_argument("--" + name, required=True)
     p.add_argument("--backend", choices=("netns", "qemu"), action="append")
-    p.add_argument("--rounds", type=int, default=6)
-    p.add_argument("--seconds", type=float, default=1.5)
+    p.add_argument("--rounds", type=int, default=8, help="blocks of each observer")
+    p.add_argument("--budget", type=float, default=1e9, help="begin no block after so many seconds")
+    p.add_argument("--seconds", type=float, default=0.5)
     p.add_argument("--loads", default="rs", help="r: transactions, s: stream")
-    p.add_argument("--only", help="observers whose name contains this")
-    p.add_argument("--realtime", action="store_true",
-                   help="guest, client and observers all in the real-time class (round robin), so that "
-                   "neighbours of a shared machine do not decide the figures")
+    p.add_argument("--observers", default=",".join(list(OBSERVERS)[:3]),
+                   type=lambda words: words.split(","), help=", ".join(OBSERVERS))
+    p.add_argument("--plain", action="store_true", help="ordinary class, no spinners")
+    p.add_argument("--save", metavar="FILE", help="add the blocks to FILE, a line each")
+    p.add_argument("--report", metavar="FILE", nargs="+", help="measure nothing: report these")
     p.add_argument("--json", metavar="FILE")
     opts = p.parse_args(os.environ.get("BENCH_ARGS", "").split() + sys.argv[1:])
-    if os.geteuid() != 0:
-        print("needs root: a lab and captures")
-        return 77
-    results = []
-    if opts.realtime:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    for backend in opts.backend or ["netns", "qemu"]:
-        results += bench(opts, backend)
+    unknown = set(opts.observers) - set(OBSERVERS)
+    if unknown:
+        p.error(f"no such observer: {', '.join(unknown)}")
+    return opts
+
+
+def main():
+    opts = arguments()
+    rows = []
+    for name in opts.report or []:
+        with open(name, encoding="utf-8") as f:
+            rows += map(json.loads, f)
+    if not opts.report:
+        if os.geteuid() != 0:
+            print("needs root: a lab and captures")
+            return 77
+        prepare(opts)
+        for backend in opts.backend or ["netns", "qemu"]:
+            rows += bench(opts, backend)
+    results = report(rows)
     if opts.json:
         with open(opts.json, "w", encoding="utf-8") as f:
-            json.dump({"schema": "vnetscope.overhead/1", "results": results}, f, indent=1)
+            json.dump({"schema": "vnetscope.overhead/2", "results": results}, f, indent=1)
     return 0
 
 
