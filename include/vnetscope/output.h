@@ -133,6 +133,8 @@ void vns_table_cell(struct vns_table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* The figures of a distribution as six cells: min mean p50 p95 p99 max; "-" when empty. */
 void vns_table_dist(struct vns_table *t, const struct vns_dist *d);
+/* One interval, as a cell. */
+void vns_table_interval(struct vns_table *t, const struct vns_interval *i);
 /* Intervals of mean, p50, p95 and p99 as four cells: "1.2 us .. 1.4 us"; "-" where not known. */
 void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i);
 /* Two blanks between columns, none at the end of a line. Return: lines printed. */

@@ -312,12 +312,13 @@ static void text_paths_of_kind(const struct vns_rtt_path *p, size_t n, FILE *to)
 {
 	char title[64], a[64], b[VNS_TEXT_LEN];
 	const char *const heads[] = { title, "known by", "server", "client: n", "min", "p50", "mean",
-				      "server: n", "min", "p50", "mean", "sum min", "sum mean" };
+				      "server: n", "min", "p50", "mean", "sum min", "sum mean",
+				      "within (95 %)" };
 	struct vns_table t;
 
 	snprintf(title, sizeof(title), "%s, client",
 		 vns_rtt_kind_label((enum vns_rtt_kind)p->kind));
-	vns_table_init(&t, "<<<>>>>>>>>>>", heads);
+	vns_table_init(&t, "<<<>>>>>>>>>>>", heads);
 	for (; n--; p++) {
 		vns_table_cell(&t, "%s", end_name(p, p->client, a));
 		vns_table_cell(&t, "%s", role_name(p->role));
@@ -326,6 +327,7 @@ static void text_paths_of_kind(const struct vns_rtt_path *p, size_t n, FILE *to)
 		side_cells(&t, &p->side[1]);
 		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, (double)p->sum_min) : "-");
 		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, p->sum_mean) : "-");
+		vns_table_interval(&t, &p->sum_mean_interval);
 	}
 	vns_table_print(&t, to);
 	vns_table_fini(&t);

@@ -190,7 +190,7 @@ static void print_cell(FILE *to, const char *text, size_t width, bool right, boo
 	fputs(last ? "\n" : "  ", to);
 }
 
-static void interval_cell(struct vns_table *t, const struct vns_interval *i)
+void vns_table_interval(struct vns_table *t, const struct vns_interval *i)
 {
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
 
@@ -203,10 +203,10 @@ static void interval_cell(struct vns_table *t, const struct vns_interval *i)
 
 void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i)
 {
-	interval_cell(t, &i->mean);
-	interval_cell(t, &i->p50);
-	interval_cell(t, &i->p95);
-	interval_cell(t, &i->p99);
+	vns_table_interval(t, &i->mean);
+	vns_table_interval(t, &i->p50);
+	vns_table_interval(t, &i->p95);
+	vns_table_interval(t, &i->p99);
 }
 
 size_t vns_table_print(const struct vns_table *t, FILE *to)
