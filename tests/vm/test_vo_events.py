@@ -80,6 +80,11 @@ def finish(vo, pings):
     for t in doc["targets"]:
         for point, acc in t["accounting"].items():
             assert sum(acc[c] for c in CLASSES) == acc["read"], (t["name"], point, acc)
+        # nothing below 0 without its reason, and whatever the clocks did nothing impossible
+        least = [f["latency_ns"]["min"] for d in t["directions"].values() for f in d.values()] + \
+            [s["min"] for s in t["sum_ns"].values()]
+        assert t["negative"] or all(x is None or x >= -2 for x in least), (t["name"], least)
+        assert not any(n["impossible"] for n in t["negative"]), (t["name"], t["negative"])
     return {t["name"]: t for t in doc["targets"]}
 
 
