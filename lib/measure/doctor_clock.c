@@ -42,6 +42,8 @@ static void examine_source(struct vns_doctor *d)
 	vns_doctor_read(path, current, sizeof(current));
 	snprintf(path, sizeof(path), "%savailable_clocksource", base);
 	vns_doctor_read(path, available, sizeof(available));
+	for (size_t n = strlen(available); n && available[n - 1] == ' '; n--)
+		available[n - 1] = '\0'; /* the kernel ends the list with one */
 	if (strcmp(current, "tsc") == 0 || strcmp(current, "kvm-clock") == 0 ||
 	    strcmp(current, "arch_sys_counter") == 0)
 		vns_doctor_add(d, "clock", "clocksource", VNS_DOCTOR_YES, 0, "%s (of: %s)", current,
