@@ -75,6 +75,7 @@ static json_t *row_json(const struct vns_selftest_row *row)
 	json_object_set_new(o, "value", real_or_null(row->value));
 	json_object_set_new(o, "lower", real_or_null(row->lower));
 	json_object_set_new(o, "upper", real_or_null(row->upper));
+	json_object_set_new(o, "rule", json_string(row->within ? "within" : "holds"));
 	json_object_set_new(o, "inside", json_boolean(row->inside));
 	return o;
 }
@@ -122,7 +123,7 @@ static void print_rows(const struct vns_selftest_result *r)
 	struct vns_table t;
 
 	vns_table_init(&t, "<<>>>>><", (const char *[]){ "estimate", "mode", "injected", "truth from",
-							   "to", "interval from", "to", "inside?" });
+							   "to", "interval from", "to", "the truth" });
 	for (size_t i = 0; i < r->n_row; i++) {
 		const struct vns_selftest_row *w = &r->row[i];
 		double base = isnan(w->injected) ? (w->truth_lower + w->truth_upper) / 2 : 0;
@@ -135,7 +136,7 @@ static void print_rows(const struct vns_selftest_result *r)
 		vns_table_cell(&t, "%s", figure(b, w->unit, w->truth_upper - base));
 		vns_table_cell(&t, "%s", figure(b, w->unit, w->lower - base));
 		vns_table_cell(&t, "%s", figure(b, w->unit, w->upper - base));
-		vns_table_cell(&t, "%s", w->inside ? "yes" : "NO");
+		vns_table_cell(&t, "%s%s", w->inside ? "" : "NOT ", w->within ? "within" : "holds");
 	}
 	vns_table_print(&t, stdout);
 	vns_table_fini(&t);
@@ -183,8 +184,8 @@ static int verdict_of(const struct part *p, size_t n, size_t *rows, size_t *outs
 
 static const char *verdict_words(int code)
 {
-	return code == VNS_EXIT_OK    ? "no interval contradicts the truth (where the truth is a range, they "
-					"have a common point, which is less): trust figures of this machine "
+	return code == VNS_EXIT_OK    ? "no interval contradicts the truth: each holds it, or lies in the range that "
+					"what was put in allows: trust figures of this machine "
 					"as far as the intervals that are printed with them" :
 	       code == VNS_EXIT_CHECK ? "AN INTERVAL MISSES THE TRUTH: do not trust that estimate here" :
 					"inconclusive: not everything could be tested";

@@ -46,6 +46,7 @@ struct vns_relay {
 	char bridge[IFNAMSIZ], port[IFNAMSIZ];
 	int64_t delay_ns;
 	struct vns_relay_counts counts;
+	struct vns_dist held;    /* how long each frame was */
 	struct vns_err err;
 	int code;                /* of the set-up */
 	pthread_t thread;
@@ -158,10 +159,12 @@ static void to_queue(struct vns_relay *r)
 	}
 }
 
-static void count_hold(struct vns_relay_counts *c, int64_t hold)
+static void count_hold(struct vns_relay *r, int64_t hold)
 {
+	struct vns_relay_counts *c = &r->counts;
 	uint64_t n = ++c->frames[0];
 
+	vns_dist_add(&r->held, hold);
 	if (n == 1 || hold < c->hold_min_ns)
 		c->hold_min_ns = hold;
 	if (hold > c->hold_max_ns)
@@ -179,7 +182,7 @@ static int64_t send_due(struct vns_relay *r)
 		if (hold < r->delay_ns)
 			return r->delay_ns - hold;
 		if (write(r->port_fd, h->frame, h->n) == (ssize_t)h->n)
-			count_hold(&r->counts, hold);
+			count_hold(r, hold);
 		else
 			r->counts.dropped++;
 		r->first = (r->first + 1) % SLOTS;
@@ -235,6 +238,7 @@ static void destroy(struct vns_relay *r)
 		close(r->stop_fd);
 	pthread_mutex_destroy(&r->lock);
 	pthread_cond_destroy(&r->ready);
+	vns_dist_fini(&r->held);
 	free(r->queue);
 	free(r);
 }
@@ -283,6 +287,7 @@ void vns_relay_close(struct vns_relay *r, struct vns_relay_counts *counts)
 		return;
 	eventfd_write(r->stop_fd, 1);
 	pthread_join(r->thread, NULL);
+	r->counts.hold_p25_ns = vns_dist_quantile(&r->held, 0.25);
 	if (counts)
 		*counts = r->counts;
 	destroy(r);

@@ -10,18 +10,19 @@
 #ifndef VNS_EXPERIMENT_RELAY_H
 #define VNS_EXPERIMENT_RELAY_H
 
-#include <vnetscope/base.h>
+#include <vnetscope/stat.h>
 
 struct vns_relay;
 
 /*
  * @hold_min_ns, @hold_max_ns, @hold_mean_ns: of the frames to the guest, read to written: their least
  *	possible delay, as they also waited to be read
+ * @hold_p25_ns: a quarter of them was held no longer
  * @frames: to the guest and from it; @dropped: the queue was full
  */
 struct vns_relay_counts {
 	uint64_t frames[2], dropped;
-	int64_t hold_min_ns, hold_max_ns;
+	int64_t hold_min_ns, hold_max_ns, hold_p25_ns;
 	double hold_mean_ns;
 };
 

@@ -20,7 +20,9 @@
  * @truth_lower, @truth_upper: what is known to be true, from a source that the estimate does not share
  * @value: the estimate; NaN where it is withheld
  * @lower, @upper: its interval
- * @inside: the interval and the truth have a common point
+ * @within: the truth is a range that the estimate must lie in: the tolerance of what is injected. Else the
+ *	estimate's interval claims to hold the truth, and must hold its middle
+ * @inside: so it is
  */
 struct vns_selftest_row {
 	char what[48];
@@ -29,11 +31,13 @@ struct vns_selftest_row {
 	double injected;
 	double truth_lower, truth_upper;
 	double value, lower, upper;
-	bool inside;
+	bool within, inside;
 };
 
 /*
  * @row: every estimate; @skipped: what could not be tested here and why, or ""
+ * @too_wide: rows left out: the machine was so busy that their tolerance would have been wider than half of the
+ *	delay put in
  * @half_width_ns: by enum vns_clock_mode, half the offset's bound in the quiet run; NaN: not measured
  * @symmetric_error_ns: how far the middle of mode exchange's bounds is from the truth while one
  *	direction is delayed: what is withheld, and why
@@ -42,7 +46,7 @@ struct vns_selftest_result {
 	char host[256], lab[256];
 	bool tcg, interrupted;
 	struct vns_selftest_row row[VNS_SELFTEST_ROWS];
-	size_t n_row;
+	size_t n_row, too_wide;
 	char skipped[512];
 	double half_width_ns[VNS_CLOCK_MODES];
 	double symmetric_error_ns;

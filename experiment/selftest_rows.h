@@ -31,10 +31,11 @@ void selftest_steps(struct vns_selftest_result *out, const struct selftest_run *
 void selftest_ways(struct vns_selftest_result *out, const struct selftest_run *run,
 		   double delay_ns);
 /*
- * Latencies and RTT of vo while the relay held every frame to the guest: between what it held them
- * (@relay) and what the application saw (@app_ns: the median of its requests).
+ * Latencies and RTT of vo while the relay held every frame to the guest: not below the least that it held
+ * one (@relay), and not above its mean with the median of the same path when the relay held nothing (@base).
  */
-void selftest_latencies(struct vns_selftest_result *out, const struct vns_vo_target *t,
-			const struct vns_relay_counts *relay, double delay_ns, double app_ns);
+void selftest_latencies(struct vns_selftest_result *out, const struct vns_vo_target *base,
+			const struct vns_vo_target *t, const struct vns_relay_counts *relay,
+			double delay_ns);
 
 #endif

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "experiment/selftest_rows.h"
+#include "measure/vo_figures.h"
 
 #define EPOCH INT64_C(1763764800000000000)
 
@@ -110,6 +111,70 @@ static void test_steps(void **state)
 	selftest_run_fini(&run);
 }
 
+static void fill(struct vns_dist *d, int64_t least, int64_t step)
+{
+	for (int i = 0; i < 100; i++)
+		vns_dist_add(d, least + i * step);
+}
+
+/* One direction is held for 3 ms; @missed: what the estimate of it lacks, @leaks: what shows in the other. */
+static void run_through(struct vns_vo_target *t, int64_t held, int64_t missed, int64_t leaks)
+{
+	struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP];
+	struct vns_vo_figure *back = &t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP];
+
+	*t = (struct vns_vo_target){ .clock_mode = VNS_CLOCK_SHM };
+	fill(&in->first, 40000 + held - missed, 1000);
+	fill(&back->first, 30000 + leaks, 1000);
+	in->floor_lower_ns = (double)in->first.min - 300;
+	in->floor_upper_ns = (double)in->first.min + 300;
+	back->floor_lower_ns = (double)back->first.min - 300;
+	back->floor_upper_ns = (double)back->first.min + 300;
+	fill(&t->sum[VNS_PROTO_TCP].paired, 70000 + held - missed + leaks, 2000);
+	fill(&t->rtt.guest_side, 120000 + held - missed, 2000);
+}
+
+static void test_latencies(void **state)
+{
+	const struct vns_relay_counts relay = { .hold_min_ns = 3000000, .hold_p25_ns = 3020000 };
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct vns_vo_target base, right, half, other;
+
+	(void)state;
+	run_through(&base, 0, 0, 0);
+	run_through(&right, 3000000, 0, 0);
+	selftest_latencies(&out, &base, &right, &relay, 3e6);
+	assert_int_equal(out.n_row, 4);
+	assert_int_equal(vns_selftest_outside(&out), 0);
+	/* half of the hold in each direction, as equal floors would have it */
+	run_through(&half, 3000000, 1500000, 1500000);
+	out.n_row = 0;
+	selftest_latencies(&out, &base, &half, &relay, 3e6);
+	assert_false(out.row[0].inside);
+	assert_false(out.row[1].inside);
+	assert_true(out.row[2].inside); /* the sum does not depend on the split */
+	assert_false(out.row[3].inside); /* this RTT lacks half, too */
+	/* 200 us too long: within what an application would see, not within the path's own */
+	run_through(&other, 3000000, -200000, 0);
+	out.n_row = 0;
+	selftest_latencies(&out, &base, &other, &relay, 3e6);
+	assert_false(out.row[0].inside);
+	assert_true(out.row[1].inside);
+	/* a machine so busy that the range would hold anything */
+	vns_vo_target_fini(&half);
+	run_through(&half, 0, 0, 0);
+	for (int i = 0; i < 1000; i++)
+		vns_dist_add(&half.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first, 4000000);
+	out.n_row = 0;
+	selftest_latencies(&out, &half, &right, &relay, 3e6);
+	assert_int_equal(out.n_row, 3);
+	assert_int_equal(out.too_wide, 1);
+	vns_vo_target_fini(&base);
+	vns_vo_target_fini(&right);
+	vns_vo_target_fini(&half);
+	vns_vo_target_fini(&other);
+}
+
 static void test_rates(void **state)
 {
 	struct vns_selftest_result out = { .n_row = 0 };
@@ -133,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_offsets),
 		cmocka_unit_test(test_ways),
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_latencies),
 		cmocka_unit_test(test_rates),
 	};
 
