@@ -20,7 +20,11 @@
 extern "C" {
 #endif
 
-#define VNS_AGENT_PROTOCOL 1
+/*
+ * Raised also when the digest or the flow hash of a packet is computed otherwise: both ends must agree
+ * on them, or nothing is paired. 2: the payload's length is a term of its own in UDP's and ICMP's digest.
+ */
+#define VNS_AGENT_PROTOCOL 2
 
 /* Capabilities an agent announces. */
 #define VNS_CAP_CAPTURE   0x0001

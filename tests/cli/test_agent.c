@@ -435,7 +435,7 @@ static void no_agents(void **state)
 }
 
 /* A hello reply of another version, longer than ours, as a later version may have it. */
-static void other_version(void **state)
+static void refuses_version(uint32_t version, const char *sentence)
 {
 	struct vns_agent *a;
 	struct vns_err err = { "" };
@@ -445,7 +445,6 @@ static void other_version(void **state)
 	int sv[2], r, status;
 	pid_t pid;
 
-	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -455,7 +454,7 @@ static void other_version(void **state)
 		vns_frame_put_header(out, &h);
 		memcpy(out + 16, in + 16, 8); /* nonce */
 		vns_cursor_init(&c, out + 24, sizeof(out) - 24);
-		vns_put_le32(&c, 77);
+		vns_put_le32(&c, version);
 		vns_put_str(&c, "9.9");
 		vns_put_bytes(&c, "a field we don't know", 17);
 		_exit(write(sv[1], out, 50) == 50 ? 0 : 1);
@@ -463,10 +462,18 @@ static void other_version(void **state)
 	close(sv[1]);
 	r = vns_agent_attach(&a, "new", sv[0], sv[0], 0, 3000, &err);
 	assert_int_equal(r, -EPROTO);
-	assert_non_null(strstr(err.text, "protocol 77"));
-	assert_non_null(strstr(err.text, "9.9"));
+	assert_non_null(strstr(err.text, sentence));
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
+}
+
+static void other_version(void **state)
+{
+	(void)state;
+	refuses_version(77, "speaks protocol 77 (version 9.9), this program speaks 2; use an agent of "
+			    "this version");
+	/* Its digests of UDP and ICMP are not ours. */
+	refuses_version(1, "speaks protocol 1 (version 9.9), this program speaks 2;");
 }
 
 /* ---- hosts that are none of ours ---- */
@@ -503,7 +510,7 @@ static size_t put_frame(uint8_t *to, uint16_t type, uint32_t len, const void *bo
 
 static size_t put_hello_frame(uint8_t *to)
 {
-	struct vns_wire_hello h = { .nonce = 42, .protocol = 1, .version = "t" };
+	struct vns_wire_hello h = { .nonce = 42, .protocol = VNS_AGENT_PROTOCOL, .version = "t" };
 	struct vns_cursor c;
 	uint8_t body[64];
 

@@ -5,6 +5,8 @@
  * that a sanitizer sees the first byte read past the end.
  */
 
+#include <vnetscope/agent.h>
+
 #include "frames.h"
 
 static void test_tcp4(void **state)
@@ -319,6 +321,42 @@ static void test_digest_sensitivity(void **state)
 	(void)state;
 }
 
+static void make_echo(struct bytes *f, uint32_t payload)
+{
+	(void)payload;
+	make_ping4(f, 8, 1, 2);
+}
+
+/*
+ * Host and guest compare digests and flow hashes that each computed: where a value here changes, raise
+ * VNS_AGENT_PROTOCOL, and put the new ones down with it.
+ */
+static void test_digest_of_protocol(void **state)
+{
+	static const struct {
+		void (*make)(struct bytes *f, uint32_t payload);
+		uint64_t digest, flow_hash;
+	} want[] = {
+		{ make_tcp4, UINT64_C(0x84be6ff17ba258c6), UINT64_C(0x9396dd6ae793ddb9) },
+		{ make_tcp6, UINT64_C(0x84be6ff17ba258c6), UINT64_C(0x4852d3d0ad1b9611) },
+		{ make_udp4, UINT64_C(0x247ebe1a7cb447e7), UINT64_C(0xdc0692f2c840d3ed) },
+		{ make_udp6, UINT64_C(0xadfa4450168bc531), UINT64_C(0xd3215813df2062d2) },
+		{ make_echo, UINT64_C(0x41623511d40e5ff5), UINT64_C(0xddfc9f1353372d22) },
+	};
+	struct bytes f;
+
+	(void)state;
+	assert_int_equal(VNS_AGENT_PROTOCOL, 2);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		struct vns_packet p;
+
+		want[i].make(&f, 200);
+		p = decode(&f);
+		assert_int_equal(p.digest, want[i].digest);
+		assert_int_equal(p.flow_hash, want[i].flow_hash);
+	}
+}
+
 /* What NAT rewrites - addresses, ports, an echo's identifier - leaves the digest alone. */
 static void test_digest_nat(void **state)
 {
@@ -565,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_snap_68),
 		cmocka_unit_test(test_digest_invariance),
 		cmocka_unit_test(test_digest_sensitivity),
+		cmocka_unit_test(test_digest_of_protocol),
 		cmocka_unit_test(test_digest_nat),
 		cmocka_unit_test(test_sampled),
 		cmocka_unit_test(test_symmetric_flow),

@@ -34,7 +34,7 @@ def text(s):
 
 
 def hello(nonce):
-    return frame(HELLO, struct.pack("<QI", nonce, 1) + text(b"test"), 0)
+    return frame(HELLO, struct.pack("<QI", nonce, 2) + text(b"test"), 0)
 
 
 def argv(*words):
@@ -71,7 +71,7 @@ class Host:
                 self.buf = self.buf[-8192:]
         self.buf = self.buf[self.buf.index(mark) - 16:]
         kind, body, _ = self.next()
-        assert kind == REPLY and struct.unpack_from("<I", body, 8)[0] == 1, (kind, body)
+        assert kind == REPLY and struct.unpack_from("<I", body, 8)[0] == 2, (kind, body)
         return self
 
     def next(self):
