@@ -3,6 +3,7 @@
  * Twins as a stream: memory and work are bounded, points may run ahead of each other; and what is
  * learnt before the pairing (coarse offset, guest's addresses).
  */
+#include "packet/hash.h"
 #include "twin_bench.h"
 
 #include "engine/twin/twin_int.h"
@@ -166,6 +167,26 @@ static void test_hostile_overlaps(void **state)
 	drop(b);
 }
 
+/* A frame that claims to be so long that its datagrams cannot be counted in 32 bits plainly. */
+static void test_hostile_superframe(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet whole = udp(0, true, 1, 7), part = udp(40 * US, true, 1, 7);
+
+	(void)state;
+	whole.payload_len = UINT32_MAX - 41;
+	part.payload_len = 1000;
+	whole.digest += vns_length_term(whole.payload_len);
+	part.digest += vns_length_term(part.payload_len);
+	feed(b, VNS_POINT_A, whole);
+	feed(b, VNS_POINT_B, part);
+	done(b);
+	assert_int_equal(b->n, 1);
+	assert_int_equal(b->s[0].first_raw_ns, 40 * US);
+	assert_false(b->s[0].has_last);
+	drop(b);
+}
+
 static void test_coarse_offset(void **state)
 {
 	struct vns_packet a[40], b[40];
@@ -227,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_one_point_ahead),
 		cmocka_unit_test(test_advance),
 		cmocka_unit_test(test_hostile_overlaps),
+		cmocka_unit_test(test_hostile_superframe),
 		cmocka_unit_test(test_coarse_offset),
 		cmocka_unit_test(test_learn_guest),
 	};

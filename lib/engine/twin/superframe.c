@@ -71,7 +71,7 @@ static bool lately_upset(const struct trains *s, const struct piece *p)
 
 static uint32_t places_of(uint32_t len, uint32_t size)
 {
-	return size ? (len + size - 1) / size : 1;
+	return size ? len / size + (len % size != 0) : 1; /* any 32-bit length may be in a file */
 }
 
 /* ---- anchors ---- */
