@@ -252,6 +252,7 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	double gap = (double)(out->host_ns - in->host_ns);
 	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
 	double both = (double)(in->raw_ns - out->raw_ns) - change, way_in, way_out;
+	const struct vns_clock_at *now;
 
 	vns_dist_add(&t->sum[out->proto].paired, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
@@ -261,8 +262,9 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	way_out = corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
 	acc->in += way_in;
 	acc->out += way_out;
+	now = &cell_of(t, out->host_ns)->a;
 	vo_check_add(&t->check[out->proto], out->host_ns, way_in, way_out, both,
-		     (t->cell->a.ci_upper_ns - t->cell->a.ci_lower_ns) / 2);
+		     (now->ci_upper_ns - now->ci_lower_ns) / 2);
 	acc->gap += gap;
 	acc->n++;
 }

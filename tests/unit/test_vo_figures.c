@@ -305,6 +305,35 @@ static void disagreement_is_seen(void **state)
 	drop(&m);
 }
 
+/* The check's interval holds what the relation claims of itself, when and however long it is asked. */
+static void check_holds_the_clocks_claim(void **state)
+{
+	const struct truth tr = { 5000000, 0 };
+	struct vns_clock *given = NULL;
+
+	(void)state;
+	assert_int_equal(vns_clock_new(&given, VNS_CLOCK_GIVEN), 0);
+	assert_int_equal(vns_clock_set_fixed(given, T0, 5000000, 0, 10000), 0);
+	assert_int_equal(vns_clock_solve(given), 0);
+	for (int cell = 0; cell < VNS_VO_CELLS; cell++) {
+		struct vns_vo_samples s = { 0 };
+		struct vns_vo_target t = { 0 };
+
+		for (int i = 0; i < 200; i++) {
+			int64_t at = T0 + (cell * 50 + i * 5) * VNS_NSEC_PER_MSEC;
+
+			packet(&s, &tr, VNS_HOST_TO_GUEST, at, 80000, 0, 42);
+			packet(&s, &tr, VNS_GUEST_TO_HOST, at + 300000, 25000, 0, 42);
+		}
+		assert_int_equal(vns_vo_figures(&s, given, t.fig, t.sum), 0);
+		assert_true(t.sum[VNS_PROTO_TCP].check.blocks >= 8);
+		assert_true(fabs(t.sum[VNS_PROTO_TCP].check.half_ns - 20001) < 2);
+		vns_vo_target_fini(&t);
+		vns_vo_samples_free(&s);
+	}
+	vns_clock_free(given);
+}
+
 static void unsorted_samples_are_sorted(void **state)
 {
 	const struct truth tr = { 0, 0 };
@@ -394,6 +423,7 @@ int main(void)
 		cmocka_unit_test(no_negative_stands_without_a_word),
 		cmocka_unit_test(sampled_sums_are_withheld),
 		cmocka_unit_test(disagreement_is_seen),
+		cmocka_unit_test(check_holds_the_clocks_claim),
 		cmocka_unit_test(unsorted_samples_are_sorted),
 		cmocka_unit_test(far_last_byte_is_counted),
 		cmocka_unit_test(correlated_samples_widen_the_median),
