@@ -123,8 +123,8 @@ struct vns_vo_figure {
 /**
  * struct vns_vo_check - do the corrected directions of some pairs add up to the clock-free sum of others?
  * @blocks: of time that were compared; 0: too few for an answer
- * @difference_ns: way in of the first half of the run and way out of the second, of every other pair,
- *   less the clock-free sum of the pairs between. What the relation's error changes by from the first
+ * @difference_ns: way in of the first half of the run and way out of the second, of half of the pairs,
+ *   less the clock-free sum of the others. What the relation's error changes by from the first
  *   half to the second shows (a wrong rate, a step it does not have), as does a change of the
  *   directions' real difference; a constant error of the offset cancels
  * @half_ns: half of its 95 % interval: sampling (blocks of time) and what the relation itself leaves open

@@ -5,8 +5,9 @@
  *
  * Theory. A relation wrong by e(t) makes the way in e too short and the way out e too long, so any
  * pair's own two figures add up to its clock-free sum whatever e is: to compare those shows nothing.
- * Here every other pair gives its directions and the others their clock-free sum; and of the former
- * the way in is taken from the first half of the run, the way out from the second:
+ * Here half of the pairs give their directions and the others their clock-free sum, turn by turn as in
+ * the sequence of Thue and Morse, since the traffic may have kinds by turns itself (DNS asks for A and
+ * AAAA); and of the former the way in is taken from the first half of the run, the way out from the second:
  *
  *   in(first) + out(second) - both = (h1 - h2),   h = (in - out) / 2 of a half
  *
@@ -51,9 +52,8 @@ void vo_check_add(struct vo_check *c, int64_t at_ns, double in, double out, doub
 	while (since / (uint64_t)c->len_ns >= VO_CHECK_BLOCKS)
 		double_length(c);
 	b = &c->block[since / (uint64_t)c->len_ns];
-	c->odd = !c->odd;
 	b->claim += claim;
-	if (c->odd) {
+	if (__builtin_parityll(++c->pairs)) {
 		b->in += in;
 		b->out += out;
 		b->n_ways++;

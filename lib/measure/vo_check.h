@@ -11,7 +11,7 @@
 #define VO_CHECK_BLOCKS 32
 
 struct vo_check_block {
-	double in, out;     /* sums of both directions' corrected latencies, of every other pair */
+	double in, out;     /* sums of both directions' corrected latencies, of half of the pairs */
 	double both, claim; /* sums of the clock-free sums and of the relation's own half-widths */
 	uint64_t n_ways, n_both;
 };
@@ -20,7 +20,7 @@ struct vo_check_block {
 struct vo_check {
 	int64_t from_ns, len_ns;
 	struct vo_check_block block[VO_CHECK_BLOCKS];
-	bool odd;
+	uint64_t pairs;
 };
 
 /* A pair in order of time; @claim: half of the relation's 95 % interval then. */

@@ -111,6 +111,30 @@ static void test_what_it_cannot_see(void **state)
 	assert_true(run_of(&mispaired).half_ns > run_of(&offset).half_ns); /* wider, no verdict */
 }
 
+/* Two kinds of question by turns, of which one takes twice as long (DNS: A and AAAA). */
+static void test_kinds_by_turns(void **state)
+{
+	int n = 0;
+
+	(void)state;
+	for (int run = 0; run < 400; run++) {
+		struct vo_check c = { .len_ns = 0 };
+		struct vns_vo_check out;
+
+		for (int i = 0; i < 1000; i++) {
+			double in = 30e3 - 1e3 * log(uniform()), back = 20e3 - 1e3 * log(uniform());
+
+			if (i & 1)
+				in *= 2;
+			vo_check_add(&c, T0 + (int64_t)(i * SPAN / 1000), in, back, in + back, 0);
+		}
+		vo_check_judge(&c, &out);
+		n += out.inside;
+	}
+	print_message("inside with two kinds by turns: %.1f %%\n", n / 4.0);
+	assert_true(n / 400.0 >= 0.91);
+}
+
 static void test_too_little(void **state)
 {
 	struct vo_check c = { .len_ns = 0 };
@@ -153,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_wrong),
 		cmocka_unit_test(test_what_it_sees),
 		cmocka_unit_test(test_what_it_cannot_see),
+		cmocka_unit_test(test_kinds_by_turns),
 		cmocka_unit_test(test_too_little),
 		cmocka_unit_test(test_kernels_clocks),
 	};
