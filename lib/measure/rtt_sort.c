@@ -47,7 +47,7 @@ static uint64_t word_of(const uint8_t *p)
 
 /*
  * A number that orders addresses as their bytes do. Below NOT_ALL it is the address (all of IPv4: what
- * is below 2^62 in 128 bits); above, addresses with the same first 61 bits share one.
+ * is below 2^62 in 128 bits); above, addresses with the same first 63 bits share one.
  */
 static uint64_t address_key(const struct vns_addr *a)
 {
