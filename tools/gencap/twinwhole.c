@@ -30,7 +30,7 @@ struct train {
 	struct frame frame[MAX_FRAMES];
 	uint32_t n;
 	int up, down, dir;
-	bool numbered, lossy, messy, outside, headless;
+	bool numbered, messy, outside, headless;
 };
 
 static void draw_frame(struct twin *w, struct tw_flow *f, struct train *tr, struct frame *fr,
@@ -51,7 +51,6 @@ static void draw_frame(struct twin *w, struct tw_flow *f, struct train *tr, stru
 		p->there = tw_cross(w, f, tr->dir, p->sent, !joined);
 		p->lost = tw_draw_loss(w);
 		p->twice = !p->lost && gc_pct(&w->rng, w->o->dup);
-		tr->lossy |= p->lost;
 		tr->messy |= p->twice || p->there < latest;
 		latest = p->there;
 		tr->outside |= !tw_seen_at(w, tr->up, p->sent) || !tw_seen_at(w, tr->down, p->there);
@@ -124,7 +123,8 @@ static void put_joined(struct twin *w, struct tw_flow *f, const struct train *tr
 {
 	bool upset = w->o->dup > 0 || w->o->reorder > 0;
 	int doubt = f->identical || tr->outside ? TW_AMBIGUOUS : 0;
-	int inside = doubt | (upset || tr->lossy || tr->messy ? TW_AMBIGUOUS : 0);
+	/* Only their number tells which are in the frame; one lost and another doubled count the same. */
+	int inside = doubt | (upset || w->o->loss > 0 || tr->messy ? TW_AMBIGUOUS : 0);
 	int edge = tr->outside ? TW_AMBIGUOUS | TW_MISSING | TW_OUTSIDE : 0;
 	struct gc_pkt p, whole = packet_at(f, tr, tr->down);
 	bool begun = false;

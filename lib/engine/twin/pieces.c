@@ -429,6 +429,43 @@ static void set_times(struct piece_batch *b, uint32_t trigger)
 	b->defer = b->until - (margin < wait / 2 ? margin : wait / 2);
 }
 
+static void all_hosts(struct piece_batch *b)
+{
+	struct twin_pieces *set = b->t->pieces;
+
+	qsort(set->p, set->n, sizeof(*set->p), by_hosts);
+	for (size_t i = 0, k; i < set->n; i = k) {
+		for (k = i + 1; k < set->n && set->p[k].hosts == set->p[i].hosts; k++)
+			;
+		between_hosts(b, set->p + i, k - i);
+	}
+}
+
+/*
+ * What is only seen on the way (a loss, disorder) counts for what was decided before it as well: if there
+ * was any, everything is decided once more.
+ */
+static void decide_twice(struct piece_batch *b)
+{
+	struct twin_pieces *set = b->t->pieces;
+	const struct vns_twin_counts before[2] = { b->t->counts[0], b->t->counts[1] };
+	const int64_t upset = set->upset[b->dir], lost = set->lost[b->dir];
+
+	all_hosts(b);
+	if (upset == set->upset[b->dir] && lost == set->lost[b->dir])
+		return;
+	memcpy(b->t->counts, before, sizeof(before));
+	for (size_t i = 0; i < set->n; i++) {
+		struct piece *p = &set->p[i];
+
+		p->first = p->last = NULL;
+		p->fate = FATE_OPEN;
+		p->train = 0;
+		p->held = false;
+	}
+	all_hosts(b);
+}
+
 void twin_pieces_look(struct vns_twin *t, uint32_t e)
 {
 	struct piece_batch b = { .t = t, .dir = t->m.node[t->m.entry[e].node].direction };
@@ -445,12 +482,7 @@ void twin_pieces_look(struct vns_twin *t, uint32_t e)
 	b.ref = up && up < set->n ? malloc(2 * set->n * sizeof(*b.ref)) : NULL;
 	if (b.ref) {
 		look_for_copies(&b);
-		qsort(set->p, set->n, sizeof(*set->p), by_hosts);
-		for (size_t i = 0, k; i < set->n; i = k) {
-			for (k = i + 1; k < set->n && set->p[k].hosts == set->p[i].hosts; k++)
-				;
-			between_hosts(&b, set->p + i, k - i);
-		}
+		decide_twice(&b);
 	}
 	for (size_t i = 0; i < set->n; i++)
 		conclude(&b, &set->p[i]);
@@ -464,6 +496,7 @@ int twin_pieces_new(struct twin_pieces **out)
 	if (!*out)
 		return -ENOMEM;
 	(*out)->upset[0] = (*out)->upset[1] = INT64_MIN;
+	(*out)->lost[0] = (*out)->lost[1] = INT64_MIN;
 	(*out)->cut_at[0] = (*out)->cut_at[1] = INT64_MIN;
 	return 0;
 }

@@ -27,8 +27,8 @@
  *   Joined frame (downstream whole): which datagrams got into it is known by their number only: where
  *     the train has just N that fit, all of them; where it has more, one of them was lost, and all
  *     but the anchor are ambiguous. One lost and another doubled count the same too; so wherever
- *     doubling or disorder was seen within the last windows, the number proves nothing. (What doubles
- *     packets in joined frames only, and has never lost or doubled another, stays unseen.)
+ *     loss, doubling or disorder was seen within the last windows, the number proves nothing. (A path
+ *     whose first loss falls into one frame with its first doubling stays unseen.)
  *   Frames on both sides, cut at different datagrams: where a train has the same bytes on both, the
  *     bytes tell as TCP's sequence numbers do, under the same condition.
  * A frame without its first datagram is missing, for its first byte is. Frames that begin alike and have
@@ -67,6 +67,13 @@ static bool lately_upset(const struct trains *s, const struct piece *p)
 	int64_t upset = s->b->t->pieces->upset[s->b->dir];
 
 	return upset != INT64_MIN && p->time - upset < 10 * s->b->t->window;
+}
+
+static bool lately_lost(const struct trains *s, const struct piece *p)
+{
+	int64_t lost = s->b->t->pieces->lost[s->b->dir];
+
+	return lost != INT64_MIN && p->time - lost < 10 * s->b->t->window;
 }
 
 static uint32_t places_of(uint32_t len, uint32_t size)
@@ -541,7 +548,7 @@ static bool regrouped(struct trains *s, struct train *a)
 		down += x->len;
 		unfit |= !x->len || (x->fate != FATE_OPEN && x != a->d);
 	}
-	if (unfit || up != down || a->upset || lately_upset(s, a->d))
+	if (unfit || up != down || a->upset || lately_upset(s, a->d) || lately_lost(s, a->d))
 		return false;
 	for (struct piece *u = a->u; u < a->u_end; u++) {
 		for (; d_to <= at; d_to += d->len)
@@ -583,7 +590,9 @@ static void joined(struct trains *s, struct train *a)
 		n += u->len == a->size || u->len == a->rest;
 	if (n < a->places)
 		piece_upset(s->b, a->d->time);
-	sure &= !lately_upset(s, a->d);
+	else if (n > a->places)
+		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
+	sure &= !lately_upset(s, a->d) && !lately_lost(s, a->d);
 	a->u->last = a->d;
 	for (struct piece *u = a->u + 1; u < a->u_end; u++) {
 		if (u->fate != FATE_OPEN || (u->len != a->size && u->len != a->rest))

@@ -173,6 +173,7 @@ struct twin_pieces {
 	struct piece *p; /* scratch */
 	size_t n, cap;
 	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
+	int64_t lost[VNS_DIRECTIONS];  /* ... a packet that did not arrive */
 	int64_t cut_at[2];             /* cut.c: when headers were last seen cut, by point */
 	uint32_t cut_flow[2][TWIN_CUT_FLOWS]; /* flows whose packets are cut, at their hash */
 };
@@ -409,6 +410,12 @@ static inline void twin_pieces_doubled(struct vns_twin *t, unsigned int directio
 {
 	if (time > t->pieces->upset[direction])
 		t->pieces->upset[direction] = time;
+}
+/* ... are being lost there. */
+static inline void twin_pieces_lost(struct vns_twin *t, unsigned int direction, int64_t time)
+{
+	if (time > t->pieces->lost[direction])
+		t->pieces->lost[direction] = time;
 }
 /* The last look at @e, which found no twin of its own size, and at all that may have to do with it. */
 void twin_pieces_look(struct vns_twin *t, uint32_t e);
