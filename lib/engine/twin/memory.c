@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/reserve.h"
 #include "engine/twin/twin_int.h"
@@ -23,22 +22,12 @@
 #define FIRST_SLOTS 4096u
 #define FIRST_QUEUE 1024u
 
-static void *reserve(size_t n, size_t size)
-{
-	void *p = vns_reserve(n, size);
-
-	/* Entries are met in any order: with small pages the TLB misses as often as the cache. */
-	if (p)
-		madvise(p, n * size, MADV_HUGEPAGE);
-	return p;
-}
-
 int twin_memory_init(struct twin_memory *m, size_t max_entries)
 {
 	memset(m, 0, sizeof(*m));
 	m->max_entries = (uint32_t)max_entries;
-	m->entry = reserve(max_entries + 1, sizeof(*m->entry));
-	m->node = reserve(max_entries + 1, sizeof(*m->node));
+	m->entry = vns_reserve(max_entries + 1, sizeof(*m->entry));
+	m->node = vns_reserve(max_entries + 1, sizeof(*m->node));
 	m->slot = calloc(FIRST_SLOTS, sizeof(*m->slot));
 	m->told = calloc(TWIN_TOLD, sizeof(*m->told));
 	m->slot_mask = FIRST_SLOTS - 1;
