@@ -3,8 +3,10 @@
  * Captures: packets of an interface (lib/source, filtered in the kernel) to CAPTURE_BATCH
  * frames. Only decoded fields leave, no payload.
  *
- * A batch goes out when it is full, FLUSH_MS after its first packet, or empty every BEAT_MS as
- * a sign of life. When the transport does not keep up, the ring is left alone: it fills, the
+ * A batch goes out when it is full, FLUSH_MS after its first packet, when the ring is empty that long
+ * after the last batch, or empty every BEAT_MS as a sign of life. A wake-up is dear in a guest (0.1 ms and
+ * more where it is emulated), so the ring hands packets over only every RETIRE_MS: the host
+ * waits for them. When the transport does not keep up, the ring is left alone: it fills, the
  * kernel drops and counts, and the count goes out with the next batch.
  */
 #include <errno.h>
@@ -18,8 +20,9 @@
 #define BEAT_MS  250
 /* Packets read in one go: the loop looks at the transport in between. */
 #define READ_PACKETS 64u
-/* The ring hands a block over 10 ms after its first packet; what is older than this is out. */
-#define RETIRED_NS (60 * VNS_NSEC_PER_MSEC)
+#define RETIRE_MS  40
+/* The ring hands a block over up to two RETIRE_MS after its first packet; what is older than this is out. */
+#define RETIRED_NS (130 * VNS_NSEC_PER_MSEC)
 #define STOP_MIN_NS RETIRED_NS
 #define STOP_MAX_NS (1000 * VNS_NSEC_PER_MSEC)
 /* Holds 0.1 s at 100,000 packets/s; a small guest has little to give. */
@@ -36,7 +39,7 @@ static struct capture *find_capture(struct agent *a, uint32_t id)
 void capture_start(struct agent *a, uint32_t request, const struct vns_wire_capture *w)
 {
 	struct vns_source_opts o = { .snaplen = w->snaplen, .ring_bytes = RING_BYTES,
-				     .timeout_ms = -1 };
+				     .timeout_ms = -1, .retire_ms = RETIRE_MS };
 	struct capture *c = NULL;
 	struct vns_err err = { "" };
 	int r;
@@ -188,6 +191,7 @@ bool capture_wants_poll(const struct agent *a, const struct capture *c)
 void capture_work(struct agent *a, struct capture *c, enum capture_state state, int64_t polled_ns)
 {
 	int n = state == CAPTURE_READABLE ? read_packets(a, c) : 0;
+	bool emptied = state == CAPTURE_READABLE && n < (int)READ_PACKETS;
 	int64_t now;
 
 	if (n < 0) {
@@ -202,7 +206,7 @@ void capture_work(struct agent *a, struct capture *c, enum capture_state state, 
 		finish(a, c);
 		return;
 	}
-	if ((c->frame && now - c->opened_at >= FLUSH_MS * VNS_NSEC_PER_MSEC) ||
+	if ((c->frame && now - (emptied ? c->sent_at : c->opened_at) >= FLUSH_MS * VNS_NSEC_PER_MSEC) ||
 	    (now - c->sent_at >= BEAT_MS * VNS_NSEC_PER_MSEC &&
 	     a->out.bulk.bytes < BULK_LIMIT_BYTES))
 		send_batch(a, c);

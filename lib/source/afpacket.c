@@ -3,8 +3,8 @@
  * A network interface -> packets, by an AF_PACKET socket with a TPACKET_V3 ring (packet(7),
  * Documentation/networking/packet_mmap.rst).
  *
- * The kernel fills blocks of the mapped ring and hands each over when it is full or 10 ms after
- * its first packet, so that output is prompt at any rate. We decode straight from the block and
+ * The kernel fills blocks of the mapped ring and hands each over when it is full or 10 ms (opts->retire_ms)
+ * after its first packet, so that output is prompt at any rate. We decode straight from the block and
  * give it back. Stamps are the kernel's software stamps: CLOCK_REALTIME in ns, taken when the
  * packet enters the stack or is handed to the driver (SO_TIMESTAMPNS switches them on; else the
  * time of the copy into the ring would stand there).
@@ -42,17 +42,17 @@
 #include "source/live.h"
 #include "source/source.h"
 
-#define RETIRE_MS    10 /* longest stay of a packet in a block that does not fill */
+#define RETIRE_MS    10 /* between looks at a block that does not fill, if opts->retire_ms is 0 */
 #define RING_BYTES   (16u << 20)
 /*
- * A block is handed over RETIRE_MS after its first packet however empty it is, so that a quiet
+ * A block is handed over retire_ms after its first packet however empty it is, so that a quiet
  * interface uses up a block in that time: the more blocks, the longer a reader may be held up.
  */
 #define BLOCK_BYTES  (64u << 10)
 #define BLOCK_HEADS  1024u /* of the block and of one packet, generously */
 #define TIMEOUT_MS   100
 #define COOKED_BYTES 16 /* of LINKTYPE_LINUX_SLL */
-#define DRAIN_ROUNDS 3 /* empty polls of RETIRE_MS before a dead interface is reported */
+#define DRAIN_ROUNDS 3 /* empty polls of twice retire_ms before a dead interface is reported */
 
 struct live {
 	struct vns_source base;
@@ -66,6 +66,7 @@ struct live {
 	int64_t last_ns;
 	uint32_t linktype;
 	int timeout_ms;
+	unsigned int retire_ms;
 	bool loopback;
 	bool any;      /* all interfaces */
 	char point[IFNAMSIZ]; /* name asked for last */
@@ -210,7 +211,7 @@ static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		/* a dying interface's last block comes with the retire timer */
 		if (l->failed && rounds++ >= DRAIN_ROUNDS)
 			return report_failure(l, err);
-		timeout = l->failed ? 2 * RETIRE_MS : l->timeout_ms;
+		timeout = l->failed ? 2 * (int)l->retire_ms : l->timeout_ms;
 		if (poll(&p, 1, timeout) < 0)
 			return errno == EINTR ? VNS_SOURCE_NONE :
 			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",
@@ -367,10 +368,12 @@ static int map_ring(struct live *l, uint32_t bytes, uint32_t snaplen, struct vns
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
 	struct tpacket_req3 r = { .tp_frame_size = TPACKET_ALIGNMENT << 7,
-				  .tp_retire_blk_tov = RETIRE_MS };
+				  .tp_retire_blk_tov = l->retire_ms };
 
 	r.tp_block_size = BLOCK_BYTES;
-	while (r.tp_block_size < snaplen + BLOCK_HEADS && r.tp_block_size < 512u << 10)
+	while ((r.tp_block_size < snaplen + BLOCK_HEADS ||
+		r.tp_block_size < BLOCK_BYTES / RETIRE_MS * l->retire_ms) &&
+	       r.tp_block_size < 512u << 10)
 		r.tp_block_size *= 2;
 	while (r.tp_block_size > page && bytes / r.tp_block_size < 4)
 		r.tp_block_size /= 2;
@@ -512,6 +515,7 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
 	l->base.ops = &live_ops;
 	l->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
+	l->retire_ms = o->retire_ms ? o->retire_ms : RETIRE_MS;
 	l->last_ns = INT64_MIN;
 	l->fanout = o->fanout;
 	rc = open_socket(l, ifname, o->netns_fd, &to.sll_ifindex, err);
