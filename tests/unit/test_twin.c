@@ -540,9 +540,55 @@ static void test_classes(void **state)
 	drop(b);
 }
 
+/* Forty pings without identification, B's clock @back from the twentieth on. */
+static struct bench *pings(int64_t back)
+{
+	struct bench *b = open_default();
+
+	for (int i = 0; i < 40; i++) {
+		int64_t at = i * 100 * MS;
+
+		feed(b, VNS_POINT_A, udp(at, true, (uint64_t)i + 1, 0));
+		feed(b, VNS_POINT_B, udp(at + 50 * US - (i < 20 ? 0 : back), true, (uint64_t)i + 1, 0));
+	}
+	return b;
+}
+
+/* Alike, the later one sent: two datagrams whose twins are lost or from before a capture. */
+static void not_seen_before_it_was_sent(void **state)
+{
+	(void)state;
+	for (uint32_t id = 0; id < 8; id += 7) {
+		struct bench *b = pings(0);
+
+		feed(b, VNS_POINT_B, udp(4 * SEC, true, 1000, id));
+		feed(b, VNS_POINT_A, udp(4365 * MS, true, 1000, id));
+		frame_case(b, 5 * SEC);
+		done(b);
+		expect(b, VNS_POINT_A, 42, 0, 1, 0);
+		expect(b, VNS_POINT_B, 42, 0, 1, 0);
+		assert_int_equal(vns_twin_steps(b->t, (struct vns_twin_step[VNS_TWIN_STEPS]){ 0 }), 0);
+		drop(b);
+	}
+}
+
+/* All of them: a clock has stepped, and they are twins. */
+static void all_seen_before_they_were_sent(void **state)
+{
+	struct bench *b = pings(365 * MS);
+
+	(void)state;
+	done(b);
+	expect(b, VNS_POINT_A, 40, 0, 0, 0);
+	expect(b, VNS_POINT_B, 40, 0, 0, 0);
+	drop(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(not_seen_before_it_was_sent),
+		cmocka_unit_test(all_seen_before_they_were_sent),
 		cmocka_unit_test(test_signs),
 		cmocka_unit_test(test_coarse_offset_is_given_back),
 		cmocka_unit_test(test_superframe_to_segments),

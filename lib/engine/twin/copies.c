@@ -267,6 +267,9 @@ bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
 {
 	if (lag >= -limits->slack && lag <= limits->reach)
 		return true;
+	/* Seen before it was sent: another like it, of which the other point lacks the twin. */
+	if (lag < limits->earliest)
+		return false;
 	/* Later than any other, or earlier than can be: the same packet still, or another like it? */
 	if (id_up && id_down)
 		return id_up == id_down;

@@ -36,6 +36,7 @@ void twin_offset_init(struct vns_twin *t)
 		t->cell = CELL_NS;
 	clear_bounds(&t->bounds[0]);
 	clear_bounds(&t->bounds[1]);
+	t->odd_at[0] = t->odd_at[1] = INT64_MIN;
 }
 
 /* How far @ahead can have been wrong in the cell that ends. */
@@ -103,11 +104,23 @@ static void step(struct vns_twin *t, unsigned int dir, int64_t by)
 	t->n_steps++;
 }
 
+/* One more contradiction in a row. Return: are they believed now? */
+static bool believed(struct vns_twin *t, unsigned int dir, int64_t at, int64_t need)
+{
+	int64_t size = need < 0 ? -need : need;
+	int64_t known = t->demand[dir] < 0 ? -t->demand[dir] : t->demand[dir];
+
+	if (t->strange[dir] == 0)
+		t->strange_from[dir] = at;
+	if (t->strange[dir]++ == 0 || size < known)
+		t->demand[dir] = need;
+	return t->strange[dir] == IN_A_ROW;
+}
+
 /* A twin that cannot be with @ahead as it is: @need is what it must be changed by at least. */
 static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64_t need)
 {
 	int64_t size = need < 0 ? -need : need;
-	int64_t known = t->demand[dir] < 0 ? -t->demand[dir] : t->demand[dir];
 
 	if (size <= t->slack / 2) {
 		t->ahead += need;
@@ -115,12 +128,29 @@ static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64
 	}
 	if (size > t->disturbed)
 		t->disturbed = size;
-	if (t->strange[dir] == 0)
-		t->strange_from[dir] = at;
-	if (t->strange[dir]++ == 0 || size < known)
-		t->demand[dir] = need;
-	if (t->strange[dir] == IN_A_ROW)
+	if (believed(t, dir, at, need))
 		step(t, dir, t->demand[dir]);
+}
+
+void twin_offset_odd(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff)
+{
+	int64_t need = diff - t->ahead, size = need < 0 ? -need : need;
+
+	if (at <= t->odd_at[dir]) /* looked at before */
+		return;
+	t->odd_at[dir] = at;
+	if (t->strange[dir] == 0 || size > t->odd_most[dir])
+		t->odd_most[dir] = size;
+	if (!believed(t, dir, at, need))
+		return;
+	/* They were refused as impossible: now that they are not, they find each other at their last look. */
+	size = t->odd_most[dir] + t->slack;
+	for (unsigned int i = 0; i < t->n_moment && i < TWIN_MOMENTS; i++)
+		if (t->moment[i].from >= t->strange_from[dir] - 2 * t->cell && t->moment[i].error < size)
+			t->moment[i].error = size;
+	if (size > t->disturbed)
+		t->disturbed = size;
+	step(t, dir, t->demand[dir]);
 }
 
 void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff)
@@ -141,6 +171,7 @@ void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t 
 	/* One stamp gone wrong must not become a bound. */
 	if (t->strange[dir])
 		return;
+	t->sane[dir] = true;
 	if (at > t->sane_until[dir])
 		t->sane_until[dir] = at;
 	if (dir == VNS_HOST_TO_GUEST && diff < b->upper)

@@ -416,7 +416,8 @@ static void set_times(struct piece_batch *b, uint32_t trigger)
 	struct vns_twin *t = b->t;
 	int64_t now = upstream_time(b, &t->m.entry[trigger]), wait, margin;
 
-	b->limits = (struct twin_limits){ t->slack, twin_reach(t, b->dir), t->settle, false };
+	b->limits = (struct twin_limits){ t->slack, twin_reach(t, b->dir), t->settle, false,
+					  twin_earliest(t, b->dir, 0, now) };
 	b->ended = t->now[VNS_POINT_A] == INT64_MAX && t->now[VNS_POINT_B] == INT64_MAX;
 	if (b->ended) {
 		b->until = b->defer = INT64_MAX;

@@ -267,7 +267,7 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 	struct twin_moment m = twin_moment_of(t, &entry[e]);
 	int64_t ahead = twin_ahead(node->direction, m.ahead);
 	const struct twin_limits limits = { m.error, twin_reach(t, node->direction), t->settle,
-					    false };
+					    false, INT64_MIN };
 	int32_t pair = COPY_NONE;
 
 	if (gather(t, node, TWIN_UP, &entry[e], byte, 0, &t->up) ||

@@ -198,6 +198,8 @@ struct vns_twin {
 	int64_t demand[VNS_DIRECTIONS];
 	unsigned int strange[VNS_DIRECTIONS];
 	int64_t strange_from[VNS_DIRECTIONS], sane_until[VNS_DIRECTIONS]; /* A's time */
+	int64_t odd_at[VNS_DIRECTIONS], odd_most[VNS_DIRECTIONS]; /* twin_offset_odd() */
+	bool sane[VNS_DIRECTIONS]; /* a twin was found that contradicts nothing */
 	uint64_t n_twins;
 	struct vns_twin_step steps[VNS_TWIN_STEPS];
 	size_t n_steps;
@@ -285,6 +287,24 @@ static inline void twin_offset_learn(struct vns_twin *t, unsigned int dir, int64
 	} else {
 		twin_offset_news(t, dir, at, diff);
 	}
+}
+/*
+ * Two that would be twins but for their times, which cannot be with @ahead as it is. Several in a row
+ * say that a clock has stepped; then they will be. @at, @diff: as above.
+ */
+void twin_offset_odd(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff);
+/*
+ * limits.earliest at @at, where the clocks' relation may be wrong by @error, and by what they have drifted
+ * since the last twin that fits, and within a cell: 500 ppm at most each way.
+ */
+static inline int64_t twin_earliest(const struct vns_twin *t, unsigned int dir, int64_t error,
+				    int64_t at)
+{
+	int64_t since = at > t->sane_until[dir] ? at - t->sane_until[dir] : t->sane_until[dir] - at;
+
+	if (!t->sane[dir])
+		return INT64_MIN;
+	return -(error > t->slack ? error : t->slack) - since / 1000 - t->cell_before / 1000;
 }
 /* What was known of the offset at @time. */
 struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time);
@@ -435,11 +455,12 @@ int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_
 		    int64_t time);
 /*
  * @slack: error of the clocks; @reach: longer than packets take; @stall: longer than they ever do.
- * @repeated: this identity is no rare one.
+ * @repeated: this identity is no rare one. @earliest: less than this is impossible, whatever else agrees.
  */
 struct twin_limits {
 	int64_t slack, reach, stall;
 	bool repeated;
+	int64_t earliest;
 };
 /* Sets every copy's pair. */
 void twin_match_copies(struct twin_copies *up, struct twin_copies *down,

@@ -74,6 +74,14 @@ static bool told_by_id(const struct twin_entry *entry, uint32_t u, uint32_t d)
 	       (!entry[d].next || entry[entry[d].next].ip_id != id);
 }
 
+static void report_odd(struct vns_twin *t, const struct twin_node *node, uint32_t u, uint32_t d)
+{
+	bool in = node->direction == VNS_HOST_TO_GUEST;
+	int64_t lag = t->m.entry[d].time - t->m.entry[u].time;
+
+	twin_offset_odd(t, node->direction, t->m.entry[in ? u : d].time, in ? lag : -lag);
+}
+
 bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry;
@@ -91,10 +99,14 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 		return false; /* the last: there may be rivals that were not read yet */
 	if (node->side[TWIN_UP].n == 1 && node->side[TWIN_DOWN].n == 1) {
 		struct twin_limits limits = { t->slack, twin_reach(t, node->direction), 0,
-					      node->repeated };
+					      node->repeated,
+					      twin_earliest(t, node->direction, 0, entry[e].time) };
 
-		if (!twin_only_pair(lag, entry[e].ip_id, entry[d].ip_id, &limits))
+		if (!twin_only_pair(lag, entry[e].ip_id, entry[d].ip_id, &limits)) {
+			if (lag < limits.earliest)
+				report_odd(t, node, e, d);
 			return false;
+		}
 	} else if (!told_by_id(entry, e, d)) {
 		return false;
 	}
@@ -232,7 +244,8 @@ void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until)
 
 	s.ahead = twin_ahead(node->direction, s.moment.ahead);
 	s.limits = (struct twin_limits){ s.moment.error, twin_reach(t, node->direction),
-					 t->settle, node->repeated };
+					 t->settle, node->repeated,
+					 twin_earliest(t, node->direction, s.moment.error, entry[e].time) };
 	if (entry[e].flags & E_DOWN && until != INT64_MAX)
 		until -= s.ahead;
 	while (!(entry[e].flags & E_DONE)) {
