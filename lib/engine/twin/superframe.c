@@ -255,7 +255,8 @@ static void find_anchors(struct trains *s)
 			;
 		anchors_of_base(s, s->ref + i, k - i);
 	}
-	qsort(s->t, s->n, sizeof(*s->t), by_down);
+	if (s->n)
+		qsort(s->t, s->n, sizeof(*s->t), by_down);
 }
 
 /* ---- trains ---- */
@@ -691,8 +692,8 @@ static void doubt_upset(struct trains *s)
 		for (struct piece *d = a->d; d < a->d_end && is_cut(a) && !a->numbered; d++)
 			if (d->fate == FATE_OPEN && d->len <= a->size)
 				d->fate = FATE_AMBIGUOUS;
-		for (struct piece *u = a->u; u < s->up + s->n_up && !is_cut(a); u++)
-			if (u->fate == FATE_OPEN && u->len <= a->size && u - a->u < NEARBY)
+		for (struct piece *u = a->u; u < s->up + s->n_up && u - a->u < NEARBY && !is_cut(a); u++)
+			if (u->fate == FATE_OPEN && u->len <= a->size)
 				u->fate = FATE_AMBIGUOUS;
 	}
 }
