@@ -14,6 +14,7 @@
  *   8, 9  TSval and TSecr since the last, signed
  *   10    id, or the part of an earlier packet
  *   11    acknowledgement behind what the other side has sent, signed
+ * A piece (fuzz_piece()) takes its beginning, size and place from bytes 1 and 7 to 9.
  */
 #ifndef TESTS_FUZZ_PACKETS_H
 #define TESTS_FUZZ_PACKETS_H
@@ -21,6 +22,8 @@
 #include <string.h>
 
 #include <vnetscope/packet.h>
+
+#include "packet/hash.h"
 
 enum { FUZZ_RECORD = 12, FUZZ_FLOWS = 4, FUZZ_EARLIER = 16 };
 
@@ -87,6 +90,21 @@ static inline void fuzz_tcp(struct fuzz_packets *f, struct vns_packet *p, unsign
 	}
 }
 
+/* A datagram that may be one of a frame's, or that frame, or a fragment: payloads that begin alike. */
+static inline void fuzz_piece(struct vns_packet *p, const uint8_t *b)
+{
+	p->payload_len = ((uint32_t)b[7] + (b[8] & 3)) << (b[8] >> 4 & 15) << (b[8] & 8 ? 9 : 0);
+	p->ip_id = b[10];
+	if (b[4] & 0x10) {
+		p->frag_off = (uint16_t)(b[9] << 3);
+		p->flags |= p->frag_off ? VNS_PKT_F_LATER_FRAG : VNS_PKT_F_FIRST_FRAG;
+		p->verdict = p->frag_off ? VNS_PKT_FRAGMENT : VNS_PKT_OK;
+	}
+	if (b[4] & 0x20)
+		p->flags |= VNS_PKT_F_DIGEST_SHORT;
+	p->digest = (uint64_t)(b[1] & 7) * VNS_MIX_K4 + vns_length_term(p->payload_len);
+}
+
 static inline void fuzz_other(struct vns_packet *p, unsigned int flow, unsigned int what,
 			      const uint8_t *b)
 {
@@ -101,7 +119,9 @@ static inline void fuzz_other(struct vns_packet *p, unsigned int flow, unsigned 
 	}
 	fuzz_key(p, flow, 17);
 	p->proto = VNS_PROTO_UDP;
-	if (what == 5) {
+	if (what == 3) {
+		fuzz_piece(p, b);
+	} else if (what == 5) {
 		p->flags |= VNS_PKT_F_DNS;
 		p->dns_id = b[10];
 		p->dns_flags = b[1] & 1 ? VNS_DNS_QR : 0;
@@ -149,11 +169,11 @@ static inline struct vns_packet fuzz_packet(struct fuzz_packets *f, const uint8_
 	p.time_ns = f->now[*point];
 	p.wire_len = p.cap_len = 66 + p.payload_len;
 	p.flow_hash = vns_flow_key_hash(&p.key);
-	if (what != 7) {
+	if (what != 7 && what != 3)
 		p.digest = (uint64_t)p.seq << 32 ^ (uint64_t)p.ack << 7 ^ p.tsval ^ p.icmp_seqno ^
 			   (uint64_t)p.payload_len << 13 ^ p.dir;
+	if (what != 7)
 		f->earlier[f->n++ % FUZZ_EARLIER] = p;
-	}
 	return p;
 }
 
