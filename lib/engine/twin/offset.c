@@ -15,8 +15,11 @@
  * moments, cells of time with the offset and how far it may have been wrong then: as far as
  * the bounds of both directions left open, and the drift within two cells.
  */
+#include <string.h>
+
 #include "engine/twin/twin_int.h"
 
+#define MAX_STEP_NS       (INT64_C(1) << 57) /* four years; sixteen of them are no overflow */
 #define CELL_NS     (250 * VNS_NSEC_PER_MSEC)
 #define MAX_PPM     500
 #define IN_A_ROW    8  /* contradictions that make a step */
@@ -193,4 +196,55 @@ struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time)
 			break;
 	}
 	return *m;
+}
+
+size_t vns_twin_steps(const struct vns_twin *t, struct vns_twin_step out[VNS_TWIN_STEPS])
+{
+	memcpy(out, t->steps, sizeof(t->steps));
+	/* What was under way while the clock stepped has one stamp of before and one of after. */
+	for (size_t i = 0; i < t->n_steps && i < VNS_TWIN_STEPS; i++) {
+		bool back = out[i].host_ns < out[i].since_ns;
+
+		*(back ? &out[i].host_ns : &out[i].since_ns) -= t->slack;
+		*(back ? &out[i].since_ns : &out[i].host_ns) += t->slack;
+	}
+	return t->n_steps;
+}
+
+int64_t vns_twin_offset(const struct vns_twin *t)
+{
+	return t->epoch[VNS_POINT_B][t->n_epoch[VNS_POINT_B] - 1].shift -
+	       t->epoch[VNS_POINT_A][t->n_epoch[VNS_POINT_A] - 1].shift + t->ahead;
+}
+
+/* What A's clock says at @p's time @time. */
+static int64_t stamp_at_a(const struct vns_twin *t, enum vns_point p, int64_t time)
+{
+	return twin_stamp(t, VNS_POINT_A, p == VNS_POINT_B ? time - t->ahead : time);
+}
+
+int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t by_ns)
+{
+	unsigned int n = t->n_epoch[p];
+	int64_t shift, from;
+
+	if (n > VNS_TWIN_STEPS || by_ns > MAX_STEP_NS || by_ns < -MAX_STEP_NS)
+		return -ENOSPC;
+	shift = t->epoch[p][n - 1].shift + by_ns;
+	from = twin_time_sub(at_ns, shift);
+	/* Stamps must stay tied to their epoch: time goes on from where it was. */
+	if (t->last[p] != UNSET && from <= t->last[p]) {
+		shift -= t->last[p] + 1 - from;
+		from = t->last[p] + 1;
+	}
+	if (t->n_steps < VNS_TWIN_STEPS)
+		t->steps[t->n_steps].since_ns = stamp_at_a(t, p, t->last[p]);
+	t->epoch[p][n] = (struct twin_epoch){ from, shift };
+	t->n_epoch[p]++;
+	if (t->n_steps < VNS_TWIN_STEPS) {
+		t->steps[t->n_steps].host_ns = stamp_at_a(t, p, from);
+		t->steps[t->n_steps].by_ns = p == VNS_POINT_B ? by_ns : -by_ns;
+	}
+	t->n_steps++;
+	return 0;
 }

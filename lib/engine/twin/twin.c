@@ -30,11 +30,10 @@
 
 #define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
 #define MAX_WINDOW_NS     (24 * 3600 * VNS_NSEC_PER_SEC) /* far from any overflow */
-#define MAX_STEP_NS       (INT64_C(1) << 57) /* four years; sixteen of them are no overflow */
 #define DEFAULT_SLACK_NS  (20 * VNS_NSEC_PER_MSEC)
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
-#define UNSET             INT64_MIN
+#define TICKS             10000 /* of a window: 0.5 ms of five seconds */
 #define FEW_GUESTS        8  /* addresses that are compared with all */
 #define AHEAD             6  /* entries of a queue fetched before their turn */
 #define likely(x)         __builtin_expect(!!(x), 1)
@@ -62,6 +61,8 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	if (t->window > MAX_WINDOW_NS)
 		t->window = MAX_WINDOW_NS;
 	t->settle = t->window / 10;
+	t->tick = t->window / TICKS + 1;
+	t->next_tick = INT64_MIN + 1; /* behind UNSET */
 	t->slack = opts->slack_ns > 0 ? opts->slack_ns : DEFAULT_SLACK_NS;
 	if (t->slack > t->settle)
 		t->slack = t->settle;
@@ -360,19 +361,43 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 
 static int release_held(struct vns_twin *t);
 
+/* Up to where both points have been read. */
+ALWAYS_INLINE int64_t read_until(const struct vns_twin *t)
+{
+	int64_t a = t->now[VNS_POINT_A], b = t->now[VNS_POINT_B];
+
+	if (unlikely(a == UNSET || b == UNSET))
+		return UNSET;
+	b = b == INT64_MAX ? b : b - t->ahead;
+	return a < b ? a : b;
+}
+
+/*
+ * Look at what is due, once a tick. How many packets are seen after an entry before it is looked at
+ * must not depend on how many come in one call: so it is when a stamp passes a tick, and as of that
+ * tick. It also looks at many at once.
+ */
+ALWAYS_INLINE bool is_due(const struct vns_twin *t)
+{
+	return read_until(t) >= t->next_tick;
+}
+
 static int drain(struct vns_twin *t)
 {
 	const int64_t far = INT64_MAX / 2; /* finished: later than any time, and sums do not overflow */
-	int64_t a = t->now[VNS_POINT_A], b = t->now[VNS_POINT_B];
-	int64_t wait = t->settle, window = t->window;
+	int64_t wait = t->settle, window = t->window, until = read_until(t);
 	int ret = 0;
 
-	if (a == UNSET || b == UNSET)
+	if (until == UNSET)
 		return 0;
-	b = b == INT64_MAX ? b : b - t->ahead;
-	t->horizon = a < b ? a : b;
-	if (t->horizon > far)
-		t->horizon = far;
+	if (until >= far) {
+		t->horizon = t->next_tick = far;
+	} else {
+		int64_t into = until % t->tick;
+
+		t->horizon = until - (into < 0 ? into + t->tick : into);
+		t->next_tick = t->horizon + t->tick;
+	}
 	if (t->nat)
 		ret = release_held(t);
 	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
@@ -580,7 +605,7 @@ ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vn
 	return 0;
 }
 
-static void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
+ALWAYS_INLINE void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 {
 	if (t->first[p] == UNSET || time < t->first[p])
 		t->first[p] = time;
@@ -633,14 +658,10 @@ static int release_held(struct vns_twin *t)
 ALWAYS_INLINE void take_in(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
 			   struct intake *in, size_t n)
 {
-	int64_t shift = t->epoch[p][t->n_epoch[p] - 1].shift, low = INT64_MAX, high = INT64_MIN;
+	int64_t shift = t->epoch[p][t->n_epoch[p] - 1].shift;
 
 	for (size_t i = 0; i < n; i++) {
-		int64_t time = twin_time_sub(pkts[i].time_ns, shift);
-
-		in[i].time = time;
-		low = time < low ? time : low;
-		high = time > high ? time : high;
+		in[i].time = twin_time_sub(pkts[i].time_ns, shift);
 		identify(&in[i], &pkts[i]);
 		twin_prefetch_slot(&t->m, in[i].key);
 	}
@@ -651,8 +672,6 @@ ALWAYS_INLINE void take_in(struct vns_twin *t, enum vns_point p, const struct vn
 		twin_prefetch_entries(&t->m, in[i].node, is_down(p, &in[i]));
 	}
 	t->counts[p].read += n;
-	see_time(t, p, low);
-	see_time(t, p, high);
 }
 
 static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
@@ -664,6 +683,11 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 
 	take_in(t, p, pkts, in, n);
 	for (size_t i = 0; i < n && !ret; i++) {
+		see_time(t, p, in[i].time);
+		if (unlikely(is_due(t)))
+			ret = drain(t);
+		if (unlikely(ret))
+			break;
 		if (unlikely(in[i].dir < 0)) {
 			if (pkts[i].verdict == VNS_PKT_CUT)
 				twin_cut_headers(t, p, in[i].time);
@@ -680,7 +704,7 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 		else
 			ret = remember(t, p, &pkts[i], &in[i]);
 	}
-	return ret ? ret : drain(t);
+	return ret;
 }
 
 int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n)
@@ -703,7 +727,8 @@ void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
 		t->now[p] = INT64_MAX;
 	else
 		see_time(t, p, twin_time_sub(now_ns, t->epoch[p][t->n_epoch[p] - 1].shift));
-	drain(t);
+	if (is_due(t))
+		drain(t);
 }
 
 void vns_twin_finish(struct vns_twin *t)
@@ -721,55 +746,4 @@ void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_
 uint64_t vns_twin_evicted(const struct vns_twin *t)
 {
 	return t->evicted;
-}
-
-size_t vns_twin_steps(const struct vns_twin *t, struct vns_twin_step out[VNS_TWIN_STEPS])
-{
-	memcpy(out, t->steps, sizeof(t->steps));
-	/* What was under way while the clock stepped has one stamp of before and one of after. */
-	for (size_t i = 0; i < t->n_steps && i < VNS_TWIN_STEPS; i++) {
-		bool back = out[i].host_ns < out[i].since_ns;
-
-		*(back ? &out[i].host_ns : &out[i].since_ns) -= t->slack;
-		*(back ? &out[i].since_ns : &out[i].host_ns) += t->slack;
-	}
-	return t->n_steps;
-}
-
-int64_t vns_twin_offset(const struct vns_twin *t)
-{
-	return t->epoch[VNS_POINT_B][t->n_epoch[VNS_POINT_B] - 1].shift -
-	       t->epoch[VNS_POINT_A][t->n_epoch[VNS_POINT_A] - 1].shift + t->ahead;
-}
-
-/* What A's clock says at @p's time @time. */
-static int64_t stamp_at_a(const struct vns_twin *t, enum vns_point p, int64_t time)
-{
-	return twin_stamp(t, VNS_POINT_A, p == VNS_POINT_B ? time - t->ahead : time);
-}
-
-int vns_twin_step(struct vns_twin *t, enum vns_point p, int64_t at_ns, int64_t by_ns)
-{
-	unsigned int n = t->n_epoch[p];
-	int64_t shift, from;
-
-	if (n > VNS_TWIN_STEPS || by_ns > MAX_STEP_NS || by_ns < -MAX_STEP_NS)
-		return -ENOSPC;
-	shift = t->epoch[p][n - 1].shift + by_ns;
-	from = twin_time_sub(at_ns, shift);
-	/* Stamps must stay tied to their epoch: time goes on from where it was. */
-	if (t->last[p] != UNSET && from <= t->last[p]) {
-		shift -= t->last[p] + 1 - from;
-		from = t->last[p] + 1;
-	}
-	if (t->n_steps < VNS_TWIN_STEPS)
-		t->steps[t->n_steps].since_ns = stamp_at_a(t, p, t->last[p]);
-	t->epoch[p][n] = (struct twin_epoch){ from, shift };
-	t->n_epoch[p]++;
-	if (t->n_steps < VNS_TWIN_STEPS) {
-		t->steps[t->n_steps].host_ns = stamp_at_a(t, p, from);
-		t->steps[t->n_steps].by_ns = p == VNS_POINT_B ? by_ns : -by_ns;
-	}
-	t->n_steps++;
-	return 0;
 }

@@ -19,6 +19,7 @@
 
 #include <vnetscope/twin.h>
 
+#define UNSET INT64_MIN /* a time that is not known */
 #define TWIN_UP   0 /* sides of a node: where the packet is seen first ... */
 #define TWIN_DOWN 1 /* ... and next */
 
@@ -182,6 +183,7 @@ struct vns_twin {
 	struct twin_memory m;
 	struct twin_queue queue[2][VNS_DIRECTIONS][STAGES]; /* by point, direction, stage */
 	int64_t window, settle, slack;
+	int64_t tick, next_tick; /* entries are looked at as of multiples of @tick (A's time); the next */
 	size_t max_pending;
 	size_t pending[2];
 	/*
