@@ -25,12 +25,12 @@ struct vns_crew {
 };
 
 /* Locked. The first job that can be done now, taken; NULL: none. */
-static struct vns_crew_job *take(struct vns_crew *c)
+static struct vns_crew_job *take(struct vns_crew *c, bool owner)
 {
 	for (size_t i = 0; i < c->n_jobs; i++) {
 		struct vns_crew_job *j = &c->jobs[i];
 
-		if (j->busy || !j->ready(j->ctx))
+		if (j->busy || (j->owners && !owner) || !j->ready(j->ctx))
 			continue;
 		j->busy = true;
 		return j;
@@ -41,7 +41,7 @@ static struct vns_crew_job *take(struct vns_crew *c)
 static bool any_ready(const struct vns_crew *c)
 {
 	for (size_t i = 0; i < c->n_jobs; i++)
-		if (!c->jobs[i].busy && c->jobs[i].ready(c->jobs[i].ctx))
+		if (!c->jobs[i].busy && !c->jobs[i].owners && c->jobs[i].ready(c->jobs[i].ctx))
 			return true;
 	return false;
 }
@@ -78,7 +78,7 @@ static void *help(void *ctx)
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->quit) {
-		struct vns_crew_job *j = take(c);
+		struct vns_crew_job *j = take(c, false);
 
 		if (j)
 			perform(c, j);
@@ -149,7 +149,7 @@ static bool any_busy(const struct vns_crew *c)
 bool vns_crew_wait(struct vns_crew *c, bool (*until)(void *ctx), void *ctx)
 {
 	while (!until(ctx)) {
-		struct vns_crew_job *j = take(c);
+		struct vns_crew_job *j = take(c, true);
 
 		if (j) {
 			perform(c, j);

@@ -21,6 +21,7 @@ struct vns_crew_job {
 	void (*done)(void *ctx);  /* locked: show it to the others */
 	void *ctx;
 	bool busy;                /* the crew's own */
+	bool owners;              /* for no helper: it may block until a signal comes, which only the owner gets */
 };
 
 struct vns_crew;

@@ -8,12 +8,15 @@
  * results are the same with any number of threads. Of a packet's cost, reading and figures are
  * about half, so a second thread nearly doubles the speed and a fourth is the last that helps.
  *
- * Both files are fed in step of time, a batch of the one that is behind, so that the engine
- * remembers no more than its window.
+ * Both files are fed in turns of time, all of one and then all of the other that lies in a few
+ * milliseconds, so that the engine remembers no more than its window. The turns follow from the stamps
+ * alone: where reads and batches end changes nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "measure/crew.h"
 #include "measure/vo_offline.h"
@@ -36,7 +39,7 @@ struct inbox {
 	size_t head, n, filling;
 	bool resting; /* full, and not yet half empty */
 	bool ended;
-	int code, got;
+	int code, got, late;
 	struct vns_err err;
 };
 
@@ -67,6 +70,7 @@ struct pipeline {
 	struct outbox out;
 	struct feed feed[2];
 	struct vns_crew_job job[3];
+	int64_t turn_until, turn_offset; /* this turn's end (A's clock), and t_B - t_A in it */
 };
 
 /* --- job: read and decode a batch --- */
@@ -82,11 +86,20 @@ static bool can_fill(void *ctx)
 	return !in->ended && in->n < in->wanted && !in->resting;
 }
 
+/* Wherever the source's own reads end: a batch is full, but for the last. */
 static void fill(void *ctx)
 {
 	struct inbox *in = ctx;
+	struct vns_packet *to = in->pkt[in->filling];
+	size_t n = 0;
+	int got;
 
-	in->got = vo_end_read(in->end, in->pkt[in->filling], VO_BATCH, &in->err);
+	do {
+		got = in->late ? in->late : vo_end_read(in->end, to + n, VO_BATCH - n, &in->err);
+		n += got > 0 ? (size_t)got : 0;
+	} while (got > 0 && n < VO_BATCH);
+	in->late = got < 0 ? got : 0; /* what came before it comes first */
+	in->got = n ? (int)n : got;
 }
 
 static void filled(void *ctx)
@@ -222,6 +235,7 @@ static void done_with(struct pipeline *pl, enum vns_point p)
 
 #define LOOK     4096 /* packets of each file that may show a step: what the buffers hold */
 #define AGREEING 8    /* of them that must */
+#define TURNS    500  /* of the shortest jump: 5 ms of five seconds' window */
 
 static bool is_full(void *ctx)
 {
@@ -287,35 +301,52 @@ static bool is_jump(const struct vo_offline *r, int64_t from, int64_t to)
 	return __builtin_sub_overflow(to, from, &by) || by > r->jump_ns || by < -r->jump_ns;
 }
 
-/* Packets up to the next jump of the stamps; a batch at most, so that both files go in step. */
-static size_t until_jump(const struct vo_offline *r, const struct feed *f)
+/* On A's clock, as this turn has it. Any 64-bit stamp may be in a file. */
+static int64_t time_of(const struct pipeline *pl, enum vns_point p, const struct vns_packet *pkt)
 {
-	size_t n = 1;
-
-	while (n < f->n && n < VO_BATCH && !is_jump(r, f->pkt[n - 1].time_ns, f->pkt[n].time_ns))
-		n++;
-	return n;
-}
-
-static int64_t next_time(const struct vo_offline *r, const struct pipeline *pl, enum vns_point p)
-{
-	const struct feed *f = &pl->feed[p];
 	int64_t time;
 
-	if (f->n == 0)
-		return INT64_MAX;
-	/* Any 64-bit stamp may be in a file. */
-	if (__builtin_sub_overflow(f->pkt[0].time_ns,
-				   p == VNS_POINT_B ? vns_twin_offset(r->twin) : 0, &time))
+	if (__builtin_sub_overflow(pkt->time_ns, p == VNS_POINT_B ? pl->turn_offset : 0, &time))
 		return INT64_MAX - 1;
 	return time;
 }
 
-/* Feed one file, the one that is behind, as far as its clock goes steadily. */
+static int64_t next_time(const struct pipeline *pl, enum vns_point p)
+{
+	return pl->feed[p].n ? time_of(pl, p, &pl->feed[p].pkt[0]) : INT64_MAX;
+}
+
+/* The point that has packets in this turn, A first; where neither has, the next turn begins. */
+static enum vns_point whose_turn(const struct vo_offline *r, struct pipeline *pl)
+{
+	int64_t a = next_time(pl, VNS_POINT_A), b = next_time(pl, VNS_POINT_B);
+
+	if (a >= pl->turn_until && b >= pl->turn_until) {
+		pl->turn_offset = vns_twin_offset(r->twin);
+		a = next_time(pl, VNS_POINT_A);
+		b = next_time(pl, VNS_POINT_B);
+		if (__builtin_add_overflow(a < b ? a : b, r->jump_ns / TURNS + 1, &pl->turn_until))
+			pl->turn_until = INT64_MAX;
+	}
+	return a < pl->turn_until ? VNS_POINT_A : VNS_POINT_B;
+}
+
+/* Packets of the turn, up to the next jump of the stamps. */
+static size_t of_turn(const struct vo_offline *r, const struct pipeline *pl, enum vns_point p)
+{
+	const struct feed *f = &pl->feed[p];
+	size_t n = 1;
+
+	while (n < f->n && time_of(pl, p, &f->pkt[n]) < pl->turn_until &&
+	       !is_jump(r, f->pkt[n - 1].time_ns, f->pkt[n].time_ns))
+		n++;
+	return n;
+}
+
+/* Feed one file as far as its turn goes, and its clock steadily. */
 static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
 {
-	enum vns_point p = next_time(r, pl, VNS_POINT_A) <= next_time(r, pl, VNS_POINT_B) ?
-				   VNS_POINT_A : VNS_POINT_B;
+	enum vns_point p;
 	struct feed *f;
 	size_t n;
 
@@ -332,8 +363,9 @@ static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *e
 			return code;
 		return 0;
 	}
+	p = whose_turn(r, pl);
 	f = &pl->feed[p];
-	n = until_jump(r, f);
+	n = of_turn(r, pl, p);
 	if (vns_twin_feed(r->twin, p, f->pkt, n))
 		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
 	f->any = true;
@@ -380,6 +412,14 @@ static int pump(struct vo_offline *r, struct pipeline *pl, struct vns_err *err)
 	return pl->out.failed ? vns_err_set(err, -ENOMEM, "no memory for the figures") : 0;
 }
 
+/* A read that waits for its writer must end by Ctrl-C. */
+static bool is_pipe(const struct vo_end *e)
+{
+	struct stat s;
+
+	return (strcmp(e->path, "-") ? stat(e->path, &s) : fstat(STDIN_FILENO, &s)) || !S_ISREG(s.st_mode);
+}
+
 static int take_buffers(struct vo_offline *r, struct pipeline *pl)
 {
 	bool have = true;
@@ -392,13 +432,14 @@ static int take_buffers(struct vo_offline *r, struct pipeline *pl)
 	}
 	for (int p = 0; p < 2; p++) {
 		pl->in[p].end = &r->end[p];
-		pl->in[p].wanted = r->opts->threads > 1 ? BUFFERS : 1;
+		pl->in[p].wanted = r->opts->threads > 1 && !is_pipe(&r->end[p]) ? BUFFERS : 1;
 		pl->feed[p] = (struct feed){ .pkt = r->end[p].pkt, .n = r->end[p].n };
-		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, &pl->in[p], false };
+		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, &pl->in[p], false,
+						     is_pipe(&r->end[p]) };
 	}
 	pl->out.run = r;
 	pl->out.pipe = pl;
-	pl->job[2] = (struct vns_crew_job){ can_tally, tally, tallied, &pl->out, false };
+	pl->job[2] = (struct vns_crew_job){ can_tally, tally, tallied, &pl->out, false, false };
 	return have ? 0 : -ENOMEM;
 }
 
@@ -421,6 +462,7 @@ int vo_pipeline(struct vo_offline *r, const struct vns_twin_opts *opts, struct v
 
 	if (!pl)
 		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
+	pl->turn_until = INT64_MIN;
 	r->jump_ns = (opts->window_ns > 0 ? opts->window_ns : 5 * VNS_NSEC_PER_SEC) / 2;
 	code = take_buffers(r, pl);
 	if (code)

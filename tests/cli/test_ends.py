@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import unittest
 
@@ -112,6 +113,51 @@ class Ends(unittest.TestCase):
                 "matched", "missing", "ambiguous", "outside_window", "undecodable")))
         out, _ = self.interrupted(words, part)
         self.assertTrue(out.startswith("interrupted: these are the results so far\n"), out)
+
+    def test_interrupted_vo_behind_its_beginnings(self):
+        """Where threads may read; all that came is in the results, with any number of them."""
+        data, guest, n = *self.long_pair(), 50000
+        part = data[:records(data)[n]]
+        for threads in "12":
+            out, _ = self.interrupted(["vo", "--host", "-", "--guest", guest, *KNOWN, "-j", threads, "--json"],
+                                      part)
+            doc = json.loads(out)
+            self.assertTrue(doc["interrupted"])
+            self.assertEqual(doc["targets"][0]["accounting"]["host"]["read"], n)
+
+    def test_reads_of_any_size(self):
+        """Where reads end makes no difference: a file, and a pipe that brings it in small pieces."""
+        data, guest = self.long_pair()
+        expected = None
+        for size, threads in ((None, "1"), (len(data), "1"), (3001, "1"), (700, "2")):
+            words = [VNETSCOPE, "vo", "--host", "-", "--guest", guest, *KNOWN, "-j", threads, "--json"]
+            if size is None:
+                words[3] = self.write(data)
+            p = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            sender = threading.Thread(target=self.send, args=(p.stdin, data if size else b"", size or 1))
+            sender.start()
+            doc = json.loads(p.stdout.read())
+            sender.join()
+            p.stdout.close()
+            self.assertEqual(p.wait(timeout=30), 0)
+            expected = expected or doc["targets"]
+            self.assertEqual(doc["targets"], expected, (size, threads))
+
+    @staticmethod
+    def send(pipe, data, size):
+        for at in range(0, len(data), size):
+            pipe.write(data[at:at + size])
+            pipe.flush()
+        pipe.close()
+
+    def long_pair(self):
+        """A host's capture and the path of the guest's, longer than what is read to begin with."""
+        host, guest = (f"{self.folder.name}/long-{n}" for n in ("host", "guest"))
+        if not os.path.exists(host):
+            subprocess.run([GENCAP, "twin", "--host", host, "--guest", guest, "--packets", "60000",
+                            "--snap", "96", "--seed", "6", "--duration", "3", "--retrans", "10"],
+                           check=True, capture_output=True)
+        return self.bytes_of(host), guest
 
     def test_damaged(self):
         for name, words in (("rtt", ["rtt", "-r"]), ("host", ["vo", "--guest", self.guest, "--host"])):

@@ -87,8 +87,8 @@ static void test_in_order(void **state)
 		want = want * 31 + i;
 	for (size_t helpers = 0; helpers < 4; helpers++) {
 		struct line l = { 0 };
-		struct vns_crew_job jobs[] = { { can_make, make, made, &l, false },
-					       { can_take, take, taken, &l, false } };
+		struct vns_crew_job jobs[] = { { can_make, make, made, &l, false, false },
+					       { can_take, take, taken, &l, false, false } };
 		struct vns_crew *c;
 
 		assert_int_equal(vns_crew_new(&c, jobs, 2, helpers, NULL), 0);
@@ -108,7 +108,7 @@ static void test_owner_feeds(void **state)
 	(void)state;
 	for (size_t helpers = 0; helpers < 3; helpers++) {
 		struct line l = { 0 };
-		struct vns_crew_job jobs[] = { { can_take, take, taken, &l, false } };
+		struct vns_crew_job jobs[] = { { can_take, take, taken, &l, false, false } };
 		struct vns_crew *c;
 		uint64_t want = 0;
 
