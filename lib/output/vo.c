@@ -77,14 +77,15 @@ static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
 {
 	json_t *o = json_object(), *first = latency_json(&f->first, f, withheld);
 	static const struct vns_intervals none;
-	bool shown = f->first.n && !withheld;
+	const struct vns_intervals *sampling = f->first.n && !withheld ? &f->interval : &none;
+	const struct vns_interval *p50 = &sampling->p50;
+	bool known = vns_interval_known(p50);
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
-	json_object_set_new(first, "p50_lower", shown ? json_integer(f->p50_lower_ns) : json_null());
-	json_object_set_new(first, "p50_upper", shown ? json_integer(f->p50_upper_ns) : json_null());
+	json_object_set_new(first, "p50_lower", known ? json_integer(p50->lower) : json_null());
+	json_object_set_new(first, "p50_upper", known ? json_integer(p50->upper) : json_null());
 	json_object_set_new(o, "latency_ns", first);
-	json_object_set_new(o, "sampling_interval_ns",
-			    vns_json_intervals(shown ? &f->interval : &none));
+	json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(sampling));
 	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f, withheld));
 	json_object_set_new(o, "interval_ns", interval_json(f));
 	json_object_set_new(o, "excess_ns", vns_json_excess(&f->first, f->first.min));

@@ -134,7 +134,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
 		       const char *byte, const struct vns_vo_figure *f)
 {
-	char n[VNS_TEXT_LEN], upper[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
+	char n[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", from);
 	vns_table_cell(t, "%s", proto_word(p));
@@ -143,8 +143,7 @@ static void add_figure(struct vns_table *t, const char *from, int p, const struc
 	vns_table_dist(t, d);
 	vns_table_cell(t, "%s", vns_text_ns(n, vns_dist_stddev(d)));
 	if (d == &f->first)
-		vns_table_cell(t, "%s .. %s", vns_text_ns(n, (double)f->p50_lower_ns),
-			       vns_text_ns(upper, (double)f->p50_upper_ns));
+		vns_table_interval(t, &f->interval.p50);
 	else
 		vns_table_cell(t, "%s", "");
 	vns_table_cell(t, "%s", interval(around, f->err_minus_ns, f->err_plus_ns));

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -185,6 +186,25 @@ class Offline(unittest.TestCase):
         self.assertEqual((h2g['err_minus_ns'], h2g['err_plus_ns']), (30 * US, 12 * US))
         g2h = t['directions']['guest_to_host']['udp']['latency_ns']
         self.assertEqual((g2h['err_minus_ns'], g2h['err_plus_ns']), (12 * US, 30 * US))
+
+    def test_sampling_interval_of_the_median(self):
+        """Too few to say: null, and "-" for people, never the range; else the same in both places."""
+        known = set()
+        for n in (8, 2000):
+            slope = int(n == 8)
+            pair = self.pair(traffic(n, inward=(30, slope), outward=(12, slope)))
+            t = self.target(*pair, says='ssumed')
+            text = self.vo(*pair)
+            for way in t['directions'].values():
+                for f in way.values():
+                    p50 = f['sampling_interval_ns']['p50']
+                    ends = [f['latency_ns'][m] for m in ('p50_lower', 'p50_upper')]
+                    self.assertEqual(ends, p50 or [None, None])
+                    self.assertIsNotNone(f['latency_ns']['err_minus_ns'])
+                    known.add((n, p50 is not None))
+            row = next(r for r in text.splitlines() if re.match(r' *host to guest +udp +first', r))
+            self.assertEqual(bool(re.search(r'  -  +-[\d.]+ us \+', row)), n == 8, row)
+        self.assertEqual(known, {(8, False), (2000, True)})
 
     def check_withheld(self, t, floors_us, wobble_us):
         """No figure that holds half of the split; the intervals, the excesses and the sum stand."""
