@@ -584,9 +584,67 @@ static void all_seen_before_they_were_sent(void **state)
 	drop(b);
 }
 
+/* As left of IPv6 by a snap length of 80. */
+static struct vns_packet no_tsval(struct vns_packet p)
+{
+	p.flags = VNS_PKT_F_OPTS_CUT;
+	p.tsval = 0;
+	return p;
+}
+
+/*
+ * The end of a segment is sent again, with a later TSval that only the guest's capture shows. @lost: bits,
+ * those of the two that do not reach the host. It does not arrive before it is sent.
+ */
+static struct bench *sent_again(int64_t after, unsigned int lost, bool host_first)
+{
+	struct bench *b = open_default();
+	struct vns_packet up[2] = { tcp(after, false, 1000 + 324, MSS - 324, 17),
+				    tcp(0, false, 1000, MSS, 5) };
+
+	for (uint32_t i = 0; i < 20; i++) {
+		feed(b, VNS_POINT_B, tcp(-((int64_t)20 - i) * MS, false, 1000 - (20 - i) * 10, 10, 4));
+		feed(b, VNS_POINT_A,
+		     no_tsval(tcp(50 * US - ((int64_t)20 - i) * MS, false, 1000 - (20 - i) * 10, 10, 0)));
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		for (int i = 2; i-- > 0;) {
+			struct vns_packet down = no_tsval(up[i]);
+
+			down.time_ns += 50 * US;
+			if ((pass == 0) != host_first)
+				feed(b, VNS_POINT_B, up[i]);
+			else if (!(lost & (i ? 1 : 2)))
+				feed(b, VNS_POINT_A, down);
+		}
+	}
+	frame_case(b, 2 * SEC);
+	done(b);
+	return b;
+}
+
+static void sent_again_without_tsval_at_one_point(void **state)
+{
+	static const int64_t after[] = { 12500 * US, 300 * MS, 450 * MS };
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		for (unsigned int lost = 0; lost < 8; lost++) {
+			struct bench *b = sent_again(after[i], lost & 3, lost & 4);
+
+			for (size_t s = 0; s < b->n; s++)
+				if (b->s[s].proto == VNS_PROTO_TCP)
+					assert_int_equal(b->s[s].first_raw_ns, -50 * US);
+			assert_true(b->c[1].in_class[VNS_TWIN_MATCHED] >= 22);
+			drop(b);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sent_again_without_tsval_at_one_point),
 		cmocka_unit_test(not_seen_before_it_was_sent),
 		cmocka_unit_test(all_seen_before_they_were_sent),
 		cmocka_unit_test(test_signs),

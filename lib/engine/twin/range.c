@@ -11,7 +11,8 @@
  * with equal timestamps. Segments of one side that overlap with equal TSval are "contested", and so
  * is everything on the other side that they may be the twin of. What is not contested is
  * matched as soon as the other side's packet is there; contested packets wait until all copies have
- * had their time to show, then copies.c decides.
+ * had their time to show, then copies.c decides. Where the snap length of one point left no TSval, it
+ * tells nothing at the other either.
  *
  * Each side is a list sorted by sequence number (modulo 2^32; the window is far below 2^31 bytes
  * for a list in use). Segments come nearly in order, so a walk from the tail, or from where the
@@ -43,6 +44,13 @@ static bool same_tsval(const struct twin_entry *a, const struct twin_entry *b)
 	if ((a->flags | b->flags) & E_TS_CUT)
 		return true;
 	return (a->flags & E_TS) == (b->flags & E_TS) && a->tsval == b->tsval;
+}
+
+/* Was one of the points cut so short that TSvals cannot tell copies of @node apart? */
+static bool tsval_unknown(const struct vns_twin *t, const struct twin_node *node)
+{
+	return (t->m.entry[node->side[TWIN_UP].tail].flags |
+		t->m.entry[node->side[TWIN_DOWN].tail].flags) & E_TS_CUT;
 }
 
 static bool in_window(const struct vns_twin *t, const struct twin_entry *a,
@@ -151,6 +159,7 @@ static void insert_own(struct vns_twin *t, struct twin_node *node, uint32_t e)
 	struct twin_entry *entry = t->m.entry, *x = &entry[e];
 	struct twin_side *s = &node->side[side_of(x)];
 	uint32_t end = x->seq + x->len, after;
+	bool blind = (x->flags & E_TS_CUT) || tsval_unknown(t, node);
 
 	if (!s->tail) {
 		s->max_end = end;
@@ -175,9 +184,11 @@ static void insert_own(struct vns_twin *t, struct twin_node *node, uint32_t e)
 			continue;
 		mark_overlap(s, x);
 		mark_overlap(s, &entry[i]);
-		if (same_tsval(&entry[i], x) && in_window(t, &entry[i], x))
+		if ((blind || same_tsval(&entry[i], x)) && in_window(t, &entry[i], x))
 			contest(t, i, e);
 	}
+	if (blind) /* sent again, perhaps, and the other is gone */
+		mark_overlap(s, x);
 	link_in(t, s, e, after);
 }
 
@@ -199,7 +210,8 @@ static void link_pair(struct vns_twin *t, uint32_t a, uint32_t b)
 		count_found(&u->n_first, &u->first, d->time);
 	if (covers(d, u->seq + u->len - 1))
 		count_found(&u->n_last, &u->last, d->time);
-	if ((u->flags | d->flags) & E_CONTESTED)
+	if ((u->flags | d->flags) & E_CONTESTED ||
+	    ((u->flags | d->flags) & E_TS_CUT && (u->flags | d->flags) & E_OVERLAP))
 		contest(t, a, b);
 }
 
@@ -244,13 +256,14 @@ static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_side *s = &node->side[side];
+	bool blind = tsval_unknown(t, node);
 
 	out->n = 0;
 	for (uint32_t i = first_candidate(t, s, byte);
 	     i && !before(byte, entry[i].seq); i = entry[i].next) {
 		if (t->credit-- < 0)
 			return -E2BIG;
-		if (!covers(&entry[i], byte) || !same_tsval(&entry[i], x) ||
+		if (!covers(&entry[i], byte) || !(blind || same_tsval(&entry[i], x)) ||
 		    !in_reach(t, x, &entry[i], ahead))
 			continue;
 		if (twin_copies_add(out, &entry[i], i, entry[i].time - ahead))
@@ -267,7 +280,11 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 	struct twin_moment m = twin_moment_of(t, &entry[e]);
 	int64_t ahead = twin_ahead(node->direction, m.ahead);
 	const struct twin_limits limits = { m.error, twin_reach(t, node->direction), t->settle,
-					    false, INT64_MIN };
+					    false,
+					    tsval_unknown(t, node) ?
+						    twin_earliest(t, node->direction, m.error,
+								  entry[e].time) :
+						    INT64_MIN };
 	int32_t pair = COPY_NONE;
 
 	if (gather(t, node, TWIN_UP, &entry[e], byte, 0, &t->up) ||
@@ -331,12 +348,13 @@ void twin_range_resolve(struct vns_twin *t, uint32_t e)
 	struct twin_entry *entry = t->m.entry, *x = &entry[e];
 	struct twin_node *node = &t->m.node[x->node];
 	uint32_t end = x->seq + x->len;
+	bool blind = tsval_unknown(t, node);
 
 	resolve_one(t, e);
 	for (uint32_t i = first_candidate(t, &node->side[TWIN_UP], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (i != e && (entry[i].flags & (E_CONTESTED | E_DONE)) == E_CONTESTED &&
-		    overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
+		    overlap(&entry[i], x) && (blind || same_tsval(&entry[i], x)) &&
 		    (t->finishing || entry[i].time <= x->time + t->window - t->settle))
 			resolve_one(t, i);
 }
