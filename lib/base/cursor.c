@@ -91,8 +91,9 @@ void vns_get_str(struct vns_cursor *c, char *to, size_t size)
 	const uint8_t *p = take(c, n);
 	size_t keep = p ? (n < size - 1 ? n : size - 1) : 0;
 
-	if (p)
-		memcpy(to, p, keep);
+	/* what the other end says is shown on terminals */
+	for (size_t i = 0; i < keep; i++)
+		to[i] = (char)(p[i] < ' ' || p[i] == 0x7f ? ' ' : p[i]);
 	to[keep] = '\0';
 }
 

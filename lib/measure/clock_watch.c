@@ -30,8 +30,9 @@ static void add(char *text, size_t size, const char *sentence)
 double clock_watch_compare(const char *whose, const struct vns_clock_state *before,
 			   const struct vns_clock_state *after, char *text, size_t size)
 {
-	double ppm = (double)(after->freq - before->freq) / FREQ_PER_PPM +
-		     (double)(after->tick_us - before->tick_us) * PPM_PER_TICK, wander = 0;
+	/* an agent may say anything: as integers their difference could overflow */
+	double ppm = ((double)after->freq - (double)before->freq) / FREQ_PER_PPM +
+		     ((double)after->tick_us - (double)before->tick_us) * PPM_PER_TICK, wander = 0;
 	char s[200];
 
 	if (before->source[0] && after->source[0] && strcmp(before->source, after->source) != 0) {

@@ -642,9 +642,26 @@ static void proc_stat(void **state)
 	assert_int_equal(vns_usage_parse("cpu  1 2 3\n", 100, &u), -EINVAL);
 }
 
+/* A guest could send its host's terminal orders. */
+static void test_strings_hold_no_controls(void **state)
+{
+	static const char said[] = "tsc\n\x1b[2J\x7f\xc3\xa9";
+	uint8_t body[64];
+	char heard[32];
+	struct vns_cursor c;
+
+	(void)state;
+	vns_cursor_init(&c, body, sizeof(body));
+	vns_put_str(&c, said);
+	vns_cursor_init_const(&c, body, sizeof(body));
+	vns_get_str(&c, heard, sizeof(heard));
+	assert_string_equal(heard, "tsc  [2J \xc3\xa9");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_strings_hold_no_controls),
 		cmocka_unit_test(packet_has_no_new_fields),
 		cmocka_unit_test(packets_survive),
 		cmocka_unit_test(packet_layout),
