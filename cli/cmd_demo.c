@@ -64,6 +64,11 @@ static void print_line(void *ctx, const char *sentence)
 	fprintf(ctx, "  - %s\n", sentence);
 }
 
+static void no_line(void *ctx, const char *sentence)
+{
+	(void)ctx, (void)sentence;
+}
+
 static void command_line(char *to, size_t size)
 {
 	size_t have = 0;
@@ -163,6 +168,10 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	as_report(r, command, vm, &report);
 	printf("%s\n%s\n", r->host, r->lab);
 	vns_report_table(&report, stdout);
+	if (vns_report_remarks(&report, no_line, NULL)) {
+		printf("\nWhat went wrong, and what limits the figures\n");
+		vns_report_remarks(&report, print_line, stdout);
+	}
 	printf("\nReading\n");
 	vns_report_reading(&report, print_line, stdout);
 	if (r->load_note[0])
@@ -175,7 +184,12 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	error = vns_text_flush(stdout);
 	if (error)
 		return cli_fail(self, VNS_EXIT_SETUP, "standard output: %s", strerror(-error));
-	return html ? html : json;
+	if (html || json)
+		return html ? html : json;
+	if (vns_report_is_whole(&report))
+		return VNS_EXIT_OK;
+	return cli_fail(self, VNS_EXIT_SETUP, "a part ended early or saw no packet: the figures are not of the "
+			"whole run");
 }
 
 /* A file that cannot be written is better known before the guests are booted. */

@@ -46,6 +46,20 @@ static void reading_item(void *ctx, const char *sentence)
 	fputs("</li>\n", to);
 }
 
+static void no_line(void *ctx, const char *sentence)
+{
+	(void)ctx, (void)sentence;
+}
+
+static void remarks(FILE *to, const struct vns_report *r)
+{
+	if (!vns_report_remarks(r, no_line, NULL))
+		return;
+	fputs("<div class=\"warn\"><h2>What went wrong, and what limits the figures</h2><ul>\n", to);
+	vns_report_remarks(r, reading_item, to);
+	fputs("</ul></div>\n", to);
+}
+
 static void cell_ns(FILE *to, double ns)
 {
 	char b[32];
@@ -277,6 +291,7 @@ void vns_report_html(const struct vns_report *r, FILE *to)
 		      "figures as KVM's.</p>\n", to);
 	if (r->interrupted)
 		fputs("<p class=\"warn\">The run was interrupted before its time.</p>\n", to);
+	remarks(to, r);
 	fputs("<h2>Reading</h2><ul>\n", to);
 	vns_report_reading(r, reading_item, to);
 	fputs("</ul>\n", to);

@@ -10,7 +10,9 @@
 #include <vnetscope/output.h>
 #include "report/report.h"
 
-#define SENTENCE 512
+#define SENTENCE     512
+#define WORTH_SAYING 0.1 /* clock interval as a part of the median */
+#define LEAST_PAIRED 0.9 /* of a point's packets: the rest are a run's two ends */
 
 /* The protocol whose figures stand for a machine: the one with samples both ways, ICMP last. */
 static enum vns_proto main_proto(const struct vns_vo_target *t)
@@ -65,13 +67,53 @@ static void say_clock(const struct vns_report_vm *vm, char *s)
 		 vns_clock_mode_name(vm->drift->mode), at->drift_ppm);
 }
 
+/* How wide the clock's interval of @f is, as a part of its median. */
+static double clock_part(const struct vns_vo_figure *f)
+{
+	return (f->err_minus_ns + f->err_plus_ns) /
+	       fmax((double)vns_dist_quantile(&f->first, 0.5), 1);
+}
+
+/* "; the clock leaves -1.0 us +2.0 us ..." where that is not small beside the figures. */
+static void clock_words(char *to, size_t size, const struct vns_vo_figure *in,
+			const struct vns_vo_figure *out)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], d[VNS_TEXT_LEN];
+
+	to[0] = '\0';
+	if (fmax(clock_part(in), clock_part(out)) > WORTH_SAYING)
+		snprintf(to, size, "; the clock leaves -%s +%s of the former open and -%s +%s of the latter",
+			 vns_text_ns(a, in->err_minus_ns), vns_text_ns(b, in->err_plus_ns),
+			 vns_text_ns(c, out->err_minus_ns), vns_text_ns(d, out->err_plus_ns));
+}
+
+/* A direction's figure that its clock interval exceeds says nothing; the sum does not depend on it. */
+static void say_too_wide(const struct vns_report_vm *vm, enum vns_proto p, char *s)
+{
+	const struct vns_vo_target *t = vm->vo;
+	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
+	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
+	const struct vns_vo_figure *f = clock_part(in) >= clock_part(out) ? in : out;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], sum[128 + VNS_TEXT_LEN] = "";
+
+	if (t->sum[p].paired.n && !vns_vo_sum_withheld(t, (int)p))
+		snprintf(sum, sizeof(sum), ". Both directions together, which does not depend on the clock's offset: "
+			 "%s at the median",
+			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)));
+	snprintf(s, SENTENCE, "%s (%s): what virtualisation holds a packet up for in one direction is withheld: the "
+		 "clock leaves -%s +%s open, more than the %s median %s the VM%s.",
+		 vm->name, vm->role, isfinite(f->err_minus_ns) ? vns_text_ns(b, f->err_minus_ns) : "any",
+		 isfinite(f->err_plus_ns) ? vns_text_ns(c, f->err_plus_ns) : "any", vns_proto_name(p),
+		 f == in ? "to" : "from", sum);
+}
+
 static void say_latency(const struct vns_report_vm *vm, char *s)
 {
 	const struct vns_vo_target *t = vm->vo;
 	enum vns_proto p = main_proto(t);
 	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
 	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], d[VNS_TEXT_LEN];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], d[VNS_TEXT_LEN], clock[160];
 
 	if (p == VNS_PROTO_NONE) {
 		snprintf(s, SENTENCE, "%s: no packet was matched in both directions.", vm->name);
@@ -84,15 +126,40 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)));
 		return;
 	}
+	if (fmax(clock_part(in), clock_part(out)) > 1) {
+		say_too_wide(vm, p, s);
+		return;
+	}
+	clock_words(clock, sizeof(clock), in, out);
 	snprintf(s, SENTENCE,
 		 "%s (%s): virtualisation holds a %s packet to the VM up for %s at the median and %s at "
-		 "the 99th percentile, one from the VM for %s and %s (measured at the %s).",
+		 "the 99th percentile, one from the VM for %s and %s (measured at the %s%s).",
 		 vm->name, vm->role, vns_proto_name(p),
 		 vns_text_ns(a, (double)vns_dist_quantile(&in->first, 0.5)),
 		 vns_text_ns(b, (double)vns_dist_quantile(&in->first, 0.99)),
 		 vns_text_ns(c, (double)vns_dist_quantile(&out->first, 0.5)),
 		 vns_text_ns(d, (double)vns_dist_quantile(&out->first, 0.99)),
-		 t->from_point);
+		 t->from_point, clock);
+}
+
+/* The pairs stand for the same traffic as the RTT samples only if nearly all of it was paired. */
+static bool say_share_withheld(const struct vns_report_vm *vm, char *s)
+{
+	const struct vns_vo_target *t = vm->vo;
+	uint64_t read = t->counts[VNS_POINT_A].read -
+			t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE];
+	uint64_t matched = t->counts[VNS_POINT_A].in_class[VNS_TWIN_MATCHED];
+	bool lost = t->capture_lost[VNS_POINT_A] || t->capture_lost[VNS_POINT_B];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+
+	if (!t->ended_early[0] && !lost && !t->unrelated &&
+	    (double)matched >= LEAST_PAIRED * (double)read)
+		return false;
+	snprintf(s, SENTENCE, "%s: virtualisation's share of TCP's RTT is withheld: the RTT is of all traffic at "
+		 "the %s, the latency only of what was paired with the VM (%s of %s packets%s).",
+		 vm->name, t->from_point, vns_text_count(a, matched), vns_text_count(b, read),
+		 t->ended_early[0] ? ", which ended early" : lost ? "; a capture lost some" : "");
+	return true;
 }
 
 /*
@@ -106,6 +173,8 @@ static void say_share(const struct vns_report_vm *vm, char *s)
 		    t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.mean;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN];
 
+	if (say_share_withheld(vm, s))
+		return;
 	snprintf(s, SENTENCE,
 		 "%s: TCP's RTT from the %s to the VM and back is %s on average (%s samples); the two ways "
 		 "through virtualisation are %s of it, %.0f %%.",
@@ -194,8 +263,6 @@ void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, cons
 			say_share(vm, s);
 			line(ctx, s);
 		}
-		if (vm->vo->ended_early[0])
-			line(ctx, vm->vo->ended_early);
 	}
 	for (size_t i = 1; i < r->n_vm; i++) {
 		if (!r->vm[0].vo || !r->vm[i].vo || main_proto(r->vm[i].vo) == VNS_PROTO_NONE ||

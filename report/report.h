@@ -38,6 +38,16 @@ struct vns_report {
 void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, const char *sentence),
 			void *ctx);
 
+/*
+ * What went wrong and what limits the figures: one call of @line for each sentence. Return: their
+ * number; 0 when there is nothing to say.
+ */
+size_t vns_report_remarks(const struct vns_report *r, void (*line)(void *ctx, const char *sentence),
+			  void *ctx);
+
+/* Has every machine figures, and did no part of them end before its time? */
+bool vns_report_is_whole(const struct vns_report *r);
+
 /* The main table as aligned text. */
 void vns_report_table(const struct vns_report *r, FILE *to);
 

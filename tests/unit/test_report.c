@@ -129,6 +129,161 @@ static void no_samples_is_a_sentence(void **state)
 	free(text);
 }
 
+static char *remarks(const struct vns_report *r, size_t *n)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	*n = vns_report_remarks(r, join_line, f);
+	fclose(f);
+	return text;
+}
+
+static void count_matched(struct vns_vo_target *t, uint64_t read, uint64_t matched)
+{
+	for (int p = 0; p < 2; p++) {
+		t->counts[p].read = read;
+		t->counts[p].in_class[VNS_TWIN_MATCHED] = matched;
+		t->counts[p].in_class[VNS_TWIN_MISSING] = read - matched;
+	}
+}
+
+static void nothing_wrong_is_no_remark(void **state)
+{
+	struct fake f;
+	size_t n;
+	char *text;
+
+	(void)state;
+	setup(&f, 50000, 60000, 500);
+	count_matched(&f.vo[0], 1000, 1000);
+	count_matched(&f.vo[1], 1000, 990);
+	text = remarks(&f.report, &n);
+	assert_int_equal(n, 0);
+	assert_string_equal(text, "");
+	assert_true(vns_report_is_whole(&f.report));
+	free(text);
+	teardown(&f);
+}
+
+/* Every loss, event, note and early end reaches the reader, on the page too. */
+static void what_went_wrong_is_said(void **state)
+{
+	static const char *const said[] = {
+		"vm2 ended early: silent for 5 s", "the capture in the guest lost 30,199", "31,861 were read",
+		"The agent was silent", "and 2 more such events", "7 matched packets",
+		"vm2, clock measurement: Only 35 of 100", "vm2: A note.", "interval is 1.524 ms wide, 2.600 us in",
+	};
+	struct vns_drift_result drift = { .mode = VNS_CLOCK_SHM, .note = "Only 35 of 100 exchanges." };
+	struct fake f;
+	char *text, *html = NULL;
+	size_t n, len;
+	FILE *to;
+
+	(void)state;
+	setup(&f, 50000, 60000, 500);
+	count_matched(&f.vo[0], 1000, 1000);
+	count_matched(&f.vo[1], 31861, 10534);
+	drift.at = (struct vns_clock_at){ .lower_ns = -1300, .upper_ns = 1300 };
+	f.vo[1].clock = (struct vns_clock_at){ .lower_ns = -752000, .upper_ns = 772000 };
+	f.vo[1].capture_lost[VNS_POINT_B] = 30199;
+	f.vo[1].unrelated = 7;
+	f.vo[1].n_event = 5;
+	f.vo[1].events_left_out = 2;
+	for (int i = 0; i < 5; i++)
+		strcpy(f.vo[1].event[i].text, "The agent was silent");
+	strcpy(f.vo[1].note, "A note.");
+	strcpy(f.vo[1].ended_early, "vm2 ended early: silent for 5 s");
+	f.vm[1].drift = &drift;
+	text = remarks(&f.report, &n);
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		if (!strstr(text, said[i]))
+			fail_msg("'%s' is not in: %s", said[i], text);
+	assert_int_equal(n, 12);
+	assert_false(vns_report_is_whole(&f.report));
+	f.vm[1].drift = NULL; /* whose clock the page would draw */
+	to = open_memstream(&html, &len);
+	vns_report_html(&f.report, to);
+	fclose(to);
+	assert_non_null(strstr(html, "What went wrong"));
+	assert_non_null(strstr(html, "lost 30,199"));
+	free(html);
+	free(text);
+	teardown(&f);
+}
+
+static void a_machine_without_pairs_is_not_whole(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	setup(&f, 50000, 60000, 500);
+	count_matched(&f.vo[0], 1000, 1000);
+	count_matched(&f.vo[1], 1000, 0);
+	assert_false(vns_report_is_whole(&f.report));
+	teardown(&f);
+}
+
+/* Small beside the median: no word of the clock; a tenth: its interval; more than all of it: withheld. */
+static void the_clock_is_said_where_it_matters(void **state)
+{
+	struct fake f;
+	char *text;
+
+	(void)state;
+	setup(&f, 50000, 60000, 1000);
+	text = reading(&f.report);
+	assert_null(strstr(text, "the clock leaves"));
+	free(text);
+	teardown(&f);
+	setup(&f, 50000, 60000, 4000);
+	text = reading(&f.report);
+	assert_non_null(strstr(text, "the clock leaves -4.000 us +4.000 us of the former open"));
+	assert_non_null(strstr(text, "holds a udp packet"));
+	free(text);
+	teardown(&f);
+	setup(&f, 50000, 60000, 50000);
+	vns_dist_add(&f.vo[0].sum[VNS_PROTO_UDP].paired, 75000);
+	text = reading(&f.report);
+	assert_non_null(strstr(text, "is withheld: the clock leaves -50.00 us +50.00 us"));
+	assert_non_null(strstr(text, "us at the median"));
+	assert_null(strstr(text, "holds a udp packet to"));
+	free(text);
+	vns_dist_fini(&f.vo[0].sum[VNS_PROTO_UDP].paired);
+	teardown(&f);
+}
+
+/* A share of the RTT needs both of the same traffic. */
+static void the_share_needs_the_same_traffic(void **state)
+{
+	struct fake f;
+	char *text;
+
+	(void)state;
+	setup(&f, 50000, 60000, 500);
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		vns_dist_add(&f.vo[0].fig[d][VNS_PROTO_TCP].first, 200000);
+	vns_dist_add(&f.vo[0].rtt.guest_side, 1000000);
+	count_matched(&f.vo[0], 1000, 950);
+	text = reading(&f.report);
+	assert_non_null(strstr(text, "of it, 40 %"));
+	free(text);
+	strcpy(f.vo[0].ended_early, "vm1 ended early");
+	text = reading(&f.report);
+	assert_null(strstr(text, "of it, 40 %"));
+	assert_non_null(strstr(text, "share of TCP's RTT is withheld"));
+	free(text);
+	f.vo[0].ended_early[0] = '\0';
+	count_matched(&f.vo[0], 1000, 660);
+	text = reading(&f.report);
+	assert_non_null(strstr(text, "660 of 1000 packets"));
+	free(text);
+	vns_dist_fini(&f.vo[0].rtt.guest_side);
+	teardown(&f);
+}
+
 static void the_page_is_escaped_and_whole(void **state)
 {
 	struct fake f;
@@ -158,6 +313,11 @@ int main(void)
 		cmocka_unit_test(a_difference_within_the_clock_is_not),
 		cmocka_unit_test(emulation_is_said_first),
 		cmocka_unit_test(no_samples_is_a_sentence),
+		cmocka_unit_test(nothing_wrong_is_no_remark),
+		cmocka_unit_test(what_went_wrong_is_said),
+		cmocka_unit_test(a_machine_without_pairs_is_not_whole),
+		cmocka_unit_test(the_clock_is_said_where_it_matters),
+		cmocka_unit_test(the_share_needs_the_same_traffic),
 		cmocka_unit_test(the_page_is_escaped_and_whole),
 	};
 
