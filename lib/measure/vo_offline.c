@@ -331,6 +331,7 @@ static void note(struct vns_vo_target *t, const char *fmt, ...)
 	va_end(ap);
 }
 
+#define COPY_PAIRS 8 /* that many equal pairs of stamps are no chance */
 #define ONE_WAY 20 /* packets of the other direction that prove that a capture has one only */
 
 /* Captures that do not hold what they should: directions missing, packets twice, or a choice. */
@@ -411,11 +412,34 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			"--guest-addr.");
 }
 
+/*
+ * A file not in an order that it could be paired in, or of an unknown link type (notes_of_files() says
+ * so): not a question of what it holds.
+ */
+static bool note_unfit_file(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	bool any = false;
+
+	for (int p = 0; p < 2; p++) {
+		struct vns_source_stats st;
+
+		vns_source_stats(r->end[p].source, &st);
+		any |= st.verdicts[VNS_PKT_BAD_LINKTYPE] == t->counts[p].read || st.backwards;
+		if (st.backwards)
+			note(t, "Nothing was paired, and the time in %s goes back (captures put one after "
+				"another, or one twice?): bring it in order of time first, with mergecap or "
+				"reordercap.", r->end[p].path);
+	}
+	return any;
+}
+
 /* Nothing was paired: what to look at, since the captures alone do not say. */
 static void note_nothing(const struct vo_offline *r, struct vns_vo_target *t)
 {
 	char text[VNS_ADDR_STRLEN];
 
+	if (note_unfit_file(r, t))
+		return;
 	note(t, "No packet of one capture is in the other. Were both made at the same time, on the path of the "
 		"same traffic?");
 	if (r->n_guest)
@@ -424,12 +448,31 @@ static void note_nothing(const struct vo_offline *r, struct vns_vo_target *t)
 		     r->opts->have_offset || r->opts->drift_file ? ", another offset of the clocks" : "");
 }
 
+/* Every pair has equal stamps at both points. Fewer may have: stamps are of whole us in many files. */
+static bool is_copy(const struct vns_vo_target *t)
+{
+	uint64_t pairs = 0;
+
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = 0; p < VNS_PROTOS; p++) {
+			const struct vns_dist *first = &t->fig[d][p].first;
+
+			if (first->min || first->max)
+				return false;
+			pairs += first->n;
+		}
+	}
+	return pairs >= COPY_PAIRS && t->clock.offset_ns == 0 && t->clock.drift_ppm == 0;
+}
+
 static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 {
 	bool any = t->counts[0].in_class[VNS_TWIN_MATCHED] + t->counts[1].in_class[VNS_TWIN_MATCHED] > 0;
 
 	if (!any && t->counts[0].read && t->counts[1].read)
 		note_nothing(r, t);
+	if (is_copy(t))
+		note(t, "Both captures hold the same stamps: a copy? Then these latencies show nothing.");
 	if (any && t->clock_mode == VNS_CLOCK_SAME)
 		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)

@@ -206,6 +206,27 @@ class Offline(unittest.TestCase):
             self.assertEqual(bool(re.search(r'  -  +-[\d.]+ us \+', row)), n == 8, row)
         self.assertEqual(known, {(8, False), (2000, True)})
 
+    def test_copy_under_another_name(self):
+        host, _ = traffic()
+        says = 'Both captures hold the same stamps: a copy?'
+        self.target(*self.pair((host, host)), says=says)
+        host, guest = traffic(inward=(30, 0), outward=(12, 0))
+        self.assertNotIn(says, self.target(*self.pair((host, guest)))['note'])
+        us = pcap_file(host, nano=False)
+        moved = pcap_file([(t + 7000 * US, f) for t, f in host], nano=False)
+        note = self.target(*self.files(us, moved), '--offset-ns', str(7 * MS))['note'] or ''
+        self.assertNotIn(says, note)  # only equal stamps are a copy's
+
+    def test_nothing_paired_and_why(self):
+        host, guest = traffic()
+        late = [(t + 24 * HOUR, f) for t, f in guest]
+        for first, second, says in (
+                (pcap_file(host + host), pcap_file(late), 'host goes back'),
+                (pcap_file(host), pcap_file(late, linktype=147), 'have a link type that is not supported.'),
+                (pcap_file(host), pcap_file(late), 'No packet of one capture is in the other')):
+            t = self.target(*self.files(first, second), '--offset-ns', '0', code=4, says=says)
+            self.assertEqual('No packet of one' in t['note'], says.startswith('No packet'))
+
     def check_withheld(self, t, floors_us, wobble_us):
         """No figure that holds half of the split; the intervals, the excesses and the sum stand."""
         c = t['clock']
