@@ -114,7 +114,8 @@ static int find_points(struct hops *h, const char *const *point, size_t n_point,
 	vns_source_close(s);
 	if (!code && h->n + h->guest < 2)
 		code = vns_err_set(err, -EINVAL, "%s holds one capture point: give a --guest file to compare "
-				   "it with", h->opts->host_file);
+				   "it with (mergecap -I none keeps the points of several files apart)",
+				   h->opts->host_file);
 	return code;
 }
 
