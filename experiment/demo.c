@@ -22,6 +22,7 @@
 #define TCP_RR_HZ    150.0 /* below the 1 kHz of Linux time stamps: every exchange has its own TSval */
 #define UDP_RR_HZ    150.0
 #define PING_HZ      50.0
+#define LOAD_STOP_MS 3000
 #define MAX_LOADS    (5 * VNS_DEMO_VMS + 1)
 
 static const char *const roles[VNS_DEMO_VMS] = { "test VM, idle", "hashing (MD5)",
@@ -145,6 +146,8 @@ static int measure_latency(struct demo *d, struct vns_demo_result *out, struct v
 /* End the loads; the hashing and streaming ones tell what they did. */
 static void stop_loads(struct demo *d, struct vns_demo_result *out)
 {
+	const struct vns_agent *lost = NULL; /* answers no more: one wait is enough */
+
 	while (d->n_load > 0) {
 		struct vns_load_stats st = { 0 };
 		size_t have = strlen(out->load_note);
@@ -153,8 +156,13 @@ static void stop_loads(struct demo *d, struct vns_demo_result *out)
 		double sec;
 
 		d->n_load--;
-		if (vns_agent_load_stop(d->load[d->n_load].agent, d->load[d->n_load].id, &st, NULL))
+		if (d->load[d->n_load].agent == lost)
+			continue; /* it ends with its session */
+		vns_agent_set_timeout(d->load[d->n_load].agent, LOAD_STOP_MS);
+		if (vns_agent_load_stop(d->load[d->n_load].agent, d->load[d->n_load].id, &st, NULL)) {
+			lost = d->load[d->n_load].agent;
 			continue;
+		}
 		sec = (double)st.elapsed_ns / 1e9;
 		if (sec <= 0)
 			continue;
@@ -210,6 +218,7 @@ static int run_in_lab(struct demo *d, struct vns_demo_result *out, struct vns_er
 	    (double)d->opts->duration_ns / 1e9);
 	code = measure_latency(d, out, err);
 	stop_loads(d, out);
+	out->vo.interrupted |= !code && room_stopped(&d->room);
 	return code;
 }
 

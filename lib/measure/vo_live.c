@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 
 #include "measure/vo_budget.h"
+#include "measure/vo_ending.h"
 #include "measure/vo_epoch.h"
 #include "measure/vo_quiet.h"
 
@@ -36,6 +37,7 @@
 #define LOST_NS        (VO_LOST_S * VNS_NSEC_PER_SEC)
 #define ATTEMPT_MS     900 /* an interrupt waits for one attempt */
 #define CLOCKS_NS      (5 * VNS_NSEC_PER_SEC)  /* between looks at the kernels' clock sources */
+#define SLOW_NS        (300 * VNS_NSEC_PER_MSEC) /* a burst that took longer: the next ones are short */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
 
@@ -150,6 +152,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 	(void)capture_id;
 	pthread_mutex_lock(&v->lock);
 	v->guest_lost += dropped;
+	v->guest_upto_ns = now_ns > v->guest_upto_ns ? now_ns : v->guest_upto_ns;
 	for (size_t at = 0; at < n;) {
 		size_t m = 0;
 
@@ -331,11 +334,13 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = vo_epoch_check(v, err);
 		pthread_mutex_unlock(&v->lock);
 	}
-	if (code >= 0 && v->capturing) {
+	if (code >= 0 && v->capturing)
 		vo_quiet_look(v);
+	/* the end has its time; one that is silent would hold up its thread */
+	if (!in_phase(v->run, VO_TRAFFIC) || stopped(v->run))
+		return code < 0 ? code : 0;
+	if (code >= 0 && v->capturing)
 		vo_budget_agent(v);
-	}
-	/* one that is silent would hold up its thread */
 	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > CLOCKS_NS &&
 	    vns_agent_silence_ns(v->s->agent) < VNS_NSEC_PER_SEC)
 		look_at_clocks(v);
@@ -406,6 +411,7 @@ static void read_usage(struct vo_subject *v, bool begin)
  */
 static void end_subject(struct vo_subject *v)
 {
+	int64_t began_ns = vns_monotonic_ns(), took_ns;
 	struct vns_err err = { "" };
 	int code = 0;
 
@@ -415,19 +421,25 @@ static void end_subject(struct vo_subject *v)
 		v->capturing = false;
 		return;
 	}
+	vo_ending_begin(v);
 	alive_after(v, 1, SETTLE_NS);
-	vns_agent_set_timeout(v->s->agent, 0);
+	took_ns = vns_monotonic_ns() - began_ns;
+	vo_ending_bound(v);
 	read_usage(v, false);
-	if (!atomic_load(&v->dead))
+	if (!atomic_load(&v->dead) && vo_ending_bound(v))
 		look_at_clocks(v);
 	if (!atomic_load(&v->dead))
-		code = vns_agent_capture_stop(v->s->agent, VO_CAPTURE_ID, &err);
+		code = vo_ending_fetch(v, &err);
 	/* one that ended by itself has said why */
 	if (code)
 		subject_fail(v, code == -ENOENT && v->note[0] ? v->note : err.text);
 	v->capturing = false;
-	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead); i++)
-		alive_after(v, EXCHANGES, BURST_GAP_NS); /* exchange needs the captures: it went on to the end */
+	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead) &&
+			vo_ending_bound(v); i++) { /* exchange needs the captures: it went on to the end */
+		began_ns = vns_monotonic_ns();
+		alive_after(v, took_ns > SLOW_NS ? 1 : EXCHANGES, BURST_GAP_NS);
+		took_ns = vns_monotonic_ns() - began_ns;
+	}
 }
 
 /* One attempt to have its agent back, capturing, with a relation. */
@@ -547,6 +559,7 @@ static int start_threads(struct vo_run *run, struct vns_err *err)
 /* Leave @phase behind; in VO_AFTER the subjects' threads end by themselves. */
 static void join_threads(struct vo_run *run)
 {
+	run->over_ns = vns_monotonic_ns();
 	atomic_store(&run->phase, VO_AFTER);
 	for (size_t i = 0; i < run->n; i++) {
 		if (run->subject[i].has_thread)
@@ -625,6 +638,7 @@ static int measure(struct vo_run *run, struct vns_err *err)
 		vns_vo_points_count(&run->points, false);
 	}
 	join_threads(run);
+	run->interrupted |= stopped(run); /* while the last packets were waited for */
 	return code;
 }
 

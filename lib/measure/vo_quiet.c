@@ -18,7 +18,6 @@
 
 #define BACK_NS     (VO_QUIET_NS / 2) /* silent for less: it speaks again */
 #define EDGE_NS     (200 * VNS_NSEC_PER_MSEC) /* signs of life are that coarse */
-#define END_WAIT_MS 3000
 #define WATCH_NS    (VNS_NSEC_PER_SEC / 2)
 
 /* Is process @pid stopped (T) or traced (t)? Its state follows the name, which may hold anything. */
@@ -167,8 +166,8 @@ bool vo_quiet_answers(struct vo_subject *v, struct vns_err *err)
 		return true;
 	if (!v->note[0])
 		vo_say(v->run, "%s: silent for %.1f s; its last packets are waited for, %.1f s at most", v->s->name,
-		       silence, stop && *stop ? VNS_AGENT_STOP_MS / 1e3 : END_WAIT_MS / 1e3);
-	vns_agent_set_timeout(v->s->agent, END_WAIT_MS);
+		       silence, stop && *stop ? VNS_AGENT_STOP_MS / 1e3 : VO_END_WAIT_MS / 1e3);
+	vns_agent_set_timeout(v->s->agent, VO_END_WAIT_MS);
 	code = vns_agent_usage(v->s->agent, &v->usage_end, err);
 	vns_agent_set_timeout(v->s->agent, 0);
 	if (code == -ETIMEDOUT)

@@ -10,6 +10,7 @@
 #define VO_QUIET_NS VNS_NSEC_PER_SEC /* four signs of life missed: it is not running now */
 #define VO_LOST_S   5   /* twenty signs of life missed: try a new connection */
 #define VO_SILENT_S 15  /* as long does vns_agent_poll() wait for a sign of life */
+#define VO_END_WAIT_MS 3000 /* for all that comes after the traffic */
 
 /* A sentence for the user at once. */
 void vo_say(struct vo_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

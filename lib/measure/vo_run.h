@@ -110,6 +110,7 @@ struct vo_subject {
 	struct vns_vo_rtt halves[VO_POINTS];
 	struct vns_agent_usage usage_begin, usage_end;
 	uint64_t agent_bytes, guest_lost;
+	int64_t guest_upto_ns;     /* all that was captured up to then has come; guest clock */
 	struct vo_quiet quiet;
 	bool capturing;
 	uint32_t one_in;           /* packets that are looked at; the agent was told: */
@@ -134,6 +135,8 @@ struct vo_run {
 	pthread_mutex_t saying;     /* one sentence at a time */
 	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;
+	int64_t over_ns; /* the traffic's end, monotonic: what comes after it is waited for so long only */
+	_Atomic int64_t stop_ns; /* an interrupt was first seen; monotonic */
 	uint32_t one_in;
 	int64_t watched_ns; /* guests' processes were looked at; monotonic */
 	int64_t budget_at_ns, budget_cpu_ns; /* when the budget was looked at, CPU time by then */

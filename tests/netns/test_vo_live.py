@@ -271,6 +271,47 @@ SEND = ("import socket,time,sys\n"
         "  if i%20==19: time.sleep(0.01)\n")
 
 
+# What it says passes at 3 kB/s, in order: a guest that gets little CPU, whose agent speaks all the while.
+SLOW_AGENT = f"""#!{sys.executable}
+import os, subprocess, sys, time
+p = subprocess.Popen([{AGENT!r}, *sys.argv[1:]], stdout=subprocess.PIPE)
+began = time.monotonic()
+while data := os.read(p.stdout.fileno(), 150):
+    os.write(1, data)
+    if time.monotonic() - began > 2:
+        time.sleep(0.05)
+"""
+
+
+def a_lagging_agent_does_not_hold_up_the_end():
+    """Its packets of many seconds wait when the run ends: outside the window, said, none missing."""
+    script = f"/tmp/{LAB}.agent"
+    with open(script, "w", encoding="utf-8") as f:
+        f.write(SLOW_AGENT)
+    os.chmod(script, 0o755)
+    ok(run("lab", "up", "--name", LAB, "--backend", "netns", "--agent", script, "-n", "1"))
+    ping = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-i",
+                             "0.002", "10.77.0.11"], stdout=subprocess.DEVNULL)
+    try:
+        for sig in (None, signal.SIGTERM):
+            vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t",
+                                   "4" if sig is None else "60"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if sig is not None:
+                time.sleep(6)
+                vo.send_signal(sig)
+            doc, err = finish(vo)
+            target = doc["targets"][0]
+            assert doc["interrupted"] is (sig is not None)
+            assert "s late; the rest is waited for" in err, err
+            assert [e for e in target["events"] if e["kind"] == "late"], target["events"]
+            assert target["accounting"]["host"]["missing"] == 0, target["accounting"]
+    finally:
+        ping.terminate()
+        ping.wait(10)
+        os.unlink(script)
+
+
 def the_same_samples_at_every_point():
     up(1)
     vo = start_vo("--sample", "1/8", seconds=6)
@@ -379,6 +420,7 @@ if os.geteuid() != 0:
 main([every_echo_is_found_once, the_same_by_programs_in_the_kernel, bulk_tcp_with_offloads, a_known_queue_is_seen,
       other_clock_modes_hold_the_truth, interrupt_keeps_the_results, a_death_ends_one_target_only,
       a_frozen_agent_is_named, an_interrupt_does_not_wait_for_the_frozen,
+      a_lagging_agent_does_not_hold_up_the_end,
       the_same_samples_at_every_point,
       a_full_window_goes_over_into_the_next, a_budget_raises_the_share,
       a_share_that_changes_amid_traffic, links_that_go_and_come,
