@@ -78,6 +78,8 @@ struct vns_twin_counts {
  *   the first batch of B, which must then be fed before A
  * @nat:              packets of A that are not the guest's by their addresses may be translated on the
  *                    way (NAT): learn the mapping of such flows from packets that agree. 20 MB
+ * @nat_peers:        so may those that are the guest's, in their peers' addresses: packets of A wait
+ *                    until it is known whether their flow is translated. With @nat only
  * @max_pending:      packets remembered at each point at most; 0 = 4 M; over it the oldest
  *                    are classed as missing and counted in vns_twin_evicted(). Address space of
  *                    256 bytes for each is reserved at once (1 GiB for 4 M; -ENOMEM where a limit
@@ -90,6 +92,7 @@ struct vns_twin_opts {
 	const struct vns_addr *guest;
 	size_t n_guest;
 	bool nat;
+	bool nat_peers;
 	size_t max_pending;
 };
 
@@ -189,13 +192,14 @@ int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct 
 			   size_t n_b, int64_t *offset_ns, size_t *support);
 /**
  * vns_twin_find_nat() - the same through NAT: packets whose flows differ in one end between the points.
- * @addr: gets the ends that differ, as B sees them: the guest's addresses; room for @max, the first
- *   @n_known are known already. Return: their number; *@support, *@offset_ns as above. Few packets
- *   are no proof: the engine asks for more before it uses a mapping.
+ * @addr: gets the guest's addresses as B sees them, where traffic of both directions tells which end is
+ *   the guest's; room for @max, the first @n_known are known already. Return: their number;
+ *   *@support, *@offset_ns as above; *@peers: packets of which the peer's end differs. Few packets are
+ *   no proof: the engine asks for more before it uses a mapping.
  */
 size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
-			 int64_t *offset_ns, size_t *support);
+			 int64_t *offset_ns, size_t *support, size_t *peers);
 /** vns_twin_learn_guest() - addresses that B's packets show to be the guest's own. */
 size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_addr *out,
 			    size_t max);

@@ -222,22 +222,36 @@ int vo_reopen(struct vo_offline *r, struct vns_err *err)
 
 #define NAT_SIGNS 3 /* packets that agree but for one end's address, to look for NAT at all */
 
-/* ... where NAT hides the guest's addresses at the host. Return: packets that told the offset. */
-static size_t learn_nat(struct vo_offline *r, bool offset_known)
+/* ... where NAT changes addresses between the points. Return: packets that told the offset. */
+static size_t learn_nat(struct vo_offline *r, bool offset_known, int64_t *offset_ns)
 {
 	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
-	size_t max = r->opts->n_guest ? r->n_guest : VO_GUESTS, support = 0;
+	size_t max = r->opts->n_guest ? r->n_guest : VO_GUESTS, support = 0, peers = 0;
 	int64_t offset;
 
 	r->nat = r->opts->nat == VNS_NAT_ON;
 	r->n_guest = vns_twin_find_nat(a->pkt, a->n, b->pkt, b->n, r->guest, r->n_guest, max,
-				       &offset, &support);
+				       &offset, &support, &peers);
 	if (support < NAT_SIGNS)
 		return 0;
 	r->nat = true;
+	if (!offset_known)
+		*offset_ns = offset;
 	if (!offset_known && !r->opts->have_offset)
 		r->coarse_ns = offset;
 	return support;
+}
+
+/* Now that the guest is known: is it its peers whose addresses are translated? */
+static bool peers_translated(struct vo_offline *r)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	size_t support = 0, peers = 0;
+	int64_t offset;
+
+	vns_twin_find_nat(a->pkt, a->n, b->pkt, b->n, r->guest, r->n_guest, r->n_guest, &offset,
+			  &support, &peers);
+	return peers >= NAT_SIGNS;
 }
 
 /* Guest and coarse offset from what is in both buffers. Return: packets that told the offset. */
@@ -253,7 +267,7 @@ static size_t learn(struct vo_offline *r)
 	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest,
 						r->opts->n_guest ? r->n_guest : 0, VO_GUESTS);
 	if (r->opts->nat != VNS_NAT_OFF)
-		support += learn_nat(r, support > 0);
+		support += learn_nat(r, support > 0, &offset);
 	if (!r->n_guest)
 		r->n_guest = vns_twin_learn_guest(b->pkt, b->n, r->guest, VO_GUESTS);
 	if (!r->n_guest && support) {
@@ -267,6 +281,7 @@ static size_t learn(struct vo_offline *r)
 		r->n_guest = 1;
 		r->guest_assumed = true;
 	}
+	r->nat_peers = r->nat && peers_translated(r);
 	return support;
 }
 

@@ -170,6 +170,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		.guest = r->guest,
 		.n_guest = r->n_guest,
 		.nat = r->nat,
+		.nat_peers = r->nat_peers,
 	};
 
 	if (code)

@@ -54,6 +54,7 @@ struct vo_offline {
 	size_t n_guest;
 	bool guest_assumed;
 	bool nat;              /* addresses may be translated between the points */
+	bool nat_peers;        /* ... those of the guest's peers too */
 	int64_t coarse_ns;
 	int64_t jump_ns;       /* between two stamps of a file: a silence, or a step of its clock */
 	int64_t first_ns;      /* first packet of the host's file */

@@ -83,6 +83,48 @@ class Hard(unittest.TestCase):
         off = self.vo('--offset-ns', '0', '--nat', 'off', '--guest-addr', '100.0.0.11', code=4)
         self.assertEqual((self.found(off), off['nat']['mappings']), (0, []))
 
+    def clients_masqueraded(self, one_way=False, data=bytes(300)):
+        """Three flows of two clients, a packet each way every ms, 50 us to the guest and 30 us from it."""
+        host, guest = [], []
+        for i in range(60):
+            for at, late, back in ((0, 50000, False), (500000, -30000, True)):
+                t = 10**18 + i * 10**6 + at
+                for recs, peer, when in ((host, '10.1.0.%d' % (2 + i // 30), t), (guest, '10.2.0.1', t + late)):
+                    ends = (peer, 4000 + i // 20, '10.2.0.2', 80)
+                    seq = (1 + 400 * (i % 20), 7000 + 400 * (i % 20))
+                    if not (back and one_way):
+                        recs.append((when, pcapmake.tcp_data(*(ends[2:] + ends[:2] if back else ends),
+                                                             *(seq[::-1] if back else seq), data, (i, 7))))
+            # Of an address that is not translated: IPv6.
+            for recs, when in ((host, 10**18 + i * 10**6 + 250000), (guest, 10**18 + i * 10**6 + 290000)):
+                if not one_way:
+                    recs.append((when, pcapmake.udp('fd01::2', 9, 'fd02::2', 7, data=b'plain %d' % i)))
+        for path, recs in ((self.host, host), (self.guest, guest)):
+            with open(path, 'wb') as f:
+                f.write(pcapmake.pcap(sorted(recs)))
+
+    def test_masqueraded_clients(self):
+        """The translated peer is not the guest: the directions stay what they are."""
+        self.clients_masqueraded()
+        for args in (), ('--guest-addr', '10.2.0.2', '--guest-addr', 'fd02::2'), ('--offset-ns', '0'):
+            t = self.vo(*args)
+            got = {d: (f['tcp']['matched'], f['tcp']['latency_ns']['min'], f['tcp']['latency_ns']['max'])
+                   for d, f in t['directions'].items()}
+            self.assertEqual(got, {'host_to_guest': (60, 50000, 50000),
+                                   'guest_to_host': (60, 30000, 30000)}, args)
+            for name in ('host', 'guest'):
+                self.assertEqual(t['accounting'][name]['missing'], 0, (args, name))
+            self.assertEqual({m['at_guest']['address'] for m in t['nat']['mappings']}, {'10.2.0.1'})
+            self.assertGreater(t['nat']['translated'], 100)
+
+    def test_masqueraded_clients_one_way(self):
+        """Which end is the guest's follows from the sign of the times alone, and is said."""
+        self.clients_masqueraded(one_way=True)
+        t = self.vo('--offset-ns', '0')
+        self.assertEqual(t['directions']['host_to_guest']['tcp']['latency_ns']['min'], 50000)
+        self.assertIn("10.2.0.2 is taken to be the guest's address from the sign", t['note'])
+        self.assertIn('--guest-addr', t['note'])
+
     def test_forwarded_port_hours_apart(self):
         self.generate('--nat', 'dnat', '--identical', '0', '--ipv6', '0', '--icmp', '0', '--offset-ns',
                       '-7200000000000')

@@ -592,6 +592,14 @@ static double rate_of(const struct pair *pairs, size_t n)
 	return rate > MAX_RATE || rate < -MAX_RATE ? 0 : rate;
 }
 
+/* t_B - t_A of @pair, without what the clocks drifted apart since @first. */
+static int64_t undrifted(const struct pair *pair, const struct pair *first, double rate)
+{
+	int64_t since = twin_time_sub(pair->a->time_ns, first->a->time_ns);
+
+	return twin_time_sub(pair->b->time_ns, pair->a->time_ns) - (int64_t)(rate * (double)since);
+}
+
 size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 				  const struct vns_packet *b, size_t n_b, struct vns_addr *addr,
 				  size_t n_known, size_t max)
@@ -610,9 +618,7 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 	}
 	for (size_t i = 0; have && i < n; i++) {
 		const struct vns_packet *p = pairs[i].b;
-		int64_t since = twin_time_sub(pairs[i].a->time_ns, pairs[0].a->time_ns);
-		int64_t diff = twin_time_sub(p->time_ns, pairs[i].a->time_ns) -
-			       (int64_t)(rate * (double)since);
+		int64_t diff = undrifted(&pairs[i], &pairs[0], rate);
 
 		if (usable(p))
 			talks_hear(&all, p, diff);
@@ -629,15 +635,35 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 	return known.n;
 }
 
+/*
+ * The guest's addresses from @pairs of which one end differs. Either end may be the guest's: its own
+ * address is hidden at A, or the peer's is at B. As without NAT the sign of the times tells.
+ */
+static void learn_translated(struct pair *pairs, size_t n, struct learnt *known)
+{
+	struct talks all;
+	bool have = !talks_init(&all, n);
+	double rate;
+
+	n = before_steps(pairs, n);
+	rate = rate_of(pairs, n);
+	for (size_t i = 0; have && i < n; i++)
+		talks_hear(&all, pairs[i].b, undrifted(&pairs[i], &pairs[0], rate));
+	if (have && !talks_sum_up(&all))
+		learn_unicast(&all, known);
+	talks_fini(&all);
+}
+
 size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
-			 int64_t *offset_ns, size_t *support)
+			 int64_t *offset_ns, size_t *support, size_t *peers)
 {
+	struct learnt known = { addr, n_known, max, false, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
 	size_t n = unique_pairs(a, n_a, b, n_b, twin_bare_identity, &pairs), fit = 0;
 	int end_a, end_b;
 
-	*support = 0;
+	*support = *peers = 0;
 	if (!pairs)
 		return n_known;
 	for (size_t i = 0; i < n; i++)
@@ -645,14 +671,12 @@ size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vn
 		    twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b))
 			pairs[fit++] = pairs[i];
 	*support = median_offset(pairs, fit, offset_ns);
-	for (size_t i = 0; i < fit && *support && n_known < max; i++) {
-		const struct vns_addr *guest;
-
+	if (*support)
+		learn_translated(pairs, fit, &known);
+	for (size_t i = 0; i < fit && *support; i++) {
 		twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b);
-		guest = &pairs[i].b->key.addr[!end_b];
-		if (!contains(addr, n_known, guest))
-			addr[n_known++] = *guest;
+		*peers += contains(addr, known.n, &pairs[i].b->key.addr[end_b]);
 	}
 	free(pairs);
-	return n_known;
+	return known.n;
 }

@@ -10,6 +10,10 @@
  * claimed by one flow of A only, and when the times fit. Several different packets must agree before a mapping is used (fewer where the same
  * pair of addresses is mapped already); one contradiction, and the flow is never mapped.
  *
+ * Where the peers' addresses are translated on their way to the guest (nat_peers), the end that is
+ * the same is the guest's, and its packets at A are the guest's by their addresses: they wait likewise,
+ * until B has shown their flow under the same addresses or under others.
+ *
  * Evidence comes late: the twin at B may be read later than A's packet. So A's strangers wait in
  * a ring, chained by flow; after `settle` they are looked up as evidence. When a flow's mapping is
  * trusted all its packets go on at once, with B's flow in place of their own; a superframe at B would
@@ -32,7 +36,8 @@
 #define ENOUGH_ID   3 /* datagrams that agree in payload and IP ID */
 #define ENOUGH_BARE 6 /* datagrams that agree in payload alone */
 
-enum nat_state { NAT_OPEN, NAT_TRUSTED, NAT_REFUSED };
+/* NAT_PLAIN: B has the flow under the same addresses. */
+enum nat_state { NAT_OPEN, NAT_TRUSTED, NAT_REFUSED, NAT_PLAIN };
 
 /* What is known of a flow of A. */
 struct nat_flow {
@@ -241,7 +246,9 @@ static bool time_fits(const struct vns_twin *t, const struct vns_packet *p,
 		      const struct nat_seen *s, int64_t time, int end_a)
 {
 	int64_t diff = s->time - time - t->ahead;
-	int64_t lag = p->dir == end_a ? diff : -diff; /* from the peer: A saw it first */
+	/* The end that is the same is the peer's, unless the peers' addresses are translated. */
+	bool from_peer = (p->dir == end_a) != (t->nat_peers && twin_is_guest(t, &p->key.addr[end_a]));
+	int64_t lag = from_peer ? diff : -diff; /* A saw it first */
 
 	return lag <= t->window && lag >= (t->n_twins ? -t->slack : -t->window);
 }
@@ -256,6 +263,12 @@ static void look_up(struct vns_twin *t, const struct vns_packet *p, int64_t time
 	struct nat_flow *f = &n->flow[at];
 	int end_a = 0, end_b = 0;
 
+	if (at != VNS_FLOW_NONE && f->state == NAT_OPEN && s->id == id && !s->many &&
+	    vns_flow_same_key(&p->key, &s->key)) {
+		f->state = NAT_PLAIN;
+		n->going = f->first_held;
+		return;
+	}
 	if (at == VNS_FLOW_NONE || f->state != NAT_OPEN || s->id != id || s->many ||
 	    f->last == id || !twin_nat_fits(p, &s->key, s->dir, &end_a, &end_b) || !time_fits(t, p, s, time, end_a))
 		return;
@@ -288,6 +301,14 @@ bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time)
 	translate(&t->nat->flow[at], p);
 	t->translated++;
 	return true;
+}
+
+bool twin_nat_unsure(struct vns_twin *t, const struct vns_packet *p, int64_t time)
+{
+	uint32_t at = flow_of(t->nat, p, time);
+
+	return at != VNS_FLOW_NONE && t->nat->flow[at].state != NAT_PLAIN &&
+	       t->nat->flow[at].state != NAT_REFUSED;
 }
 
 bool twin_nat_hold(struct vns_twin *t, const struct vns_packet *p, int64_t time)

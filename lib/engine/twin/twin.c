@@ -86,6 +86,7 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	}
 	if (t->n_guest)
 		memcpy(t->guest, opts->guest, t->n_guest * sizeof(t->guest[0]));
+	t->nat_peers = opts->nat && opts->nat_peers;
 	if (opts->nat && twin_nat_new(&t->nat)) {
 		free(t);
 		return vns_err_set(err, -ENOMEM, "no memory to learn address translation");
@@ -437,7 +438,7 @@ static void evict(struct vns_twin *t, enum vns_point p)
 	t->evicted += expire(t, e) == VNS_TWIN_MISSING;
 }
 
-static bool is_guest(const struct vns_twin *t, const struct vns_addr *a)
+bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a)
 {
 	for (size_t i = 0; i < t->n_guest; i++)
 		if (memcmp(a, &t->guest[i], sizeof(*a)) == 0)
@@ -452,7 +453,8 @@ ALWAYS_INLINE unsigned int guest_ends(const struct vns_twin *t, const struct vns
 	unsigned int ends = 0;
 
 	if (unlikely(t->n_guest > FEW_GUESTS))
-		return is_guest(t, &p->key.addr[0]) | (unsigned int)is_guest(t, &p->key.addr[1]) << 1;
+		return twin_is_guest(t, &p->key.addr[0]) |
+		       (unsigned int)twin_is_guest(t, &p->key.addr[1]) << 1;
 	memcpy(end, p->key.addr, sizeof(end));
 	for (size_t i = 0; i < t->n_guest; i++) {
 		memcpy(guest, &t->guest[i], sizeof(guest));
@@ -615,6 +617,19 @@ ALWAYS_INLINE void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 		t->now[p] = time;
 }
 
+/* As it is: the guest's by its addresses, or nobody's. */
+static int take_untranslated(struct vns_twin *t, const struct vns_packet *p, int64_t time)
+{
+	struct intake in = { .time = time };
+
+	identify(&in, p);
+	orient(t, &in, p);
+	if (in.dir >= 0)
+		return remember(t, VNS_POINT_A, p, &in);
+	t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]++;
+	return 0;
+}
+
 /* A stranger of A: translated on the way, perhaps, or perhaps later known to be. */
 __attribute__((noinline)) static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
 {
@@ -636,8 +651,7 @@ __attribute__((noinline)) static int take_stranger(struct vns_twin *t, const str
 			return 0;
 		}
 	}
-	t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]++;
-	return 0;
+	return take_untranslated(t, p, time);
 }
 
 static int release_held(struct vns_twin *t)
@@ -699,6 +713,11 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 		}
 		if (unlikely(t->nat && p == VNS_POINT_B))
 			twin_nat_see(t->nat, &pkts[i], in[i].time);
+		if (unlikely(t->nat_peers && p == VNS_POINT_A) &&
+		    twin_nat_unsure(t, &pkts[i], in[i].time)) {
+			ret = take_stranger(t, &pkts[i], in[i].time, false);
+			continue;
+		}
 		if (unlikely(in[i].time < epoch->from)) /* across a step of the clock: before or after? */
 			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
 		else

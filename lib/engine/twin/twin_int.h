@@ -215,6 +215,7 @@ struct vns_twin {
 	struct vns_twin_counts counts[2];
 	uint64_t evicted, translated;
 	struct twin_nat *nat;    /* NULL: no NAT is looked for */
+	bool nat_peers;          /* the addresses of the guest's peers may be translated */
 	struct twin_pieces *pieces;
 	int64_t credit;          /* list steps that may still be taken; see range.c */
 	struct vns_addr guest[64];
@@ -410,6 +411,9 @@ void twin_nat_free(struct twin_nat *n);
 void twin_nat_see(struct twin_nat *n, const struct vns_packet *p, int64_t time);
 /* A stranger of A: put B's flow in place of its own if that is known. Return: false when it is not. */
 bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time);
+/* May the guest's packet @p of A bear another peer's address at B? False once its flow was seen there. */
+bool twin_nat_unsure(struct vns_twin *t, const struct vns_packet *p, int64_t time);
+bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a);
 /* ... and keep it for later. Return: false when it is no use. */
 bool twin_nat_hold(struct vns_twin *t, const struct vns_packet *p, int64_t time);
 /* The next kept stranger whose time has come (borrowed until the next hold); NULL: none. */
