@@ -611,6 +611,10 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
 	if (!c.ifname == !c.file)
 		return cli_fail(self, VNS_EXIT_USAGE, "give either -i IFACE or -r FILE");
+	if (c.ifname && strcmp(c.ifname, "any") == 0 &&
+	    (c.promisc || cli_capture(c.capture) == VNS_CAPTURE_EBPF))
+		return cli_fail(self, VNS_EXIT_USAGE, "%s is one interface's: name it instead of any",
+				c.promisc ? "--promiscuous" : "--capture ebpf");
 	code = parse_wants(self, &c, &w);
 	if (code)
 		return code;

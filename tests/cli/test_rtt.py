@@ -293,6 +293,8 @@ class Rtt(unittest.TestCase):
                            (['-r', path, '-i', 'lo'], '-i IFACE or -r FILE'),
                            (['-r', path, '--json', '--csv'], 'exclude'),
                            (['-r', path, '--sort', 'colour'], 'colour'),
+                           (['-i', 'any', '-p'], '--promiscuous is one interface'),
+                           (['-i', 'any', '--capture', 'ebpf'], '--capture ebpf is one interface'),
                            (['-r', path, '--count', '-3'], 'whole number')):
             self.run_rtt(*args, code=2, says=what)
         self.run_rtt('-i', 'nosuchif0', code=3, says='nosuchif0')
