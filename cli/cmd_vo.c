@@ -167,7 +167,9 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 			cli_fail(self, 0, "%s: %s", t->name, t->note);
 		if (matched(t) == 0)
 			code = cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-					"%s: no packet was found at both points", t->name);
+					"%s: no packet was found at both points%s", t->name,
+					t->counts[VNS_POINT_A].read || t->counts[VNS_POINT_B].read ?
+						"" : ": none passed");
 		else if (vns_vo_contradiction(t, why, sizeof(why)))
 			code = cli_fail(self, VNS_EXIT_CHECK, "%s: %s", t->name, why);
 		if (t->ended_early[0])

@@ -27,26 +27,28 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-/* In the child; never returns. Errors go back through @report as an errno. */
+/* In the child; never returns. Errors go back through @report as an errno, a namespace's as its negative. */
 static void run_child(char *const argv[], int netns_fd, int in, int out, int errfd, int report)
 {
 	sigset_t none;
 	int code;
+	bool inside;
 
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if ((netns_fd < 0 || setns(netns_fd, CLONE_NEWNET) == 0) && dup2(in, 0) == 0 &&
+	inside = netns_fd < 0 || setns(netns_fd, CLONE_NEWNET) == 0;
+	if (inside && dup2(in, 0) == 0 &&
 	    dup2(out, 1) == 1 && dup2(errfd, 2) == 2)
 		execvp(argv[0], argv);
-	code = errno;
+	code = inside ? errno : -errno;
 	if (write(report, &code, sizeof(code)) < 0)
 		_exit(126);
 	_exit(127);
 }
 
-/* The child's errno when it could not start, 0 when exec closed the pipe. */
+/* The child's errno when it could not start (negative: to enter the namespace), 0 when exec closed the pipe. */
 static int start_result(int fd)
 {
 	int code = 0;
@@ -92,6 +94,9 @@ out:
 	if (!code)
 		return 0;
 	vns_child_end(c);
+	if (code < 0)
+		return vns_err_set(err, code, "cannot enter the network namespace: %s%s", strerror(-code),
+				   code == -EPERM ? " (that needs root)" : "");
 	return vns_err_set(err, -code, "%s could not be started: %s", argv[0], strerror(code));
 }
 

@@ -310,6 +310,17 @@ static void total_row(struct vns_table t[2], const char *name, const struct vns_
 	vns_table_intervals(&t[1], interval);
 }
 
+/* A kind of TCP without samples is no row where other kinds have some and no packet was TCP. */
+static bool is_idle(const struct vns_rtt_result *r, int kind)
+{
+	uint64_t others = 0;
+
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		others += r->total[k].n;
+	return others && r->counts.packets == r->counts.not_tcp + r->counts.undecodable &&
+	       !(VNS_RTT_APP_KINDS & 1u << kind) && !r->total[kind].n;
+}
+
 static void print_totals(const struct vns_rtt_result *r, FILE *to)
 {
 	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
@@ -323,7 +334,7 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
 		const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
 
-		if (!(r->kinds & 1u << k))
+		if (!(r->kinds & 1u << k) || is_idle(r, k))
 			continue;
 		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
 			const char *of = r->point[i].name;

@@ -233,7 +233,8 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 	if (rows)
 		vns_table_print(&table, to);
 	else
-		fputs("no packet was found at both points\n", to);
+		fprintf(to, "no packet was found at both points%s\n",
+			t->counts[VNS_POINT_A].read || t->counts[VNS_POINT_B].read ? "" : ": none passed");
 	vns_table_fini(&table);
 }
 

@@ -82,8 +82,8 @@ static int load_failed(struct vns_ebpf_object *o, int code, struct vns_err *err)
 {
 	vns_ebpf_unload(o);
 	if (code == -EPERM || code == -EACCES)
-		return vns_err_set(err, code, "eBPF capture needs the capabilities CAP_BPF and "
-				   "CAP_NET_ADMIN: run as root (%s)", said);
+		return vns_err_set(err, code, "eBPF capture needs the capabilities CAP_BPF, "
+				   "CAP_NET_ADMIN and CAP_NET_RAW: run as root (%s)", said);
 	return vns_err_set(err, code, "the kernel does not take the capture program: %s (%s)",
 			   strerror(-code), said);
 }

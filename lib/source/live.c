@@ -20,6 +20,9 @@ int vns_source_open_live(struct vns_source **out, const char *ifname,
 		return vns_err_set(err, -EOPNOTSUPP, "eBPF programs hang on one interface: name it "
 				   "instead of any, or capture by packet sockets");
 	linktype = vns_source_live_linktype(ifname, opts ? opts->netns_fd : -1, err);
+	if ((linktype == -EPERM || linktype == -EACCES) && opts && opts->capture == VNS_CAPTURE_EBPF)
+		return vns_err_set(err, linktype, "eBPF capture needs the capabilities CAP_BPF, CAP_NET_ADMIN and "
+				   "CAP_NET_RAW: run as root");
 	if (linktype < 0)
 		return linktype;
 	n = vns_filter_compile(opts ? opts->filter : NULL, (uint32_t)linktype, snaplen, &code,

@@ -281,7 +281,8 @@ class Rtt(unittest.TestCase):
         probe = subprocess.run([*drop, VNETSCOPE, '--version'], capture_output=True)
         if probe.returncode:
             self.skipTest('the program cannot be run by another user from here')
-        for args, what in ((['-r', path], 'x.pcap'), (['-i', 'lo', '-d', '1'], 'CAP_NET_RAW')):
+        for args, what in ((['-r', path], 'x.pcap'), (['-i', 'lo', '-d', '1'], 'CAP_NET_RAW'),
+                           (['-i', 'lo', '-d', '1', '--capture', 'ebpf'], 'CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW')):
             r = subprocess.run([*drop, VNETSCOPE, 'rtt', *args], capture_output=True, text=True,
                                timeout=60)
             self.assertEqual(r.returncode, 3, r.stderr)

@@ -125,6 +125,12 @@ class Queries(Case):
             self.assertEqual(c['requests'] - c['repeated'],
                              c['samples'] + c['ambiguous'] + c['unanswered'])
 
+    def test_no_row_of_tcp_where_there_is_none(self):
+        ping = (0, pm.echo('10.0.0.1', '10.0.0.2', 99, 1)), (MS, pm.echo('10.0.0.2', '10.0.0.1', 99, 1, True))
+        out = rtt(self.write([(T0 + at, frame) for at, frame in ping]))
+        self.assertIn('ICMP echo, all flows', out)
+        self.assertNotIn('TCP', out.split('\n\n')[0])
+
     def test_dns(self):
         c = self.compare(*exchanges(self.rng, lambda i: (
             pm.udp('10.0.0.1', 40000 + i % 7, '192.0.2.53', 53, data=pm.dns(i)),

@@ -433,7 +433,8 @@ class Offline(unittest.TestCase):
         self.assertNotIn('Assumed', t['note'])  # nothing shows whether the clocks are one
         self.assertIn('clock: not known', self.vo(*self.pair((other, guest)), code=4))
         self.assertEqual(t['accounting']['host']['matched'], 0)
-        self.vo(*self.files(pcap_file([]), pcap_file([])), code=4, says='no packet was found')
+        self.vo(*self.files(pcap_file([]), pcap_file([])), code=4,
+                says='no packet was found at both points: none passed')
         self.vo(*self.files(pcap_file(host), pcap_file([])), code=4, says='no packet was found')
 
     def test_absurd_numbers(self):

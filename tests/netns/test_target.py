@@ -15,7 +15,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, main, ok, run, skip
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip
 
 LAB = f"t-tg{os.getpid() % 10**8}"
 
@@ -67,6 +67,10 @@ def namespaces_and_their_wires():
 
 
 def lab_nodes():
+    r = subprocess.run(["setpriv", "--reuid=0", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin",
+                        VNETSCOPE, "drift", "-n", "3", "--agent", AGENT, "netns:t-plain"],
+                       capture_output=True, text=True, timeout=60)
+    assert r.returncode == 3 and "enter the network namespace" in r.stderr and "root" in r.stderr, r
     ok(run("lab", "up", "--name", LAB, "--backend", "netns", "-n", "2", "--agent", AGENT))
     text = points(f"lab:{LAB}/vm2")
     assert all(word in text for word in ("up0", "br0", "tapvm2")), text
