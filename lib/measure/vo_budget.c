@@ -115,17 +115,18 @@ void vo_budget_check(struct vo_run *run, int64_t now_ns)
 static void ask_usage(struct vo_subject *v)
 {
 	struct vns_agent_usage now;
-	int64_t span;
+	int64_t span, now_ns = vns_monotonic_ns(); /* the guest's clock may be set meanwhile */
 
 	if (vns_agent_usage(v->s->agent, &now, NULL))
 		return;
-	span = now.at_ns - v->usage_last.at_ns;
+	span = now_ns - v->usage_last_ns;
 	if (v->usage_last.at_ns && span > 0 && now.agent_cpu_ns >= v->usage_last.agent_cpu_ns) {
 		pthread_mutex_lock(&v->lock);
 		v->agent_share = (double)(now.agent_cpu_ns - v->usage_last.agent_cpu_ns) / (double)span;
 		pthread_mutex_unlock(&v->lock);
 	}
 	v->usage_last = now;
+	v->usage_last_ns = now_ns;
 }
 
 void vo_budget_agent(struct vo_subject *v)

@@ -12,7 +12,9 @@
  * widened by the fastest drift that the clock model allows, must overlap that, or the
  * offset has certainly stepped. When in between nobody can say, so samples after the last
  * exchange that fitted belong to no relation: they are counted, not used, and nothing of one
- * epoch is paired with anything of the other. Steps below STEP_NS are left to the estimator, which
+ * epoch is paired with anything of the other. A guest's packets that bear stamps of the future are
+ * left out until then: taken for the old epoch they would end its window at the clock's new time, and
+ * the host's packets of the gap would seem to be missing. Steps below STEP_NS are left to the estimator, which
  * finds them by itself.
  */
 #include <errno.h>
@@ -347,10 +349,22 @@ int vo_epoch_finish(struct vo_subject *v)
 	return code;
 }
 
+bool vo_epoch_is_ahead(const struct vo_subject *v, int64_t guest_ns, int64_t now_ns)
+{
+	double upper;
+
+	if (!v->known)
+		return false;
+	upper = v->known_upper_ns + fabs((double)(now_ns - v->known_at_ns)) * MODEL_PPM * 1e-6;
+	return (double)(guest_ns - now_ns) > upper + (double)EARLY_NS;
+}
+
 bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns)
 {
-	int64_t age_ns = vns_now_ns() - v->epoch_from_ns;
+	int64_t now_ns = vns_now_ns(), age_ns = now_ns - v->epoch_from_ns;
 
+	if (vo_epoch_is_ahead(v, guest_ns, now_ns))
+		return false;
 	if (age_ns > LATE_NS)
 		return true;
 	return guest_ns >= v->epoch_guest_ns - EARLY_NS &&

@@ -35,6 +35,12 @@ int vo_epoch_begin(struct vo_subject *v, struct vns_err *err);
 /* The run is over: every sample left gets its relation, every figure is completed. */
 int vo_epoch_finish(struct vo_subject *v);
 
+/*
+ * Is @guest_ns later than the guest's clock, as it is known, can be at @now_ns (host)? Then that clock was
+ * set forward, and the exchange that shows by how much is still to come.
+ */
+bool vo_epoch_is_ahead(const struct vo_subject *v, int64_t guest_ns, int64_t now_ns);
+
 /* May a guest's packet of @guest_ns be of this epoch? Some of the last one may still be under way. */
 bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns);
 

@@ -402,6 +402,7 @@ static void read_usage(struct vo_subject *v, bool begin)
 	} else {
 		v->agent_bytes += rx + tx;
 	}
+	*(begin ? &v->usage_from_ns : &v->usage_to_ns) = vns_monotonic_ns();
 	vns_agent_usage(v->s->agent, begin ? &v->usage_begin : &v->usage_end, NULL);
 }
 

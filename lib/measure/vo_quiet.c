@@ -168,6 +168,7 @@ bool vo_quiet_answers(struct vo_subject *v, struct vns_err *err)
 		vo_say(v->run, "%s: silent for %.1f s; its last packets are waited for, %.1f s at most", v->s->name,
 		       silence, stop && *stop ? VNS_AGENT_STOP_MS / 1e3 : VO_END_WAIT_MS / 1e3);
 	vns_agent_set_timeout(v->s->agent, VO_END_WAIT_MS);
+	v->usage_to_ns = vns_monotonic_ns();
 	code = vns_agent_usage(v->s->agent, &v->usage_end, err);
 	vns_agent_set_timeout(v->s->agent, 0);
 	if (code == -ETIMEDOUT)

@@ -366,7 +366,7 @@ static void fill_hops(struct vo_subject *v, struct vns_vo_target *t)
 static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
 			  struct vns_vo_target *t)
 {
-	int64_t span = v->usage_end.at_ns - v->usage_begin.at_ns;
+	int64_t span = v->usage_to_ns - v->usage_from_ns;
 
 	t->host_cpu = run->elapsed_ns > 0 ? (double)run->cpu_ns / (double)run->elapsed_ns : -1;
 	t->agent_cpu = v->usage_begin.at_ns && v->usage_end.at_ns && span > 0 ?

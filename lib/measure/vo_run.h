@@ -109,6 +109,7 @@ struct vo_subject {
 	struct vo_rtt_at rtt_at[VO_POINTS];
 	struct vns_vo_rtt halves[VO_POINTS];
 	struct vns_agent_usage usage_begin, usage_end;
+	int64_t usage_from_ns, usage_to_ns; /* when these were read; monotonic, guests' clocks may be set */
 	uint64_t agent_bytes, guest_lost;
 	int64_t guest_upto_ns;     /* all that was captured up to then has come; guest clock */
 	struct vo_quiet quiet;
@@ -117,6 +118,7 @@ struct vo_subject {
 	uint32_t agent_one_in;
 	double agent_share;        /* of one CPU, over the last second or so */
 	struct vns_agent_usage usage_last;
+	int64_t usage_last_ns;     /* monotonic */
 	int64_t usage_asked_ns;    /* monotonic */
 	bool paired;               /* its twins are open: the guest's packets count */
 	atomic_bool dead;

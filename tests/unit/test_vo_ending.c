@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* What ends a live run, as far as it needs no clock: time left (vo_ending.c). */
+/* What ends a live run or one of its epochs, as far as it needs no clock (vo_ending.c, vo_epoch.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "measure/vo_ending.h"
+#include "measure/vo_epoch.h"
 
 #define OVER (INT64_C(1000) * VNS_NSEC_PER_SEC)
 #define MS   VNS_NSEC_PER_MSEC
@@ -31,11 +33,33 @@ static void an_interrupt_leaves_less(void **state)
 	assert_int_equal(vo_ending_left_ms(OVER, OVER + 2800 * MS, OVER + 2900 * MS), 100);
 }
 
+/* The guest 1 s ahead, known to 1 ms 10 s ago: 500 ppm of drift make that 6 ms, a margin of 20 ms. */
+static void stamps_of_the_future_are_no_packets_of_now(void **state)
+{
+	struct vo_subject *v = calloc(1, sizeof(*v));
+	int64_t now = OVER, guest = now + VNS_NSEC_PER_SEC;
+
+	(void)state;
+	assert_non_null(v);
+	assert_false(vo_epoch_is_ahead(v, guest + 3600 * VNS_NSEC_PER_SEC, now)); /* nothing is known */
+	v->known = true;
+	v->known_lower_ns = 999.0 * MS;
+	v->known_upper_ns = 1001.0 * MS;
+	v->known_at_ns = now - 10 * VNS_NSEC_PER_SEC;
+	assert_false(vo_epoch_is_ahead(v, guest, now));
+	assert_false(vo_epoch_is_ahead(v, guest - 60 * VNS_NSEC_PER_SEC, now)); /* late is not ahead */
+	assert_false(vo_epoch_is_ahead(v, guest + 25 * MS, now));
+	assert_true(vo_epoch_is_ahead(v, guest + 27 * MS, now));
+	assert_true(vo_epoch_is_ahead(v, guest + 3600 * VNS_NSEC_PER_SEC, now));
+	free(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_end_has_three_seconds),
 		cmocka_unit_test(an_interrupt_leaves_less),
+		cmocka_unit_test(stamps_of_the_future_are_no_packets_of_now),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
