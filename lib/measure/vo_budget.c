@@ -6,7 +6,8 @@
  * choice is nested (what 1 in 2N chooses, 1 in N does too: hash-based selection, RFC 5475 section
  * 6.2), and the host applies the present share to what the guest still sends by the former one; so
  * a change is one instant for both. Pairs begin anew then: what was under way is outside their
- * window, not missing. The share never grows back, so that a run's samples stay comparable.
+ * window, not missing. What no packet causes, fewer packets do not save: where there are too few of them, or
+ * the last change has saved nothing, there is no further one, and that is said. The share never grows back, so that a run's samples stay comparable.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,9 @@
 
 #define LOOK_NS    VNS_NSEC_PER_SEC
 #define MAX_ONE_IN 65536u
+#define PACKET_S   100e-6 /* CPU time that one packet costs, at the very most: in an emulated guest */
+#define HELPED     0.9    /* a share halved that saves less than that is not what costs */
+#define GREW       1.5    /* so much more than before is new traffic: it may help now */
 
 static int64_t cpu_ns(void)
 {
@@ -34,6 +38,7 @@ static void set_share(struct vo_run *run, uint32_t one_in, double used, const ch
 	struct vns_err err = { "" };
 
 	run->one_in = one_in;
+	run->budget_told = false;
 	for (size_t i = 0; i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
 
@@ -56,9 +61,9 @@ static void tell_impossible(struct vo_run *run, double used, const char *whose)
 		struct vo_subject *v = &run->subject[i];
 
 		pthread_mutex_lock(&v->lock);
-		vo_event(v, vns_now_ns(), "sampling", "%s used %.1f %% of a CPU with 1 packet in %u looked at; "
-			 "fewer would not bring it below the budget of %.1f %%.", whose, 100 * used,
-			 run->one_in, 100 * run->opts->max_cpu);
+		vo_event(v, vns_now_ns(), "sampling", "%s used %.1f %% of a CPU, the budget is %.1f %%: looking at "
+			 "fewer than 1 packet in %u would not bring it below.", whose, 100 * used,
+			 100 * run->opts->max_cpu, run->one_in);
 		pthread_mutex_unlock(&v->lock);
 	}
 	run->budget_told = true;
@@ -86,21 +91,40 @@ static double most_used(struct vo_run *run, double own, const char **whose)
 	return most;
 }
 
+bool vo_budget_helps(double used, double budget, double packets, double before)
+{
+	if (packets * PACKET_S < used - budget)
+		return false;
+	return before <= 0 || used < HELPED * before || used > GREW * before;
+}
+
 void vo_budget_check(struct vo_run *run, int64_t now_ns)
 {
 	int64_t cpu = cpu_ns(), since = now_ns - run->budget_at_ns;
-	double used, budget = run->opts->max_cpu;
+	double used, packets, budget = run->opts->max_cpu;
 	uint32_t one_in = run->one_in;
 	const char *whose;
 
 	if (budget <= 0 || (run->budget_at_ns && since < LOOK_NS))
 		return;
 	used = run->budget_at_ns ? (double)(cpu - run->budget_cpu_ns) / (double)since : 0;
+	packets = run->budget_at_ns ? (double)run->budget_packets / ((double)since / 1e9) : 0;
 	run->budget_at_ns = now_ns;
 	run->budget_cpu_ns = cpu;
+	run->budget_packets = 0;
 	used = most_used(run, used, &whose);
+	if (run->budget_raised) { /* an agent's figure may still hold some of before */
+		run->budget_raised = false;
+		return;
+	}
 	if (used <= budget)
 		return;
+	if (!vo_budget_helps(used, budget, packets, run->budget_before)) {
+		run->budget_before = used;
+		tell_impossible(run, used, whose);
+		return;
+	}
+	run->budget_before = used;
 	/* at least by half; towards the budget at once, since every change costs what is under way */
 	do
 		one_in *= 2;
@@ -109,6 +133,7 @@ void vo_budget_check(struct vo_run *run, int64_t now_ns)
 		tell_impossible(run, used, whose);
 	else
 		set_share(run, one_in, used, whose);
+	run->budget_raised = true;
 }
 
 /* What the agent used since the last look. */

@@ -218,6 +218,7 @@ static void drain_point(struct vo_run *run, size_t at)
 		if (p->down)
 			tell_point(run, at, "link_up", "It is up again: packets come.");
 		p->down = false;
+		run->budget_packets += (uint64_t)n;
 		for (size_t i = 0; i < run->n; i++)
 			for (size_t k = 0; k < run->subject[i].s->n_point; k++)
 				if (run->points.index[i][k] == at)

@@ -142,7 +142,9 @@ struct vo_run {
 	uint32_t one_in;
 	int64_t watched_ns; /* guests' processes were looked at; monotonic */
 	int64_t budget_at_ns, budget_cpu_ns; /* when the budget was looked at, CPU time by then */
-	bool budget_told;
+	uint64_t budget_packets; /* read at host points since then */
+	double budget_before; /* what was used when the share was changed last, or could not be */
+	bool budget_raised, budget_told;
 };
 
 int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,

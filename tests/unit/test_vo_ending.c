@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "measure/vo_budget.h"
 #include "measure/vo_ending.h"
 #include "measure/vo_epoch.h"
 
@@ -54,11 +55,23 @@ static void stamps_of_the_future_are_no_packets_of_now(void **state)
 	free(v);
 }
 
+static void fewer_packets_save_what_packets_cost(void **state)
+{
+	(void)state;
+	assert_false(vo_budget_helps(0.08, 0.02, 0, 0));      /* no traffic */
+	assert_false(vo_budget_helps(0.08, 0.02, 500, 0));    /* too little for so much */
+	assert_true(vo_budget_helps(0.127, 0.02, 1200, 0));   /* it may: try */
+	assert_true(vo_budget_helps(0.081, 0.02, 1200, 0.127)); /* it did */
+	assert_false(vo_budget_helps(0.085, 0.02, 1200, 0.081));
+	assert_true(vo_budget_helps(0.4, 0.02, 50000, 0.085)); /* new traffic */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_end_has_three_seconds),
 		cmocka_unit_test(an_interrupt_leaves_less),
+		cmocka_unit_test(fewer_packets_save_what_packets_cost),
 		cmocka_unit_test(stamps_of_the_future_are_no_packets_of_now),
 	};
 
