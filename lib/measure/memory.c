@@ -3,7 +3,7 @@
  * Memory limit: what the kernel counts as resident (/proc/self/statm) -> whether to give up flows.
  *
  * The kernel's count holds everything: tables, distributions, buffers, threads, the C library's
- * own. It is asked every some thousand packets, so a margin is left for what they can bring. Freed memory may
+ * own. It is asked every thousand packets, so a margin is left for what they can bring. Freed memory may
  * stay with the allocator, which uses it again: each time something was given up the mark rises by a
  * quarter of the margin at most, so that the same bytes are not given up twice; the last quarter is
  * never touched.
@@ -16,8 +16,8 @@
 
 #include "measure/memory.h"
 
-#define MARGIN (8u << 20)  /* 4096 packets of as many new flows bring 4 MiB */
-#define LEAST  (16u << 20) /* over what stands at the beginning: margin and some ten thousand flows */
+#define MARGIN (4u << 20) /* 2048 packets of as many new flows bring 2 MiB */
+#define LEAST  (8u << 20) /* over what stands at the beginning: margin and some ten thousand flows */
 
 uint64_t vns_memory_resident(void)
 {

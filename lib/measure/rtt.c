@@ -17,6 +17,7 @@
 #include "measure/ahead.h"
 #include "measure/memory.h"
 
+#define WATCH      1024 /* packets between two looks at the memory */
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
 #define MAX_POINTS 256 /* with more interfaces one must be named */
 
@@ -42,7 +43,7 @@ struct state {
 	bool done;
 	bool final; /* no tick: what is reported now belongs to the aggregates */
 	struct vns_memory memory;
-	unsigned int batches;
+	size_t unwatched; /* packets since the last look at it */
 	bool limited;         /* the memory limit was reached: tables and lists grow no more */
 	uint64_t full_before; /* pushed out by full tables until then */
 };
@@ -436,16 +437,18 @@ static void give_up_flows(struct state *st, int64_t now_ns)
 	vns_memory_gave_up(&st->memory, still_to_come(st, &l));
 }
 
-/* Every 1024 to 4096 packets. */
-static void watch_memory(struct state *st, const struct vns_packet *last)
+/* Every WATCH packets: the look at /proc takes as long as some ten of them. */
+static void watch_memory(struct state *st, const struct vns_packet *pkts, size_t n)
 {
 	struct load l;
 
-	if (st->memory.limit == 0 || ++st->batches % 4)
+	st->unwatched += n;
+	if (st->memory.limit == 0 || st->unwatched < WATCH)
 		return;
+	st->unwatched = 0;
 	l = load_of(st);
 	if (vns_memory_tight(&st->memory, still_to_come(st, &l)))
-		give_up_flows(st, last->time_ns);
+		give_up_flows(st, pkts[n - 1].time_ns);
 }
 
 static void read_all(struct state *st)
@@ -477,7 +480,7 @@ static void read_all(struct state *st)
 		if (n > 0) {
 			int error = feed(st, pkts, (size_t)n, &err);
 
-			watch_memory(st, &pkts[n - 1]);
+			watch_memory(st, pkts, (size_t)n);
 			n = error ? error : n;
 		}
 	}

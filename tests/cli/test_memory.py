@@ -124,9 +124,12 @@ class Rtt(unittest.TestCase):
         code, _, err, _ = run('rtt', '-r', self.pcap, '--max-memory', '8M')
         least = re.search(r'8 MiB are too small, (\d+) MiB is the least here', err)
         self.assertTrue(code == 2 and least, (code, err))
-        code, _, err, peak = run('rtt', '-r', self.pcap, '--max-memory', f'{least.group(1)}M')
-        self.assertEqual(code, 0, err)
-        self.assertLess(peak, int(least.group(1)) * MIB)
+        for more in ([], ['-j', '2'], ['--flows']):
+            code, _, err, peak = run('rtt', '-r', self.pcap, '--json', '--max-memory',
+                                     f'{least.group(1)}M', *more)
+            self.assertEqual(code, 0, err)
+            self.assertLess(peak, int(least.group(1)) * MIB)
+            self.assertLess(int(least.group(1)) * MIB, peak + 8 * MIB, more)  # no more than it takes
         for bad in ('x', '1T', '-1M', '1MB'):
             code, _, err, _ = run('rtt', '-r', self.pcap, '--max-memory', bad)
             self.assertTrue(code == 2 and 'is not a size' in err, (bad, code, err))
