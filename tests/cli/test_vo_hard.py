@@ -238,10 +238,21 @@ class Hard(unittest.TestCase):
             self.assertLess(a['missing'], 0.06 * a['read'])
             self.assertTrue(0.1 < a['read'] / whole['accounting'][p]['read'] < 0.45, a)
         self.minima(t)
+        self.assertGreater(a['missing_by_protocol']['udp'], 0)
         for word in ('2/4', '1/0', '1/x', '1/4x', '1/', '1/9999999'):
             r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest,
                                 '--sample', word], capture_output=True, text=True, timeout=60)
             self.assertEqual((r.returncode, '--sample' in r.stderr), (2, True), word)
+
+    def test_sample_of_what_one_point_joins(self):
+        """Datagrams that one point did not choose, as it saw them joined or cut, are not called missing."""
+        for kind in ('cut', 'joined'):
+            self.generate('--udp', '80', '--frames', '60', '--frame-kind', kind, '--loss', '0')
+            for part in ('1/2', '1/4'):
+                t = self.vo('--offset-ns', '0', '--sample', part)
+                for p in ('host', 'guest'):
+                    self.assertEqual(t['accounting'][p]['missing_by_protocol']['udp'], 0, (kind, part, p))
+                self.assertIn('joined or cut between the points', t['note'])
 
 
 if __name__ == '__main__':
