@@ -15,6 +15,7 @@
 
 #include <vnetscope/source.h>
 
+#include "flow/table.h"
 #include "measure/vo_offline.h"
 
 int vo_out_of_memory(struct vns_err *err)
@@ -258,6 +259,45 @@ static size_t learn_nat(struct vo_offline *r, bool offset_known, int64_t *offset
 	return support;
 }
 
+/* May @p, of this family, be the guest's, for all that is known? */
+static bool is_unlearnt(const struct vo_offline *r, const struct vns_packet *p, int family)
+{
+	if (p->verdict != VNS_PKT_OK || p->key.family != family || (p->flags & VNS_PKT_F_MULTICAST))
+		return false;
+	for (size_t g = 0; g < r->n_guest; g++)
+		if (vns_addr_equal(&r->guest[g], &p->key.addr[0]) ||
+		    vns_addr_equal(&r->guest[g], &p->key.addr[1]))
+			return false;
+	return true;
+}
+
+#define TRIED 16 /* packets of the guest's file of which a twin is looked for one by one */
+
+/* Are packets of @family at both points, though no guest's address is known there? */
+static void find_unlearnt(struct vo_offline *r, int family)
+{
+	struct vo_end *a = &r->end[VNS_POINT_A], *b = &r->end[VNS_POINT_B];
+	uint64_t *n = r->unlearnt[family == 6];
+	bool both = false;
+	int tried = 0;
+
+	n[0] = n[1] = 0;
+	for (size_t i = 0; i < b->n && tried < TRIED && !both; i++) {
+		const struct vns_packet *p = &b->pkt[i];
+
+		if (!is_unlearnt(r, p, family))
+			continue;
+		tried++;
+		for (size_t k = 0; k < a->n && !both; k++)
+			both = is_unlearnt(r, &a->pkt[k], family) &&
+			       (vns_flow_same_key(&a->pkt[k].key, &p->key) ||
+				a->pkt[k].digest == p->digest);
+	}
+	for (size_t p = 0; p < 2 && both; p++)
+		for (size_t i = 0; i < r->end[p].n; i++)
+			n[p] += is_unlearnt(r, &r->end[p].pkt[i], family);
+}
+
 /* Now that the guest is known: is it its peers whose addresses are translated? */
 static bool peers_translated(struct vo_offline *r)
 {
@@ -298,6 +338,8 @@ static size_t learn(struct vo_offline *r)
 		r->guest_assumed = true;
 	}
 	r->nat_peers = r->nat && peers_translated(r);
+	find_unlearnt(r, 4);
+	find_unlearnt(r, 6);
 	return support;
 }
 

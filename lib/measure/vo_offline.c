@@ -407,6 +407,18 @@ static void add_damage(struct vns_vo_target *t, const char *sentence)
 	snprintf(t->ended_early + have, sizeof(t->ended_early) - have, "%s%s", have ? "; " : "", sentence);
 }
 
+/* A family of addresses is at both points, and none of them could be told to be the guest's. */
+static void note_unlearnt(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	for (int v6 = 0; v6 < 2 && r->n_guest; v6++)
+		if (r->unlearnt[v6][0] && r->unlearnt[v6][1])
+			note(t, "Which %s addresses are the guest's could not be told of all traffic: of the "
+				"packets at the start, %llu at the host and %llu at the guest count as "
+				"undecodable; give them too by --guest-addr.",
+			     v6 ? "IPv6" : "IPv4", (unsigned long long)r->unlearnt[v6][0],
+			     (unsigned long long)r->unlearnt[v6][1]);
+}
+
 static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 {
 	static const char *const at[] = { "host", "guest" };
@@ -448,6 +460,7 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 	else if (!r->n_guest)
 		note(t, "Which address is the guest's cannot be told from these captures; give "
 			"--guest-addr.");
+	note_unlearnt(r, t);
 }
 
 /*

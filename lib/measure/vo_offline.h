@@ -57,6 +57,7 @@ struct vo_offline {
 	struct vns_addr guest[VO_GUESTS];
 	size_t n_guest;
 	bool guest_assumed;
+	uint64_t unlearnt[2][2]; /* packets at the start of each file, of IPv4 and IPv6, if its guest is unknown */
 	bool nat;              /* addresses may be translated between the points */
 	bool nat_peers;        /* ... those of the guest's peers too */
 	int64_t coarse_ns;

@@ -42,6 +42,46 @@ uint64_t twin_bare_identity(const struct vns_packet *p)
 
 typedef uint64_t (*identity_fn)(const struct vns_packet *p);
 
+/*
+ * Of what a short snap length leaves too: TCP without its options, ICMP without its payload, and of
+ * datagrams that have one the IP identification.
+ */
+static uint64_t short_identity(const struct vns_packet *p)
+{
+	uint64_t what, more;
+
+	if (p->verdict == VNS_PKT_FRAGMENT || p->frag_off)
+		return twin_identity(p);
+	if (p->proto == VNS_PROTO_TCP) {
+		what = (uint64_t)p->seq << 32 | p->ack;
+		more = (uint64_t)p->window << 8 | p->tcp_flags;
+	} else if (p->proto == VNS_PROTO_ICMP) {
+		what = (uint64_t)p->icmp_seqno << 32 | p->ip_id;
+		more = (uint64_t)p->icmp_type << 8 | p->icmp_code;
+	} else if (p->proto == VNS_PROTO_UDP && p->ip_id) {
+		what = p->ip_id;
+		more = 0;
+	} else {
+		return twin_identity(p);
+	}
+	return vns_mix4(p->flow_hash + p->dir, what, more, p->payload_len);
+}
+
+static bool is_short(const struct vns_packet *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].flags & (VNS_PKT_F_DIGEST_SHORT | VNS_PKT_F_OPTS_CUT))
+			return true;
+	return false;
+}
+
+/* What the packets of both points are compared by: only what both have captured. */
+static identity_fn identity_for(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+				size_t n_b)
+{
+	return is_short(a, n_a) || is_short(b, n_b) ? short_identity : twin_identity;
+}
+
 struct seen {
 	uint64_t id;
 	const struct vns_packet *p;
@@ -269,7 +309,7 @@ int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct 
 			   size_t n_b, int64_t *offset_ns, size_t *support)
 {
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs);
+	size_t n = unique_pairs(a, n_a, b, n_b, identity_for(a, n_a, b, n_b), &pairs);
 
 	if (!pairs)
 		return -ENOMEM;
@@ -606,7 +646,7 @@ size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 {
 	struct learnt known = { addr, n_known, max, n_known > 0, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, twin_identity, &pairs), n_multi = 0;
+	size_t n = unique_pairs(a, n_a, b, n_b, identity_for(a, n_a, b, n_b), &pairs), n_multi = 0;
 	struct sender *multi = malloc((n + 1) * sizeof(*multi));
 	struct talks all;
 	bool have = !talks_init(&all, n) && multi && pairs;
