@@ -577,3 +577,18 @@ void vns_vo_result_free(struct vns_vo_result *r)
 	free(r->target);
 	*r = (struct vns_vo_result){ 0 };
 }
+
+const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, bool wander)
+{
+	bool disturbed = false;
+
+	for (; n--; event++)
+		disturbed |= strcmp(event->kind, "clock_changed") && strcmp(event->kind, "sampling");
+	if (disturbed)
+		return wander ? "The guest's clock fits no constant rate; what happened meanwhile may be why." :
+				"The guest's clock fits no constant rate, so its bounds were widened; what happened "
+				"meanwhile may be why.";
+	return wander ? "The guest's clock seems to change its rate (slewed by NTP?)." :
+			"The guest's clock seems to change its rate (slewed by NTP?): its bounds were widened; "
+			"--max-wander makes them certain.";
+}

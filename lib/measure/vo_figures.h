@@ -140,4 +140,11 @@ int vns_vo_figures(struct vns_vo_samples *s, const struct vns_clock *clock,
 /* Free what @t holds (not @t). */
 void vns_vo_target_fini(struct vns_vo_target *t);
 
+/*
+ * What is said of a relation with signs of a rate that changes. Only an undisturbed run claims that it does:
+ * an interface that went, a guest that stood still or a step (@event, @n) leave the same signs. @wander: the
+ * user allowed for a changing rate.
+ */
+const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, bool wander);
+
 #endif

@@ -410,10 +410,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		add_note(t, text);
 	}
 	if (v->bent)
-		add_note(t, v->run->opts->wander_ppm > 0 ?
-				    "The guest's clock seems to change its rate (slewed by NTP?)." :
-				    "The guest's clock seems to change its rate (slewed by NTP?): its bounds were "
-				    "widened; --max-wander makes them certain.");
+		add_note(t, vns_vo_bent_words(v->event, v->n_event, v->run->opts->wander_ppm > 0));
 	if (v->note[0])
 		add_note(t, v->note);
 	if (is_translated(&v->pair[k]) && run->opts->nat == VNS_NAT_AUTO && !v->pair[k].n_nat &&
@@ -428,8 +425,11 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 	for (size_t j = 0; j < v->s->n_point; j++) {
 		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
 
-		if (p->ended)
-			add_note(t, p->why.text);
+		if (p->ended) {
+			snprintf(text, sizeof(text), "The capture at the %s ended: %.200s", point_name(v, j),
+				 p->why.text);
+			add_note(t, text);
+		}
 		if (p->queues > 1) {
 			snprintf(text, sizeof(text), "%s has %u queues: packets of different queues may "
 				 "overtake each other.", p->ifname, p->queues);

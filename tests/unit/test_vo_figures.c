@@ -412,6 +412,20 @@ static void correlated_samples_widen_the_median(void **state)
 	vns_clock_free(same);
 }
 
+/* Signs of a rate that changes are no claim of one where something else happened. */
+static void a_disturbed_clock_is_not_called_slewed(void **state)
+{
+	struct vns_vo_event event[2] = { { .kind = "clock_changed" }, { .kind = "sampling" } };
+
+	(void)state;
+	assert_non_null(strstr(vns_vo_bent_words(event, 0, false), "change its rate"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, true), "change its rate"));
+	strcpy(event[1].kind, "removed");
+	assert_null(strstr(vns_vo_bent_words(event, 2, false), "change its rate"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, false), "bounds were widened"));
+	assert_null(strstr(vns_vo_bent_words(event, 2, true), "widened"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +441,7 @@ int main(void)
 		cmocka_unit_test(unsorted_samples_are_sorted),
 		cmocka_unit_test(far_last_byte_is_counted),
 		cmocka_unit_test(correlated_samples_widen_the_median),
+		cmocka_unit_test(a_disturbed_clock_is_not_called_slewed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
