@@ -386,6 +386,16 @@ static void add_note(struct vns_vo_target *t, const char *sentence)
 
 #define LOCAL_SHARE 100 /* less than this part is the captures' beginnings and ends */
 
+bool vo_pair_sees_more(const struct vo_pair *inner, const struct vo_pair *outer)
+{
+	const struct vns_twin_counts *in = &inner->counts[VNS_POINT_B], *out = &outer->counts[VNS_POINT_B];
+	uint64_t some = in->in_class[VNS_TWIN_MISSING] + in->in_class[VNS_TWIN_MATCHED] / LOCAL_SHARE;
+
+	/* what lies beyond an edge of the outer capture is outside its window, not missing there */
+	return out->in_class[VNS_TWIN_MISSING] > some &&
+	       inner->payload_bytes > outer->payload_bytes + inner->payload_bytes / LOCAL_SHARE;
+}
+
 /* Was everything at host point @k captured and looked at? Only then its lack means something. */
 static bool saw_all(const struct vo_run *run, const struct vo_subject *v, size_t k)
 {
@@ -437,8 +447,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		}
 	}
 	if (k < inner && saw_all(run, v, k) && saw_all(run, v, inner) &&
-	    v->pair[inner].payload_bytes >
-		    v->pair[k].payload_bytes + v->pair[inner].payload_bytes / LOCAL_SHARE) {
+	    vo_pair_sees_more(&v->pair[inner], &v->pair[k])) {
 		snprintf(text, sizeof(text), "%" PRIu64 " bytes of matched payload crossed the %s but not "
 			 "the %s: traffic within this host; the hops show it.",
 			 v->pair[inner].payload_bytes - v->pair[k].payload_bytes, point_name(v, inner),

@@ -156,6 +156,8 @@ int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err);
 void vo_pair_finish(struct vo_pair *p);
 /* End it where another will go on: what this one learnt is kept for that. */
 void vo_pair_hand_over(struct vo_pair *p);
+/* Does traffic of the guest cross @inner's point that does not cross @outer's, beyond what edges explain? */
+bool vo_pair_sees_more(const struct vo_pair *inner, const struct vo_pair *outer);
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns);
 int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err);
 void vo_run_fini(struct vo_run *run);

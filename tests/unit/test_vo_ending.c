@@ -66,12 +66,37 @@ static void fewer_packets_save_what_packets_cost(void **state)
 	assert_true(vo_budget_helps(0.4, 0.02, 50000, 0.085)); /* new traffic */
 }
 
+static void edges_are_no_traffic_within_the_host(void **state)
+{
+	struct vo_pair *inner = calloc(1, sizeof(*inner)), *outer = calloc(1, sizeof(*outer));
+	uint64_t *in, *out;
+
+	(void)state;
+	assert_true(inner && outer);
+	in = inner->counts[VNS_POINT_B].in_class;
+	out = outer->counts[VNS_POINT_B].in_class;
+	in[VNS_TWIN_MATCHED] = 400;
+	inner->payload_bytes = 400 * 64;
+	out[VNS_TWIN_MATCHED] = 390;
+	outer->payload_bytes = 390 * 64;
+	out[VNS_TWIN_OUTSIDE_WINDOW] = 10;
+	assert_false(vo_pair_sees_more(inner, outer)); /* all of it at the captures' edges */
+	out[VNS_TWIN_OUTSIDE_WINDOW] = 0;
+	out[VNS_TWIN_MISSING] = 10;
+	assert_true(vo_pair_sees_more(inner, outer));
+	in[VNS_TWIN_MISSING] = 10;
+	assert_false(vo_pair_sees_more(inner, outer)); /* seen nowhere */
+	free(inner);
+	free(outer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_end_has_three_seconds),
 		cmocka_unit_test(an_interrupt_leaves_less),
 		cmocka_unit_test(fewer_packets_save_what_packets_cost),
+		cmocka_unit_test(edges_are_no_traffic_within_the_host),
 		cmocka_unit_test(stamps_of_the_future_are_no_packets_of_now),
 	};
 
