@@ -641,9 +641,41 @@ static void sent_again_without_tsval_at_one_point(void **state)
 	}
 }
 
+/* A duplicate ACK over IPv6: all but its SACK block is as in the one before. */
+static struct vns_packet sacked(int64_t at, uint32_t right)
+{
+	struct vns_packet p = tcp(at, true, 1000, 0, 5);
+
+	p.flags |= right ? VNS_PKT_F_HAS_SACK : 0;
+	p.sack_left = right ? 5000 : 0;
+	p.sack_right = right;
+	return p;
+}
+
+/* Ten of them at once, the fourth lost; where one point is cut before the blocks, nothing is guessed. */
+static void duplicate_acks_told_by_sack(void **state)
+{
+	(void)state;
+	for (uint32_t cut = 0; cut < 2; cut++) {
+		struct bench *b = open_default();
+
+		for (uint32_t i = 0; i < 10; i++) {
+			feed(b, VNS_POINT_A, sacked(i * 10 * US, 6000 + i * MSS));
+			if (i != 3)
+				feed(b, VNS_POINT_B, sacked(50 * US + i * 10 * US, cut ? 0 : 6000 + i * MSS));
+		}
+		frame_case(b, 2 * SEC);
+		done(b);
+		expect(b, VNS_POINT_A, cut ? 2 : 11, cut ? 0 : 1, cut ? 10 : 0, 0);
+		expect(b, VNS_POINT_B, cut ? 2 : 11, 0, cut ? 9 : 0, 0);
+		drop(b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(duplicate_acks_told_by_sack),
 		cmocka_unit_test(sent_again_without_tsval_at_one_point),
 		cmocka_unit_test(not_seen_before_it_was_sent),
 		cmocka_unit_test(all_seen_before_they_were_sent),

@@ -7,7 +7,8 @@
  * Retransmissions with the same TSval, duplicates made by the network, and applications that send
  * the same datagram again look alike. What may tell them apart:
  *   1. the IP identification, where it occurs once on each side (RFC 6864: unique only for a while
- *      and only by sender's choice, so it breaks ties and never forms the identity);
+ *      and only by sender's choice, so it breaks ties and never forms the identity), or of ACKs without
+ *      one the SACK block;
  *   2. time: a packet is not seen downstream before it was upstream (less @slack, the error of the
  *      offset), nor later than packets take here (@reach). A downstream copy that only one upstream
  *      copy can have made then is its twin, unless what is left over shows that all may have

@@ -518,6 +518,17 @@ ALWAYS_INLINE void orient(const struct vns_twin *t, struct intake *in, const str
 /* Bits of @from that are @bit become @to: one shift, since both are single bits. */
 #define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
 
+/*
+ * What tells packets of one identity apart: the IP ID; without one the SACK block, in which the duplicate
+ * ACKs of a loss differ, and which a snap length may have cut at one of the points.
+ */
+ALWAYS_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
+{
+	if (likely(p->ip_id || range || !(p->flags & VNS_PKT_F_HAS_SACK)))
+		return p->ip_id;
+	return p->sack_left * 0x9e3779b1u ^ p->sack_right;
+}
+
 ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
 			bool down, uint32_t node)
 {
@@ -533,7 +544,7 @@ ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const 
 	e->seq = range ? p->seq : 0;
 	e->len = p->payload_len + (range ? syn + fin : 0);
 	e->tsval = range ? p->tsval : 0;
-	e->ip_id = p->ip_id;
+	e->ip_id = telling_id(p, range);
 	e->prev = e->next = 0;
 	e->node = node;
 	e->flags = (uint16_t)((range ? flags : 0) | (down ? E_DOWN : 0));
