@@ -14,6 +14,8 @@
  */
 #include "engine/twin/twin_int.h"
 
+#define LONGEST 1472 /* payload of a datagram in an Ethernet frame (IEEE 802.3: 1500 bytes, less IP and UDP) */
+
 static uint32_t *place(const struct vns_twin *t, enum vns_point p, uint64_t flow)
 {
 	return &t->pieces->cut_flow[p][(flow >> 32) % TWIN_CUT_FLOWS];
@@ -47,6 +49,12 @@ enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
 	if (there && !here && t->m.node[e->node].kind == TWIN_UNIT)
 		return VNS_TWIN_AMBIGUOUS;
 	if (cut != INT64_MIN && time - cut <= t->window && cut - time <= t->window)
+		return VNS_TWIN_AMBIGUOUS;
+	/*
+	 * A frame of many datagrams (UDP GSO) is not recognised in its pieces under other addresses: A may
+	 * hold them as strangers.
+	 */
+	if (t->nat && p == VNS_POINT_B && t->m.node[e->node].proto == VNS_PROTO_UDP && e->len > LONGEST)
 		return VNS_TWIN_AMBIGUOUS;
 	return VNS_TWIN_MISSING;
 }
