@@ -17,7 +17,8 @@
 #include "measure/memory.h"
 
 #define MARGIN (4u << 20) /* 2048 packets of as many new flows bring 2 MiB */
-#define LEAST  (8u << 20) /* over what stands at the beginning: margin and some ten thousand flows */
+#define STEP   (4u << 20) /* what stands at the beginning differs by some 100 KiB from run to run */
+#define LEAST  (6u << 20) /* over what stands at the beginning: margin and some ten thousand flows */
 
 uint64_t vns_memory_resident(void)
 {
@@ -35,17 +36,17 @@ uint64_t vns_memory_resident(void)
 
 int vns_memory_begin(struct vns_memory *m, uint64_t limit, const char *what, struct vns_err *err)
 {
-	uint64_t now = vns_memory_resident();
+	uint64_t now = vns_memory_resident(), least = (now + STEP - 1) / STEP * STEP + LEAST;
 
 	*m = (struct vns_memory){ .limit = limit, .margin = MARGIN };
 	if (limit == 0)
 		return 0;
 	if (now == 0)
 		return vns_err_set(err, -ENOSYS, "%s: /proc does not tell the memory in use", what);
-	if (limit < now + LEAST)
+	if (limit < least)
 		return vns_err_set(err, -ENOMEM, "%s: %.0f MiB are too small, %.0f MiB is the least here",
 				   what, (double)limit / 0x1p20,
-				   (double)((now + LEAST) >> 20) + 1);
+				   (double)(least >> 20));
 	if (limit / 16 > m->margin)
 		m->margin = limit / 16;
 	return 0;
