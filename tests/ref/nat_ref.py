@@ -11,6 +11,7 @@ guest:
   sure      those of them that must be found: no other packet at either point could be meant
   foreign   indices of the host's packets that belong to no flow of the guest's
 """
+import ipaddress
 from collections import Counter, defaultdict
 from types import SimpleNamespace
 
@@ -72,15 +73,21 @@ def contested(up, ups, downs):
         any(overlap(d, e) for d in mine for e in mine if d is not e)
 
 
+def flooded(p):
+    """Multicast of a sender that has an address: the guest's too, as vnetscope-vo(1) says."""
+    return bool(p.src) and ipaddress.ip_address(p.dst).is_multicast and \
+        not ipaddress.ip_address(p.src).is_unspecified
+
+
 class Judge:
     def __init__(self, host, guest, addresses, offset_ns=0):
         self.addresses, self.offset = set(addresses), offset_ns
         self.a = [p for p in host if p.kind in PROTO]
         self.b = [p for p in guest if p.kind in PROTO and self.addresses & {p.src, p.dst}]
-        self.others = [p.index for p in host if p.kind not in PROTO]
+        self.others = [p.index for p in host if p.kind not in PROTO and not flooded(p)]
         self.strangers = defaultdict(list)
         for p in self.a:
-            if not self.addresses & {p.src, p.dst}:
+            if not self.addresses & {p.src, p.dst} and not flooded(p):
                 self.strangers[flow(p)].append(p)
         self.flows = self.learn()
         self.foreign = {p.index for f, packets in self.strangers.items() if f not in self.flows
