@@ -6,12 +6,10 @@ argv: vnetscope, twindump. A client, a router and a guest are namespaces, joined
 the router masquerades what the guest begins and forwards two ports to it. Truth is the payload: the
 bytes at both ends of every pair must be the same.
 """
-import ctypes
 import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,10 +19,10 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
+from echo import serve, talk  # noqa: E402
 
 VNETSCOPE, TWINDUMP = sys.argv[1:3]
 NAME = 'vnsnat%d' % os.getpid()
-LIBC = ctypes.CDLL(None, use_errno=True)
 CLIENT, ROUTER, GUEST = (NAME + x for x in 'crg')
 RULES = '''
 table ip t {
@@ -67,61 +65,6 @@ def tear_down():
         subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
 
 
-def inside(ns, work):
-    """Call work() in a thread whose network is @ns."""
-    def run():
-        with open('/run/netns/' + ns) as f:
-            if LIBC.setns(f.fileno(), 0x40000000):
-                raise OSError('setns')
-        work()
-    t = threading.Thread(target=run, daemon=True)
-    t.start()
-    return t
-
-
-def serve(ns, kind, port, ready):
-    """Echo: of TCP all connections until they end, of UDP until a datagram of one byte."""
-    def tcp():
-        with socket.create_server(('0.0.0.0', port)) as s:
-            s.settimeout(10)
-            ready.release()
-            for _ in range(3):
-                c, _ = s.accept()
-                with c:
-                    while data := c.recv(65536):
-                        c.sendall(data)
-
-    def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
-            s.bind(('0.0.0.0', port))
-            s.settimeout(10)
-            ready.release()
-            data = b'..'
-            while len(data) > 1:
-                data, peer = s.recvfrom(65536)
-                s.sendto(data, peer)
-    return inside(ns, tcp if kind == 'tcp' else udp)
-
-
-def talk(ns, to, kind, port, rng):
-    def tcp():
-        for _ in range(3):
-            with socket.create_connection((to, port), timeout=10) as s:
-                for _ in range(20):
-                    data, got = rng.randbytes(rng.randrange(1, 30000)), 0
-                    s.sendall(data)
-                    while got < len(data):
-                        got += len(s.recv(65536))
-
-    def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
-            s.settimeout(10)
-            for i in range(41):
-                s.sendto(rng.randbytes(rng.randrange(30, 1000) if i < 40 else 1), (to, port))
-                s.recv(65536)
-    return inside(ns, tcp if kind == 'tcp' else udp)
-
-
 class Capture:
     running = []
 
@@ -144,12 +87,13 @@ class Capture:
 def traffic(client, to, ports):
     """Connections both ways; @client: its address for the guest; @to, @ports: what it asks."""
     ready, rng = threading.Semaphore(0), random.Random(5)
-    servers = [serve(CLIENT, 'tcp', 7001, ready), serve(CLIENT, 'udp', 7002, ready),
-               serve(GUEST, 'tcp', 80, ready), serve(GUEST, 'udp', 53, ready)]
+    servers = [serve('/run/netns/' + ns, kind, port, ready, 3) for ns, kind, port in
+               ((CLIENT, 'tcp', 7001), (CLIENT, 'udp', 7002), (GUEST, 'tcp', 80), (GUEST, 'udp', 53))]
     for _ in servers:
         assert ready.acquire(timeout=10)
-    clients = [talk(GUEST, client, 'tcp', 7001, rng), talk(GUEST, client, 'udp', 7002, rng),
-               talk(CLIENT, to, 'tcp', ports[0], rng), talk(CLIENT, to, 'udp', ports[1], rng)]
+    clients = [talk('/run/netns/' + ns, addr, kind, port, rng, 3, 20, 30000, 40) for ns, addr, kind, port in
+               ((GUEST, client, 'tcp', 7001), (GUEST, client, 'udp', 7002),
+                (CLIENT, to, 'tcp', ports[0]), (CLIENT, to, 'udp', ports[1]))]
     for t in clients + servers:
         t.join(20)
         assert not t.is_alive()

@@ -9,13 +9,11 @@ what the captures' sockets are apart.
 
 usage: test_vo_nat_live.py VNETSCOPE AGENT [CASE...]
 """
-import ctypes
 import json
 import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,11 +24,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "ref")]
 import nat_ref  # noqa: E402
 import pcapread  # noqa: E402
+from echo import serve, talk  # noqa: E402
 from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_captures, wait_until  # noqa: E402
 
 LAB = f"t-nl{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
-LIBC = ctypes.CDLL(None, use_errno=True)
 OUT, PEER, GUEST = "10.88.0.1", "10.88.0.9", "10.77.0.11"
 RULES = """
 table ip t {
@@ -71,73 +69,20 @@ def pid_of(name):
         next(g["pid"] for g in (lab["client"], *lab["guests"]) if g.get("name", "client") == name)
 
 
-def inside(name, work):
-    """Call work() in a thread whose network is the node's."""
-    pid = pid_of(name)
-
-    def enter():
-        with open(f"/proc/{pid}/ns/net", encoding="ascii") as f:
-            if LIBC.setns(f.fileno(), 0x40000000):
-                raise OSError("setns")
-        work()
-    t = threading.Thread(target=enter, daemon=True)
-    t.start()
-    return t
-
-
-def serve(name, kind, port, ready, n):
-    def tcp():
-        with socket.create_server(("0.0.0.0", port)) as s:
-            s.settimeout(40)
-            ready.release()
-            for _ in range(n):
-                c, _ = s.accept()
-                with c:
-                    while data := c.recv(65536):
-                        c.sendall(data)
-
-    def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
-            s.bind(("0.0.0.0", port))
-            s.settimeout(40)
-            ready.release()
-            data = b".."
-            while len(data) > 1:
-                data, peer = s.recvfrom(65536)
-                s.sendto(data, peer)
-    return inside(name, tcp if kind == "tcp" else udp)
-
-
-def talk(name, to, kind, port, rng, n, pause):
-    def tcp():
-        for _ in range(n):
-            with socket.create_connection((to, port), timeout=20) as s:
-                for _ in range(10):
-                    data, got = rng.randbytes(rng.randrange(1, 8000)), 0
-                    s.sendall(data)
-                    while got < len(data):
-                        got += len(s.recv(65536))
-                    time.sleep(pause)
-
-    def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
-            s.settimeout(20)
-            for i in range(20 * n + 1):
-                s.sendto(rng.randbytes(rng.randrange(30, 900)) if i < 20 * n else b".", (to, port))
-                s.recv(65536)
-                time.sleep(pause / 2)
-    return inside(name, tcp if kind == "tcp" else udp)
+def net_of(name):
+    return f"/proc/{pid_of(name)}/ns/net"
 
 
 def traffic(pause=0.005, n=3):
     ready, rng = threading.Semaphore(0), random.Random(7)
-    servers = [serve("client", "tcp", 7001, ready, n), serve("client", "udp", 7002, ready, n),
-               serve("vm1", "tcp", 80, ready, n), serve("vm1", "udp", 53, ready, n)]
+    servers = [serve(net_of(name), kind, port, ready, n, 40) for name, kind, port in
+               (("client", "tcp", 7001), ("client", "udp", 7002), ("vm1", "tcp", 80), ("vm1", "udp", 53))]
     for _ in servers:
         assert ready.acquire(timeout=20)
-    clients = [talk("vm1", PEER, "tcp", 7001, rng, n, pause), talk("vm1", PEER, "udp", 7002, rng, n, pause),
-               talk("client", OUT, "tcp", 8080, rng, n, pause),
-               talk("client", OUT, "udp", 5353, rng, n, pause)]
+    clients = [talk(net_of(name), to, kind, port, rng, n, 10, 8000, 20 * n, pause, 20)
+               for name, to, kind, port in
+               (("vm1", PEER, "tcp", 7001), ("vm1", PEER, "udp", 7002),
+                ("client", OUT, "tcp", 8080), ("client", OUT, "udp", 5353))]
     for t in clients + servers:
         t.join(60)
         assert not t.is_alive()

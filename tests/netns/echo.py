@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Echo servers and their clients as threads in network namespaces: conversations of known size, TCP and UDP.
+
+@net is the path of a namespace (/run/netns/NAME, /proc/PID/ns/net). Threads are daemons: join them.
+"""
+import ctypes
+import socket
+import threading
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+def inside(net, work):
+    """Call work() in a thread whose network is @net. Return: the thread, started."""
+    def enter():
+        with open(net, encoding="ascii") as f:
+            if LIBC.setns(f.fileno(), CLONE_NEWNET):
+                raise OSError("setns")
+        work()
+    t = threading.Thread(target=enter, daemon=True)
+    t.start()
+    return t
+
+
+def serve(net, kind, port, ready, connections, timeout=10):
+    """Echo: of TCP so many connections until they end, of UDP until a datagram of one byte."""
+    def tcp():
+        with socket.create_server(("0.0.0.0", port)) as s:
+            s.settimeout(timeout)
+            ready.release()
+            for _ in range(connections):
+                c, _ = s.accept()
+                with c:
+                    while data := c.recv(65536):
+                        c.sendall(data)
+
+    def udp():
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.bind(("0.0.0.0", port))
+            s.settimeout(timeout)
+            ready.release()
+            data = b".."
+            while len(data) > 1:
+                data, peer = s.recvfrom(65536)
+                s.sendto(data, peer)
+    return inside(net, tcp if kind == "tcp" else udp)
+
+
+def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0, timeout=10):
+    """
+    Ask an echo server. TCP: in each of @connections @times up to @most bytes. UDP: @datagrams and the last of
+    one byte. A TCP exchange is followed by @pause seconds, a UDP one by half of that.
+    """
+    def tcp():
+        for _ in range(connections):
+            with socket.create_connection((to, port), timeout=timeout) as s:
+                for _ in range(times):
+                    data, got = rng.randbytes(rng.randrange(1, most)), 0
+                    s.sendall(data)
+                    while got < len(data):
+                        got += len(s.recv(65536))
+                    time.sleep(pause)
+
+    def udp():
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.settimeout(timeout)
+            for i in range(datagrams + 1):
+                s.sendto(rng.randbytes(rng.randrange(30, 900)) if i < datagrams else b".", (to, port))
+                s.recv(65536)
+                time.sleep(pause / 2)
+    return inside(net, tcp if kind == "tcp" else udp)
