@@ -13,6 +13,11 @@ def sh(*argv, fail=True):
     return done.stdout
 
 
+def script(text):
+    """Run @text, lines of sh, to its first failure, which raises CalledProcessError."""
+    subprocess.run(["sh", "-ec", text], check=True, timeout=30)
+
+
 def inside(ns, *argv):
     """The words that run @argv in namespace @ns."""
     return ["nsenter", f"--net=/run/netns/{ns}", *argv]

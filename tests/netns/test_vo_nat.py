@@ -20,6 +20,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
 from echo import serve, talk  # noqa: E402
+from nettest import script, skip  # noqa: E402
+from tcpdump import Capture  # noqa: E402
 
 VNETSCOPE, TWINDUMP = sys.argv[1:3]
 NAME = 'vnsnat%d' % os.getpid()
@@ -35,12 +37,8 @@ table ip t {
 '''
 
 
-def sh(text, **more):
-    subprocess.run(['sh', '-ec', text], check=True, timeout=30, **more)
-
-
 def build():
-    sh(f'''
+    script(f'''
 ip netns add {CLIENT}; ip netns add {ROUTER}; ip netns add {GUEST}
 ip -n {CLIENT} link add c0 type veth peer name wan0 netns {ROUTER}
 ip -n {ROUTER} link add lan0 type veth peer name g0 netns {GUEST}
@@ -63,25 +61,6 @@ ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=1
 def tear_down():
     for ns in (CLIENT, ROUTER, GUEST):
         subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
-
-
-class Capture:
-    running = []
-
-    def __init__(self, ns, ifname, path, snap):
-        self.path = path
-        self.p = subprocess.Popen(
-            ['ip', 'netns', 'exec', ns, 'tcpdump', '-i', ifname, '-s', str(snap), '-w', path, '-U',
-             '--time-stamp-precision=nano', '-B', '32768'],
-            stderr=subprocess.PIPE, text=True)
-        Capture.running.append(self)
-        assert 'listening' in self.p.stderr.readline()
-
-    def stop(self):
-        time.sleep(1.5)  # its buffer is handed over once a second
-        self.p.terminate()
-        said = self.p.communicate(timeout=10)[1]
-        assert '\n0 packets dropped by kernel' in said, said
 
 
 def traffic(client, to, ports):
@@ -221,11 +200,6 @@ def main():
         for c in Capture.running:
             c.p.kill()
         tear_down()
-
-
-def skip(reason):
-    print(reason)
-    sys.exit(77)
 
 
 if __name__ == '__main__':

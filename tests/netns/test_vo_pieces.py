@@ -20,10 +20,13 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
+import echo  # noqa: E402
 import pcapmake  # noqa: E402
 import pcapread  # noqa: E402
-import test_vo_nat as base  # noqa: E402
+from nettest import script, skip  # noqa: E402
+from tcpdump import Capture  # noqa: E402
 
+TWINDUMP = sys.argv[2]
 NAME = 'vnspcs%d' % os.getpid()
 SENDER, ROUTER, RECEIVER = (NAME + x for x in 'smr')
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
@@ -32,7 +35,7 @@ FROM = {4: '10.89.1.1', 6: 'fd89:1::1'}
 
 
 def build():
-    base.sh(f'''
+    script(f'''
 ip netns add {SENDER}; ip netns add {ROUTER}; ip netns add {RECEIVER}
 ip -n {SENDER} link add s0 type veth peer name m0 netns {ROUTER}
 ip -n {ROUTER} link add m1 type veth peer name r0 netns {RECEIVER}
@@ -55,7 +58,7 @@ def tear_down():
 
 
 def mtu(outer, inner):
-    base.sh(f'''ip -n {SENDER} link set s0 mtu {outer}; ip -n {ROUTER} link set m0 mtu {outer}
+    script(f'''ip -n {SENDER} link set s0 mtu {outer}; ip -n {ROUTER} link set m0 mtu {outer}
 ip -n {ROUTER} link set m1 mtu {inner}; ip -n {RECEIVER} link set r0 mtu {inner}''')
 
 
@@ -75,7 +78,7 @@ def send(family, sizes, segment=0, connected=True, gap=0.0005):
                 data = rng.randbytes(size)
                 s.send(data) if connected else s.sendto(data, (TO[family], 5001))
                 time.sleep(gap)
-    t = base.inside(SENDER, work)
+    t = echo.inside('/run/netns/' + SENDER, work)
     t.join(20)
     assert not t.is_alive()
 
@@ -90,13 +93,13 @@ def receive():
             s.settimeout(60)
             while len(s.recv(65536)) != 1:
                 pass
-    return base.inside(RECEIVER, work)
+    return echo.inside('/run/netns/' + RECEIVER, work)
 
 
 def capture(points, snap, work):
     """Files of @points (namespace, interface) while @work() runs."""
     with tempfile.TemporaryDirectory(dir=TMP) as tmp:
-        caps = [base.Capture(ns, i, os.path.join(tmp, i), snap) for ns, i in points]
+        caps = [Capture(ns, i, os.path.join(tmp, i), snap) for ns, i in points]
         work()
         for c in caps:
             c.stop()
@@ -140,7 +143,7 @@ def payloads(path):
 
 def check(name, a, b, guest, whole_at, least):
     """Every UDP packet of both files matched; @whole_at: the file (0, 1) that has the wholes."""
-    out = subprocess.run([base.TWINDUMP, a, b, '0', '5000000000', '64', *guest], capture_output=True,
+    out = subprocess.run([TWINDUMP, a, b, '0', '5000000000', '64', *guest], capture_output=True,
                          text=True, timeout=60, check=True).stdout
     bytes_at, n, last, cut = [payloads(a), payloads(b)], 0, 0, name.endswith(' 96')
     for line in out.splitlines():
@@ -191,7 +194,7 @@ def fragments(snap):
     check('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0, 400)
     mtu(1500, 1500)
     whole, done = os.path.join(TMP, 'whole'), threading.Event()
-    t = base.inside(RECEIVER, lambda: put_together('r0', whole, snap, done))
+    t = echo.inside('/run/netns/' + RECEIVER, lambda: put_together('r0', whole, snap, done))
     s0, = capture([(SENDER, 's0')], snap,
                   lambda: send(4, [random.Random(i).randrange(1600, 8900) for i in range(150)]))
     done.set()
@@ -202,22 +205,22 @@ def fragments(snap):
 def main():
     global TMP
     if os.geteuid() != 0:
-        base.skip('needs root')
+        skip('needs root')
     for tool in ('ethtool', 'tcpdump', 'ip'):
         if not shutil.which(tool):
-            base.skip('%s is not there' % tool)
+            skip('%s is not there' % tool)
     try:
         build()
         receive()
         for to in TO.values():  # neighbours known: nothing waits or is lost for that
-            base.sh('ip netns exec %s ping -q -c 1 -w 10 %s >/dev/null' % (SENDER, to))
+            script('ip netns exec %s ping -q -c 1 -w 10 %s >/dev/null' % (SENDER, to))
         with tempfile.TemporaryDirectory() as TMP:
             for snap in (262144, 96):
                 mtu(1500, 1500)
                 frames(snap)
                 fragments(snap)
     finally:
-        for c in base.Capture.running:
+        for c in Capture.running:
             c.p.kill()
         tear_down()
 
