@@ -9,6 +9,8 @@
 
 #include "target/internal.h"
 
+enum { CARRIER_LOST = 255 };
+
 static bool has_address(const struct vns_agent_iface *i, const struct vns_addr *a)
 {
 	for (size_t k = 0; k < i->n_addr; k++)
@@ -57,9 +59,22 @@ void vns_target_adopt(struct vns_target *t, struct vns_agent *agent, const struc
 	memcpy(t->guest, iface->addr, iface->n_addr * sizeof(t->guest[0]));
 }
 
-static void explain(void *ctx, char *buf, size_t size)
+/*
+ * ssh ends with 255 for every trouble of its own (ssh(1), EXIT STATUS), and its words depend on what
+ * it was doing when the far end went: a read ends with "closed by remote host", a write with
+ * "Broken pipe". Both are the same event, and get the same name.
+ */
+static void explain(void *ctx, int exit_code, char *buf, size_t size)
 {
-	vns_child_last_words(ctx, buf, size);
+	const struct vns_child *c = ctx;
+	char words[160];
+
+	vns_child_last_words(c, words, sizeof(words));
+	if (c->carrier && exit_code == CARRIER_LOST)
+		snprintf(buf, size, "its %s connection was closed by remote host or broke%s%s%s",
+			 c->carrier, *words ? " (" : "", words, *words ? ")" : "");
+	else
+		snprintf(buf, size, "%s", words);
 }
 
 static void end_child(struct vns_target *t)

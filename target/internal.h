@@ -31,6 +31,7 @@ struct vns_child {
 	pid_t pid;
 	int rfd, wfd; /* our ends: its stdout, its stdin */
 	int errfd;    /* memory file with its stderr */
+	const char *carrier; /* it carries a connection, and ends with 255 when that is lost; or NULL */
 };
 /* @netns_fd: namespace to enter first, or -1. Return: 0 or -errno; exec failures are found here. */
 int vns_child_spawn(struct vns_child *c, char *const argv[], int netns_fd, struct vns_err *err);

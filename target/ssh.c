@@ -331,6 +331,7 @@ static int attach(struct vns_target *t, struct session *s, struct vns_err *err)
 	int ret;
 
 	note_connection(t, s->conn, &server);
+	s->child.carrier = "ssh";
 	ret = vns_target_attach(t, &s->child, HELLO_TIMEOUT_MS, &server, &why);
 	if (ret)
 		return vns_err_set(err, ret, "ssh %.120s: the agent did not start in %s: %.220s",

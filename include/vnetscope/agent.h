@@ -83,10 +83,12 @@ const char *vns_agent_name(const struct vns_agent *a);
 void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink);
 /**
  * vns_agent_set_explain() - @explain writes what the transport itself said last ("Connection
- * closed by remote host"; "" for nothing); it is asked once the connection is lost.
+ * closed by remote host"; "" for nothing); it is asked once the connection is lost. @exit_code: of
+ * the child that carried it, or -1 when it has none or did not exit.
  */
 void vns_agent_set_explain(struct vns_agent *a,
-			   void (*explain)(void *ctx, char *buf, size_t size), void *ctx);
+			   void (*explain)(void *ctx, int exit_code, char *buf, size_t size),
+			   void *ctx);
 int vns_agent_fd(const struct vns_agent *a);
 /** vns_agent_set_timeout() - longest wait for the reply to one request; 0: the default, 10 s. */
 void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms);

@@ -113,7 +113,7 @@ static ssize_t write_quiet(int fd, const void *data, size_t n)
 static int gone(struct vns_agent *a, struct vns_err *err)
 {
 	char how[64] = "closed the connection", words[256] = "";
-	int status;
+	int status, code = -1;
 
 	for (int i = 0; a->child > 0 && i < 20; i++) {
 		if (waitpid(a->child, &status, WNOHANG) == a->child) {
@@ -122,13 +122,13 @@ static int gone(struct vns_agent *a, struct vns_err *err)
 				snprintf(how, sizeof(how), "ended by signal %d", WTERMSIG(status));
 			else
 				snprintf(how, sizeof(how), "ended with exit code %d",
-					 WEXITSTATUS(status));
+					 code = WEXITSTATUS(status));
 			break;
 		}
 		vns_sleep_ns(5 * VNS_NSEC_PER_MSEC);
 	}
 	if (a->explain)
-		a->explain(a->explain_ctx, words, sizeof(words));
+		a->explain(a->explain_ctx, code, words, sizeof(words));
 	return vns_client_broken(a, -EPIPE, err, "%s%s%s", how, words[0] ? ": " : "", words);
 }
 
@@ -626,7 +626,8 @@ void vns_agent_set_sink(struct vns_agent *a, const struct vns_agent_sink *sink)
 }
 
 void vns_agent_set_explain(struct vns_agent *a,
-			   void (*explain)(void *ctx, char *buf, size_t size), void *ctx)
+			   void (*explain)(void *ctx, int exit_code, char *buf, size_t size),
+			   void *ctx)
 {
 	a->explain = explain;
 	a->explain_ctx = ctx;

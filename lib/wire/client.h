@@ -18,7 +18,7 @@ struct vns_agent {
 	struct vns_inbuf in;
 	struct vns_agent_info info;
 	struct vns_agent_sink sink;
-	void (*explain)(void *ctx, char *buf, size_t size); /* what the transport said; or NULL */
+	void (*explain)(void *ctx, int exit_code, char *buf, size_t size); /* what the transport said; or NULL */
 	void *explain_ctx;
 	struct vns_packet *pkts; /* room for one batch */
 	uint64_t nonce;
