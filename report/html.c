@@ -116,8 +116,11 @@ static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 	else
 		cell_ns(to, (double)f->first.min);
 	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.5) - floor);
-	fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->p50_lower_ns - floor),
-		vns_text_ns(b, (double)f->p50_upper_ns - floor));
+	if (vns_interval_known(&f->interval.p50))
+		fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->interval.p50.lower - floor),
+			vns_text_ns(b, (double)f->interval.p50.upper - floor));
+	else
+		fputs("<td>too few samples</td>", to);
 	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.95) - floor);
 	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.99) - floor);
 	cell_ns(to, (double)f->first.max - floor);

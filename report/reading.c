@@ -30,13 +30,14 @@ struct span {
 	double lower, upper;
 };
 
-/* Median with sampling and clock interval together. */
+/* Median with sampling and clock interval together; of too few samples their whole range. */
 static struct span median_span(const struct vns_vo_figure *f)
 {
-	struct span s = { (double)f->p50_lower_ns - f->err_minus_ns,
-			  (double)f->p50_upper_ns + f->err_plus_ns };
+	bool known = vns_interval_known(&f->interval.p50);
+	int64_t lower = known ? f->interval.p50.lower : f->first.min;
+	int64_t upper = known ? f->interval.p50.upper : f->first.max;
 
-	return s;
+	return (struct span){ (double)lower - f->err_minus_ns, (double)upper + f->err_plus_ns };
 }
 
 static void say_clock(const struct vns_report_vm *vm, char *s)

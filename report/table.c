@@ -64,9 +64,12 @@ static void vo_row(struct vns_table *t, const struct vns_report_vm *vm, int dir,
 	else
 		vns_table_cell(t, "%s", vns_text_ns(a, (double)f->first.min));
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.5));
-	vns_table_cell(t, "%s%s .. %s", withheld ? "+" : "",
-		       vns_text_ns(a, (double)f->p50_lower_ns - floor),
-		       vns_text_ns(b, (double)f->p50_upper_ns - floor));
+	if (vns_interval_known(&f->interval.p50))
+		vns_table_cell(t, "%s%s .. %s", withheld ? "+" : "",
+			       vns_text_ns(a, (double)f->interval.p50.lower - floor),
+			       vns_text_ns(b, (double)f->interval.p50.upper - floor));
+	else
+		vns_table_cell(t, "-");
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.95));
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.99));
 	latency_cell(t, vm, f, f->first.mean);

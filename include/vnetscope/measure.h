@@ -106,7 +106,6 @@ struct vns_subject {
  *   [v - err_minus_ns, v + err_plus_ns] (worst case over the samples)
  * @interval: what the finite, correlated sample leaves open of the figures of @first, 95 %
  *   (vns_blocks_intervals())
- * @p50_lower_ns, @p50_upper_ns: its median's; where that is not known the range of the samples
  * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
  * @floor_lower_ns, @floor_upper_ns: the true minimum lies between: least ends of all samples' own
  *   intervals, never wider than the minimum with the worst of them
@@ -114,7 +113,6 @@ struct vns_subject {
 struct vns_vo_figure {
 	struct vns_dist first, last;
 	struct vns_intervals interval;
-	int64_t p50_lower_ns, p50_upper_ns;
 	double err_minus_ns, err_plus_ns;
 	double mean_err_minus_ns, mean_err_plus_ns;
 	double floor_lower_ns, floor_upper_ns;
@@ -141,20 +139,15 @@ struct vns_vo_check {
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
  *   it (at most 1 s): raw_h2g - raw_g2h, less what the relation's offset changed by in between; the
  *   offset itself cancels
- * @from_directions_ns: mean of the two corrected figures of the same pairs, added: that of @paired by
- *   construction, so no check of anything but arithmetic; @check is one
  * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
  *   the clock stepped, as the step's instant is not certain
- * @agrees: the mean correction is one that a rate of 500 ppm can make, to 1 ns of rounding
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
-	double from_directions_ns;
 	double gap_error_ns;
 	double floor_upper_ns;
-	bool agrees;
 	struct vns_vo_check check;
 };
 

@@ -256,16 +256,12 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 
 	vns_dist_add(&t->sum[out->proto].paired, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
-	acc->change += change;
 	acc->error += error;
 	way_in = corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
 	way_out = corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
-	acc->in += way_in;
-	acc->out += way_out;
 	now = &cell_of(t, out->host_ns)->a;
 	vo_check_add(&t->check[out->proto], out->host_ns, way_in, way_out, both,
 		     (now->ci_upper_ns - now->ci_lower_ns) / 2);
-	acc->gap += gap;
 	acc->n++;
 }
 
@@ -345,16 +341,7 @@ void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *cloc
 		t->slot[i].waiting = false;
 }
 
-/* Where the samples do not suffice all of their range stands for it. */
-static void median_interval(struct vns_vo_figure *f)
-{
-	bool known = vns_interval_known(&f->interval.p50);
-
-	f->p50_lower_ns = known ? f->interval.p50.lower : f->first.min;
-	f->p50_upper_ns = known ? f->interval.p50.upper : f->first.max;
-}
-
-/* What the batches hold; the distribution of the first bytes, which the blocks hold; medians. */
+/* What the batches hold; the distribution of the first bytes, which the blocks hold. */
 static void finish_figures(struct vns_vo_tally *t)
 {
 	vns_vo_tally_flush(t);
@@ -372,7 +359,6 @@ static void finish_figures(struct vns_vo_tally *t)
 				f->floor_upper_ns = t->batch[d][p].floor_upper;
 			}
 			vns_blocks_intervals(&t->blocks[d][p], &f->first, &f->interval);
-			median_interval(f);
 			vns_blocks_fini(&t->blocks[d][p]);
 		}
 	}
@@ -388,10 +374,8 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 		if (!acc->n)
 			continue;
 		vo_check_judge(&t->check[p], &t->sum[p].check);
-		t->sum[p].from_directions_ns = (acc->in + acc->out) / n;
 		t->sum[p].gap_error_ns = acc->error / n;
 		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;
-		t->sum[p].agrees = fabs(acc->change / n) <= acc->gap / n * MAX_PPM * 1e-6 + 1;
 	}
 	free(t->slot);
 	t->slot = NULL;

@@ -71,7 +71,7 @@ struct vns_vo_batch {
 };
 
 struct vns_vo_pair_sums {
-	double in, out, gap, change, error;
+	double error;
 	double upper; /* least upper end of any pair's sum */
 	uint64_t n;
 };

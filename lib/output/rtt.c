@@ -27,9 +27,8 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		json_object_del(figures, "n"); /* stands beside it as "samples" */
 		json_object_set_new(o, "samples", vns_json_u64(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
-		figures = vns_json_intervals(interval ? &interval[k] : &none);
-		json_object_set(o, "p50_interval_ns", json_object_get(figures, "p50"));
-		json_object_set_new(o, "sampling_interval_ns", figures);
+		json_object_set_new(o, "sampling_interval_ns",
+				    vns_json_intervals(interval ? &interval[k] : &none));
 		if (k == VNS_RTT_QUIC_SPIN)
 			json_object_set_new(o, "note", json_string(VNS_RTT_SPIN_NOTE));
 		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);

@@ -75,16 +75,12 @@ static json_t *interval_json(const struct vns_vo_figure *f)
 
 static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
 {
-	json_t *o = json_object(), *first = latency_json(&f->first, f, withheld);
+	json_t *o = json_object();
 	static const struct vns_intervals none;
 	const struct vns_intervals *sampling = f->first.n && !withheld ? &f->interval : &none;
-	const struct vns_interval *p50 = &sampling->p50;
-	bool known = vns_interval_known(p50);
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
-	json_object_set_new(first, "p50_lower", known ? json_integer(p50->lower) : json_null());
-	json_object_set_new(first, "p50_upper", known ? json_integer(p50->upper) : json_null());
-	json_object_set_new(o, "latency_ns", first);
+	json_object_set_new(o, "latency_ns", latency_json(&f->first, f, withheld));
 	json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(sampling));
 	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f, withheld));
 	json_object_set_new(o, "interval_ns", interval_json(f));
@@ -144,11 +140,8 @@ static json_t *sums_json(const struct vns_vo_target *t)
 		if (p == VNS_PROTO_NONE && !t->sum[p].paired.n)
 			continue;
 		s = vns_json_dist(&x->paired);
-		json_object_set_new(s, "from_directions_ns",
-				    x->paired.n ? vns_json_real(x->from_directions_ns, 1) : json_null());
 		json_object_set_new(s, "gap_error_ns",
 				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
-		json_object_set_new(s, "agrees", x->paired.n ? json_boolean(x->agrees) : json_null());
 		json_object_set_new(s, "withheld", text_or_null(withheld));
 		json_object_set_new(s, "check", check_json(&x->check));
 		json_object_set_new(o, proto_key(p), s);

@@ -69,7 +69,7 @@ class Rtt(unittest.TestCase):
             for name in ('min', 'p50', 'p95', 'p99', 'max'):
                 self.assertIsInstance(f['rtt_ns'][name], int)
         # 23 samples, each longer than the one before: hardly more than one independent one
-        self.assertIsNone(doc['totals']['methods']['ts']['p50_interval_ns'])
+        self.assertIsNone(doc['totals']['methods']['ts']['sampling_interval_ns']['p50'])
         self.assertEqual(list(doc['totals']['methods']['ts']['sampling_interval_ns']),
                          ['mean', 'p50', 'p95', 'p99'])
         first = doc['flows'][0]

@@ -145,8 +145,6 @@ class Offline(unittest.TestCase):
         for proto in ('icmp', 'udp', 'tcp'):
             s = t['sum_ns'][proto]
             self.assertEqual((s['n'], s['min'], s['max']), (50, 42 * US, 140 * US))
-            self.assertTrue(s['agrees'])
-            self.assertAlmostEqual(s['from_directions_ns'], s['mean'], delta=1)
 
     def test_check_of_the_clock_can_fail(self):
         host, guest = traffic(n=100, inward=(30, 0), outward=(12, 0), offset=5 * MS)
@@ -188,7 +186,7 @@ class Offline(unittest.TestCase):
         self.assertEqual((g2h['err_minus_ns'], g2h['err_plus_ns']), (12 * US, 30 * US))
 
     def test_sampling_interval_of_the_median(self):
-        """Too few to say: null, and "-" for people, never the range; else the same in both places."""
+        """Too few to say: null, and "-" for people, never the range."""
         known = set()
         for n in (8, 2000):
             slope = int(n == 8)
@@ -198,8 +196,6 @@ class Offline(unittest.TestCase):
             for way in t['directions'].values():
                 for f in way.values():
                     p50 = f['sampling_interval_ns']['p50']
-                    ends = [f['latency_ns'][m] for m in ('p50_lower', 'p50_upper')]
-                    self.assertEqual(ends, p50 or [None, None])
                     self.assertIsNotNone(f['latency_ns']['err_minus_ns'])
                     known.add((n, p50 is not None))
             row = next(r for r in text.splitlines() if re.match(r' *host to guest +udp +first', r))
@@ -233,7 +229,7 @@ class Offline(unittest.TestCase):
         self.assertEqual((c['split'], c['offset_ns']), ('not identifiable', None))
         for name, floor in zip(('host_to_guest', 'guest_to_host'), floors_us):
             f = t['directions'][name]['tcp']
-            for member in ('min', 'mean', 'p50', 'p95', 'p99', 'max', 'p50_lower', 'err_minus_ns'):
+            for member in ('min', 'mean', 'p50', 'p95', 'p99', 'max', 'err_minus_ns'):
                 self.assertIsNone(f['latency_ns'][member], member)
             lower, upper = f['interval_ns']['min']
             self.assertTrue(-2 <= lower <= floor * US <= upper <= sum(floors_us) * US + US,
@@ -241,7 +237,6 @@ class Offline(unittest.TestCase):
             self.assertLessEqual(f['excess_ns']['max'], 1000 * US * max(wobble_us))
             self.assertGreaterEqual(f['excess_ns']['p50'], 0)
         self.assertEqual(t['sum_ns']['tcp']['min'], sum(floors_us) * US)
-        self.assertTrue(t['sum_ns']['tcp']['agrees'])
 
     def test_hours_of_offset_that_nobody_gave(self):
         for offset in (3 * HOUR, -30 * MS, 200 * US):

@@ -97,7 +97,9 @@ class Vo(unittest.TestCase):
                 self.figures(pair, target, 1000 if '--microsecond' in args else 0)
                 self.accounting(pair, target)
                 for proto in ('tcp', 'udp', 'icmp'):
-                    self.assertTrue(target['sum_ns'][proto]['agrees'], proto)
+                    c = target['sum_ns'][proto]['check']  # 95 % of them hold 0; all but 1 in 1000:
+                    self.assertTrue(c is None or abs(c['difference_ns']) <=
+                                    c['upper_ns'] - c['lower_ns'], (proto, c))
 
     def test_drifting_clock(self):
         """The relation from a drift document; the truth lies in every interval."""

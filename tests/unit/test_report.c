@@ -40,8 +40,8 @@ static void setup(struct fake *f, int64_t a, int64_t b, double clock_error_ns)
 	for (int i = 0; i < 2; i++) {
 		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].err_minus_ns = clock_error_ns;
 		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].err_plus_ns = clock_error_ns;
-		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].p50_lower_ns = (i ? b : a) * 98 / 100;
-		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].p50_upper_ns = (i ? b : a) * 102 / 100;
+		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].interval.p50.lower = (i ? b : a) * 98 / 100;
+		f->vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].interval.p50.upper = (i ? b : a) * 102 / 100;
 	}
 	f->vm[0] = (struct vns_report_vm){ "vm1", "idle & <quiet>", NULL, &f->vo[0] };
 	f->vm[1] = (struct vns_report_vm){ "vm2", "hashing", NULL, &f->vo[1] };
