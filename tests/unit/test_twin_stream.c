@@ -49,6 +49,62 @@ static void test_one_point_silent(void **state)
 	drop(b);
 }
 
+/*
+ * A frame's second segment is doubled: the frame waits for its copies to show while its first and last
+ * segments, which nobody contests, are counted and leave.
+ */
+static void test_segments_that_left_before_their_frame(void **state)
+{
+	struct vns_twin_sample s[2];
+
+	(void)state;
+	for (int first = 0; first < 2; first++) { /* whichever point is read ahead */
+		struct bench *b = open_default();
+
+		frame_case(b, -2 * SEC);
+		for (int i = 0; i < 2; i++) {
+			if (i == first) {
+				feed(b, VNS_POINT_A, tcp(0, true, 1000, 3 * MSS, 5));
+				continue;
+			}
+			feed(b, VNS_POINT_B, tcp(30 * US, true, 1000, MSS, 5));
+			feed(b, VNS_POINT_B, tcp(40 * US, true, 1000 + MSS, MSS, 5));
+			feed(b, VNS_POINT_B, tcp(50 * US, true, 1000 + 2 * MSS, MSS, 5));
+			feed(b, VNS_POINT_B, tcp(90 * US, true, 1000 + MSS, MSS, 5));
+		}
+		frame_case(b, 1500 * MS); /* the segments leave after 1 s, */
+		frame_case(b, 30 * SEC);  /* the frame after 5 s */
+		done(b);
+		assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 2), 1);
+		assert_int_equal(s[0].first_raw_ns, 30 * US);
+		assert_true(s[0].has_last);
+		assert_int_equal(s[0].last_raw_ns, 50 * US);
+		expect(b, VNS_POINT_A, 7, 0, 0, 0);
+		drop(b);
+	}
+}
+
+/* As above, but no room for the contested segments until the frame is decided: nothing is guessed. */
+static void test_copies_that_had_to_go_early(void **state)
+{
+	struct vns_twin_opts o = { .max_pending = 3 };
+	struct vns_twin_sample s[2];
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	frame_case(b, -2 * SEC);
+	feed(b, VNS_POINT_A, tcp(0, true, 1000, MSS, 5));
+	feed(b, VNS_POINT_B, tcp(30 * US, true, 1000, MSS, 5));
+	feed(b, VNS_POINT_B, tcp(90 * US, true, 1000, MSS, 5));
+	for (int i = 0; i < 4; i++)
+		feed(b, VNS_POINT_B, udp(i * MS, true, (uint64_t)i + 1, 0));
+	frame_case(b, 30 * SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 2), 0);
+	expect(b, VNS_POINT_A, 4, 0, 1, 0);
+	drop(b);
+}
+
 /* Streaming: what is settled leaves at once, what is lost after the window. */
 static void test_memory_is_bounded(void **state)
 {
@@ -243,6 +299,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_one_point_silent),
+		cmocka_unit_test(test_segments_that_left_before_their_frame),
+		cmocka_unit_test(test_copies_that_had_to_go_early),
 		cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_one_point_ahead),

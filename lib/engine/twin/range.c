@@ -272,6 +272,21 @@ static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
 	return 0;
 }
 
+/*
+ * Was the downstream packet with @byte, seen at @when, nobody else's, so that it has been counted and
+ * is gone? What made @e contested since came too late for it, or is about other bytes of @e.
+ */
+static bool is_settled(struct vns_twin *t, struct twin_node *node, uint32_t byte, int64_t when)
+{
+	struct twin_entry *entry = t->m.entry;
+
+	for (uint32_t i = first_candidate(t, &node->side[TWIN_DOWN], byte);
+	     i && !before(byte, entry[i].seq); i = entry[i].next)
+		if (t->credit-- < 0 || (covers(&entry[i], byte) && entry[i].time == when))
+			return false;
+	return true;
+}
+
 /* Which downstream packet holds upstream @e's copy of @byte? Return: entry or COPY_*. */
 static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 {
@@ -300,43 +315,56 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 	return pair < 0 ? pair : (int64_t)t->down.c[pair].entry;
 }
 
-/* When @e is ambiguous, so is what may hold its bytes. */
-static void spread_doubt(struct vns_twin *t, uint32_t e)
+void twin_range_doubt(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry, *x = &entry[e];
 	struct twin_node *node = &t->m.node[x->node];
 	uint32_t end = x->seq + x->len;
 	int64_t ahead = ahead_of(t, x);
 
-	for (uint32_t i = first_candidate(t, &node->side[TWIN_DOWN], x->seq);
+	for (uint32_t i = first_candidate(t, &node->side[!side_of(x)], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (overlap(&entry[i], x) && same_tsval(&entry[i], x) &&
 		    in_reach(t, x, &entry[i], ahead))
 			entry[i].flags |= E_AMBIGUOUS;
 }
 
+/*
+ * Find out when upstream @e's @byte was seen downstream. @n, @when: packets with it that @e was tied to so far,
+ * time of the first; then the outcome. Return: COPY_AMBIGUOUS, COPY_NONE, or 0.
+ */
+static int resolve_byte(struct vns_twin *t, uint32_t e, uint32_t byte, uint8_t *n, int64_t *when)
+{
+	struct twin_entry *entry = t->m.entry;
+	bool settled = *n && is_settled(t, &t->m.node[entry[e].node], byte, *when);
+	int64_t twin = twin_of_byte(t, e, byte);
+
+	*n = settled || twin >= 0;
+	if (settled)
+		return 0;
+	if (twin < 0)
+		return (int)twin;
+	*when = entry[twin].time;
+	entry[twin].flags |= E_ASSIGNED;
+	return 0;
+}
+
 static void resolve_one(struct vns_twin *t, uint32_t e)
 {
-	struct twin_entry *entry = t->m.entry, *x = &entry[e];
-	int64_t first = twin_of_byte(t, e, x->seq), last;
+	struct twin_entry *x = &t->m.entry[e];
+	int first = resolve_byte(t, e, x->seq, &x->n_first, &x->first);
 
 	x->flags |= E_DONE;
-	x->n_last = 0;
 	if (first == COPY_AMBIGUOUS) {
 		x->flags |= E_AMBIGUOUS;
-		spread_doubt(t, e);
+		twin_range_doubt(t, e);
 	}
-	if (first < 0)
+	if (first < 0) {
+		x->n_last = 0;
 		return;
-	x->flags |= E_MATCHED | E_CHOSEN;
-	x->first = entry[first].time;
-	entry[first].flags |= E_ASSIGNED;
-	last = twin_of_byte(t, e, x->seq + x->len - 1);
-	if (last >= 0) {
-		x->last = entry[last].time;
-		x->n_last = 1;
-		entry[last].flags |= E_ASSIGNED;
 	}
+	x->flags |= E_MATCHED | E_CHOSEN;
+	resolve_byte(t, e, x->seq + x->len - 1, &x->n_last, &x->last);
 }
 
 /*

@@ -435,6 +435,8 @@ static void evict(struct vns_twin *t, enum vns_point p)
 		return;
 	e = twin_queue_head(oldest);
 	twin_queue_pop(oldest);
+	if ((t->m.entry[e].flags & (E_CONTESTED | E_DOWN)) == (E_CONTESTED | E_DOWN))
+		twin_range_doubt(t, e); /* too early: the copies it would be told apart from are not here */
 	t->evicted += expire(t, e) == VNS_TWIN_MISSING;
 }
 

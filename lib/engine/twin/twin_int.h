@@ -478,6 +478,8 @@ bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
 /* range.c: TCP segments that take sequence space */
 int twin_range_insert(struct vns_twin *t, uint32_t e);
 void twin_range_resolve(struct vns_twin *t, uint32_t e);
+/* @e is ambiguous or lost to us: so is what may hold its bytes at the other point. */
+void twin_range_doubt(struct vns_twin *t, uint32_t e);
 /* Steps in lists that each packet may cost, and that may be saved up for one that costs more. */
 #define TWIN_WALK_PER_PACKET 64
 #define TWIN_WALK_BANK       (INT64_C(16) << 20)
