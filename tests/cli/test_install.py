@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is installed is complete and works: programs, library, headers, man pages, completion; and
-a small C program builds against the installed headers by pkg-config and runs.
+a small C program builds against the installed headers by pkg-config and runs; so do the examples, in
+every way that vnetscope(3) names: with the shared library, with the archive, with nothing shared.
 
 usage: test_install.py BUILD SOURCE
 """
@@ -54,8 +55,15 @@ def capture(path, packets):
             f.write(struct.pack("<IIII", ns // 10 ** 9, ns % 10 ** 9, len(frame), len(frame)) + frame)
 
 
-def examples(source, root, flags, environment):
-    """Builds and runs both. Return: what is wrong, or None"""
+def manual_commands(source):
+    """The commands of vnetscope(3) that compile program.c, as one line each."""
+    with open(os.path.join(source, "man/vnetscope.3"), encoding="utf-8") as f:
+        text = f.read().replace("\\e\n", " ")
+    return [line for line in text.splitlines() if line.startswith("cc ")]
+
+
+def examples(source, root, compile_line, environment):
+    """Builds both by a line of the manual and runs them. Return: what is wrong, or None"""
     exe = {}
     for name in ("rtt", "pair"):
         exe[name] = os.path.join(root, name)
@@ -63,7 +71,10 @@ def examples(source, root, flags, environment):
         with open(text, encoding="utf-8") as f:
             if len(f.readlines()) > 41:
                 return f"{name}.c is no longer short"
-        run(["cc", "-Wall", "-Wextra", "-Werror", "-o", exe[name], text, *flags], env=environment)
+        line = compile_line.replace("cc ", "cc -Wall -Wextra -Werror ", 1)
+        run(["sh", "-c", f"{line.replace('program.c', text)} -o {exe[name]}"], env=environment)
+        if "libvnetscope.so" in run(["readelf", "-d", exe[name]]) and ".a" in compile_line:
+            return "it wants the shared library all the same"
     host, guest = os.path.join(root, "host.pcap"), os.path.join(root, "guest.pcap")
     start = 1_700_000_000 * 10 ** 9
     exchange = [(0, 1, 2, 5, 0), (250_000, 2, 1, 7, 5)]
@@ -120,14 +131,21 @@ def main(argv):
         if said != "192.0.2.7 same\n":
             print(f"the small program said {said!r}")
             return 1
-        complaint = examples(source, root, flags, environment)
-        if complaint:
-            print(complaint)
+        sanitised = not subprocess.run(["grep", "-q", "__asan_init",
+                                        os.path.join(lib, "libvnetscope.so")]).returncode
+        commands = manual_commands(source)
+        if len(commands) != 3:
+            print(f"the manual compiles in {len(commands)} ways, not shared, by the archive, static")
             return 1
+        for command in commands[:1] if sanitised else commands:
+            complaint = examples(source, root, command, environment)
+            if complaint:
+                print(f"{command}: {complaint}")
+                return 1
         folder = run(["pkg-config", "--variable=pythondir", "vnetscope"], env=environment).strip()
         if not folder.startswith(root):  # pkgconf puts the sysroot before variables, pkg-config not
             folder = root + folder
-        if subprocess.run(["grep", "-q", "__asan_init", os.path.join(lib, "libvnetscope.so")]).returncode:
+        if not sanitised:
             said = run([sys.executable, "-c", "import vnetscope; print(vnetscope.__file__)"],
                        env={**environment, "PYTHONPATH": folder,
                             "VNETSCOPE_LIBRARY": os.path.join(lib, "libvnetscope.so.0")})
