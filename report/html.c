@@ -71,7 +71,7 @@ static void clock_table(FILE *to, const struct vns_report *r)
 {
 	fputs("<h2>Clocks</h2><div class=\"scroll\"><table><tr><th class=\"t\">VM</th>"
 	      "<th class=\"t\">mode</th><th>offset</th><th>certain from</th><th>to</th>"
-	      "<th>95 % interval from</th><th>to</th><th>drift</th><th>exchanges used</th>"
+	      "<th>95 % interval from</th><th>to</th><th>drift</th><th>feasible from</th><th>to</th><th>exchanges used</th>"
 	      "<th>rejected</th></tr>\n", to);
 	for (size_t i = 0; i < r->n_vm; i++) {
 		const struct vns_drift_result *d = r->vm[i].drift;
@@ -90,8 +90,9 @@ static void clock_table(FILE *to, const struct vns_report *r)
 			fprintf(to, "<td>%+.3f µs</td><td>%+.3f</td><td>%+.3f</td><td>%+.3f</td>"
 				"<td>%+.3f</td>", d->at.offset_ns / 1e3, d->at.lower_ns / 1e3,
 				d->at.upper_ns / 1e3, d->at.ci_lower_ns / 1e3, d->at.ci_upper_ns / 1e3);
-		fprintf(to, "<td>%+.3f ppm</td><td>%llu</td><td>%llu</td></tr>\n", d->at.drift_ppm,
-			(unsigned long long)used, (unsigned long long)rejected);
+		fprintf(to, "<td>%+.3f ppm</td><td>%+.3f ppm</td><td>%+.3f ppm</td><td>%llu</td>"
+			"<td>%llu</td></tr>\n", d->at.drift_ppm, d->at.drift_lower_ppm,
+			d->at.drift_upper_ppm, (unsigned long long)used, (unsigned long long)rejected);
 	}
 	fputs("</table></div>\n", to);
 }

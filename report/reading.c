@@ -43,7 +43,7 @@ static struct span median_span(const struct vns_vo_figure *f)
 static void say_clock(const struct vns_report_vm *vm, char *s)
 {
 	const struct vns_clock_at *at = &vm->drift->at;
-	char offset[VNS_TEXT_LEN], minus[VNS_TEXT_LEN], plus[VNS_TEXT_LEN];
+	char offset[VNS_TEXT_LEN], minus[VNS_TEXT_LEN], plus[VNS_TEXT_LEN], drift[VNS_TEXT_DRIFT_LEN];
 
 	if (vm->drift->mode == VNS_CLOCK_SAME) {
 		snprintf(s, SENTENCE, "%s: its clock is the host's own.", vm->name);
@@ -52,20 +52,20 @@ static void say_clock(const struct vns_report_vm *vm, char *s)
 	if (vns_drift_split(vm->drift) == VNS_SPLIT_WITHHELD) {
 		snprintf(s, SENTENCE, "%s: its clock minus the host's is certain to be between %s and %s "
 			 "(mode %s, over the measured path: the split of the directions is not "
-			 "identifiable), and drifts %+.2f ppm.",
+			 "identifiable), and drifts %s.",
 			 vm->name, vns_text_exact_ns(offset, at->lower_ns),
 			 vns_text_exact_ns(plus, at->upper_ns), vns_clock_mode_name(vm->drift->mode),
-			 at->drift_ppm);
+			 vns_text_drift(drift, at));
 		return;
 	}
 	snprintf(s, SENTENCE,
 		 "%s: its clock is %s %s the host's, certain within -%s and +%s (mode %s), and drifts "
-		 "%+.2f ppm.",
+		 "%s.",
 		 vm->name, vns_text_ns(offset, fabs(at->offset_ns)),
 		 at->offset_ns >= 0 ? "ahead of" : "behind",
 		 vns_text_ns(minus, at->offset_ns - at->lower_ns),
 		 vns_text_ns(plus, at->upper_ns - at->offset_ns),
-		 vns_clock_mode_name(vm->drift->mode), at->drift_ppm);
+		 vns_clock_mode_name(vm->drift->mode), vns_text_drift(drift, at));
 }
 
 /* How wide the clock's interval of @f is, as a part of its median. */

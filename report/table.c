@@ -31,7 +31,8 @@ static void clock_rows(struct vns_table *t, const struct vns_report *r)
 			interval_cell(t, d->at.offset_ns - d->at.lower_ns,
 				      d->at.upper_ns - d->at.offset_ns);
 		}
-		vns_table_cell(t, "%+.2f ppm", d->at.drift_ppm);
+		vns_table_cell(t, "%+.3f ppm", d->at.drift_ppm);
+		vns_table_cell(t, "%+.3f .. %+.3f", d->at.drift_lower_ppm, d->at.drift_upper_ppm);
 	}
 }
 
@@ -106,8 +107,9 @@ void vns_report_table(const struct vns_report *r, FILE *to)
 {
 	struct vns_table t;
 
-	vns_table_init(&t, "<<<>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
-						       "certain within", "drift" });
+	vns_table_init(&t, "<<<>>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
+							"certain within", "drift",
+							"feasible (ppm)" });
 	clock_rows(&t, r);
 	print_and_drop(&t, "Clock of each VM against the host's (+: ahead)", to);
 

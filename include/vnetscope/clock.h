@@ -78,13 +78,17 @@ struct vns_clock_piece {
 	bool bent;
 };
 
-/** struct vns_clock_at - the relation at one instant. */
+/**
+ * struct vns_clock_at - the relation at one instant.
+ * @drift_lower_ppm, @drift_upper_ppm: rates that the bounds leave feasible there: of every piece that may
+ *	hold at that instant
+ */
 struct vns_clock_at {
 	int64_t at_ns;
 	double offset_ns;              /* best estimate */
 	double lower_ns, upper_ns;     /* causality bound */
 	double ci_lower_ns, ci_upper_ns; /* 95 % confidence interval; equals the bound if unknown */
-	double drift_ppm;
+	double drift_ppm, drift_lower_ppm, drift_upper_ppm;
 	bool extrapolated;             /* outside the measured span: bound widened by the feasible
 					* range of rates; certain only while the rate stays */
 };

@@ -106,6 +106,9 @@ const char *vns_text_ns(char buf[VNS_TEXT_LEN], double ns);
 const char *vns_text_signed_ns(char buf[VNS_TEXT_LEN], double ns);
 /* With its sign and every ns: "+1.234 us", "-3600.000012345 s". */
 const char *vns_text_exact_ns(char buf[VNS_TEXT_LEN], double ns);
+/* "+9.630 ppm (+9.512 to +9.744 feasible)"; a rate that is known has no range. Return: @buf. */
+#define VNS_TEXT_DRIFT_LEN 96
+const char *vns_text_drift(char buf[VNS_TEXT_DRIFT_LEN], const struct vns_clock_at *at);
 /* "1234", "12,345", "1,234,567". */
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n);
 /* "12.3 %"; "< 0.1 %" for what is not nothing; of 0: "-". */

@@ -97,6 +97,7 @@ static const struct vns_abi_field fields[] = {
 	ONE(vns_clock_at, offset_ns), ONE(vns_clock_at, lower_ns), ONE(vns_clock_at, upper_ns),
 	ONE(vns_clock_at, at_ns), ONE(vns_clock_at, ci_lower_ns), ONE(vns_clock_at, ci_upper_ns),
 	ONE(vns_clock_at, drift_ppm), ONE(vns_clock_at, extrapolated),
+	ONE(vns_clock_at, drift_lower_ppm), ONE(vns_clock_at, drift_upper_ppm),
 	WHOLE(vns_clock_piece),
 	ONE(vns_clock_piece, from_ns), ONE(vns_clock_piece, to_ns), ONE(vns_clock_piece, offset_ns),
 	ONE(vns_clock_piece, drift_ppm), ONE(vns_clock_piece, drift_lower_ppm),

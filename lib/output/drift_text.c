@@ -57,10 +57,11 @@ static void print_pieces(const struct vns_drift_result *r, FILE *to)
 	for (size_t i = 0; i < n && i < MAX_PIECES; i++) {
 		char off[VNS_TEXT_LEN];
 
-		fprintf(to, "    from %+10.3f s to %+10.3f s: %s, %+.3f ppm%s\n",
+		fprintf(to, "    from %+10.3f s to %+10.3f s: %s, %+.3f ppm (%+.3f to %+.3f)%s\n",
 			(double)(p[i].from_ns - p[0].from_ns) / 1e9,
 			(double)(p[i].to_ns - p[0].from_ns) / 1e9,
-			vns_text_exact_ns(off, p[i].offset_ns), p[i].drift_ppm,
+			vns_text_exact_ns(off, p[i].offset_ns), p[i].drift_ppm, p[i].drift_lower_ppm,
+			p[i].drift_upper_ppm,
 			p[i].step_after ? ", then a step" : i + 1 < n ? ", then another rate" : "");
 	}
 	if (n > MAX_PIECES)
@@ -171,13 +172,13 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 {
 	size_t n;
 	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
+	char drift[VNS_TEXT_DRIFT_LEN];
 
 	fprintf(to, "%s, clock mode %s: %s\n", r->target, vns_clock_mode_name(r->mode),
 		path_words(r->mode));
 	print_offset(r, to);
 	if (n > 0 && p[n - 1].from_ns < p[n - 1].to_ns)
-		fprintf(to, "  drift      %+.3f ppm (%+.3f to %+.3f feasible)\n", r->at.drift_ppm,
-			p[n - 1].drift_lower_ppm, p[n - 1].drift_upper_ppm);
+		fprintf(to, "  drift      %s\n", vns_text_drift(drift, &r->at));
 	print_bend(r, to);
 	print_exchanges(r, to);
 	print_ways(r, to);

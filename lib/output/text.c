@@ -75,6 +75,16 @@ const char *vns_text_exact_ns(char buf[VNS_TEXT_LEN], double ns)
 	return buf;
 }
 
+const char *vns_text_drift(char buf[VNS_TEXT_DRIFT_LEN], const struct vns_clock_at *at)
+{
+	if (at->drift_lower_ppm < at->drift_upper_ppm)
+		snprintf(buf, VNS_TEXT_DRIFT_LEN, "%+.3f ppm (%+.3f to %+.3f feasible)", at->drift_ppm,
+			 at->drift_lower_ppm, at->drift_upper_ppm);
+	else
+		snprintf(buf, VNS_TEXT_DRIFT_LEN, "%+.3f ppm", at->drift_ppm);
+	return buf;
+}
+
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n)
 {
 	char digits[VNS_TEXT_LEN];

@@ -252,6 +252,8 @@ static json_t *clock_json(const struct vns_vo_target *t)
 	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(c->ci_lower_ns + hide, -1));
 	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(c->ci_upper_ns + hide, 1));
 	json_object_set_new(o, "drift_ppm", vns_json_real(c->drift_ppm, 6));
+	json_object_set_new(o, "drift_lower_ppm", vns_json_real(c->drift_lower_ppm, 6));
+	json_object_set_new(o, "drift_upper_ppm", vns_json_real(c->drift_upper_ppm, 6));
 	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
 	return o;
 }

@@ -40,6 +40,7 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 {
 	const struct vns_clock_at *c = &t->clock;
 	char offset[VNS_TEXT_LEN], upper[VNS_TEXT_LEN], within[3 * VNS_TEXT_LEN];
+	char drift[VNS_TEXT_DRIFT_LEN];
 
 	if (!isfinite(c->lower_ns) && !isfinite(c->upper_ns)) {
 		fprintf(to, "clock: not known (mode %s, and no packet bounds it)\n",
@@ -47,21 +48,22 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 		return;
 	}
 	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD) {
-		fprintf(to, "clock: mode %s, guest minus host certain from %s to %s, drift %+.3f ppm\n"
+		fprintf(to, "clock: mode %s, guest minus host certain from %s to %s, drift %s\n"
 			"split not identifiable: these bounds come from the measured path itself, so each "
 			"direction has an\n  interval and what is above its own floor; the sum stands "
 			"(--assume-symmetric takes equal floors)\n",
 			vns_clock_mode_name(t->clock_mode), vns_text_exact_ns(offset, c->lower_ns),
-			vns_text_exact_ns(upper, c->upper_ns), c->drift_ppm);
+			vns_text_exact_ns(upper, c->upper_ns), vns_text_drift(drift, c));
 		return;
 	}
 	if (vns_vo_split(t) == VNS_SPLIT_ASSUMED)
 		fputs("ASSUMED SYMMETRIC: the floors of both directions are taken to be equal, as asked; "
 		      "no measurement says so\n", to);
-	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within %s, drift %+.3f ppm\n",
+	fprintf(to, "clock: mode %s, guest %s the host by %s, certain within %s, drift %s\n",
 		vns_clock_mode_name(t->clock_mode), c->offset_ns < 0 ? "behind" : "ahead of",
 		vns_text_exact_ns(offset, fabs(c->offset_ns)) + 1,
-		interval(within, c->offset_ns - c->lower_ns, c->upper_ns - c->offset_ns), c->drift_ppm);
+		interval(within, c->offset_ns - c->lower_ns, c->upper_ns - c->offset_ns),
+		vns_text_drift(drift, c));
 }
 
 static void print_events(const struct vns_vo_target *t, FILE *to)

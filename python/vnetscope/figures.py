@@ -27,7 +27,7 @@ _buckets = _abi.declare("vns_dist_buckets", None, _P, _BUCKET, _P)
 
 class ClockAt(NamedTuple):
     """The relation at one instant, ns; offset above zero: the guest is ahead. lower and upper: the
-    causality bound; ci_*: the 95 % interval."""
+    causality bound; ci_*: the 95 % interval; drift_lower and _upper: rates that the bound leaves feasible."""
     offset_ns: float
     lower_ns: float
     upper_ns: float
@@ -35,6 +35,8 @@ class ClockAt(NamedTuple):
     ci_upper_ns: float
     drift_ppm: float
     extrapolated: bool
+    drift_lower_ppm: float
+    drift_upper_ppm: float
 
 
 class ClockPiece(NamedTuple):

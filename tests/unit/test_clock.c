@@ -51,6 +51,30 @@ static bool same(const struct vns_clock_at *a, const struct vns_clock_at *b)
 	       a->extrapolated == b->extrapolated;
 }
 
+/* Between two pieces the rates of either are feasible, within one its own. */
+static void test_feasible_rates(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	const struct vns_clock_piece *p;
+	struct vns_clock_at a, b, gap;
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		add(c, T0 + i * SEC, 20000 + i % 3 * 1000, 20000 + i % 2 * 1000,
+		    i < 20 ? 50000 * i : 30000000 - 50000 * i);
+	assert_int_equal(vns_clock_solve(c), 0);
+	p = vns_clock_pieces(c, &n);
+	assert_int_equal(n, 2);
+	a = at(c, T0 + 5 * SEC);
+	b = at(c, T0 + 35 * SEC);
+	gap = at(c, p[0].to_ns + (p[1].from_ns - p[0].to_ns) / 2);
+	assert_true(a.drift_lower_ppm == p[0].drift_lower_ppm && a.drift_upper_ppm == p[0].drift_upper_ppm);
+	assert_true(b.drift_lower_ppm <= -50 && b.drift_upper_ppm >= -50 && b.drift_upper_ppm < 0);
+	assert_true(gap.drift_lower_ppm == b.drift_lower_ppm && gap.drift_upper_ppm == a.drift_upper_ppm);
+	vns_clock_free(c);
+}
+
 static size_t n_pieces(const struct vns_clock *c)
 {
 	size_t n;
@@ -464,7 +488,7 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_feasible_rates), cmocka_unit_test(test_none),
 		cmocka_unit_test(test_one),
 		cmocka_unit_test(test_two_and_drift_range),
 		cmocka_unit_test(test_rejected),

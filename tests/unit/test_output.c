@@ -32,6 +32,18 @@ static void test_ns(void **state)
 	assert_string_equal(vns_text_signed_ns(buf, 0), "+0 ns");
 }
 
+/* A rate that is known has no range; else what is feasible stands beside it, at any rate. */
+static void test_drift(void **state)
+{
+	struct vns_clock_at at = { .drift_ppm = -0.0001, .drift_lower_ppm = -0.25, .drift_upper_ppm = 0.125 };
+	char buf[VNS_TEXT_DRIFT_LEN];
+
+	(void)state;
+	assert_string_equal(vns_text_drift(buf, &at), "-0.000 ppm (-0.250 to +0.125 feasible)");
+	at.drift_ppm = at.drift_lower_ppm = at.drift_upper_ppm = 0;
+	assert_string_equal(vns_text_drift(buf, &at), "+0.000 ppm");
+}
+
 static void test_counts(void **state)
 {
 	char buf[VNS_TEXT_LEN];
@@ -169,7 +181,7 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ns),     cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_ns), cmocka_unit_test(test_drift),     cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_table),  cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_head),   cmocka_unit_test(test_full),
 	};

@@ -137,7 +137,7 @@ static int64_t host_ns(const struct vns_clock *c, double x)
 
 /* A relation at one instant, relative. */
 struct rel_at {
-	double best, lower, upper, ci_lower, ci_upper, slope;
+	double best, lower, upper, ci_lower, ci_upper, slope, slope_lower, slope_upper;
 };
 
 static void seg_at(const struct clock_seg *s, double x, struct rel_at *r)
@@ -148,6 +148,8 @@ static void seg_at(const struct clock_seg *s, double x, struct rel_at *r)
 	r->lower = clock_seg_lower(s, x);
 	r->best = fmax(r->lower, fmin(r->upper, raw));
 	r->slope = s->slope;
+	r->slope_lower = s->bmin;
+	r->slope_upper = s->bmax;
 	r->ci_lower = r->lower;
 	r->ci_upper = r->upper;
 	if (!s->have_ci)
@@ -165,6 +167,8 @@ static void unite(struct rel_at *r, const struct rel_at *other)
 	r->upper = fmax(r->upper, other->upper);
 	r->ci_lower = fmin(r->ci_lower, other->ci_lower);
 	r->ci_upper = fmax(r->ci_upper, other->ci_upper);
+	r->slope_lower = fmin(r->slope_lower, other->slope_lower);
+	r->slope_upper = fmax(r->slope_upper, other->slope_upper);
 }
 
 /* Pieces that may hold at @x: [*lo, *hi]. */
@@ -210,6 +214,8 @@ static void publish(const struct vns_clock *c, double x, const struct rel_at *r,
 		.ci_lower_ns = absolute(c, fmin(r->ci_lower, r->ci_upper), -1),
 		.ci_upper_ns = absolute(c, fmax(r->ci_lower, r->ci_upper), 1),
 		.drift_ppm = r->slope * 1e6,
+		.drift_lower_ppm = r->slope_lower * 1e6,
+		.drift_upper_ppm = r->slope_upper * 1e6,
 		.extrapolated = !c->fixed && (x < c->span_lo || x > c->span_hi),
 	};
 }
