@@ -39,14 +39,20 @@ $(FUZZ_BUILD)/build.ninja:
 setup:
 	@tools/setup.sh
 
+# Installs what is missing; an older build folder then looks anew for what the build may use.
+define install_missing
+@if ! tools/setup.sh --check $(1) 2>/dev/null; then tools/setup.sh $(1) || exit 1; \
+	[ ! -e $(BUILD)/build.ninja ] || meson setup --reconfigure $(BUILD); fi
+endef
+
 check:
-	@tools/setup.sh
+	$(call install_missing)
 	@$(MAKE) --no-print-directory all $(ASAN_BUILD)/build.ninja
 	@$(NINJA) -C $(ASAN_BUILD)
 	@python3 tools/run_tests.py $(BUILD) $(ASAN_BUILD):unit,fuzz,cli
 
 demo:
-	@tools/setup.sh build run
+	$(call install_missing,build run)
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/cli/vnetscope demo $(DEMO_ARGS)
 
@@ -59,8 +65,9 @@ bench-overhead: all
 bench: all
 	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose performance
 
-comparison: all
-	@tools/setup.sh
+comparison:
+	$(call install_missing)
+	@$(MAKE) --no-print-directory all
 	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose comparison rtt-peers
 
 asan: $(ASAN_BUILD)/build.ninja

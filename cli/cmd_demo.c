@@ -111,8 +111,8 @@ static json_t *demo_json(const struct vns_demo_result *r)
 	json_t *doc = vns_json_head("vnetscope.demo/1", cli_argc, cli_argv);
 	json_t *drift = json_array(), *roles = json_object(), *targets = json_array();
 
-	json_object_set_new(doc, "host", json_string(r->host));
-	json_object_set_new(doc, "lab", json_string(r->lab));
+	json_object_set_new(doc, "host", vns_json_string(r->host));
+	json_object_set_new(doc, "lab", vns_json_string(r->lab));
 	json_object_set_new(doc, "tcg", json_boolean(r->tcg));
 	json_object_set_new(doc, "interrupted", json_boolean(r->vo.interrupted));
 	json_object_set_new(doc, "duration_ns", json_integer(r->vo.to_ns - r->vo.from_ns));

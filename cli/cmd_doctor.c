@@ -59,11 +59,11 @@ static json_t *link_json(const struct vns_doctor_link *l)
 	const int values[] = { l->tso, l->gso, l->gro, l->tx_checksum };
 	json_t *o = json_object(), *off = json_object();
 
-	json_object_set_new(o, "name", json_string(l->name));
+	json_object_set_new(o, "name", vns_json_string(l->name));
 	json_object_set_new(o, "kind", json_string(l->kind));
-	json_object_set_new(o, "bridge", *l->bridge ? json_string(l->bridge) : json_null());
+	json_object_set_new(o, "bridge", *l->bridge ? vns_json_string(l->bridge) : json_null());
 	json_object_set_new(o, "owner_pid", l->owner_pid ? json_integer(l->owner_pid) : json_null());
-	json_object_set_new(o, "owner", *l->owner ? json_string(l->owner) : json_null());
+	json_object_set_new(o, "owner", *l->owner ? vns_json_string(l->owner) : json_null());
 	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
 		json_object_set_new(off, names[k],
 				    values[k] < 0 ? json_null() : json_boolean(values[k]));
@@ -92,13 +92,13 @@ static int print_json(const struct vns_doctor *d, const char *target,
 	json_t *checks = json_array(), *links = json_array(), *precision = json_array();
 	int ret;
 
-	json_object_set_new(doc, "target", target ? json_string(target) : json_null());
+	json_object_set_new(doc, "target", target ? vns_json_string(target) : json_null());
 	json_object_set_new(doc, "missing", missing ? json_string(missing->name) : json_null());
 	for (size_t k = 0; k < d->n_item; k++)
-		json_array_append_new(checks, json_pack("{s:s,s:s,s:s,s:s}", "group",
+		json_array_append_new(checks, json_pack("{s:s,s:s,s:s,s:o}", "group",
 				      d->item[k].group, "name", d->item[k].name, "verdict",
 				      vns_doctor_verdict_name(d->item[k].verdict), "detail",
-				      d->item[k].detail));
+				      vns_json_string(d->item[k].detail)));
 	for (size_t k = 0; k < d->n_link; k++)
 		json_array_append_new(links, link_json(&d->link[k]));
 	for (size_t k = 0; k < d->n_precision; k++) {
@@ -108,7 +108,7 @@ static int print_json(const struct vns_doctor *d, const char *target,
 		json_object_set_new(o, "mode", json_string(vns_clock_mode_name(p->mode)));
 		json_object_set_new(o, "error_ns",
 				    p->error_ns < 0 ? json_null() : vns_json_real(p->error_ns, 1));
-		json_object_set_new(o, "origin", json_string(p->origin));
+		json_object_set_new(o, "origin", vns_json_string(p->origin));
 		json_array_append_new(precision, o);
 	}
 	json_object_set_new(doc, "checks", checks);

@@ -112,7 +112,7 @@ static json_t *node_json(const struct vns_lab *lab, const struct vns_lab_node *n
 			      "clocksource", n->clocksource, "kernel", n->kernel);
 
 	if (o && why[0])
-		json_object_set_new(o, "why", json_string(why));
+		json_object_set_new(o, "why", vns_json_string(why));
 	return o;
 }
 

@@ -85,11 +85,11 @@ static json_t *part_json(const struct part *p)
 	json_t *o = json_object(), *rows = json_array(), *widths = json_object();
 
 	json_object_set_new(o, "backend", json_string(p->backend));
-	json_object_set_new(o, "failed", p->code ? json_string(p->err.text) : json_null());
-	json_object_set_new(o, "host", json_string(p->r.host));
-	json_object_set_new(o, "lab", json_string(p->r.lab));
+	json_object_set_new(o, "failed", p->code ? vns_json_string(p->err.text) : json_null());
+	json_object_set_new(o, "host", vns_json_string(p->r.host));
+	json_object_set_new(o, "lab", vns_json_string(p->r.lab));
 	json_object_set_new(o, "tcg", json_boolean(p->r.tcg));
-	json_object_set_new(o, "skipped", p->r.skipped[0] ? json_string(p->r.skipped) : json_null());
+	json_object_set_new(o, "skipped", p->r.skipped[0] ? vns_json_string(p->r.skipped) : json_null());
 	for (size_t i = 0; i < p->r.n_row; i++)
 		json_array_append_new(rows, row_json(&p->r.row[i]));
 	json_object_set_new(o, "estimates", rows);

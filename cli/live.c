@@ -3,6 +3,8 @@
  * Progress of live measurements -> stderr.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <vnetscope/output.h>
@@ -50,7 +52,12 @@ void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
 
 void cli_say(void *ctx, const char *sentence)
 {
+	char *text = strdup(sentence);
+
 	(void)ctx;
 	lines_up = 0;
-	fprintf(stderr, "%s\n", sentence);
+	if (text)
+		vns_text_clean(text, strlen(text) + 1, text, strlen(text));
+	fprintf(stderr, "%s\n", text ? text : "no memory for a message");
+	free(text);
 }

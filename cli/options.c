@@ -17,14 +17,19 @@
 
 int cli_fail(const struct cli_command *cmd, int exit_code, const char *fmt, ...)
 {
+	char *text = NULL;
 	va_list ap;
 
 	fflush(stdout);
-	fprintf(stderr, "vnetscope %s: ", cmd->name);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
 	va_end(ap);
-	fputc('\n', stderr);
+	/* it may quote a guest, a file or an argument */
+	if (text)
+		vns_text_clean(text, strlen(text) + 1, text, strlen(text));
+	fprintf(stderr, "vnetscope %s: %s\n", cmd->name, text ? text : fmt);
+	free(text);
 	return exit_code;
 }
 

@@ -112,12 +112,7 @@ void vns_child_last_words(const struct vns_child *c, char *buf, size_t size)
 		len--;
 	for (start = len; start > 0 && tail[start - 1] != '\n'; start--)
 		;
-	len = len - start < size - 1 ? len - start : size - 1;
-	memcpy(buf, tail + start, len);
-	buf[len] = '\0';
-	for (char *p = buf; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = ' ';
+	vns_text_clean(buf, size, tail + start, len - start);
 }
 
 static bool reaped(pid_t pid, int within_ms)

@@ -48,6 +48,16 @@ struct vns_err {
 int vns_err_set(struct vns_err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/**
+ * vns_text_clean() - the words of somebody else as text that may be shown.
+ * @to, @size: receives at most @size - 1 bytes, whole characters, and the closing zero; @size > 0
+ * @from, @n:  any bytes; may be @to itself
+ *
+ * Control characters, and those that turn the direction of writing, become a space; a byte that is not
+ * part of well-formed UTF-8 becomes '?'. Return: the length of what stands in @to.
+ */
+size_t vns_text_clean(char *to, size_t size, const void *from, size_t n);
+
 /** vns_now_ns() - CLOCK_REALTIME in ns since the epoch: the clock of packet timestamps. */
 int64_t vns_now_ns(void);
 

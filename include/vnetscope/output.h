@@ -23,6 +23,12 @@
  */
 json_t *vns_json_head(const char *schema, int argc, char *const *argv);
 
+/*
+ * @text as a JSON string, cleaned where it is not UTF-8: for what comes from outside (arguments, names,
+ * sentences). json_string() and json_pack() give NULL there, and the member would silently be missing.
+ */
+json_t *vns_json_string(const char *text);
+
 /* "percentile_max_rel_error": 0.01: for objects that hold distributions. */
 void vns_json_set_percentile_error(json_t *object);
 

@@ -5,6 +5,8 @@
  */
 #include <string.h>
 
+#include <vnetscope/base.h>
+
 #include "base/cursor.h"
 
 void vns_cursor_init(struct vns_cursor *c, void *data, size_t len)
@@ -89,12 +91,9 @@ void vns_get_str(struct vns_cursor *c, char *to, size_t size)
 {
 	size_t n = vns_get_le16(c);
 	const uint8_t *p = take(c, n);
-	size_t keep = p ? (n < size - 1 ? n : size - 1) : 0;
 
-	/* what the other end says is shown on terminals */
-	for (size_t i = 0; i < keep; i++)
-		to[i] = (char)(p[i] < ' ' || p[i] == 0x7f ? ' ' : p[i]);
-	to[keep] = '\0';
+	/* what the other end says is shown on terminals and stands in JSON */
+	vns_text_clean(to, size, p, p ? n : 0);
 }
 
 void vns_put_u8(struct vns_cursor *c, uint8_t v)

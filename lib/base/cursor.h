@@ -37,7 +37,7 @@ uint64_t vns_get_le64(struct vns_cursor *c);
 void vns_get_bytes(struct vns_cursor *c, void *to, size_t n);
 /* Borrowed pointer to the next @n bytes, or NULL. */
 const uint8_t *vns_get_span(struct vns_cursor *c, size_t n);
-/* A string with a 16-bit length in front, cut to @size - 1 and terminated. */
+/* A string with a 16-bit length in front, cleaned (vns_text_clean()), cut to @size - 1 and terminated. */
 void vns_get_str(struct vns_cursor *c, char *to, size_t size);
 
 void vns_put_u8(struct vns_cursor *c, uint8_t v);

@@ -134,7 +134,7 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	uint64_t used, rejected;
 
 	vns_clock_counts(r->clock, &used, &rejected);
-	json_object_set_new(o, "target", json_string(r->target));
+	json_object_set_new(o, "target", vns_json_string(r->target));
 	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(r->mode)));
 	json_object_set_new(o, "shares_measured_path",
 			    json_boolean(vns_clock_mode_shares_path(r->mode)));
@@ -156,8 +156,8 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	}
 	json_object_set_new(o, "interrupted", json_boolean(r->interrupted));
 	json_object_set_new(o, "ended_early",
-			    r->ended_early[0] ? json_string(r->ended_early) : json_null());
-	json_object_set_new(o, "note", r->note[0] ? json_string(r->note) : json_null());
+			    r->ended_early[0] ? vns_json_string(r->ended_early) : json_null());
+	json_object_set_new(o, "note", r->note[0] ? vns_json_string(r->note) : json_null());
 	json_object_set_new(exchanges, "used", json_integer((json_int_t)used));
 	json_object_set_new(exchanges, "rejected", json_integer((json_int_t)rejected));
 	json_object_set_new(exchanges, "lost", json_integer((json_int_t)r->lost));
@@ -185,7 +185,7 @@ json_t *vns_drift_document(const struct vns_drift_result *r, size_t n, int argc,
 	}
 	modes = json_array();
 	if (n > 0) {
-		json_object_set_new(doc, "target", json_string(r[0].target));
+		json_object_set_new(doc, "target", vns_json_string(r[0].target));
 		json_object_set_new(doc, "at_ns", json_integer(r[0].at.at_ns));
 	}
 	json_object_set_new(doc, "agree", json_boolean(vns_drift_agree(r, n)));

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -49,17 +50,27 @@ static json_t *run_id(int64_t now_ns)
 			    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, random);
 }
 
+json_t *vns_json_string(const char *text)
+{
+	json_t *as_it_is = json_string(text);
+	size_t n = strlen(text);
+	char *clean = as_it_is ? NULL : malloc(n + 1);
+
+	if (clean)
+		vns_text_clean(clean, n + 1, text, n);
+	if (!as_it_is)
+		as_it_is = json_string(clean ? clean : "");
+	free(clean);
+	return as_it_is;
+}
+
 json_t *vns_json_head(const char *schema, int argc, char *const *argv)
 {
 	json_t *o = json_object(), *words = json_array();
 	int64_t now = vns_now_ns();
 
-	for (int i = 0; i < argc; i++) {
-		json_t *word = json_string(argv[i]);
-
-		/* an argument need not be UTF-8, JSON must be */
-		json_array_append_new(words, word ? word : json_string("(not UTF-8)"));
-	}
+	for (int i = 0; i < argc; i++)
+		json_array_append_new(words, vns_json_string(argv[i]));
 	json_object_set_new(o, "schema", json_string(schema));
 	json_object_set_new(o, "program", json_string("vnetscope"));
 	json_object_set_new(o, "version", json_string(VNS_VERSION));

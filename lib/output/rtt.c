@@ -71,7 +71,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 
 		json_object_set_new(p, "point", json_integer(r->point[i].point));
 		if (r->point[i].name[0])
-			json_object_set_new(p, "name", json_string(r->point[i].name));
+			json_object_set_new(p, "name", vns_json_string(r->point[i].name));
 		json_object_set_new(p, "methods",
 				    methods(r->kinds, r->point[i].rtt, r->point[i].interval));
 		json_array_append_new(points, p);

@@ -124,7 +124,7 @@ static json_t *check_json(const struct vns_vo_check *c)
 
 static json_t *text_or_null(const char *text)
 {
-	return text && text[0] ? json_string(text) : json_null();
+	return text && text[0] ? vns_json_string(text) : json_null();
 }
 
 static json_t *sums_json(const struct vns_vo_target *t)
@@ -267,8 +267,8 @@ static json_t *hops_json(const struct vns_vo_target *t)
 		const struct vns_vo_hop *h = &t->hop[i];
 		json_t *o = json_object(), *a = json_object();
 
-		json_object_set_new(o, "from", json_string(h->from));
-		json_object_set_new(o, "to", json_string(h->to));
+		json_object_set_new(o, "from", vns_json_string(h->from));
+		json_object_set_new(o, "to", vns_json_string(h->to));
 		json_object_set_new(o, "clock_free", json_boolean(h->clock_free));
 		json_object_set_new(o, "directions",
 				    directions_json(h->fig, withheld && !h->clock_free));
@@ -287,8 +287,8 @@ static json_t *negatives_json(const struct vns_vo_target *t)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:b s:s}", "impossible", negative[i].impossible,
-						      "text", negative[i].text));
+		json_array_append_new(list, json_pack("{s:b s:o}", "impossible", negative[i].impossible,
+						      "text", vns_json_string(negative[i].text)));
 	return list;
 }
 
@@ -310,8 +310,8 @@ static json_t *events_json(const struct vns_vo_target *t)
 	for (size_t i = 0; i < t->n_event; i++) {
 		const struct vns_vo_event *e = &t->event[i];
 
-		json_array_append_new(list, json_pack("{s:I s:s s:s}", "at_ns", (json_int_t)e->at_ns, "kind",
-						      e->kind, "text", e->text));
+		json_array_append_new(list, json_pack("{s:I s:s s:o}", "at_ns", (json_int_t)e->at_ns, "kind",
+						      e->kind, "text", vns_json_string(e->text)));
 	}
 	return list;
 }
@@ -320,8 +320,8 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 {
 	json_t *o = json_object(), *rtt = json_object();
 
-	json_object_set_new(o, "name", json_string(t->name));
-	json_object_set_new(o, "from_point", json_string(t->from_point));
+	json_object_set_new(o, "name", vns_json_string(t->name));
+	json_object_set_new(o, "from_point", vns_json_string(t->from_point));
 	json_object_set_new(o, "tcg", json_boolean(t->tcg));
 	json_object_set_new(o, "clock", clock_json(t));
 	json_object_set_new(o, "directions", directions_json(t->fig, vns_vo_split(t) == VNS_SPLIT_WITHHELD));

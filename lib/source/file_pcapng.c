@@ -49,7 +49,7 @@ static const uint8_t *find_option(const struct vns_file *f, const uint8_t *p, si
 	return NULL;
 }
 
-/* The text of option @code, control characters made blanks, cut to what fits. */
+/* The text of option @code, fit to be shown, cut to what fits. */
 static void option_text(const struct vns_file *f, const uint8_t *p, size_t n, uint16_t code, char *to,
 			size_t size)
 {
@@ -67,10 +67,8 @@ static void option_text(const struct vns_file *f, const uint8_t *p, size_t n, ui
 		if (opt)
 			break;
 	}
-	for (size_t i = 0; i + 1 < size && opt && i < len && opt[i]; i++) {
-		to[i] = (char)(opt[i] < ' ' || opt[i] == 0x7f ? ' ' : opt[i]);
-		to[i + 1] = '\0';
-	}
+	if (opt)
+		vns_text_clean(to, size, opt, strnlen((const char *)opt, len));
 }
 
 /* if_tsresol: 10^-n, or 2^-n when the upper bit is set. */

@@ -63,6 +63,45 @@ static void test_counts(void **state)
 	assert_string_equal(vns_text_bytes(buf, UINT64_C(3) << 30), "3.0 GiB");
 }
 
+static void test_words_of_others(void **state)
+{
+	static const struct {
+		const char *from, *clean;
+	} cases[] = {
+		{ "k\xc3\xb6ln \xe2\x82\xac \xf0\x9f\x90\xa7", "k\xc3\xb6ln \xe2\x82\xac \xf0\x9f\x90\xa7" },
+		{ "a\x1b[2Jb\x7f\t\r", "a [2Jb   " },            /* C0, DEL */
+		{ "\xc2\x9b" "2J \xc2\xa0.", " 2J \xc2\xa0." }, /* C1 in UTF-8; beside it a blank */
+		{ "\x9b" "2J \xff", "?2J ?" },                  /* C1 as a byte */
+		{ "\xc0\x80 \xe0\x9f\xbf \xf0\x8f\xbf\xbf", "?? ??? ????" }, /* too long forms */
+		{ "\xed\xa0\x80 \xf4\x90\x80\x80 \xf5", "??? ???? ?" },   /* surrogate, beyond */
+		{ "\xe2\x82", "??" }, { "\xc3(", "?(" }, { "\xe2\x28\xa1", "?(?" }, /* cut, mixed */
+		{ "\xe2\x80\xaetxt\xe2\x81\xa9", " txt " },       /* text that runs backwards */
+		{ "", "" },
+	};
+	char buf[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *s = vns_json_string(cases[i].from);
+
+		assert_int_equal(vns_text_clean(buf, sizeof(buf), cases[i].from, strlen(cases[i].from)),
+				 strlen(cases[i].clean));
+		assert_string_equal(buf, cases[i].clean);
+		assert_true(json_is_string(s));
+		json_decref(s);
+		/* in its own place */
+		snprintf(buf, sizeof(buf), "%s", cases[i].from);
+		vns_text_clean(buf, sizeof(buf), buf, strlen(buf));
+		assert_string_equal(buf, cases[i].clean);
+	}
+	/* cut between characters, always closed */
+	assert_int_equal(vns_text_clean(buf, 4, "ab\xc3\xb6", 4), 2);
+	assert_string_equal(buf, "ab");
+	assert_int_equal(vns_text_clean(buf, 5, "ab\xc3\xb6", 4), 4);
+	assert_int_equal(vns_text_clean(buf, 1, "ab", 2), 0);
+	assert_string_equal(buf, "");
+}
+
 /* What @print writes to a FILE. */
 static char *printed(void (*print)(FILE *to))
 {
@@ -181,7 +220,8 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ns), cmocka_unit_test(test_drift),     cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_ns),     cmocka_unit_test(test_drift),
+		cmocka_unit_test(test_counts), cmocka_unit_test(test_words_of_others),
 		cmocka_unit_test(test_table),  cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_head),   cmocka_unit_test(test_full),
 	};
