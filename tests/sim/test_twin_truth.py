@@ -85,6 +85,10 @@ CASES = {
                                    '80', '--ipv6', '30', '--loss', '2', '--reorder', '2', '--cut',
                                    '0.6', '--snap', '96', '--vlan', '0', '--drift-ppm', '-60',
                                    '--offset-ns', '5000000000', '--dup', '0.5'],
+    'all in pieces, more doubled': ['--udp', '60', '--frames', '30', '--fragments', '20', '--one-sided',
+                                    '80', '--ipv6', '30', '--loss', '2', '--reorder', '2', '--cut',
+                                    '0.6', '--snap', '96', '--vlan', '0', '--drift-ppm', '-60',
+                                    '--offset-ns', '5000000000', '--dup', '1'],
     'everything': ['--loss', '2', '--dup', '1', '--reorder', '2', '--retrans', '5', '--cut', '0.6',
                    '--drift-ppm', '-60', '--offset-ns', '5000000000'],
 }

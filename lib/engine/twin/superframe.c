@@ -568,27 +568,36 @@ static bool regrouped(struct trains *s, struct train *a)
 	return true;
 }
 
+/* By its length, may @u be in @a's joined frame? What has a twin already is not. */
+static bool may_be_in(const struct train *a, const struct piece *u)
+{
+	if (u != a->u && u->fate != FATE_OPEN && u->fate != FATE_AMBIGUOUS)
+		return false;
+	return u->len == a->size || u->len == a->rest;
+}
+
 /* Does the train hold exactly what a frame of @a's is made of, in its order? */
 static bool just_right(const struct train *a)
 {
 	size_t n = 0, n_rest = 0;
 
 	for (const struct piece *u = a->u; u < a->u_end; u++) {
-		if (u->len == a->size)
+		if (may_be_in(a, u) && u->len == a->size)
 			n++;
-		else if (u->len == a->rest)
+		else if (may_be_in(a, u))
 			n_rest++;
 	}
 	return a->rest == a->size ? n == a->places : n == a->places - 1 && n_rest == 1;
 }
 
-static void joined(struct trains *s, struct train *a)
+/* @even: no other frame or datagram in the train, but what has a twin. */
+static void joined(struct trains *s, struct train *a, bool even)
 {
-	bool sure = just_right(a) && a->d_end == a->d + 1 && !a->upset;
+	bool sure = even && just_right(a) && a->d_end == a->d + 1 && !a->upset;
 	size_t n = 0;
 
 	for (const struct piece *u = a->u; u < a->u_end; u++)
-		n += u->len == a->size || u->len == a->rest;
+		n += may_be_in(a, u);
 	if (n < a->places)
 		piece_upset(s->b, a->d->time);
 	else if (n > a->places)
@@ -596,7 +605,7 @@ static void joined(struct trains *s, struct train *a)
 	sure &= !lately_upset(s, a->d) && !lately_lost(s, a->d);
 	a->u->last = a->d;
 	for (struct piece *u = a->u + 1; u < a->u_end; u++) {
-		if (u->fate != FATE_OPEN || (u->len != a->size && u->len != a->rest))
+		if (u->fate != FATE_OPEN || !may_be_in(a, u))
 			continue;
 		u->fate = sure ? FATE_MATCHED : FATE_AMBIGUOUS;
 		u->first = u->last = sure ? a->d : NULL;
@@ -616,21 +625,38 @@ static bool strangers_in(const struct train *a)
 	return false;
 }
 
-/* No piece longer than the first? */
+/* No piece longer than the first, but what has a twin? */
 static bool cut_evenly(const struct train *a)
 {
-	for (const struct piece *d = a->d; d < a->d_end; d++)
-		if (d->len > a->size)
+	for (const struct piece *d = a->d + 1; d < a->d_end; d++)
+		if (d->len > a->size && d->fate == FATE_OPEN)
 			return false;
 	return true;
 }
 
 static bool joined_evenly(const struct train *a)
 {
-	for (const struct piece *u = a->u; u < a->u_end; u++)
-		if (u->len > a->size)
+	for (const struct piece *u = a->u + 1; u < a->u_end; u++)
+		if (u->len > a->size && u->fate == FATE_OPEN)
 			return false;
 	return true;
+}
+
+/* Train @i holds no numbers, or none that explain it. */
+static void by_order(struct trains *s, size_t i)
+{
+	struct train *a = &s->t[i];
+	bool even = is_cut(a) ? cut_evenly(a) : joined_evenly(a);
+
+	if (!even && regrouped(s, a))
+		return;
+	if (!is_cut(a))
+		joined(s, a, even);
+	else if (even)
+		cut_by_bytes(s, i);
+	for (struct piece *d = a->d + 1; !even && is_cut(a) && d < a->d_end; d++)
+		if (d->fate == FATE_OPEN && d->len <= a->size)
+			d->fate = FATE_AMBIGUOUS;
 }
 
 /* Can downstream @d, which is in no frame so far, be of one without anchor? @from: not sent too long before. */
@@ -723,12 +749,8 @@ static void decide(struct trains *s)
 			cut_by_number(s, i);
 		else if (a->numbered)
 			continue;
-		else if (is_cut(a) ? !cut_evenly(a) : !joined_evenly(a))
-			regrouped(s, a);
-		else if (is_cut(a))
-			cut_by_bytes(s, i);
 		else
-			joined(s, a);
+			by_order(s, i);
 	}
 	before_first(s);
 	doubt_upset(s);
