@@ -243,6 +243,27 @@ static void test_hostile_superframe(void **state)
 	drop(b);
 }
 
+/* A fragment whose end, counted in 32 bits, is that of the datagram. */
+static void test_hostile_fragment(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_packet whole = udp(0, true, 1, 7), part = udp(40 * US, true, 2, 7);
+
+	(void)state;
+	frame_case(b, -2 * SEC);
+	part.verdict = VNS_PKT_FRAGMENT;
+	part.flags = VNS_PKT_F_LATER_FRAG;
+	part.frag_off = 1480;
+	part.payload_len = whole.payload_len + 8 - 1480;
+	feed(b, VNS_POINT_A, whole);
+	feed(b, VNS_POINT_B, part);
+	frame_case(b, 30 * SEC);
+	done(b);
+	expect(b, VNS_POINT_A, 4, 1, 0, 0);
+	expect(b, VNS_POINT_B, 4, 1, 0, 0);
+	drop(b);
+}
+
 static void test_coarse_offset(void **state)
 {
 	struct vns_packet a[40], b[40];
@@ -307,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_advance),
 		cmocka_unit_test(test_hostile_overlaps),
 		cmocka_unit_test(test_hostile_superframe),
+		cmocka_unit_test(test_hostile_fragment),
 		cmocka_unit_test(test_coarse_offset),
 		cmocka_unit_test(test_learn_guest),
 	};

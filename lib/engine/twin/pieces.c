@@ -87,7 +87,8 @@ static int add(struct piece_batch *b, uint32_t index)
 		.time = time, .hosts = (uint64_t)e->last, .flow = e->flow_hash,
 		.base = (uint64_t)e->first, .entry = index, .order = (uint32_t)set->n,
 		.id = e->ip_id, .off = e->tsval & 0xffff, .kind = (uint8_t)kind,
-		.len = e->len + (kind == PIECE_FIRST ? TRANSPORT_HEADER : 0),
+		.len = e->len > UINT32_MAX - TRANSPORT_HEADER ? UINT32_MAX : /* any may be in a file */
+		       e->len + (kind == PIECE_FIRST ? TRANSPORT_HEADER : 0),
 		.down = e->flags & E_DOWN,
 	};
 	set->n++;
@@ -191,23 +192,34 @@ static uint64_t key_of_base(const struct piece *p)
 	return p->flow ^ p->base * VNS_MIX_K4;
 }
 
+/* Bytes of IP payload. Lengths in a file may be such that sums do not fit into 32 bits. */
+static uint64_t end_of(const struct piece *f)
+{
+	return (uint64_t)f->off + f->len;
+}
+
+static uint64_t bytes_of(const struct piece *whole)
+{
+	return (uint64_t)whole->len + TRANSPORT_HEADER;
+}
+
 /* Do @n fragments, in order of their places, lie in @whole without overlap? */
 static bool fit_in(const struct piece *f, size_t n, const struct piece *whole)
 {
-	uint32_t end = 0;
+	uint64_t end = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (f[i].off < end)
 			return false;
-		end = f[i].off + f[i].len;
+		end = end_of(&f[i]);
 	}
-	return end <= whole->len + TRANSPORT_HEADER;
+	return end <= bytes_of(whole);
 }
 
 /* Fragments of @n places, none twice, are those of @whole. */
 static void join(struct piece_batch *b, struct piece *f, size_t n, struct piece *whole)
 {
-	uint32_t bytes = 0, all = whole->len + TRANSPORT_HEADER;
+	uint64_t bytes = 0, all = bytes_of(whole);
 
 	whole->fate = FATE_ALONE;
 	for (size_t i = 0; i < n; i++) {
@@ -219,7 +231,7 @@ static void join(struct piece_batch *b, struct piece *f, size_t n, struct piece 
 		}
 		if (f[i].off == 0)
 			whole->first = &f[i];
-		if (f[i].off + f[i].len == all)
+		if (end_of(&f[i]) == all)
 			whole->last = &f[i];
 	}
 	if (whole->down || whole->first)
@@ -270,8 +282,8 @@ static void datagram_in_fragments(struct piece_batch *b, struct piece *f, size_t
 		whole = f[0].id ? only_whole(b, by_id, n_wholes, f[0].id, &f[0]) : NULL;
 	if (!whole || !fit_in(f, n, whole))
 		return;
-	if (f[0].kind != PIECE_FIRST && (whole->id != f[0].id ||
-	    f[n - 1].off + f[n - 1].len != whole->len + TRANSPORT_HEADER))
+	if (f[0].kind != PIECE_FIRST &&
+	    (whole->id != f[0].id || end_of(&f[n - 1]) != bytes_of(whole)))
 		return;
 	join(b, f, n, whole);
 }
