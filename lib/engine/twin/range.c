@@ -249,10 +249,11 @@ int twin_range_insert(struct vns_twin *t, uint32_t e)
 
 /*
  * All copies of @byte on one side that may be told from upstream @x only by more than TSval, in
- * upstream's time: downstream's is @ahead.
+ * upstream's time, as the clocks were when each was seen.
  */
 static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
-		  const struct twin_entry *x, uint32_t byte, int64_t ahead, struct twin_copies *out)
+		  const struct twin_entry *x, uint32_t byte, struct twin_copies *out,
+		  struct twin_limits *limits)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_side *s = &node->side[side];
@@ -261,13 +262,20 @@ static int gather(struct vns_twin *t, struct twin_node *node, unsigned int side,
 	out->n = 0;
 	for (uint32_t i = first_candidate(t, s, byte);
 	     i && !before(byte, entry[i].seq); i = entry[i].next) {
+		struct twin_moment m;
+		int64_t ahead;
+
 		if (t->credit-- < 0)
 			return -E2BIG;
-		if (!covers(&entry[i], byte) || !(blind || same_tsval(&entry[i], x)) ||
-		    !in_reach(t, x, &entry[i], ahead))
+		if (!covers(&entry[i], byte) || !(blind || same_tsval(&entry[i], x)))
+			continue;
+		m = twin_moment_of(t, &entry[i]);
+		ahead = side == TWIN_DOWN ? twin_ahead(node->direction, m.ahead) : 0;
+		if (!in_reach(t, x, &entry[i], ahead))
 			continue;
 		if (twin_copies_add(out, &entry[i], i, entry[i].time - ahead))
 			return -ENOMEM;
+		limits->slack = m.error > limits->slack ? m.error : limits->slack;
 	}
 	return 0;
 }
@@ -292,19 +300,14 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_node *node = &t->m.node[entry[e].node];
-	struct twin_moment m = twin_moment_of(t, &entry[e]);
-	int64_t ahead = twin_ahead(node->direction, m.ahead);
-	const struct twin_limits limits = { m.error, twin_reach(t, node->direction), t->settle,
-					    false,
-					    tsval_unknown(t, node) ?
-						    twin_earliest(t, node->direction, m.error,
-								  entry[e].time) :
-						    INT64_MIN };
+	struct twin_limits limits = { 0, twin_reach(t, node->direction), t->settle, false, INT64_MIN };
 	int32_t pair = COPY_NONE;
 
-	if (gather(t, node, TWIN_UP, &entry[e], byte, 0, &t->up) ||
-	    gather(t, node, TWIN_DOWN, &entry[e], byte, ahead, &t->down))
+	if (gather(t, node, TWIN_UP, &entry[e], byte, &t->up, &limits) ||
+	    gather(t, node, TWIN_DOWN, &entry[e], byte, &t->down, &limits))
 		return COPY_AMBIGUOUS;
+	if (tsval_unknown(t, node))
+		limits.earliest = twin_earliest(t, node->direction, limits.slack, entry[e].time);
 	twin_match_copies(&t->up, &t->down, &limits);
 	for (size_t i = 0; i < t->up.n; i++)
 		if (t->up.c[i].entry == e)

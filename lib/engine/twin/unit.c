@@ -117,8 +117,6 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 /* Up to where the copies of a node are decided together; all in upstream's time. */
 struct share {
 	size_t n[2];        /* copies, by side */
-	struct twin_moment moment;
-	int64_t ahead;      /* of downstream's times */
 	struct twin_limits limits;
 	int64_t from, to;   /* what lies within the reach of these may belong to what is not in it */
 };
@@ -149,8 +147,27 @@ static void conclude(struct vns_twin *t, const struct share *s, unsigned int sid
 	x->n_first = x->n_last = 1;
 }
 
+/* In upstream's time, as the clocks were when @e was seen: a share may last for seconds. */
+static int64_t upstream_time(const struct vns_twin *t, const struct twin_entry *e)
+{
+	if (!(e->flags & E_DOWN))
+		return e->time;
+	return e->time - twin_ahead(t->m.node[e->node].direction, twin_moment_of(t, e).ahead);
+}
+
+/* @e is decided with others: how far the clocks may be wrong is what is worst of any of them. */
+static void widen(const struct vns_twin *t, const struct twin_entry *e, struct twin_limits *l)
+{
+	unsigned int dir = t->m.node[e->node].direction;
+	int64_t error = twin_moment_of(t, e).error;
+	int64_t earliest = twin_earliest(t, dir, error, e->time);
+
+	l->slack = error > l->slack ? error : l->slack;
+	l->earliest = earliest < l->earliest ? earliest : l->earliest;
+}
+
 /* Take copies in order of arrival into the scratch sets and out of the node, and decide. */
-static void decide(struct vns_twin *t, struct twin_node *node, const struct share *s)
+static void decide(struct vns_twin *t, struct twin_node *node, struct share *s)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_copies *set[2] = { &t->up, &t->down };
@@ -160,9 +177,10 @@ static void decide(struct vns_twin *t, struct twin_node *node, const struct shar
 	for (int side = 0; side < 2; side++) {
 		for (size_t i = 0; i < s->n[side]; i++) {
 			uint32_t e = node->side[side].head;
-			int64_t time = entry[e].time - (side == TWIN_DOWN ? s->ahead : 0);
 
-			known &= twin_copies_add(set[side], &entry[e], e, time) == 0;
+			known &= twin_copies_add(set[side], &entry[e], e,
+						 upstream_time(t, &entry[e])) == 0;
+			widen(t, &entry[e], &s->limits);
 			entry[e].flags |= E_DONE | E_AMBIGUOUS; /* unless decided below */
 			twin_unit_remove(t, e);
 		}
@@ -209,7 +227,7 @@ static void next_share(const struct vns_twin *t, const struct twin_node *node, i
 	s->from = cut_at(node);
 	s->to = INT64_MAX;
 	while (u || d) {
-		int64_t down = d ? entry[d].time - s->ahead : 0;
+		int64_t down = d ? upstream_time(t, &entry[d]) : 0;
 		bool up = u && (!d || entry[u].time <= down);
 		int64_t time = up ? entry[u].time : down;
 		bool any = s->n[0] + s->n[1] > 0;
@@ -240,15 +258,13 @@ void twin_unit_resolve(struct vns_twin *t, uint32_t e, int64_t until)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_node *node = &t->m.node[entry[e].node];
-	struct share s = { .moment = twin_moment_of(t, &entry[e]) };
+	struct share s;
 
-	s.ahead = twin_ahead(node->direction, s.moment.ahead);
-	s.limits = (struct twin_limits){ s.moment.error, twin_reach(t, node->direction),
-					 t->settle, node->repeated,
-					 twin_earliest(t, node->direction, s.moment.error, entry[e].time) };
-	if (entry[e].flags & E_DOWN && until != INT64_MAX)
-		until -= s.ahead;
+	if (until != INT64_MAX)
+		until -= entry[e].time - upstream_time(t, &entry[e]);
 	while (!(entry[e].flags & E_DONE)) {
+		s.limits = (struct twin_limits){ 0, twin_reach(t, node->direction), t->settle,
+						 node->repeated, INT64_MAX };
 		next_share(t, node, until, &s);
 		if (s.n[0] + s.n[1] == 0) /* cannot be: @e itself is older than @until */
 			return;
