@@ -158,7 +158,7 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 	int code = VNS_EXIT_OK;
 	char why[256];
 
-	if (r->interrupted && c->csv)
+	if (r->interrupted)
 		cli_fail(self, 0, "interrupted: these are the results so far");
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];

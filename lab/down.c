@@ -28,7 +28,10 @@ static int make_folder(const char *path, struct vns_err *err)
 
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return vns_err_set(err, -errno, "cannot create %s: %s", path, strerror(errno));
-	if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+	if (lstat(path, &st)) /* -EAGAIN: somebody removed it just now */
+		return vns_err_set(err, errno == ENOENT ? -EAGAIN : -errno, "cannot look at %s: %s",
+				   path, strerror(errno));
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
 		return vns_err_set(err, -EPERM, "%s is not a folder of yours", path);
 	return 0;
 }
@@ -51,8 +54,11 @@ int lab_lock(const struct vns_lab *lab, bool create, struct vns_err *err)
 	do {
 		if (create) {
 			rc = vns_lab_base_dir(base, sizeof(base), err);
-			if (rc || (rc = make_folder(base, err)) ||
-			    (rc = make_folder(lab->dir, err)))
+			if (!rc)
+				rc = make_folder(base, err);
+			if (!rc && (rc = make_folder(lab->dir, err)) == -ENOENT)
+				rc = -EAGAIN; /* the end of another lab, the last, took base along */
+			if (rc && rc != -EAGAIN)
 				return rc;
 		}
 		fd = open(lab->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -196,8 +202,13 @@ static int empty_folder(const struct vns_lab *lab, bool keep, unsigned int *n, s
 		}
 	if (d)
 		closedir(d);
-	if (!keep && rmdir(lab->dir) && errno != ENOENT)
+	if (keep)
+		return 0;
+	if (rmdir(lab->dir) && errno != ENOENT)
 		return vns_err_set(err, -errno, "cannot remove %s: %s", lab->dir, strerror(errno));
+	/* the folder above goes with its last lab */
+	if (vns_lab_base_dir(path, sizeof(path), err) == 0)
+		rmdir(path);
 	return 0;
 }
 

@@ -447,8 +447,6 @@ static void print_overhead(const struct vns_vo_target *t, FILE *to)
 
 int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
 {
-	if (r->interrupted)
-		fputs("interrupted: these are the results so far\n", to);
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];
 

@@ -97,7 +97,7 @@ class Ends(unittest.TestCase):
         self.assertEqual(doc["accounting"]["read"], RECORDS)
         out, err = self.interrupted(["rtt", "-r", "-"], part)
         self.assertIn("TCP timestamps", out)
-        self.assertIn("interrupted: these are the results so far", err)
+        self.assertEqual(err, "vnetscope rtt: interrupted: these are the results so far\n")
 
     def test_interrupted_vo(self):
         data = self.bytes_of(self.host)
@@ -111,8 +111,9 @@ class Ends(unittest.TestCase):
         for point in books.values():
             self.assertEqual(point["read"], sum(point[k] for k in (
                 "matched", "missing", "ambiguous", "outside_window", "undecodable")))
-        out, _ = self.interrupted(words, part)
-        self.assertTrue(out.startswith("interrupted: these are the results so far\n"), out)
+        out, err = self.interrupted(words, part)
+        self.assertIn("to guest\n", out.splitlines(keepends=True)[0])
+        self.assertEqual(err, "vnetscope vo: interrupted: these are the results so far\n")
 
     def test_interrupted_vo_behind_its_beginnings(self):
         """Where threads may read; all that came is in the results, with any number of them."""

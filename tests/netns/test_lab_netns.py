@@ -253,6 +253,7 @@ def without_root():
         lab = json.loads(ok(as_user("status", "--json")).stdout)["labs"][0]
         ok(as_user("down"))
         assert_nothing_left(LAB, pids_of(lab), uid=NOBODY, base=f"{home}/vnetscope")
+        assert not os.path.exists(f"{home}/vnetscope"), "the folder of a user's labs stays behind the last"
     finally:
         as_user("down")
         shutil.rmtree(home)

@@ -178,6 +178,7 @@ def without_root():
         assert drift["offset_ns"] is None and drift["split"] == "not identifiable", drift
         ok(as_user("lab", "down", "--name", LAB))
         assert_nothing_left(LAB, pids_of(lab), uid=NOBODY, base=f"{home}/vnetscope")
+        assert not os.path.exists(f"{home}/vnetscope"), "the folder of a user's labs stays behind the last"
     finally:
         as_user("lab", "down", "--name", LAB)
         shutil.rmtree(home)
