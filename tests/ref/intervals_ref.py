@@ -95,13 +95,13 @@ def intervals(samples):
     t, k = T975[int(effective) - 1], len(groups)
     mean = sum(values) / n
     v, skew = variance(groups, mean, lambda x: x)
-    b = skew / 6 / math.sqrt(k)
+    b, t_mean = 1.4 * skew / 6 / math.sqrt(k), 1.03 * t
 
     def g(z):
         y = 1 + 6 * b * (z - b)
         return z if abs(b) < 1e-6 else (math.copysign(abs(y)**(1 / 3), y) - 1) / (2 * b)
 
-    out['mean'] = max(mean - g(t) * math.sqrt(v), 0), mean - g(-t) * math.sqrt(v)
+    out['mean'] = max(mean - g(t_mean) * math.sqrt(v), values[0]), mean - g(-t_mean) * math.sqrt(v)
     median = None
     for name, q in (('p50', 0.50), ('p95', 0.95), ('p99', 0.99)):
         top = bucket(nearest_rank(values, q))[1]
