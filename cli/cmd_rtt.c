@@ -133,7 +133,7 @@ struct view {
 	const struct rtt_config *config;
 	const struct wants *wants;
 	enum vns_rtt_order order;
-	struct vns_dist interval[VNS_RTT_KINDS]; /* samples since the last line */
+	struct vns_blocks interval[VNS_RTT_KINDS]; /* samples since the last line */
 	uint64_t packets_told;    /* of the lines so far */
 	int64_t started;
 	size_t lines;             /* of the rolling table on the screen */
@@ -232,7 +232,7 @@ static void on_sample(void *ctx, uint16_t point, const struct vns_rtt_sample *s)
 	if (v->config->samples)
 		print_sample(v, point, s);
 	else
-		vns_dist_add(&v->interval[s->kind], s->rtt_ns);
+		vns_blocks_add(&v->interval[s->kind], s->at_ns, s->rtt_ns);
 }
 
 /* Live on a terminal: the table is drawn over its predecessor. */
@@ -264,20 +264,27 @@ static void roll_line(struct view *v, const struct vns_rtt_result *so_far)
 {
 	static const char *const names[] = { "min", "p50", "p99", "max" };
 	static const double q[] = { 0, 0.5, 0.99, 1 };
-	char b[VNS_TEXT_LEN];
+	char b[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
 
 	printf("%4.0f s  packets %" PRIu64 "  flows %" PRIu64,
 	       (double)(vns_monotonic_ns() - v->started) / 1e9,
 	       so_far->counts.packets - v->packets_told, so_far->counts.flows_live);
 	v->packets_told = so_far->counts.packets;
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
-		struct vns_dist *d = &v->interval[k];
+		struct vns_intervals within;
+		struct vns_dist d = { 0 };
 
-		if (d->n)
-			printf("  %s samples %" PRIu64, vns_rtt_kind_name((enum vns_rtt_kind)k), d->n);
-		for (size_t i = 0; d->n && i < sizeof(q) / sizeof(q[0]); i++)
-			printf("  %s %s", names[i], vns_text_ns(b, (double)vns_dist_quantile(d, q[i])));
-		vns_dist_fini(d);
+		vns_blocks_total(&v->interval[k], &d);
+		vns_blocks_intervals(&v->interval[k], &d, &within);
+		vns_blocks_fini(&v->interval[k]);
+		if (d.n)
+			printf("  %s samples %" PRIu64, vns_rtt_kind_name((enum vns_rtt_kind)k), d.n);
+		for (size_t i = 0; d.n && i < sizeof(q) / sizeof(q[0]); i++) {
+			printf("  %s %s", names[i], vns_text_ns(b, (double)vns_dist_quantile(&d, q[i])));
+			if (i == 1 || i == 2)
+				printf(" (%s)", vns_text_interval(span, i == 1 ? &within.p50 : &within.p99, 0));
+		}
+		vns_dist_fini(&d);
 	}
 	v->write_failed |= putchar('\n') == EOF || fflush(stdout);
 }
@@ -521,7 +528,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 		code = cli_fail(self, VNS_EXIT_SETUP, "cannot write the results: %s",
 				strerror(error ? -error : EPIPE));
 	for (int k = 0; k < VNS_RTT_KINDS; k++)
-		vns_dist_fini(&v.interval[k]);
+		vns_blocks_fini(&v.interval[k]);
 	vns_rtt_result_free(&result);
 	return code;
 }

@@ -13,17 +13,22 @@
 
 static _Atomic size_t lines_up; /* lines of the last report still on the screen */
 
-static void print_direction(const char *label, const struct vns_dist *d, bool withheld)
+/* The rest of a line: what crossed within the last second, each figure with its 95 % interval. */
+static void print_direction(const char *label, const struct vns_vo_live_target *t, int direction)
 {
-	double floor = withheld ? (double)d->min : 0;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	const struct vns_dist *d = &t->recent[direction];
+	const struct vns_intervals *within = &t->recent_interval[direction];
+	int64_t floor = t->withheld ? d->min : 0;
+	char v[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
 
-	if (d->n)
-		fprintf(stderr, "  %s %sp50 %9s p99 %9s", label, withheld ? "above min: " : "",
-			vns_text_ns(a, (double)vns_dist_quantile(d, 0.5) - floor),
-			vns_text_ns(b, (double)vns_dist_quantile(d, 0.99) - floor));
-	else
-		fprintf(stderr, "  %s %27s", label, "no packets");
+	fprintf(stderr, "  %-7s %9s packets", label, vns_text_count(v, d->n));
+	if (!d->n)
+		return;
+	fprintf(stderr, "%s  p50 %s", t->withheld ? " above min" : "",
+		vns_text_ns(v, (double)(vns_dist_quantile(d, 0.5) - floor)));
+	fprintf(stderr, " (%s)", vns_text_interval(span, &within->p50, floor));
+	fprintf(stderr, "  p99 %s", vns_text_ns(v, (double)(vns_dist_quantile(d, 0.99) - floor)));
+	fprintf(stderr, " (%s)", vns_text_interval(span, &within->p99, floor));
 }
 
 void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
@@ -39,15 +44,17 @@ void cli_live_vo(void *ctx, const struct vns_vo_live_progress *p)
 	fputc('\n', stderr);
 	for (size_t i = 0; i < p->n_target; i++) {
 		const struct vns_vo_live_target *t = &p->target[i];
-		char count[VNS_TEXT_LEN], bound[VNS_TEXT_LEN];
+		char count[VNS_TEXT_LEN], bound[VNS_TEXT_LEN], clock[2 * VNS_TEXT_LEN];
 
 		fprintf(stderr, "  %-12s %10s matched", t->name, vns_text_count(count, t->matched));
-		print_direction("to VM", &t->recent[VNS_HOST_TO_GUEST], t->withheld);
-		print_direction("from VM", &t->recent[VNS_GUEST_TO_HOST], t->withheld);
-		fprintf(stderr, "  clock +-%s%s\n", vns_text_ns(bound, t->bound_ns),
-			t->ended ? "  ENDED" : "");
+		print_direction("to VM", t, VNS_HOST_TO_GUEST);
+		snprintf(clock, sizeof(clock), "clock +-%s%s", vns_text_ns(bound, t->bound_ns),
+			 t->ended ? ", ENDED" : "");
+		fprintf(stderr, "\n  %-31s", clock);
+		print_direction("from VM", t, VNS_GUEST_TO_HOST);
+		fputc('\n', stderr);
 	}
-	lines_up = p->n_target + 1;
+	lines_up = 2 * p->n_target + 1;
 }
 
 void cli_say(void *ctx, const char *sentence)

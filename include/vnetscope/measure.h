@@ -104,15 +104,15 @@ struct vns_subject {
  * @last:  last byte's latency (n may be lower: the last byte was not always found)
  * @err_minus_ns, @err_plus_ns: clock interval: the true value of every order statistic v lies in
  *   [v - err_minus_ns, v + err_plus_ns] (worst case over the samples)
- * @interval: what the finite, correlated sample leaves open of the figures of @first, 95 %
- *   (vns_blocks_intervals())
+ * @interval, @last_interval: what the finite, correlated sample leaves open of the figures of @first
+ *   and @last, 95 % (vns_blocks_intervals())
  * @mean_err_minus_ns, @mean_err_plus_ns: the same for the mean (average over the samples)
  * @floor_lower_ns, @floor_upper_ns: the true minimum lies between: least ends of all samples' own
  *   intervals, never wider than the minimum with the worst of them
  */
 struct vns_vo_figure {
 	struct vns_dist first, last;
-	struct vns_intervals interval;
+	struct vns_intervals interval, last_interval;
 	double err_minus_ns, err_plus_ns;
 	double mean_err_minus_ns, mean_err_plus_ns;
 	double floor_lower_ns, floor_upper_ns;
@@ -139,6 +139,7 @@ struct vns_vo_check {
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
  *   it (at most 1 s): raw_h2g - raw_g2h, less what the relation's offset changed by in between; the
  *   offset itself cancels
+ * @interval: of its figures, 95 %, as of struct vns_vo_figure
  * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
@@ -146,6 +147,7 @@ struct vns_vo_check {
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
+	struct vns_intervals interval;
 	double gap_error_ns;
 	double floor_upper_ns;
 	struct vns_vo_check check;
@@ -165,6 +167,7 @@ struct vns_vo_hop {
 struct vns_vo_rtt {
 	struct vns_dist client_side; /* host point -> client -> host point, TCP timestamps */
 	struct vns_dist guest_side;  /* host point -> guest -> host point */
+	struct vns_intervals client_interval, guest_interval; /* of their figures, 95 % */
 };
 
 /**
@@ -405,6 +408,7 @@ struct vns_vo_live_target {
 	const char *name;
 	uint64_t matched;            /* upstream packets found downstream, since the start */
 	struct vns_dist recent[VNS_DIRECTIONS]; /* first byte, since the last call; preliminary clock */
+	struct vns_intervals recent_interval[VNS_DIRECTIONS]; /* of its figures, 95 % */
 	bool withheld;               /* of @recent only what is above its minimum may be shown */
 	double offset_ns, bound_ns;  /* relation so far: offset and half the width of its bound */
 	bool ended;
@@ -493,7 +497,7 @@ struct vns_rtt_point {
  * struct vns_rtt_result - passive RTT of a file or a live capture.
  * @flow:         with per_flow: every direction with at least min_samples
  * @flows_hidden: directions left out: fewer samples, or no memory to list them
- * @counts, @total: of all points together; @total per kind
+ * @counts, @total: of all points together; @total per kind, @total_interval of its figures (95 %)
  * @kinds:        bit 1 << kind: this kind was asked for by name, or there is traffic to read it from
  * @app:          what became of the packets that are not TCP, when @kinds has such
  * @groups:       with by: the aggregates
@@ -513,6 +517,7 @@ struct vns_rtt_result {
 	struct vns_rtt_counts counts;
 	unsigned int kinds;
 	struct vns_dist total[VNS_RTT_KINDS];
+	struct vns_intervals total_interval[VNS_RTT_KINDS];
 	struct vns_rtt_app_counts app;
 	struct vns_rtt_groups groups;
 	struct vns_rtt_point *point;

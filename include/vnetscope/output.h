@@ -42,6 +42,8 @@ json_t *vns_json_dist(const struct vns_dist *d);
 json_t *vns_json_interval(const struct vns_interval *i);
 /* {"mean": [lower, upper], "p50", "p95", "p99"}: null where not known. */
 json_t *vns_json_intervals(const struct vns_intervals *i);
+/* The same above @floor, the least of the samples. */
+json_t *vns_json_intervals_above(const struct vns_intervals *i, int64_t floor);
 
 /*
  * What a distribution's samples are above @floor: {"n","mean","p50","p95","p99","max","stddev"}, ns;
@@ -115,6 +117,11 @@ const char *vns_text_exact_ns(char buf[VNS_TEXT_LEN], double ns);
 /* "+9.630 ppm (+9.512 to +9.744 feasible)"; a rate that is known has no range. Return: @buf. */
 #define VNS_TEXT_DRIFT_LEN 96
 const char *vns_text_drift(char buf[VNS_TEXT_DRIFT_LEN], const struct vns_clock_at *at);
+/* "10.21..35.10 us", "998.2 us..1.012 ms", "unbounded" for an infinite end; "-" where one is no number. */
+#define VNS_SPAN_LEN (2 * VNS_TEXT_LEN)
+const char *vns_text_span(char buf[VNS_SPAN_LEN], double lower_ns, double upper_ns);
+/* The same of a 95 % interval, above @floor_ns; "-" where it is not known. */
+const char *vns_text_interval(char buf[VNS_SPAN_LEN], const struct vns_interval *i, int64_t floor_ns);
 /* "1234", "12,345", "1,234,567". */
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n);
 /* "12.3 %"; "< 0.1 %" for what is not nothing; of 0: "-". */
@@ -144,8 +151,10 @@ void vns_table_cell(struct vns_table *t, const char *fmt, ...)
 void vns_table_dist(struct vns_table *t, const struct vns_dist *d);
 /* One interval, as a cell. */
 void vns_table_interval(struct vns_table *t, const struct vns_interval *i);
-/* Intervals of mean, p50, p95 and p99 as four cells: "1.2 us .. 1.4 us"; "-" where not known. */
+/* Intervals of mean, p50, p95 and p99 as four cells: "1.23..1.42 us"; "-" where not known. */
 void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i);
+/* The same above @floor_ns, the least of the samples. */
+void vns_table_excess(struct vns_table *t, const struct vns_intervals *i, int64_t floor_ns);
 /* Two blanks between columns, none at the end of a line. Return: lines printed. */
 size_t vns_table_print(const struct vns_table *t, FILE *to);
 void vns_table_fini(struct vns_table *t);

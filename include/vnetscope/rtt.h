@@ -202,6 +202,11 @@ void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out);
 const struct vns_dist *vns_rtt_total(const struct vns_rtt *r, enum vns_rtt_kind kind);
 /** vns_rtt_intervals() - of the figures of vns_rtt_total(), ns; see vns_blocks_intervals(). */
 void vns_rtt_intervals(const struct vns_rtt *r, enum vns_rtt_kind kind, struct vns_intervals *out);
+/**
+ * vns_rtt_blocks() - the samples of vns_rtt_total() by time, to merge with another engine's (borrowed);
+ * NULL: this engine has none of the kind.
+ */
+const struct vns_blocks *vns_rtt_blocks(const struct vns_rtt *r, enum vns_rtt_kind kind);
 /** vns_rtt_each_flow() - every direction and kind with a sample of the flows in the table, oldest
  * first. */
 void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);

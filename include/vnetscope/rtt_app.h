@@ -123,6 +123,8 @@ const struct vns_dist *vns_rtt_app_total(const struct vns_rtt_app *a, enum vns_r
 /** vns_rtt_app_intervals() - as vns_rtt_intervals(). */
 void vns_rtt_app_intervals(const struct vns_rtt_app *a, enum vns_rtt_kind kind,
 			   struct vns_intervals *out);
+/** vns_rtt_app_blocks() - as vns_rtt_blocks(). */
+const struct vns_blocks *vns_rtt_app_blocks(const struct vns_rtt_app *a, enum vns_rtt_kind kind);
 /** vns_rtt_app_each_flow() - every direction and kind with a sample of the flows in the table. */
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx);
 

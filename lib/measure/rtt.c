@@ -306,6 +306,26 @@ static unsigned int shown_kinds(const struct state *st)
 	return kinds & wanted_kinds(st->run);
 }
 
+/* The intervals of a kind's total over all points: their samples in the same blocks of time. */
+static void total_interval(struct state *st, enum vns_rtt_kind k)
+{
+	struct vns_blocks all = { 0 };
+
+	for (size_t i = 0; i < st->n_point; i++) {
+		const struct point *p = &st->point[i];
+		const struct vns_blocks *b = VNS_RTT_APP_KINDS >> k & 1 ?
+			p->app ? vns_rtt_app_blocks(p->app, k) : NULL : vns_rtt_blocks(p->engine, k);
+
+		if (b && st->n_point == 1)
+			vns_blocks_intervals(b, &st->out->total[k], &st->out->total_interval[k]);
+		else if (b)
+			vns_blocks_merge(&all, b);
+	}
+	if (st->n_point > 1)
+		vns_blocks_intervals(&all, &st->out->total[k], &st->out->total_interval[k]);
+	vns_blocks_fini(&all);
+}
+
 /* Totals, flows still in the tables and source counters: the state so far. */
 static void collect(struct state *st)
 {
@@ -323,9 +343,11 @@ static void collect(struct state *st)
 		if (st->point[i].app)
 			collect_app(st, &st->point[i]);
 	}
-	for (int k = 0; k < VNS_RTT_KINDS; k++)
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		total_interval(st, (enum vns_rtt_kind)k);
 		if (!(wanted_kinds(st->run) & 1u << k))
 			out->counts.samples[k] = 0;
+	}
 	out->kinds = shown_kinds(st);
 	if (!st->ahead) /* another thread is counting */
 		vns_source_stats(st->source, &out->source);

@@ -190,7 +190,7 @@ static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct 
 static void flush_batch(struct vns_vo_tally *t, int d, int p)
 {
 	struct vns_vo_batch *b = &t->batch[d][p];
-	int64_t first[VNS_VO_BATCH], last[VNS_VO_BATCH];
+	int64_t first[VNS_VO_BATCH], last[VNS_VO_BATCH], last_at[VNS_VO_BATCH];
 	const struct vns_vo_cell *c = NULL;
 	size_t n_last = 0;
 
@@ -208,6 +208,7 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 		if (!(b->last >> i & 1))
 			continue;
 		last[n_last] = first[i];
+		last_at[n_last] = at;
 		if (b->last_host_ns[i] || b->last_raw_ns[i]) {
 			raw += b->last_raw_ns[i];
 			r = relation(t, at + b->last_host_ns[i], raw);
@@ -217,7 +218,7 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 		n_last++;
 	}
 	vns_blocks_add_many(&t->blocks[d][p], b->at_ns, first, b->n);
-	vns_dist_add_many(&t->fig[d][p].last, last, n_last);
+	vns_blocks_add_many(&t->last[d][p], last_at, last, n_last);
 	b->n = 0;
 	b->last = 0;
 }
@@ -254,7 +255,7 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
 	double both = (double)(in->raw_ns - out->raw_ns) - change, way_in, way_out;
 	const struct vns_clock_at *now;
 
-	vns_dist_add(&t->sum[out->proto].paired, nearest(both));
+	vns_blocks_add(&t->paired[out->proto], out->host_ns, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
 	acc->error += error;
 	way_in = corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
@@ -341,7 +342,15 @@ void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *cloc
 		t->slot[i].waiting = false;
 }
 
-/* What the batches hold; the distribution of the first bytes, which the blocks hold. */
+/* The distribution that @blocks hold, and the intervals of its figures. */
+static void finish_blocks(struct vns_blocks *blocks, struct vns_dist *all, struct vns_intervals *interval)
+{
+	vns_blocks_total(blocks, all);
+	vns_blocks_intervals(blocks, all, interval);
+	vns_blocks_fini(blocks);
+}
+
+/* What the batches hold; the distributions, which the blocks hold. */
 static void finish_figures(struct vns_vo_tally *t)
 {
 	vns_vo_tally_flush(t);
@@ -349,7 +358,8 @@ static void finish_figures(struct vns_vo_tally *t)
 		for (int p = 0; p < VNS_PROTOS; p++) {
 			struct vns_vo_figure *f = &t->fig[d][p];
 
-			vns_blocks_total(&t->blocks[d][p], &f->first);
+			finish_blocks(&t->blocks[d][p], &f->first, &f->interval);
+			finish_blocks(&t->last[d][p], &f->last, &f->last_interval);
 			if (f->first.n) {
 				f->mean_err_minus_ns = t->batch[d][p].minus / (double)f->first.n;
 				f->mean_err_plus_ns = t->batch[d][p].plus / (double)f->first.n;
@@ -358,8 +368,6 @@ static void finish_figures(struct vns_vo_tally *t)
 					f->floor_lower_ns = 0; /* none arrives before it was sent */
 				f->floor_upper_ns = t->batch[d][p].floor_upper;
 			}
-			vns_blocks_intervals(&t->blocks[d][p], &f->first, &f->interval);
-			vns_blocks_fini(&t->blocks[d][p]);
 		}
 	}
 }
@@ -373,6 +381,7 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 
 		if (!acc->n)
 			continue;
+		finish_blocks(&t->paired[p], &t->sum[p].paired, &t->sum[p].interval);
 		vo_check_judge(&t->check[p], &t->sum[p].check);
 		t->sum[p].gap_error_ns = acc->error / n;
 		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;

@@ -90,7 +90,8 @@ struct vns_vo_tally {
 	struct vns_vo_pair_sums acc[VNS_PROTOS];
 	struct vo_check check[VNS_PROTOS];
 	bool stepped; /* a relation has a step: near it a pair's own error is not known */
-	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_blocks blocks[VNS_DIRECTIONS][VNS_PROTOS], last[VNS_DIRECTIONS][VNS_PROTOS];
+	struct vns_blocks paired[VNS_PROTOS];
 	struct vns_vo_batch batch[VNS_DIRECTIONS][VNS_PROTOS];
 };
 /* @sum (per protocol) may be NULL. All three are borrowed until vns_vo_tally_fini(). */

@@ -84,18 +84,18 @@ static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
 {
 	const struct vo_rtt_at *at = ctx;
 	const struct vns_addr *dst = &s->key->addr[!s->dir];
-	struct vns_vo_rtt *halves = &at->subject->halves[at->point];
+	struct vo_halves *halves = &at->subject->halves[at->point];
 	const struct vns_subject *subject = at->subject->s;
 
 	if (s->kind != VNS_RTT_TS)
 		return;
 	for (size_t i = 0; i < subject->n_guest; i++) {
 		if (vns_addr_equal(dst, &subject->guest[i])) {
-			vns_dist_add(&halves->guest_side, s->rtt_ns);
+			vns_blocks_add(&halves->guest_side, s->at_ns, s->rtt_ns);
 			return;
 		}
 	}
-	vns_dist_add(&halves->client_side, s->rtt_ns);
+	vns_blocks_add(&halves->client_side, s->at_ns, s->rtt_ns);
 }
 
 static void pair_sample(void *ctx, const struct vns_twin_sample *s)
@@ -116,7 +116,8 @@ static void pair_sample(void *ctx, const struct vns_twin_sample *s)
 		double offset = at->offset_ns + at->drift_ppm * 1e-6 * (double)(s->host_ns - at->at_ns);
 		int64_t d = s->first_raw_ns - (int64_t)offset;
 
-		vns_dist_add(&p->recent[s->direction], s->direction == VNS_HOST_TO_GUEST ? d : -d);
+		vns_blocks_add(&p->recent[s->direction], s->host_ns,
+			       s->direction == VNS_HOST_TO_GUEST ? d : -d);
 	}
 }
 
@@ -294,14 +295,13 @@ static void report_subject(struct vo_subject *v, struct vns_vo_live_target *t)
 	t->offset_ns = v->preliminary.offset_ns;
 	t->withheld = vns_split_of(v->mode, v->run->opts->assume_symmetric) == VNS_SPLIT_WITHHELD;
 	t->bound_ns = (v->preliminary.upper_ns - v->preliminary.lower_ns) / 2;
-	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		vns_dist_merge(&t->recent[d], &p->recent[d]);
-	for (size_t k = 0; k < v->n_pair; k++) {
-		for (int d = 0; d < VNS_DIRECTIONS; d++) {
-			vns_dist_fini(&v->pair[k].recent[d]);
-			vns_dist_init(&v->pair[k].recent[d]);
-		}
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		vns_blocks_total(&p->recent[d], &t->recent[d]);
+		vns_blocks_intervals(&p->recent[d], &t->recent[d], &t->recent_interval[d]);
 	}
+	for (size_t k = 0; k < v->n_pair; k++)
+		for (int d = 0; d < VNS_DIRECTIONS; d++)
+			vns_blocks_fini(&v->pair[k].recent[d]);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -458,11 +458,12 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		add_note(t, "Out of memory: some samples are counted but not in the figures.");
 }
 
-static void move_halves(struct vns_vo_rtt *to, struct vns_vo_rtt *from)
+static void fill_halves(struct vns_vo_rtt *to, const struct vo_halves *from)
 {
-	*to = *from;
-	vns_dist_init(&from->client_side);
-	vns_dist_init(&from->guest_side);
+	vns_blocks_total(&from->client_side, &to->client_side);
+	vns_blocks_total(&from->guest_side, &to->guest_side);
+	vns_blocks_intervals(&from->client_side, &to->client_side, &to->client_interval);
+	vns_blocks_intervals(&from->guest_side, &to->guest_side, &to->guest_interval);
 }
 
 static void fill_events(const struct vo_subject *v, struct vns_vo_target *t)
@@ -499,7 +500,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	fill_events(v, t);
 	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;
-	move_halves(&t->rtt, &v->halves[k]);
+	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
 	fill_notes(run, v, k, t);
 	if (v->dead)
@@ -541,7 +542,7 @@ static void free_pair(struct vo_pair *p)
 	if (p->tallying)
 		vns_vo_tally_fini(&p->tally);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
-		vns_dist_fini(&p->recent[d]);
+		vns_blocks_fini(&p->recent[d]);
 		for (int k = 0; k < VNS_PROTOS; k++) {
 			vns_dist_fini(&p->fig[d][k].first);
 			vns_dist_fini(&p->fig[d][k].last);
@@ -567,8 +568,8 @@ void vo_run_fini(struct vo_run *run)
 			free_pair(&v->pair[j]);
 		for (size_t k = 0; k < VO_POINTS; k++) {
 			vns_rtt_free(v->rtt[k]);
-			vns_dist_fini(&v->halves[k].client_side);
-			vns_dist_fini(&v->halves[k].guest_side);
+			vns_blocks_fini(&v->halves[k].client_side);
+			vns_blocks_fini(&v->halves[k].guest_side);
 		}
 		vns_gather_close(v->gather);
 		vns_clock_free(v->clock);

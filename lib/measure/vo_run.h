@@ -59,7 +59,12 @@ struct vo_pair {
 	uint64_t evicted;
 	uint64_t matched, unrelated;
 	uint64_t payload_bytes;            /* does not depend on what frames were cut into */
-	struct vns_dist recent[VNS_DIRECTIONS]; /* since the last progress report, preliminary */
+	struct vns_blocks recent[VNS_DIRECTIONS]; /* since the last progress report, preliminary */
+};
+
+/* What struct vns_vo_rtt is made from at the end. */
+struct vo_halves {
+	struct vns_blocks client_side, guest_side;
 };
 
 /* Context of one passive RTT engine: samples go to the halves of its point. */
@@ -107,7 +112,7 @@ struct vo_subject {
 	size_t n_pair;
 	struct vns_rtt *rtt[VO_POINTS];
 	struct vo_rtt_at rtt_at[VO_POINTS];
-	struct vns_vo_rtt halves[VO_POINTS];
+	struct vo_halves halves[VO_POINTS];
 	struct vns_agent_usage usage_begin, usage_end;
 	int64_t usage_from_ns, usage_to_ns; /* when these were read; monotonic, guests' clocks may be set */
 	uint64_t agent_bytes, guest_lost;

@@ -116,21 +116,31 @@ json_t *vns_json_dist(const struct vns_dist *d)
 	return o;
 }
 
+static json_t *interval_above(const struct vns_interval *i, int64_t floor)
+{
+	return vns_interval_known(i) ? json_pack("[I,I]", (json_int_t)(i->lower - floor),
+						 (json_int_t)(i->upper - floor)) : json_null();
+}
+
 json_t *vns_json_interval(const struct vns_interval *i)
 {
-	return vns_interval_known(i) ? json_pack("[I,I]", (json_int_t)i->lower,
-						 (json_int_t)i->upper) : json_null();
+	return interval_above(i, 0);
+}
+
+json_t *vns_json_intervals_above(const struct vns_intervals *i, int64_t floor)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "mean", interval_above(&i->mean, floor));
+	json_object_set_new(o, "p50", interval_above(&i->p50, floor));
+	json_object_set_new(o, "p95", interval_above(&i->p95, floor));
+	json_object_set_new(o, "p99", interval_above(&i->p99, floor));
+	return o;
 }
 
 json_t *vns_json_intervals(const struct vns_intervals *i)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "mean", vns_json_interval(&i->mean));
-	json_object_set_new(o, "p50", vns_json_interval(&i->p50));
-	json_object_set_new(o, "p95", vns_json_interval(&i->p95));
-	json_object_set_new(o, "p99", vns_json_interval(&i->p99));
-	return o;
+	return vns_json_intervals_above(i, 0);
 }
 
 json_t *vns_json_excess(const struct vns_dist *d, int64_t floor)

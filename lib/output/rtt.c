@@ -14,7 +14,6 @@
 static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
 		       const struct vns_intervals interval[VNS_RTT_KINDS])
 {
-	static const struct vns_intervals none;
 	json_t *all = json_object();
 
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {
@@ -28,7 +27,7 @@ static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KI
 		json_object_set_new(o, "samples", vns_json_u64(dist[k].n));
 		json_object_set_new(o, "rtt_ns", figures);
 		json_object_set_new(o, "sampling_interval_ns",
-				    vns_json_intervals(interval ? &interval[k] : &none));
+				    vns_json_intervals(&interval[k]));
 		if (k == VNS_RTT_QUIC_SPIN)
 			json_object_set_new(o, "note", json_string(VNS_RTT_SPIN_NOTE));
 		json_object_set_new(all, vns_rtt_kind_name((enum vns_rtt_kind)k), o);
@@ -57,8 +56,7 @@ json_t *vns_rtt_json_totals(const struct vns_rtt_result *r)
 {
 	json_t *o = json_object(), *points;
 
-	json_object_set_new(o, "methods", methods(r->kinds, r->total,
-						r->n_point == 1 ? r->point[0].interval : NULL));
+	json_object_set_new(o, "methods", methods(r->kinds, r->total, r->total_interval));
 	json_object_set_new(o, "from_ns", json_integer(r->from_ns));
 	json_object_set_new(o, "to_ns", json_integer(r->to_ns));
 	json_object_set_new(o, "flows", json_flow_counts(&r->counts));
@@ -293,7 +291,7 @@ static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
 	}
 }
 
-/* One row of the table of figures, and of that of their intervals (NULL: not known of such a sum). */
+/* One row of the table of figures, and of that of their intervals. */
 static void total_row(struct vns_table t[2], const char *name, const struct vns_dist *d,
 		      const struct vns_intervals *interval)
 {
@@ -303,7 +301,7 @@ static void total_row(struct vns_table t[2], const char *name, const struct vns_
 	vns_table_cell(&t[0], "%s", vns_text_count(b, d->n));
 	vns_table_dist(&t[0], d);
 	vns_table_cell(&t[0], "%s", d->n ? vns_text_ns(b, vns_dist_stddev(d)) : "-");
-	if (!interval || !d->n)
+	if (!d->n)
 		return;
 	vns_table_cell(&t[1], "%s", name);
 	vns_table_intervals(&t[1], interval);
@@ -344,7 +342,7 @@ static void print_totals(const struct vns_rtt_result *r, FILE *to)
 		}
 		snprintf(name, sizeof(name), "%s, all %s", label,
 			 r->n_point > 1 ? "points" : "flows");
-		total_row(t, name, &r->total[k], r->n_point == 1 ? &r->point[0].interval[k] : NULL);
+		total_row(t, name, &r->total[k], &r->total_interval[k]);
 	}
 	vns_table_print(&t[0], to);
 	if (t[1].n) {

@@ -85,6 +85,31 @@ const char *vns_text_drift(char buf[VNS_TEXT_DRIFT_LEN], const struct vns_clock_
 	return buf;
 }
 
+const char *vns_text_span(char buf[VNS_SPAN_LEN], double lower_ns, double upper_ns)
+{
+	char a[VNS_TEXT_LEN] = "unbounded", b[VNS_TEXT_LEN] = "unbounded", *of_a, *of_b;
+
+	if (isnan(lower_ns) || isnan(upper_ns))
+		return strcpy(buf, "-");
+	if (isfinite(lower_ns))
+		vns_text_ns(a, lower_ns);
+	if (isfinite(upper_ns))
+		vns_text_ns(b, upper_ns);
+	of_a = strchr(a, ' ');
+	of_b = strchr(b, ' ');
+	if (of_a && of_b && strcmp(of_a, of_b) == 0)
+		*of_a = '\0'; /* the same unit once */
+	snprintf(buf, VNS_SPAN_LEN, "%s..%s", a, b);
+	return buf;
+}
+
+const char *vns_text_interval(char buf[VNS_SPAN_LEN], const struct vns_interval *i, int64_t floor_ns)
+{
+	if (!vns_interval_known(i))
+		return strcpy(buf, "-");
+	return vns_text_span(buf, (double)(i->lower - floor_ns), (double)(i->upper - floor_ns));
+}
+
 const char *vns_text_count(char buf[VNS_TEXT_LEN], uint64_t n)
 {
 	char digits[VNS_TEXT_LEN];
@@ -202,21 +227,23 @@ static void print_cell(FILE *to, const char *text, size_t width, bool right, boo
 
 void vns_table_interval(struct vns_table *t, const struct vns_interval *i)
 {
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	char span[VNS_SPAN_LEN];
 
-	if (vns_interval_known(i))
-		vns_table_cell(t, "%s .. %s", vns_text_ns(a, (double)i->lower),
-			       vns_text_ns(b, (double)i->upper));
-	else
-		vns_table_cell(t, "-");
+	vns_table_cell(t, "%s", vns_text_interval(span, i, 0));
+}
+
+void vns_table_excess(struct vns_table *t, const struct vns_intervals *i, int64_t floor_ns)
+{
+	const struct vns_interval *of[] = { &i->mean, &i->p50, &i->p95, &i->p99 };
+	char span[VNS_SPAN_LEN];
+
+	for (size_t k = 0; k < sizeof(of) / sizeof(of[0]); k++)
+		vns_table_cell(t, "%s", vns_text_interval(span, of[k], floor_ns));
 }
 
 void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i)
 {
-	vns_table_interval(t, &i->mean);
-	vns_table_interval(t, &i->p50);
-	vns_table_interval(t, &i->p95);
-	vns_table_interval(t, &i->p99);
+	vns_table_excess(t, i, 0);
 }
 
 size_t vns_table_print(const struct vns_table *t, FILE *to)

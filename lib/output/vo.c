@@ -75,16 +75,21 @@ static json_t *interval_json(const struct vns_vo_figure *f)
 
 static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *last = latency_json(&f->last, f, withheld);
+	json_t *excess = vns_json_excess(&f->first, f->first.min);
 	static const struct vns_intervals none;
 	const struct vns_intervals *sampling = f->first.n && !withheld ? &f->interval : &none;
 
 	json_object_set_new(o, "matched", json_integer((json_int_t)f->first.n));
 	json_object_set_new(o, "latency_ns", latency_json(&f->first, f, withheld));
 	json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(sampling));
-	json_object_set_new(o, "last_byte_ns", latency_json(&f->last, f, withheld));
+	json_object_set_new(last, "sampling_interval_ns",
+			    vns_json_intervals(f->last.n && !withheld ? &f->last_interval : &none));
+	json_object_set_new(o, "last_byte_ns", last);
 	json_object_set_new(o, "interval_ns", interval_json(f));
-	json_object_set_new(o, "excess_ns", vns_json_excess(&f->first, f->first.min));
+	json_object_set_new(excess, "sampling_interval_ns",
+			    vns_json_intervals_above(&f->interval, f->first.min));
+	json_object_set_new(o, "excess_ns", excess);
 	return o;
 }
 
@@ -127,6 +132,14 @@ static json_t *text_or_null(const char *text)
 	return text && text[0] ? vns_json_string(text) : json_null();
 }
 
+static json_t *dist_json(const struct vns_dist *d, const struct vns_intervals *sampling)
+{
+	json_t *o = vns_json_dist(d);
+
+	json_object_set_new(o, "sampling_interval_ns", vns_json_intervals(sampling));
+	return o;
+}
+
 static json_t *sums_json(const struct vns_vo_target *t)
 {
 	static const struct vns_vo_sum none;
@@ -139,7 +152,7 @@ static json_t *sums_json(const struct vns_vo_target *t)
 
 		if (p == VNS_PROTO_NONE && !t->sum[p].paired.n)
 			continue;
-		s = vns_json_dist(&x->paired);
+		s = dist_json(&x->paired, &x->interval);
 		json_object_set_new(s, "gap_error_ns",
 				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
 		json_object_set_new(s, "withheld", text_or_null(withheld));
@@ -338,8 +351,8 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "events", events_json(t));
 	json_object_set_new(o, "events_left_out", json_integer((json_int_t)t->events_left_out));
 	json_object_set_new(o, "hops", hops_json(t));
-	json_object_set_new(rtt, "client_side_ns", vns_json_dist(&t->rtt.client_side));
-	json_object_set_new(rtt, "guest_side_ns", vns_json_dist(&t->rtt.guest_side));
+	json_object_set_new(rtt, "client_side_ns", dist_json(&t->rtt.client_side, &t->rtt.client_interval));
+	json_object_set_new(rtt, "guest_side_ns", dist_json(&t->rtt.guest_side, &t->rtt.guest_interval));
 	json_object_set_new(o, "rtt", rtt);
 	json_object_set_new(o, "overhead", overhead_json(t));
 	json_object_set_new(o, "ended_early", text_or_null(t->ended_early));
@@ -379,6 +392,7 @@ static void put_row(const struct vns_vo_target *t, int d, int p, const char *byt
 	const struct vns_vo_figure *f = &t->fig[d][p];
 	enum vns_split split = vns_vo_split(t);
 	bool withheld = split == VNS_SPLIT_WITHHELD;
+	static const struct vns_intervals none;
 
 	fprintf(to, "%s,%s,%s,%s,%" PRIu64, t->name, direction_name[d], proto_key(p), byte, x->n);
 	if (withheld)
@@ -398,10 +412,11 @@ static void put_row(const struct vns_vo_target *t, int d, int p, const char *byt
 	fprintf(to, ",%s", vns_split_name(split));
 	put_ns(to, x == &f->first ? floor(f->floor_lower_ns) : NAN);
 	put_ns(to, x == &f->first ? ceil(f->floor_upper_ns) : NAN);
-	fprintf(to, ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "\n",
+	fprintf(to, ",%.1f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64,
 		x->mean - (double)x->min, vns_dist_quantile(x, 0.5) - x->min,
 		vns_dist_quantile(x, 0.95) - x->min, vns_dist_quantile(x, 0.99) - x->min,
 		x->max - x->min);
+	vns_rtt_csv_intervals(withheld ? &none : x == &f->first ? &f->interval : &f->last_interval, to);
 }
 
 int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to)
@@ -409,7 +424,7 @@ int vns_vo_print_csv(const struct vns_vo_result *r, FILE *to)
 	fputs("target,direction,protocol,byte,matched,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
 	      "stddev_ns,err_minus_ns,err_plus_ns,clock_mode,offset_ns,lower_ns,upper_ns,split,"
 	      "floor_lower_ns,floor_upper_ns,excess_mean_ns,excess_p50_ns,excess_p95_ns,"
-	      "excess_p99_ns,excess_max_ns\n", to);
+	      "excess_p99_ns,excess_max_ns," VNS_RTT_CSV_INTERVALS "\n", to);
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];
 

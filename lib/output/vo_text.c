@@ -134,9 +134,9 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 }
 
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
-		       const char *byte, const struct vns_vo_figure *f)
+		       const char *byte)
 {
-	char n[VNS_TEXT_LEN], around[3 * VNS_TEXT_LEN];
+	char n[VNS_TEXT_LEN];
 
 	vns_table_cell(t, "%s", from);
 	vns_table_cell(t, "%s", proto_word(p));
@@ -144,10 +144,18 @@ static void add_figure(struct vns_table *t, const char *from, int p, const struc
 	vns_table_cell(t, "%s", vns_text_count(n, d->n));
 	vns_table_dist(t, d);
 	vns_table_cell(t, "%s", vns_text_ns(n, vns_dist_stddev(d)));
-	if (d == &f->first)
-		vns_table_interval(t, &f->interval.p50);
-	else
-		vns_table_cell(t, "%s", "");
+}
+
+/* What a figure of the table above is known to within: by the samples, and by the clock. */
+static void add_within(struct vns_table *t, const char *from, int p, const char *byte,
+		       const struct vns_vo_figure *f, const struct vns_intervals *sampling)
+{
+	char around[3 * VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", from);
+	vns_table_cell(t, "%s", proto_word(p));
+	vns_table_cell(t, "%s", byte);
+	vns_table_intervals(t, sampling);
 	vns_table_cell(t, "%s", interval(around, f->err_minus_ns, f->err_plus_ns));
 }
 
@@ -165,61 +173,73 @@ static bool matched_any(const struct vns_vo_target *t)
 	return false;
 }
 
-/* "10.2 us .. 35.1 us", or unbounded. */
-static void span_cell(struct vns_table *t, double lower, double upper)
-{
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
-
-	vns_table_cell(t, "%s .. %s", isfinite(lower) ? vns_text_ns(a, lower) : "unbounded",
-		       isfinite(upper) ? vns_text_ns(b, upper) : "unbounded");
-}
-
-static void add_withheld(struct vns_table *t, const char *from, int p, const struct vns_vo_figure *f)
+/* What the clock leaves of the least and the median; then what is above the least, without the clock. */
+static void add_withheld(struct vns_table *bounds, struct vns_table *above, struct vns_table *within,
+			 const char *from, int p, const struct vns_vo_figure *f)
 {
 	static const double q[] = { 0.5, 0.95, 0.99 };
 	const struct vns_dist *d = &f->first;
-	double floor = (double)d->min;
-	char b[VNS_TEXT_LEN];
+	double floor = (double)d->min, p50 = (double)vns_dist_quantile(d, 0.5);
+	struct vns_table *all[] = { bounds, above, within };
+	char b[VNS_SPAN_LEN];
 
-	vns_table_cell(t, "%s", from);
-	vns_table_cell(t, "%s", proto_word(p));
-	vns_table_cell(t, "%s", vns_text_count(b, d->n));
-	span_cell(t, f->floor_lower_ns, f->floor_upper_ns);
-	span_cell(t, (double)vns_dist_quantile(d, 0.5) - f->err_minus_ns,
-		  (double)vns_dist_quantile(d, 0.5) + f->err_plus_ns);
-	vns_table_cell(t, "%s", vns_text_ns(b, d->mean - floor));
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		vns_table_cell(all[i], "%s", from);
+		vns_table_cell(all[i], "%s", proto_word(p));
+	}
+	vns_table_cell(bounds, "%s", vns_text_count(b, d->n));
+	vns_table_cell(bounds, "%s", vns_text_span(b, f->floor_lower_ns, f->floor_upper_ns));
+	vns_table_cell(bounds, "%s", vns_text_span(b, p50 - f->err_minus_ns, p50 + f->err_plus_ns));
+	vns_table_cell(above, "%s", vns_text_ns(b, d->mean - floor));
 	for (size_t i = 0; i < sizeof(q) / sizeof(q[0]); i++)
-		vns_table_cell(t, "%s", vns_text_ns(b, (double)vns_dist_quantile(d, q[i]) - floor));
-	vns_table_cell(t, "%s", vns_text_ns(b, (double)d->max - floor));
-	vns_table_cell(t, "%s", vns_text_ns(b, vns_dist_stddev(d)));
+		vns_table_cell(above, "%s", vns_text_ns(b, (double)vns_dist_quantile(d, q[i]) - floor));
+	vns_table_cell(above, "%s", vns_text_ns(b, (double)d->max - floor));
+	vns_table_cell(above, "%s", vns_text_ns(b, vns_dist_stddev(d)));
+	vns_table_excess(within, &f->interval, d->min);
+}
+
+static void print_tables(struct vns_table *t, size_t n, FILE *to)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			fputc('\n', to);
+		vns_table_print(&t[i], to);
+		vns_table_fini(&t[i]);
+	}
 }
 
 /* Figures without the midpoint that nothing measured. */
 static void print_withheld(const struct vns_vo_target *t, FILE *to)
 {
-	static const char *const heads[] = { "direction", "protocol", "matched", "min between",
-					     "p50 between", "above min: mean", "p50", "p95", "p99",
-					     "max", "stddev" };
-	struct vns_table table;
+	static const char *const bounds[] = { "direction", "protocol", "matched", "min between",
+					      "p50 between" };
+	static const char *const above[] = { "above its min", "", "mean", "p50", "p95", "p99", "max",
+					     "stddev" };
+	static const char *const within[] = { "that within (95 %)", "", "mean", "p50", "p95", "p99" };
+	struct vns_table table[3];
 
-	vns_table_init(&table, "<<>>>>>>>>>", heads);
+	vns_table_init(&table[0], "<<>>>", bounds);
+	vns_table_init(&table[1], "<<>>>>>>", above);
+	vns_table_init(&table[2], "<<>>>>", within);
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
 		for (int p = VNS_PROTOS - 1; p >= 0; p--)
 			if (t->fig[d][p].first.n)
-				add_withheld(&table, direction_words[d], p, &t->fig[d][p]);
-	vns_table_print(&table, to);
-	vns_table_fini(&table);
+				add_withheld(&table[0], &table[1], &table[2], direction_words[d], p,
+					     &t->fig[d][p]);
+	print_tables(table, 3, to);
 }
 
 static void print_figures(const struct vns_vo_target *t, FILE *to)
 {
-	static const char *const heads[] = { "direction", "protocol", "byte", "matched", "min",
-					     "mean",      "p50",      "p95",  "p99",     "max",
-					     "stddev",    "p50 (95 %)", "clock interval" };
-	struct vns_table table;
+	static const char *const heads[] = { "direction", "protocol", "byte", "matched", "min", "mean",
+					     "p50", "p95", "p99", "max", "stddev" };
+	static const char *const within[] = { "within (95 %)", "", "", "mean", "p50", "p95", "p99",
+					      "clock interval" };
+	struct vns_table table[2];
 	size_t rows = 0;
 
-	vns_table_init(&table, "<<<>>>>>>>>><", heads);
+	vns_table_init(&table[0], "<<<>>>>>>>>", heads);
+	vns_table_init(&table[1], "<<<>>>><", within);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
 			const struct vns_vo_figure *f = &t->fig[d][p];
@@ -227,17 +247,22 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 			if (!f->first.n)
 				continue;
 			rows++;
-			add_figure(&table, direction_words[d], p, &f->first, "first", f);
-			if (f->last.n && !same_dist(&f->first, &f->last))
-				add_figure(&table, "", p, &f->last, "last", f);
+			add_figure(&table[0], direction_words[d], p, &f->first, "first");
+			add_within(&table[1], direction_words[d], p, "first", f, &f->interval);
+			if (!f->last.n || same_dist(&f->first, &f->last))
+				continue;
+			add_figure(&table[0], "", p, &f->last, "last");
+			add_within(&table[1], "", p, "last", f, &f->last_interval);
 		}
 	}
-	if (rows)
-		vns_table_print(&table, to);
-	else
-		fprintf(to, "no packet was found at both points%s\n",
-			t->counts[VNS_POINT_A].read || t->counts[VNS_POINT_B].read ? "" : ": none passed");
-	vns_table_fini(&table);
+	if (rows) {
+		print_tables(table, 2, to);
+		return;
+	}
+	fprintf(to, "no packet was found at both points%s\n",
+		t->counts[VNS_POINT_A].read || t->counts[VNS_POINT_B].read ? "" : ": none passed");
+	vns_table_fini(&table[0]);
+	vns_table_fini(&table[1]);
 }
 
 static void print_check(const struct vns_vo_check *c, FILE *to)
@@ -247,35 +272,40 @@ static void print_check(const struct vns_vo_check *c, FILE *to)
 	if (!c->blocks)
 		return;
 	fprintf(to, "  check: way in of the first half and way out of the second, of other packets, add up to "
-		"that %s+-%s (95 %%)%s\n", vns_text_signed_ns(d, c->difference_ns),
+		"that\n  %s+-%s (95 %%)%s\n", vns_text_signed_ns(d, c->difference_ns),
 		vns_text_ns(half, c->half_ns),
-		c->inside ? "" : ": NOT THE SAME: the clock relation drifts or lacks a step, or the directions "
-				 "really changed against each other (by chance in 1 of 20)");
+		c->inside ? "" : ": NOT THE SAME: the clock relation drifts or lacks a step, or the\n  "
+				 "directions really changed against each other (by chance in 1 of 20)");
+}
+
+static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
+{
+	const struct vns_vo_sum *s = &t->sum[p];
+	const struct vns_dist *d = &s->paired;
+	char v[VNS_TEXT_LEN], within[VNS_SPAN_LEN];
+
+	fprintf(to, "both directions, free of the clock's offset: %s %s pairs, min ", proto_word(p),
+		vns_text_count(v, d->n));
+	fprintf(to, "%s,\n", vns_text_ns(v, (double)d->min));
+	fprintf(to, "  p50 %s (95 %%: %s)", vns_text_ns(v, (double)vns_dist_quantile(d, 0.5)),
+		vns_text_interval(within, &s->interval.p50, 0));
+	fprintf(to, ", mean %s (%s)", vns_text_ns(v, d->mean), vns_text_interval(within, &s->interval.mean, 0));
+	if (t->clock_mode != VNS_CLOCK_SAME)
+		fprintf(to, ";\n  its rate is corrected, off by at most %s in the mean",
+			vns_text_ns(v, s->gap_error_ns + 1));
+	fputc('\n', to);
+	print_check(&s->check, to);
 }
 
 static void print_sums(const struct vns_vo_target *t, FILE *to)
 {
 	for (int p = VNS_PROTOS - 1; p >= 0; p--) {
-		const struct vns_vo_sum *s = &t->sum[p];
-		char n[VNS_TEXT_LEN], min[VNS_TEXT_LEN], mean[VNS_TEXT_LEN], p50[VNS_TEXT_LEN],
-			gap[VNS_TEXT_LEN];
+		const char *why = vns_vo_sum_withheld(t, p);
 
-		if (s->paired.n && vns_vo_sum_withheld(t, p)) {
-			fprintf(to, "both directions: %s withheld: %s\n", proto_word(p), vns_vo_sum_withheld(t, p));
-			continue;
-		}
-		if (!s->paired.n)
-			continue;
-		fprintf(to, "both directions, free of the clock's offset: %s %s pairs, min %s, p50 %s, mean %s",
-			proto_word(p),
-			vns_text_count(n, s->paired.n), vns_text_ns(min, (double)s->paired.min),
-			vns_text_ns(p50, (double)vns_dist_quantile(&s->paired, 0.5)),
-			vns_text_ns(mean, s->paired.mean));
-		if (t->clock_mode != VNS_CLOCK_SAME)
-			fprintf(to, "; its rate is corrected, off by at most %s in the mean",
-				vns_text_ns(gap, s->gap_error_ns + 1));
-		fputc('\n', to);
-		print_check(&s->check, to);
+		if (t->sum[p].paired.n && why)
+			fprintf(to, "both directions: %s withheld: %s\n", proto_word(p), why);
+		else if (t->sum[p].paired.n)
+			print_sum(t, p, to);
 	}
 }
 
@@ -341,48 +371,50 @@ static const char *hop_figure(char buf[VNS_TEXT_LEN], const struct vns_vo_target
 	return vns_text_signed_ns(buf, v - (double)x->min);
 }
 
+static void add_hop(struct vns_table table[2], const struct vns_vo_target *t, size_t i, int d, int p)
+{
+	const struct vns_vo_hop *h = &t->hop[i];
+	const struct vns_vo_figure *f = &h->fig[d][p];
+	char arrow = d == VNS_HOST_TO_GUEST ? '>' : '<';
+	bool withheld = !h->clock_free && vns_vo_split(t) == VNS_SPLIT_WITHHELD;
+	double share = hop_share(t, i, d, p);
+	char b[VNS_TEXT_LEN];
+
+	for (int k = 0; k < 2; k++)
+		vns_table_cell(&table[k], "%s %c %s", h->from, arrow, h->to);
+	vns_table_cell(&table[0], "%s", direction_words[d]);
+	vns_table_cell(&table[0], "%s", proto_word(p));
+	vns_table_cell(&table[0], "%s", vns_text_count(b, f->first.n));
+	for (int q = 0; q < 3; q++)
+		vns_table_cell(&table[0], "%s", hop_figure(b, t, h, &f->first, q));
+	if (isfinite(share))
+		vns_table_cell(&table[0], is_nested(t, i, d, p) ? "(%.1f %%)" : "%.1f %%", share);
+	else
+		vns_table_cell(&table[0], "-");
+	vns_table_cell(&table[0], "%s", h->clock_free ? "exact (one clock)" :
+					withheld      ? "above its floor only" : "as above");
+	vns_table_cell(&table[1], "%s", proto_word(p));
+	vns_table_excess(&table[1], &f->interval, withheld ? f->first.min : 0);
+}
+
 static void print_hops(const struct vns_vo_target *t, FILE *to)
 {
 	static const char *const heads[] = { "hop", "direction", "protocol", "matched", "p50",
 					     "mean", "p99", "share", "clock" };
-	bool withheld = vns_vo_split(t) == VNS_SPLIT_WITHHELD;
-	struct vns_table table;
+	static const char *const within[] = { "within (95 %)", "", "mean", "p50", "p95", "p99" };
+	struct vns_table table[2];
 
 	if (t->n_hop < 2)
 		return;
-	vns_table_init(&table, "<<<>>>>><", heads);
-	for (int d = 0; d < VNS_DIRECTIONS; d++) {
-		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
-			for (size_t i = 0; i < t->n_hop; i++) {
-				const struct vns_vo_hop *h = &t->hop[i];
-				const struct vns_dist *x = &h->fig[d][p].first;
-				double share = hop_share(t, i, d, p);
-				char b[VNS_TEXT_LEN];
-
-				if (!x->n || is_stray(t, i, d, p))
-					continue;
-				vns_table_cell(&table, d == VNS_HOST_TO_GUEST ? "%s > %s" : "%s < %s",
-					       h->from, h->to);
-				vns_table_cell(&table, "%s", direction_words[d]);
-				vns_table_cell(&table, "%s", proto_word(p));
-				vns_table_cell(&table, "%s", vns_text_count(b, x->n));
-				for (int q = 0; q < 3; q++)
-					vns_table_cell(&table, "%s", hop_figure(b, t, h, x, q));
-				if (isfinite(share))
-					vns_table_cell(&table, is_nested(t, i, d, p) ? "(%.1f %%)" : "%.1f %%",
-						       share);
-				else
-					vns_table_cell(&table, "-");
-				vns_table_cell(&table, "%s",
-					       h->clock_free ? "exact (one clock)" :
-					       withheld	     ? "above its floor only" :
-							       "as above");
-			}
-		}
-	}
+	vns_table_init(&table[0], "<<<>>>>><", heads);
+	vns_table_init(&table[1], "<<>>>>", within);
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		for (int p = VNS_PROTOS - 1; p >= 0; p--)
+			for (size_t i = 0; i < t->n_hop; i++)
+				if (t->hop[i].fig[d][p].first.n && !is_stray(t, i, d, p))
+					add_hop(table, t, i, d, p);
 	fputc('\n', to);
-	vns_table_print(&table, to);
-	vns_table_fini(&table);
+	print_tables(table, 2, to);
 }
 
 /*
@@ -393,14 +425,22 @@ static void print_hops(const struct vns_vo_target *t, FILE *to)
 static void print_share(const struct vns_vo_target *t, FILE *to)
 {
 	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired, *rtt = &t->rtt.guest_side;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN];
+	const struct vns_interval *part = &t->sum[VNS_PROTO_TCP].interval.mean;
+	const struct vns_interval *whole = &t->rtt.guest_interval.mean;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], within[VNS_SPAN_LEN];
 
 	if (!rtt->n || !sum->n || rtt->mean <= 0)
 		return;
 	fprintf(to, "share of the RTT: both directions take %s of TCP's mean RTT from the %s to the guest "
-		"and back, %s (%s samples): %.1f %%\n",
+		"and back,\n  %s (%s samples, 95 %%: %s): %.1f %%",
 		vns_text_ns(a, sum->mean), t->from_point, vns_text_ns(b, rtt->mean),
-		vns_text_count(n, rtt->n), 100 * sum->mean / rtt->mean);
+		vns_text_count(n, rtt->n), vns_text_interval(within, whole, 0),
+		100 * sum->mean / rtt->mean);
+	/* at its worst both are at their ends: wider than 95 % */
+	if (vns_interval_known(part) && vns_interval_known(whole) && part->lower >= 0 && whole->lower > 0)
+		fprintf(to, " (%.1f..%.1f %%)", 100 * (double)part->lower / (double)whole->upper,
+			100 * (double)part->upper / (double)whole->lower);
+	fputc('\n', to);
 }
 
 static void print_books(const struct vns_vo_target *t, FILE *to)

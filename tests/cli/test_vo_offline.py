@@ -197,9 +197,14 @@ class Offline(unittest.TestCase):
                 for f in way.values():
                     p50 = f['sampling_interval_ns']['p50']
                     self.assertIsNotNone(f['latency_ns']['err_minus_ns'])
+                    self.assertEqual(f['last_byte_ns']['sampling_interval_ns'], f['sampling_interval_ns'])
+                    above = f['excess_ns']['sampling_interval_ns']['p50']
+                    self.assertEqual(above, p50 and [v - f['latency_ns']['min'] for v in p50])
                     known.add((n, p50 is not None))
-            row = next(r for r in text.splitlines() if re.match(r' *host to guest +udp +first', r))
-            self.assertEqual(bool(re.search(r'  -  +-[\d.]+ us \+', row)), n == 8, row)
+            within = text[text.index('within (95 %)'):]
+            row = next(r for r in within.splitlines() if re.match(r' *host to guest +udp +first', r))
+            self.assertEqual(bool(re.search(r' first( +-){4}  -[\d.]+ us \+', row)), n == 8, row)
+            self.assertLessEqual(max(map(len, text.splitlines())), 120)
         self.assertEqual(known, {(8, False), (2000, True)})
 
     def test_copy_under_another_name(self):

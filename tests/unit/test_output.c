@@ -2,6 +2,7 @@
 /*
  * lib/output: numbers, tables and the common JSON pieces, as text.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -217,6 +218,22 @@ static void test_full(void **state)
 	fclose(full);
 }
 
+static void test_spans(void **state)
+{
+	char b[VNS_SPAN_LEN];
+
+	(void)state;
+	assert_string_equal(vns_text_span(b, 10210, 35100), "10.21..35.10 us");
+	assert_string_equal(vns_text_span(b, 998200, 1012000), "998.2 us..1.012 ms");
+	assert_string_equal(vns_text_span(b, -1500, 0), "-1.500 us..0 ns");
+	assert_string_equal(vns_text_span(b, -INFINITY, 20), "unbounded..20 ns");
+	assert_string_equal(vns_text_span(b, 5, INFINITY), "5 ns..unbounded");
+	assert_string_equal(vns_text_span(b, NAN, 1), "-");
+	assert_string_equal(vns_text_interval(b, &(struct vns_interval){ 1200, 3400 }, 200),
+			    "1.000..3.200 us");
+	assert_string_equal(vns_text_interval(b, &(struct vns_interval){ 0, 0 }, 200), "-");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_counts), cmocka_unit_test(test_words_of_others),
 		cmocka_unit_test(test_table),  cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_head),   cmocka_unit_test(test_full),
+		cmocka_unit_test(test_spans),
 	};
 
 	return cmocka_run_group_tests_name("output", tests, NULL, NULL);

@@ -330,6 +330,11 @@ void vns_rtt_app_intervals(const struct vns_rtt_app *a, enum vns_rtt_kind kind,
 	vns_blocks_intervals(&a->block[kind], &a->total[kind], out);
 }
 
+const struct vns_blocks *vns_rtt_app_blocks(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
+{
+	return VNS_RTT_APP_KINDS >> kind & 1 ? &a->block[kind] : NULL;
+}
+
 void vns_rtt_app_each_flow(const struct vns_rtt_app *a, vns_rtt_flow_fn fn, void *ctx)
 {
 	uint32_t id = a->flow ? a->flows.back[VNS_FLOW_OPEN] : VNS_FLOW_NONE;

@@ -217,6 +217,11 @@ void vns_rtt_intervals(const struct vns_rtt *r, enum vns_rtt_kind kind, struct v
 		vns_blocks_intervals(&r->totals->block[kind], vns_rtt_total(r, kind), out);
 }
 
+const struct vns_blocks *vns_rtt_blocks(const struct vns_rtt *r, enum vns_rtt_kind kind)
+{
+	return kind < TCP_KINDS ? &r->totals->block[kind] : NULL;
+}
+
 /* What tcp_report_flow() will read of flow @id: as far as its address is known without a look. */
 static void prefetch_flow(const struct vns_rtt *r, uint32_t id)
 {
