@@ -11,7 +11,7 @@
 
 #include "cli/commands.h"
 #include "cli/live.h"
-#include "cli/room.h"
+#include "cli/lab_options.h"
 #include "experiment/demo.h"
 #include "report/report.h"
 
@@ -19,7 +19,7 @@ struct demo_config {
 	int64_t duration_ns;
 	uint64_t exchanges;
 	const char *html, *json;
-	struct cli_room room;
+	struct cli_lab_options lab;
 	bool keep;
 };
 
@@ -35,7 +35,7 @@ static unsigned int mode_of(const void *config, char *const *rest, size_t n)
 	const struct demo_config *c = config;
 
 	(void)rest, (void)n;
-	return cli_when(cli_room_is_netns(&c->room), NETNS);
+	return cli_when(cli_lab_is_netns(&c->lab), NETNS);
 }
 
 #define CLI_CONFIG struct demo_config
@@ -49,10 +49,10 @@ static const struct cli_option options[] = {
 		"report to write (default vnetscope-demo.html)"),
 	CLI_OPT(0, "json", CLI_STRING, json, EVERYWHERE, "FILE",
 		"results to write (default vnetscope-demo.json)"),
-	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, EVERYWHERE, "KIND",
+	CLI_OPT(0, "backend", CLI_CHOICE, lab.backend, EVERYWHERE, "KIND",
 		"real guests or namespaces", .choices = "qemu|netns"),
-	CLI_ROOM_ROWS(EVERYWHERE, NETNS),
-	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
+	CLI_LAB_ROWS(EVERYWHERE, NETNS),
+	CLI_OPT(0, "name", CLI_STRING, lab.name, EVERYWHERE, "LAB",
 		"name of the lab it makes (default demo)"),
 	CLI_OPT(0, "keep", CLI_FLAG, keep, EVERYWHERE, NULL,
 		"leave the lab running afterwards"),
@@ -209,7 +209,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct demo_config c = { .duration_ns = 15 * VNS_NSEC_PER_SEC, .exchanges = 100,
 				 .html = "vnetscope-demo.html", .json = "vnetscope-demo.json",
-				 .room = { CLI_ROOM_DEFAULT, .backend = "qemu", .name = "demo" } };
+				 .lab = { CLI_LAB_DEFAULT, .backend = "qemu", .name = "demo" } };
 	struct vns_demo_opts opts = { .lab = VNS_LAB_OPTS_DEFAULT, .live = cli_live_vo };
 	struct vns_demo_result r;
 	struct vns_err err = { "" };
@@ -224,7 +224,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (!can_write(self, c.html) || !can_write(self, c.json))
 		return VNS_EXIT_SETUP;
 	cli_catch_interrupts();
-	cli_room_opts(&c.room, &opts.lab);
+	cli_lab_opts(&c.lab, &opts.lab);
 	opts.duration_ns = c.duration_ns;
 	opts.exchanges = c.exchanges;
 	opts.keep_lab = c.keep;

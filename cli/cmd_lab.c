@@ -12,7 +12,7 @@
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
-#include "cli/room.h"
+#include "cli/lab_options.h"
 #include "lab/lab.h"
 #include "target/target.h"
 
@@ -20,7 +20,7 @@
 #define FAULTS_LEN      (32 * (VNS_LAB_MAX_GUESTS + 1)) /* "NAME unplugged, " of each node */
 
 struct lab_config {
-	struct cli_room room;
+	struct cli_lab_options lab;
 	const char *offloads;
 	uint64_t guests, vcpus, memory, queues;
 	struct cli_list with;
@@ -42,7 +42,7 @@ static const struct cli_mode modes[] = {
 static unsigned int mode_of(const void *config, char *const *words, size_t n)
 {
 	const struct lab_config *c = config;
-	unsigned int bits = cli_when(cli_room_is_netns(&c->room), NETNS);
+	unsigned int bits = cli_when(cli_lab_is_netns(&c->lab), NETNS);
 
 	for (const struct cli_mode *m = modes; n && m->bit; m++)
 		bits |= cli_when(m->word && strcmp(words[0], m->word) == 0, m->bit);
@@ -52,7 +52,7 @@ static unsigned int mode_of(const void *config, char *const *words, size_t n)
 #define CLI_CONFIG struct lab_config
 
 static const struct cli_option options[] = {
-	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
+	CLI_OPT(0, "name", CLI_STRING, lab.name, EVERYWHERE, "LAB",
 		"which lab (default: lab)"),
 	CLI_OPT('n', "guests", CLI_U64, guests, NOT_UP, "N",
 		"number of guests (default 3)", .min = 1, .max = VNS_LAB_MAX_GUESTS),
@@ -63,14 +63,14 @@ static const struct cli_option options[] = {
 	CLI_OPT(0, "queues", CLI_U64, queues, NOT_UP | NETNS, "N",
 		"queue pairs of each guest's card and tap (default 1)", .min = 1,
 		.max = VNS_LAB_MAX_QUEUES),
-	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, NOT_UP, "KIND",
+	CLI_OPT(0, "backend", CLI_CHOICE, lab.backend, NOT_UP, "KIND",
 		"real guests, or namespaces that share the host's clock", .choices = "qemu|netns"),
 	CLI_OPT(0, "offloads", CLI_STRING, offloads, NOT_UP, "LIST",
 		"default, off, or of no-tso, no-guest-tso, no-host-tso, no-csum, no-mrg, no-gro; "
 		"vm2:WORD for one guest"),
 	CLI_OPT(0, "no-tso", CLI_FLAG, no_tso, NOT_UP, NULL,
 		"the same as --offloads no-tso"),
-	CLI_ROOM_ROWS(NOT_UP, NETNS),
+	CLI_LAB_ROWS(NOT_UP, NETNS),
 	CLI_OPT(0, "with", CLI_LIST, with, NOT_UP | NETNS, "PROGRAM",
 		"put this host's PROGRAM into the guests too (tc, iperf3); repeatable"),
 	CLI_OPT(0, "json", CLI_FLAG, json, EXEC | DOWN, NULL,
@@ -242,7 +242,7 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 		struct vns_lab lab;
 		int rc;
 
-		if (cfg->room.name && strcmp(cfg->room.name, names[i]) != 0)
+		if (cfg->lab.name && strcmp(cfg->lab.name, names[i]) != 0)
 			continue;
 		rc = vns_lab_load(&lab, names[i], &err);
 		if (rc < 0)
@@ -259,7 +259,7 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 	if (n < 0)
 		return fail(cmd, n, &err);
 	if (!shown)
-		printf("no lab%s%s is running\n", cfg->room.name ? " " : "", cfg->room.name ? cfg->room.name : "");
+		printf("no lab%s%s is running\n", cfg->lab.name ? " " : "", cfg->lab.name ? cfg->lab.name : "");
 	return VNS_EXIT_OK;
 }
 
@@ -271,7 +271,7 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 	char offloads[96];
 	int rc;
 
-	cli_room_opts(&cfg->room, &o);
+	cli_lab_opts(&cfg->lab, &o);
 	o.guests = (unsigned int)cfg->guests;
 	o.vcpus = (unsigned int)cfg->vcpus;
 	o.memory_mb = (unsigned int)cfg->memory;
@@ -294,7 +294,7 @@ static int lab_up(const struct cli_command *cmd, const struct lab_config *cfg)
 
 static int lab_down(const struct cli_command *cmd, const struct lab_config *cfg)
 {
-	const char *name = cfg->room.name ? cfg->room.name : "lab";
+	const char *name = cfg->lab.name ? cfg->lab.name : "lab";
 	struct vns_lab_removed gone;
 	struct vns_err err = { 0 };
 	int rc = vns_lab_down(name, &gone, &err);
@@ -366,7 +366,7 @@ static int lab_exec(const struct cli_command *cmd, const struct lab_config *cfg,
 {
 	struct vns_err err = { 0 };
 	struct vns_lab lab;
-	int rc = vns_lab_load(&lab, cfg->room.name ? cfg->room.name : "lab", &err);
+	int rc = vns_lab_load(&lab, cfg->lab.name ? cfg->lab.name : "lab", &err);
 
 	if (rc)
 		return fail(cmd, rc, &err);
@@ -406,7 +406,7 @@ static int own_words(int argc, char **argv)
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct lab_config cfg = { .guests = 3, .vcpus = 1, .memory = 128, .queues = 1,
-				  .room = { CLI_ROOM_DEFAULT, .backend = "qemu" },
+				  .lab = { CLI_LAB_DEFAULT, .backend = "qemu" },
 				  .offloads = "default" };
 	char *rest[4] = { 0 };
 	size_t n_rest;

@@ -10,13 +10,13 @@
 #include <vnetscope/output.h>
 
 #include "cli/commands.h"
-#include "cli/room.h"
+#include "cli/lab_options.h"
 #include "experiment/selftest.h"
 
 #define MAX_LABS 2
 
 struct selftest_config {
-	struct cli_room room;
+	struct cli_lab_options lab;
 	bool json, quiet;
 };
 
@@ -32,17 +32,17 @@ static unsigned int mode_of(const void *config, char *const *rest, size_t n)
 	const struct selftest_config *c = config;
 
 	(void)rest, (void)n;
-	return cli_when(cli_room_is_netns(&c->room), NETNS);
+	return cli_when(cli_lab_is_netns(&c->lab), NETNS);
 }
 
 #define CLI_CONFIG struct selftest_config
 
 static const struct cli_option options[] = {
-	CLI_OPT(0, "backend", CLI_CHOICE, room.backend, EVERYWHERE, "KIND",
+	CLI_OPT(0, "backend", CLI_CHOICE, lab.backend, EVERYWHERE, "KIND",
 		"namespaces, a real guest, or both one after the other (default)",
 		.choices = "both|netns|qemu"),
-	CLI_ROOM_ROWS(EVERYWHERE, NETNS),
-	CLI_OPT(0, "name", CLI_STRING, room.name, EVERYWHERE, "LAB",
+	CLI_LAB_ROWS(EVERYWHERE, NETNS),
+	CLI_OPT(0, "name", CLI_STRING, lab.name, EVERYWHERE, "LAB",
 		"name of the lab it makes (default self-test)"),
 	CLI_OPT('q', "quiet", CLI_FLAG, quiet, EVERYWHERE, NULL, "no lines about progress"),
 	CLI_OPT(0, "json", CLI_FLAG, json, EVERYWHERE, NULL, "JSON (schema vnetscope.self-test/1)"),
@@ -227,7 +227,7 @@ static void run_part(const struct selftest_config *c, enum vns_lab_backend backe
 {
 	struct vns_lab_opts o = VNS_LAB_OPTS_DEFAULT;
 
-	cli_room_opts(&c->room, &o);
+	cli_lab_opts(&c->lab, &o);
 	o.backend = backend;
 	if (c->quiet)
 		o.progress = NULL;
@@ -237,7 +237,7 @@ static void run_part(const struct selftest_config *c, enum vns_lab_backend backe
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
-	struct selftest_config c = { .room = { CLI_ROOM_DEFAULT, .backend = "both",
+	struct selftest_config c = { .lab = { CLI_LAB_DEFAULT, .backend = "both",
 						   .name = "self-test" } };
 	struct part part[MAX_LABS] = { 0 };
 	char *rest[1];
@@ -249,9 +249,9 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (n_rest)
 		return cli_fail(self, VNS_EXIT_USAGE, "unexpected argument '%s'", rest[0]);
 	cli_catch_interrupts();
-	if (strcmp(c.room.backend, "qemu") != 0)
+	if (strcmp(c.lab.backend, "qemu") != 0)
 		run_part(&c, VNS_LAB_NETNS, &part[n++]);
-	if (strcmp(c.room.backend, "netns") != 0 && !cli_interrupted)
+	if (strcmp(c.lab.backend, "netns") != 0 && !cli_interrupted)
 		run_part(&c, VNS_LAB_QEMU, &part[n++]);
 	for (size_t i = 0; i < n && n == 1; i++)
 		if (part[i].code)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "experiment/demo.h"
-#include "experiment/room.h"
+#include "experiment/own_lab.h"
 #include "target/target.h"
 
 #define ECHO_PORT    7007
@@ -30,7 +30,7 @@ static const char *const roles[VNS_DEMO_VMS] = { "test VM, idle", "hashing (MD5)
 
 struct demo {
 	const struct vns_demo_opts *opts;
-	struct room room;
+	struct own_lab own;
 	struct vns_target *vm[VNS_DEMO_VMS], *client;
 	struct {
 		struct vns_agent *agent;
@@ -47,12 +47,12 @@ static int open_targets(struct demo *d, struct vns_err *err)
 	int code = 0;
 
 	for (int i = 0; i < VNS_DEMO_VMS && !code; i++) {
-		snprintf(spec, sizeof(spec), "lab:%s/%s", d->room.lab.name, d->room.lab.guest[i].name);
+		snprintf(spec, sizeof(spec), "lab:%s/%s", d->own.lab.name, d->own.lab.guest[i].name);
 		code = vns_target_open(&d->vm[i], spec, d->opts->lab.agent_path, err);
 	}
 	if (code)
 		return code;
-	snprintf(spec, sizeof(spec), "lab:%s/client", d->room.lab.name);
+	snprintf(spec, sizeof(spec), "lab:%s/client", d->own.lab.name);
 	return vns_target_open(&d->client, spec, d->opts->lab.agent_path, err);
 }
 
@@ -87,7 +87,7 @@ static int start_work(struct demo *d, struct vns_err *err)
 	if (!code)
 		code = start_load(d, d->vm[1]->agent, 1, &hash, err);
 	if (!code)
-		code = vns_addr_parse(d->room.lab.client.ip, &video.peer) ?
+		code = vns_addr_parse(d->own.lab.client.ip, &video.peer) ?
 			       vns_err_set(err, -EINVAL, "the lab's client has no address") : 0;
 	return code ? code : start_load(d, d->vm[2]->agent, 2, &video, err);
 }
@@ -107,8 +107,8 @@ static int start_traffic(struct demo *d, struct vns_err *err)
 			struct vns_load_spec spec = { .kind = mix[k].kind, .port = ECHO_PORT,
 						      .size = RR_BYTES, .rate_hz = mix[k].hz };
 
-			if (vns_addr_parse(d->room.lab.guest[i].ip, &spec.peer))
-				return vns_err_set(err, -EINVAL, "%s has no address", d->room.lab.guest[i].name);
+			if (vns_addr_parse(d->own.lab.guest[i].ip, &spec.peer))
+				return vns_err_set(err, -EINVAL, "%s has no address", d->own.lab.guest[i].name);
 			code = start_load(d, d->client->agent, i, &spec, err);
 		}
 	}
@@ -117,7 +117,7 @@ static int start_traffic(struct demo *d, struct vns_err *err)
 
 static int measure_clocks(struct demo *d, struct vns_demo_result *out, struct vns_err *err)
 {
-	for (int i = 0; i < VNS_DEMO_VMS && !room_stopped(&d->room); i++) {
+	for (int i = 0; i < VNS_DEMO_VMS && !own_lab_stopped(&d->own); i++) {
 		const struct vns_subject s = vns_target_subject(d->vm[i]);
 		const struct vns_drift_opts o = { .count = d->opts->exchanges,
 						  .interval_ns = 20 * VNS_NSEC_PER_MSEC,
@@ -168,29 +168,29 @@ static void stop_loads(struct demo *d, struct vns_demo_result *out)
 			continue;
 		if (d->load[d->n_load].kind == VNS_LOAD_MD5)
 			snprintf(to, room, "%s hashed %.1f MB/s with %.0f %% of a vCPU. ",
-				 d->room.lab.guest[d->load[d->n_load].vm].name,
+				 d->own.lab.guest[d->load[d->n_load].vm].name,
 				 (double)st.ops * HASH_BYTES / sec / 1e6,
 				 100 * (double)st.cpu_ns / (double)st.elapsed_ns);
 		else if (d->load[d->n_load].kind == VNS_LOAD_VIDEO)
 			snprintf(to, room, "%s streamed %.0f kbit/s. ",
-				 d->room.lab.guest[d->load[d->n_load].vm].name,
+				 d->own.lab.guest[d->load[d->n_load].vm].name,
 				 (double)st.bytes_tx * 8 / sec / 1e3);
 	}
 }
 
 static void describe(struct demo *d, struct vns_demo_result *out)
 {
-	room_host(out->host, sizeof(out->host));
-	if (d->room.lab.backend == VNS_LAB_NETNS)
+	own_lab_host(out->host, sizeof(out->host));
+	if (d->own.lab.backend == VNS_LAB_NETNS)
 		snprintf(out->lab, sizeof(out->lab), "Lab: %d namespaces (one kernel, one clock), bridge, "
 			 "client device behind an uplink.", VNS_DEMO_VMS);
 	else
 		snprintf(out->lab, sizeof(out->lab), "Lab: %d QEMU guests (q35, virtio-net, %u vCPU, %u MB), "
 			 "accelerator %s; bridge, client device behind an uplink.", VNS_DEMO_VMS,
-			 d->room.lab.vcpus, d->room.lab.memory_mb, d->room.lab.accel);
-	out->tcg = strcmp(d->room.lab.accel, "tcg") == 0;
+			 d->own.lab.vcpus, d->own.lab.memory_mb, d->own.lab.accel);
+	out->tcg = strcmp(d->own.lab.accel, "tcg") == 0;
 	for (int i = 0; i < VNS_DEMO_VMS; i++) {
-		snprintf(out->name[i], sizeof(out->name[i]), "%s", d->room.lab.guest[i].name);
+		snprintf(out->name[i], sizeof(out->name[i]), "%s", d->own.lab.guest[i].name);
 		out->role[i] = roles[i];
 	}
 }
@@ -200,25 +200,25 @@ static int run_in_lab(struct demo *d, struct vns_demo_result *out, struct vns_er
 	int code;
 
 	describe(d, out);
-	room_say(&d->room, "Connecting to the agents of %d VMs and the client", VNS_DEMO_VMS);
+	own_lab_say(&d->own, "Connecting to the agents of %d VMs and the client", VNS_DEMO_VMS);
 	code = open_targets(d, err);
 	if (code)
 		return code;
-	room_say(&d->room, "Starting the work: %s; %s; %s", roles[0], roles[1], roles[2]);
+	own_lab_say(&d->own, "Starting the work: %s; %s; %s", roles[0], roles[1], roles[2]);
 	code = start_work(d, err);
 	if (!code)
 		code = start_traffic(d, err);
 	if (code)
 		return code;
-	room_say(&d->room, "Measuring clock offset and drift of each VM (%zu exchanges)", d->opts->exchanges);
+	own_lab_say(&d->own, "Measuring clock offset and drift of each VM (%zu exchanges)", d->opts->exchanges);
 	code = measure_clocks(d, out, err);
-	if (code || room_stopped(&d->room))
+	if (code || own_lab_stopped(&d->own))
 		return code ? code : vns_err_set(err, -EINTR, "interrupted before the traffic was measured");
-	room_say(&d->room, "Measuring latency and RTT for %.0f s: capturing at uplink, bridge, taps and in the VMs",
+	own_lab_say(&d->own, "Measuring latency and RTT for %.0f s: capturing at uplink, bridge, taps and in the VMs",
 	    (double)d->opts->duration_ns / 1e9);
 	code = measure_latency(d, out, err);
 	stop_loads(d, out);
-	out->vo.interrupted |= !code && room_stopped(&d->room);
+	out->vo.interrupted |= !code && own_lab_stopped(&d->own);
 	return code;
 }
 
@@ -228,14 +228,14 @@ int vns_demo_run(const struct vns_demo_opts *opts, struct vns_demo_result *out, 
 	int code;
 
 	*out = (struct vns_demo_result){ .at_ns = vns_now_ns() };
-	code = room_open(&d.room, &opts->lab, VNS_DEMO_VMS, opts->keep_lab, err);
+	code = own_lab_open(&d.own, &opts->lab, VNS_DEMO_VMS, opts->keep_lab, err);
 	if (code)
 		return code;
 	code = run_in_lab(&d, out, err);
 	vns_target_close(d.client);
 	for (int i = 0; i < VNS_DEMO_VMS; i++)
 		vns_target_close(d.vm[i]);
-	code = room_close(&d.room, code, err);
+	code = own_lab_close(&d.own, code, err);
 	if (code)
 		vns_demo_result_free(out);
 	return code;

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "experiment/room.h"
+#include "experiment/own_lab.h"
 #include "experiment/selftest_rows.h"
 #include "target/target.h"
 
@@ -35,7 +35,7 @@
 
 struct selftest {
 	struct vns_selftest_result *out;
-	struct room room;
+	struct own_lab own;
 	struct vns_target *vm, *client;
 	struct vns_host_point bridge; /* the host's own packets to the guest are seen there */
 	struct vns_host_point path[2]; /* uplink and tap: the client's */
@@ -54,12 +54,12 @@ static int open_targets(struct selftest *t, struct vns_err *err)
 	char spec[80];
 	int code;
 
-	snprintf(spec, sizeof(spec), "lab:%s/%s", t->room.lab.name, t->room.lab.guest[0].name);
-	code = vns_target_open(&t->vm, spec, t->room.opts->agent_path, err);
+	snprintf(spec, sizeof(spec), "lab:%s/%s", t->own.lab.name, t->own.lab.guest[0].name);
+	code = vns_target_open(&t->vm, spec, t->own.opts->agent_path, err);
 	if (code)
 		return code;
-	snprintf(spec, sizeof(spec), "lab:%s/client", t->room.lab.name);
-	code = vns_target_open(&t->client, spec, t->room.opts->agent_path, err);
+	snprintf(spec, sizeof(spec), "lab:%s/client", t->own.lab.name);
+	code = vns_target_open(&t->client, spec, t->own.opts->agent_path, err);
 	for (size_t i = 0; i < t->vm->n_point && !code; i++) {
 		if (t->vm->point[i].kind == VNS_AT_BRIDGE)
 			t->bridge = t->vm->point[i];
@@ -79,7 +79,7 @@ static int drift_run(struct selftest *t, int64_t duration_ns, struct selftest_ru
 {
 	struct vns_subject s = vns_target_subject(t->vm);
 	struct vns_drift_opts o = { .n_mode = 3, .count = COUNT, .interval_ns = INTERVAL_NS,
-				    .duration_ns = duration_ns, .stop = t->room.opts->interrupted };
+				    .duration_ns = duration_ns, .stop = t->own.opts->interrupted };
 	int code;
 
 	o.mode[0] = t->own_clock ? VNS_CLOCK_SHM : VNS_CLOCK_SAME;
@@ -119,7 +119,7 @@ static int clock_errors(struct selftest *t, const struct selftest_run *quiet, st
 	char what[64];
 	int code;
 
-	room_say(&t->room, "Making the guest's clock run 100 ppm faster");
+	own_lab_say(&t->own, "Making the guest's clock run 100 ppm faster");
 	snprintf(what, sizeof(what), "ppm=%g", RATE_PPM);
 	code = adjust(t, what, 0, err);
 	if (code)
@@ -130,9 +130,9 @@ static int clock_errors(struct selftest *t, const struct selftest_run *quiet, st
 		return code;
 	selftest_rates(t->out, quiet, &run, RATE_PPM);
 	selftest_run_fini(&run);
-	if (room_stopped(&t->room))
+	if (own_lab_stopped(&t->own))
 		return 0;
-	room_say(&t->room, "Setting the guest's clock back by 5 ms in the middle of a measurement");
+	own_lab_say(&t->own, "Setting the guest's clock back by 5 ms in the middle of a measurement");
 	snprintf(what, sizeof(what), "step=%lld", (long long)STEP_NS);
 	code = adjust(t, what, 1, err);
 	if (!code)
@@ -150,11 +150,11 @@ static int vo_with_requests(struct selftest *t, int64_t duration_ns, struct vns_
 	const struct vns_load_spec echo = { .kind = VNS_LOAD_ECHO_SERVER, .port = ECHO_PORT };
 	struct vns_load_spec rr = { .kind = VNS_LOAD_TCP_RR, .port = ECHO_PORT, .size = RR_BYTES,
 				    .rate_hz = RR_HZ };
-	struct vns_vo_live_opts o = { .duration_ns = duration_ns, .stop = t->room.opts->interrupted };
+	struct vns_vo_live_opts o = { .duration_ns = duration_ns, .stop = t->own.opts->interrupted };
 	struct vns_subject s = vns_target_subject(t->vm);
 	struct vns_load_stats st = { 0 };
 	uint32_t server, client;
-	int code = vns_addr_parse(t->room.lab.guest[0].ip, &rr.peer) ?
+	int code = vns_addr_parse(t->own.lab.guest[0].ip, &rr.peer) ?
 			   vns_err_set(err, -EINVAL, "the lab's guest has no address") :
 			   vns_agent_load_start(t->vm->agent, &echo, &server, err);
 
@@ -176,7 +176,7 @@ static int path_undelayed(struct selftest *t, struct vns_vo_result *vo, struct v
 	struct vns_relay *relay = NULL;
 	int code;
 
-	room_say(&t->room, "Measuring the path through the relay, nothing held");
+	own_lab_say(&t->own, "Measuring the path through the relay, nothing held");
 	code = vns_relay_open(&relay, t->vm->host_netns_fd, t->bridge.ifname, t->path[1].ifname, 0, err);
 	if (!code)
 		code = vo_with_requests(t, BASE_NS, vo, err);
@@ -192,19 +192,19 @@ static int path_error(struct selftest *t, struct vns_err *err)
 	struct vns_relay *relay = NULL;
 	int code;
 
-	if (t->room.lab.rootless) {
+	if (t->own.lab.rootless) {
 		skip(t->out, "A rootless lab's path cannot be given a delay (root can).");
 		return 0;
 	}
 	code = path_undelayed(t, &base, err);
 	if (!code)
-		room_say(&t->room, "Holding every frame to the guest, none from it, for 3 ms");
+		own_lab_say(&t->own, "Holding every frame to the guest, none from it, for 3 ms");
 	if (!code)
 		code = vns_relay_open(&relay, t->vm->host_netns_fd, t->bridge.ifname, t->path[1].ifname,
 				      DELAY_NS, err);
 	if (!code)
 		code = drift_run(t, 0, &run, err);
-	if (!code && !room_stopped(&t->room))
+	if (!code && !own_lab_stopped(&t->own))
 		code = vo_with_requests(t, TRAFFIC_NS, &vo, err);
 	vns_relay_close(relay, &counts);
 	if (!code && counts.dropped)
@@ -218,7 +218,7 @@ static int path_error(struct selftest *t, struct vns_err *err)
 	if (t->out->too_wide)
 		skip(t->out, "The machine was too busy for some of vo's latencies: their tolerance would have been "
 			     "wider than half of the delay put in.");
-	if (!code && !room_stopped(&t->room) && !(base.n_target && vo.n_target))
+	if (!code && !own_lab_stopped(&t->own) && !(base.n_target && vo.n_target))
 		skip(t->out, "No request came back while vo ran: its latencies were not tested.");
 	if (base.n_target)
 		vns_vo_result_free(&base);
@@ -230,14 +230,14 @@ static int path_error(struct selftest *t, struct vns_err *err)
 
 static void describe(struct selftest *t)
 {
-	room_host(t->out->host, sizeof(t->out->host));
-	if (t->room.lab.backend == VNS_LAB_NETNS)
+	own_lab_host(t->out->host, sizeof(t->out->host));
+	if (t->own.lab.backend == VNS_LAB_NETNS)
 		snprintf(t->out->lab, sizeof(t->out->lab), "Lab: a namespace (the host's own kernel and clock), "
 			 "bridge, client.");
 	else
 		snprintf(t->out->lab, sizeof(t->out->lab), "Lab: a QEMU guest (accelerator %s), bridge, "
-			 "client.", t->room.lab.accel);
-	t->out->tcg = strcmp(t->room.lab.accel, "tcg") == 0;
+			 "client.", t->own.lab.accel);
+	t->out->tcg = strcmp(t->own.lab.accel, "tcg") == 0;
 }
 
 static int run_in_lab(struct selftest *t, struct vns_err *err)
@@ -255,15 +255,15 @@ static int run_in_lab(struct selftest *t, struct vns_err *err)
 				   "is not known");
 	if (t->own_clock)
 		vns_sleep_ns(BOOT_NS);
-	room_say(&t->room, "Measuring the clock as it is");
+	own_lab_say(&t->own, "Measuring the clock as it is");
 	code = drift_run(t, t->own_clock ? RATE_NS : 0, &quiet, err);
 	if (!code)
 		selftest_offsets(t->out, &quiet, "offset");
-	if (!code && !room_stopped(&t->room) && t->own_clock)
+	if (!code && !own_lab_stopped(&t->own) && t->own_clock)
 		code = clock_errors(t, &quiet, err);
 	else if (!code && !t->own_clock)
 		skip(t->out, "A namespace has the host's clock: rate and step were not tested.");
-	if (!code && !room_stopped(&t->room))
+	if (!code && !own_lab_stopped(&t->own))
 		code = path_error(t, err);
 	selftest_run_fini(&quiet);
 	return code;
@@ -278,14 +278,14 @@ int vns_selftest_run(const struct vns_lab_opts *lab, struct vns_selftest_result 
 	*out = (struct vns_selftest_result){ .symmetric_error_ns = NAN };
 	for (int m = 0; m < VNS_CLOCK_MODES; m++)
 		out->half_width_ns[m] = NAN;
-	code = room_open(&t.room, lab, 1, false, err);
+	code = own_lab_open(&t.own, lab, 1, false, err);
 	if (code)
 		return code;
 	code = run_in_lab(&t, err);
 	vns_target_close(t.client);
 	vns_target_close(t.vm);
-	out->interrupted = room_stopped(&t.room);
-	return room_close(&t.room, code, err);
+	out->interrupted = own_lab_stopped(&t.own);
+	return own_lab_close(&t.own, code, err);
 }
 
 size_t vns_selftest_outside(const struct vns_selftest_result *r)

@@ -7,6 +7,10 @@
  *
  * usage: test_clock_sim [SEED [RUN]]   the seed is printed; with RUN only that run is made
  */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "clocks.h"

@@ -6,6 +6,10 @@
  *
  * usage: test_clock_wander [SEED]   the seed is printed
  */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "clocks.h"

@@ -10,9 +10,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "experiment/room.h"
+#include "experiment/own_lab.h"
 
-int room_open(struct room *r, const struct vns_lab_opts *opts, unsigned int guests, bool keep,
+int own_lab_open(struct own_lab *r, const struct vns_lab_opts *opts, unsigned int guests, bool keep,
 	      struct vns_err *err)
 {
 	struct vns_lab_opts o = *opts;
@@ -29,21 +29,21 @@ int room_open(struct room *r, const struct vns_lab_opts *opts, unsigned int gues
 	return code;
 }
 
-int room_close(struct room *r, int code, struct vns_err *err)
+int own_lab_close(struct own_lab *r, int code, struct vns_err *err)
 {
 	struct vns_lab_removed removed;
 	struct vns_err down_err = { "" };
 
 	if (r->tie < 0)
 		return code;
-	room_say(r, "Removing the lab");
+	own_lab_say(r, "Removing the lab");
 	if (vns_lab_down(r->lab.name, &removed, &down_err) < 0 && !code)
 		code = vns_err_set(err, -EIO, "the lab could not be removed: %s", down_err.text);
 	close(r->tie);
 	return code;
 }
 
-void room_say(const struct room *r, const char *fmt, ...)
+void own_lab_say(const struct own_lab *r, const char *fmt, ...)
 {
 	char line[256];
 	va_list ap;
@@ -56,12 +56,12 @@ void room_say(const struct room *r, const char *fmt, ...)
 	r->opts->progress(r->opts->ctx, line);
 }
 
-bool room_stopped(const struct room *r)
+bool own_lab_stopped(const struct own_lab *r)
 {
 	return r->opts->interrupted && *r->opts->interrupted;
 }
 
-void room_host(char *to, size_t size)
+void own_lab_host(char *to, size_t size)
 {
 	struct utsname u;
 
