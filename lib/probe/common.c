@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * What the active tests share: RTT summary of fixed size, pacing, addresses, payload.
+ * What the active tests share: RTT summary of fixed size, pacing, addresses, payload, TCP connections.
  * The summary is not lib/stat's: it must live in memory shared between two processes,
  * so it has no pointers, and the agent stays small.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "probe/probe.h"
 
@@ -145,4 +148,36 @@ void vns_probe_pace_wait(struct vns_probe_pace *p)
 	p->fraction += p->interval_ns;
 	p->next_ns += (int64_t)p->fraction;
 	p->fraction -= (double)(int64_t)p->fraction;
+}
+
+int vns_probe_tcp(const struct vns_probe_run *run, size_t size, double interval_ns,
+		  int (*connect)(const struct vns_load_spec *spec),
+		  bool (*once)(const struct vns_probe_run *run, int fd, uint8_t *buf, size_t size),
+		  struct vns_err *err)
+{
+	struct vns_probe_pace pace;
+	uint8_t *buf = malloc(size);
+	int fd = -1;
+
+	if (!buf)
+		return vns_err_set(err, -ENOMEM, "out of memory");
+	vns_probe_fill(buf, size, run->index + 1);
+	vns_probe_pace_init(&pace, interval_ns);
+	while (!vns_probe_over(run)) {
+		if (fd < 0 && (fd = connect(run->spec)) < 0) {
+			run->live->errors++;
+			vns_sleep_ns(VNS_PROBE_RETRY_NS);
+			continue;
+		}
+		vns_probe_pace_wait(&pace);
+		if (once(run, fd, buf, size))
+			continue;
+		run->live->errors++;
+		close(fd);
+		fd = -1;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(buf);
+	return 0;
 }

@@ -50,6 +50,18 @@ int vns_probe_udp_rr(const struct vns_probe_run *run, struct vns_err *err);
 int vns_probe_ping(const struct vns_probe_run *run, struct vns_err *err);
 int vns_probe_tcp_stream(const struct vns_probe_run *run, struct vns_err *err);
 
+#define VNS_PROBE_RETRY_NS (200 * VNS_NSEC_PER_MSEC) /* a far end that is away is tried again */
+
+/*
+ * One TCP connection after the other until the run is over: @connect gives a socket or -errno, @once does one
+ * operation with @size bytes that do not repeat and counts what it moved; false: the connection is of no
+ * use any more. @interval_ns: between operations, 0: none. Failures are counted.
+ */
+int vns_probe_tcp(const struct vns_probe_run *run, size_t size, double interval_ns,
+		  int (*connect)(const struct vns_load_spec *spec),
+		  bool (*once)(const struct vns_probe_run *run, int fd, uint8_t *buf, size_t size),
+		  struct vns_err *err);
+
 /* Helpers that loads use too. */
 bool vns_probe_over(const struct vns_probe_run *run);
 /* Socket address of @a and @port. Return: its length. */

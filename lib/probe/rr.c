@@ -16,7 +16,6 @@
 
 #define MAX_TCP_SIZE  (1u << 20)
 #define MAX_UDP_SIZE  65000u
-#define RETRY_NS      (200 * VNS_NSEC_PER_MSEC)
 /* A reply later than that counts as lost (UDP) or as a dead connection (TCP). */
 #define REPLY_TIMEOUT_US 1000000
 
@@ -44,6 +43,11 @@ static int connect_to(const struct vns_load_spec *s, int type)
 	e = errno;
 	close(fd);
 	return -e;
+}
+
+static int connect_tcp(const struct vns_load_spec *s)
+{
+	return connect_to(s, SOCK_STREAM);
 }
 
 /* One request and the whole response. Return: 0, or -errno (the connection is then unusable). */
@@ -77,45 +81,24 @@ static int tcp_once(int fd, uint8_t *buf, size_t size, struct vns_probe_live *li
 	return 0;
 }
 
+static bool tcp_request(const struct vns_probe_run *run, int fd, uint8_t *buf, size_t size)
+{
+	int64_t t = vns_monotonic_ns();
+
+	if (tcp_once(fd, buf, size, run->live))
+		return false;
+	vns_probe_rtt_add(&run->live->rtt, vns_monotonic_ns() - t);
+	run->live->ops++;
+	return true;
+}
+
 int vns_probe_tcp_rr(const struct vns_probe_run *run, struct vns_err *err)
 {
 	size_t size = run->spec->size ? run->spec->size : 1;
-	struct vns_probe_pace pace;
-	uint8_t *buf;
-	int64_t t;
-	int fd = -1;
 
 	if (size > MAX_TCP_SIZE)
 		return vns_err_set(err, -EINVAL, "a TCP request has at most %u bytes", MAX_TCP_SIZE);
-	buf = malloc(size);
-	if (!buf)
-		return vns_err_set(err, -ENOMEM, "out of memory");
-	vns_probe_fill(buf, size, run->index + 1);
-	vns_probe_pace_init(&pace, rr_interval(run->spec));
-	while (!vns_probe_over(run)) {
-		if (fd < 0) {
-			fd = connect_to(run->spec, SOCK_STREAM);
-			if (fd < 0) {
-				run->live->errors++;
-				vns_sleep_ns(RETRY_NS);
-				continue;
-			}
-		}
-		vns_probe_pace_wait(&pace);
-		t = vns_monotonic_ns();
-		if (tcp_once(fd, buf, size, run->live) == 0) {
-			vns_probe_rtt_add(&run->live->rtt, vns_monotonic_ns() - t);
-			run->live->ops++;
-		} else {
-			run->live->errors++;
-			close(fd);
-			fd = -1;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	free(buf);
-	return 0;
+	return vns_probe_tcp(run, size, rr_interval(run->spec), connect_tcp, tcp_request, err);
 }
 
 /* Await the datagram that begins with @buf's mark. Return: true when it came in time. */
@@ -152,7 +135,7 @@ static void udp_loop(const struct vns_probe_run *run, int fd, uint8_t *buf, uint
 		t = vns_monotonic_ns();
 		if (send(fd, buf, size, MSG_NOSIGNAL) < 0) {
 			run->live->errors++;
-			vns_sleep_ns(RETRY_NS);
+			vns_sleep_ns(VNS_PROBE_RETRY_NS);
 			continue;
 		}
 		run->live->bytes_tx += size;
@@ -162,8 +145,8 @@ static void udp_loop(const struct vns_probe_run *run, int fd, uint8_t *buf, uint
 			run->live->ops++;
 		} else {
 			run->live->errors++;
-			if (vns_monotonic_ns() - t < RETRY_NS) /* refused: do not spin */
-				vns_sleep_ns(RETRY_NS);
+			if (vns_monotonic_ns() - t < VNS_PROBE_RETRY_NS) /* refused: do not spin */
+				vns_sleep_ns(VNS_PROBE_RETRY_NS);
 		}
 	}
 }

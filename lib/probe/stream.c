@@ -4,8 +4,6 @@
  * (which takes TCP too) or anything that reads.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -14,7 +12,6 @@
 #define CHUNK_MAX (128u << 10)
 #define CHUNK_DEFAULT (64u << 10)
 #define PACED_CHUNK (16u << 10) /* small enough that a paced stream is no train of bursts */
-#define RETRY_NS (200 * VNS_NSEC_PER_MSEC)
 
 static int stream_connect(const struct vns_load_spec *s)
 {
@@ -33,41 +30,24 @@ static int stream_connect(const struct vns_load_spec *s)
 	return -ECONNREFUSED;
 }
 
+static bool send_chunk(const struct vns_probe_run *run, int fd, uint8_t *buf, size_t size)
+{
+	ssize_t n = send(fd, buf, size, MSG_NOSIGNAL);
+
+	if (n <= 0)
+		return errno == EAGAIN || errno == EINTR;
+	run->live->bytes_tx += (uint64_t)n;
+	run->live->ops++;
+	return true;
+}
+
 int vns_probe_tcp_stream(const struct vns_probe_run *run, struct vns_err *err)
 {
 	const struct vns_load_spec *s = run->spec;
 	size_t chunk = s->size ? s->size : s->rate_bps ? PACED_CHUNK : CHUNK_DEFAULT;
-	struct vns_probe_pace pace;
-	uint8_t *buf;
-	ssize_t n;
-	int fd = -1;
 
 	if (chunk > CHUNK_MAX)
 		chunk = CHUNK_MAX;
-	buf = malloc(chunk);
-	if (!buf)
-		return vns_err_set(err, -ENOMEM, "out of memory");
-	vns_probe_fill(buf, chunk, run->index + 1);
-	vns_probe_pace_init(&pace, s->rate_bps ? (double)chunk * 8e9 / (double)s->rate_bps : 0.0);
-	while (!vns_probe_over(run)) {
-		if (fd < 0 && (fd = stream_connect(s)) < 0) {
-			run->live->errors++;
-			vns_sleep_ns(RETRY_NS);
-			continue;
-		}
-		vns_probe_pace_wait(&pace);
-		n = send(fd, buf, chunk, MSG_NOSIGNAL);
-		if (n > 0) {
-			run->live->bytes_tx += (uint64_t)n;
-			run->live->ops++;
-		} else if (errno != EAGAIN && errno != EINTR) {
-			run->live->errors++;
-			close(fd);
-			fd = -1;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	free(buf);
-	return 0;
+	return vns_probe_tcp(run, chunk, s->rate_bps ? (double)chunk * 8e9 / (double)s->rate_bps : 0.0,
+			     stream_connect, send_chunk, err);
 }

@@ -23,18 +23,36 @@ static int need_cap(struct vns_agent *a, uint32_t cap, const char *what, struct 
 						    "agent %s: %s", a->name, what);
 }
 
-/* A request of one u32 that is answered with OK or an error. */
-static int simple(struct vns_agent *a, uint16_t type, const uint32_t *arg, struct vns_err *err)
+/* A request's body of no, one or two u32. */
+struct words {
+	size_t n;
+	uint32_t w[2];
+};
+
+/* Request of @type; its reply @f is of type @reply, @c stands at the beginning of its body. */
+static int ask(struct vns_agent *a, uint16_t type, struct words words, uint16_t reply,
+	       struct vns_wire_frame *f, struct vns_cursor *c, struct vns_err *err)
+{
+	uint8_t body[sizeof(words.w)];
+	struct vns_cursor out;
+	int r;
+
+	vns_cursor_init(&out, body, sizeof(body));
+	for (size_t i = 0; i < words.n; i++)
+		vns_put_le32(&out, words.w[i]);
+	r = vns_client_request(a, type, body, out.pos, reply, f, a->timeout_ms, NULL, err);
+	if (r >= 0)
+		vns_cursor_init_const(c, f->body, f->h.body_len);
+	return r;
+}
+
+/* A request that is answered with OK or an error. */
+static int simple(struct vns_agent *a, uint16_t type, struct words words, struct vns_err *err)
 {
 	struct vns_wire_frame f;
 	struct vns_cursor c;
-	uint8_t body[4];
 
-	vns_cursor_init(&c, body, sizeof(body));
-	if (arg)
-		vns_put_le32(&c, *arg);
-	return vns_client_request(a, type, body, c.pos, VNS_MSG_OK, &f, a->timeout_ms,
-				  NULL, err);
+	return ask(a, type, words, VNS_MSG_OK, &f, &c, err);
 }
 
 int vns_agent_exchange(struct vns_agent *a, struct vns_exchange *out, struct vns_err *err)
@@ -47,11 +65,9 @@ int vns_agent_exchange(struct vns_agent *a, struct vns_exchange *out, struct vns
 	r = vns_agent_poll(a, 0, err);
 	if (r < 0)
 		return r;
-	r = vns_client_request(a, VNS_MSG_CLOCK, NULL, 0, VNS_MSG_CLOCK_REPLY, &f,
-			       a->timeout_ms, NULL, err);
+	r = ask(a, VNS_MSG_CLOCK, (struct words){ 0 }, VNS_MSG_CLOCK_REPLY, &f, &c, err);
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	out->t1_ns = a->write_ns;
 	out->t4_ns = a->read_ns;
 	out->t2_ns = (int64_t)vns_get_le64(&c);
@@ -93,18 +109,13 @@ int vns_agent_ptp_exchange(struct vns_agent *a, struct vns_exchange *out, size_t
 	struct vns_ptp_reading reading[VNS_WIRE_MAX_PTP];
 	struct vns_wire_frame f;
 	struct vns_cursor c;
-	uint8_t body[4];
+	struct words want = { 1, { n + 1 < VNS_WIRE_MAX_PTP ? (uint32_t)n + 1 : VNS_WIRE_MAX_PTP } };
 	int r = need_cap(a, VNS_CAP_PTP_KVM, "has no PTP clock of KVM", err);
 
-	if (r)
-		return r;
-	vns_cursor_init(&c, body, sizeof(body));
-	vns_put_le32(&c, n + 1 < VNS_WIRE_MAX_PTP ? (uint32_t)n + 1 : VNS_WIRE_MAX_PTP);
-	r = vns_client_request(a, VNS_MSG_PTP, body, c.pos, VNS_MSG_PTP_REPLY, &f,
-			       a->timeout_ms, NULL, err);
+	if (!r)
+		r = ask(a, VNS_MSG_PTP, want, VNS_MSG_PTP_REPLY, &f, &c, err);
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	r = vns_get_ptp(&c, reading);
 	if (r < 0)
 		return bad_reply(a, &f, err);
@@ -117,18 +128,13 @@ int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t 
 	struct vns_tsc_reading reading[VNS_WIRE_MAX_TSC];
 	struct vns_wire_frame f;
 	struct vns_cursor c;
-	uint8_t body[4];
+	struct words want = { 1, { n < VNS_WIRE_MAX_TSC ? (uint32_t)n : VNS_WIRE_MAX_TSC } };
 	int r = need_cap(a, VNS_CAP_TSC, "cannot read its processor's counter", err);
 
-	if (r)
-		return r;
-	vns_cursor_init(&c, body, sizeof(body));
-	vns_put_le32(&c, n < VNS_WIRE_MAX_TSC ? (uint32_t)n : VNS_WIRE_MAX_TSC);
-	r = vns_client_request(a, VNS_MSG_TSC, body, c.pos, VNS_MSG_TSC_REPLY, &f, a->timeout_ms,
-			       NULL, err);
+	if (!r)
+		r = ask(a, VNS_MSG_TSC, want, VNS_MSG_TSC_REPLY, &f, &c, err);
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	r = vns_get_tsc(&c, reading);
 	if (r < 0)
 		return bad_reply(a, &f, err);
@@ -144,12 +150,10 @@ int vns_agent_clock_state(struct vns_agent *a, struct vns_clock_state *out, stru
 	struct vns_cursor c;
 	int r = need_cap(a, VNS_CAP_CLOCK_STATE, "does not tell its clock's state", err);
 
-	if (r == 0)
-		r = vns_client_request(a, VNS_MSG_CLOCK_STATE, NULL, 0, VNS_MSG_CLOCK_STATE_REPLY, &f,
-				       a->timeout_ms, NULL, err);
+	if (!r)
+		r = ask(a, VNS_MSG_CLOCK_STATE, (struct words){ 0 }, VNS_MSG_CLOCK_STATE_REPLY, &f, &c, err);
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	return vns_get_clock_state(&c, out) ? 0 : bad_reply(a, &f, err);
 }
 
@@ -189,20 +193,12 @@ int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char
 int vns_agent_capture_sample(struct vns_agent *a, uint32_t capture_id, uint32_t one_in,
 			     struct vns_err *err)
 {
-	struct vns_wire_frame f;
-	struct vns_cursor c;
-	uint8_t body[8];
-
-	vns_cursor_init(&c, body, sizeof(body));
-	vns_put_le32(&c, capture_id);
-	vns_put_le32(&c, one_in);
-	return vns_client_request(a, VNS_MSG_CAPTURE_SAMPLE, body, c.pos, VNS_MSG_OK, &f, a->timeout_ms,
-				  NULL, err);
+	return simple(a, VNS_MSG_CAPTURE_SAMPLE, (struct words){ 2, { capture_id, one_in } }, err);
 }
 
 int vns_agent_capture_stop(struct vns_agent *a, uint32_t capture_id, struct vns_err *err)
 {
-	int r = simple(a, VNS_MSG_CAPTURE_STOP, &capture_id, err);
+	int r = simple(a, VNS_MSG_CAPTURE_STOP, (struct words){ 1, { capture_id } }, err);
 
 	if (a->captures)
 		a->captures--;
@@ -233,16 +229,10 @@ static int load_report(struct vns_agent *a, uint16_t type, uint32_t id,
 {
 	struct vns_wire_frame f;
 	struct vns_cursor c;
-	uint8_t body[4];
-	int r;
+	int r = ask(a, type, (struct words){ 1, { id } }, VNS_MSG_LOAD_REPORT, &f, &c, err);
 
-	vns_cursor_init(&c, body, sizeof(body));
-	vns_put_le32(&c, id);
-	r = vns_client_request(a, type, body, c.pos, VNS_MSG_LOAD_REPORT, &f,
-			       a->timeout_ms, NULL, err);
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	return vns_get_load_stats(&c, out) ? 0 : bad_reply(a, &f, err);
 }
 
@@ -264,12 +254,10 @@ int vns_agent_usage(struct vns_agent *a, struct vns_agent_usage *out, struct vns
 {
 	struct vns_wire_frame f;
 	struct vns_cursor c;
-	int r = vns_client_request(a, VNS_MSG_USAGE, NULL, 0, VNS_MSG_USAGE_REPLY, &f,
-				   a->timeout_ms, NULL, err);
+	int r = ask(a, VNS_MSG_USAGE, (struct words){ 0 }, VNS_MSG_USAGE_REPLY, &f, &c, err);
 
 	if (r < 0)
 		return r;
-	vns_cursor_init_const(&c, f.body, f.h.body_len);
 	return vns_get_usage(&c, out) ? 0 : bad_reply(a, &f, err);
 }
 
@@ -342,14 +330,14 @@ int vns_agent_exec(struct vns_agent *a, char *const argv[],
 	r = exec_follow(a, id, output, ctx, deadline, status, err);
 	if (r != -ETIMEDOUT || a->broken)
 		return r;
-	simple(a, VNS_MSG_EXEC_KILL, &id, NULL);
+	simple(a, VNS_MSG_EXEC_KILL, (struct words){ 1, { id } }, NULL);
 	return vns_err_set(err, -ETIMEDOUT, "agent %s: %.60s did not end in %d ms and was killed",
 			   a->name, argv[0], timeout_ms);
 }
 
 int vns_agent_shutdown(struct vns_agent *a, struct vns_err *err)
 {
-	int r = simple(a, VNS_MSG_SHUTDOWN, NULL, err);
+	int r = simple(a, VNS_MSG_SHUTDOWN, (struct words){ 0 }, err);
 
 	if (r == 0)
 		a->broken = -EPIPE; /* no BYE: it is leaving */
