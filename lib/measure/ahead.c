@@ -95,7 +95,7 @@ int vns_ahead_new(struct vns_ahead **out, struct vns_source *s, size_t batch, st
 	if (have) {
 		a->source = s;
 		a->batch = batch;
-		a->job = (struct vns_crew_job){ can_fill, fill, filled, a, false, false };
+		a->job = (struct vns_crew_job){ .ready = can_fill, .run = fill, .done = filled, .ctx = a };
 		have = !vns_crew_new(&a->crew, &a->job, 1, 1, err);
 	}
 	if (!have) {

@@ -24,18 +24,24 @@ struct vns_crew {
 	pthread_t thread[];
 };
 
-/* Locked. The first job that can be done now, taken; NULL: none. */
+/* Locked. The most urgent job that can be done now, taken; NULL: none. */
 static struct vns_crew_job *take(struct vns_crew *c, bool owner)
 {
+	struct vns_crew_job *best = NULL;
+	unsigned int most = 0;
+
 	for (size_t i = 0; i < c->n_jobs; i++) {
 		struct vns_crew_job *j = &c->jobs[i];
+		unsigned int urgency = j->urgency ? j->urgency(j->ctx) : 0;
 
-		if (j->busy || (j->owners && !owner) || !j->ready(j->ctx))
+		if (j->busy || (j->owners && !owner) || !j->ready(j->ctx) || (best && urgency <= most))
 			continue;
-		j->busy = true;
-		return j;
+		best = j;
+		most = urgency;
 	}
-	return NULL;
+	if (best)
+		best->busy = true;
+	return best;
 }
 
 static bool any_ready(const struct vns_crew *c)

@@ -19,6 +19,7 @@ struct vns_crew_job {
 	bool (*ready)(void *ctx); /* locked: is there something to do? */
 	void (*run)(void *ctx);   /* unlocked: do it */
 	void (*done)(void *ctx);  /* locked: show it to the others */
+	unsigned int (*urgency)(void *ctx); /* locked: the highest that is ready is done first; NULL: 0 */
 	void *ctx;
 	bool busy;                /* the crew's own */
 	bool owners;              /* for no helper: it may block until a signal comes, which only the owner gets */
@@ -27,7 +28,7 @@ struct vns_crew_job {
 struct vns_crew;
 
 /*
- * @jobs are borrowed, earlier ones go first. @n_helpers threads beside the caller, which may be 0;
+ * @jobs are borrowed; of equally urgent ones earlier ones go first. @n_helpers threads beside the caller, which may be 0;
  * where threads cannot be had the crew is smaller, which changes nothing but the time.
  */
 int vns_crew_new(struct vns_crew **out, struct vns_crew_job *jobs, size_t n_jobs, size_t n_helpers,

@@ -86,6 +86,14 @@ static bool can_fill(void *ctx)
 	return !in->ended && in->n < in->wanted && !in->resting;
 }
 
+/* The file that the engine will wait for first: both are used up at the same pace. */
+static unsigned int fill_urgency(void *ctx)
+{
+	const struct inbox *in = ctx;
+
+	return BUFFERS - (unsigned int)in->n;
+}
+
 /* Wherever the source's own reads end: a batch is full, but for the last. */
 static void fill(void *ctx)
 {
@@ -124,6 +132,12 @@ static bool can_tally(void *ctx)
 
 	out->resting &= out->n < RESTED;
 	return out->n > 0 && !out->resting;
+}
+
+/* The fuller, the sooner the engine will wait for room. */
+static unsigned int tally_urgency(void *ctx)
+{
+	return (unsigned int)((struct outbox *)ctx)->n;
 }
 
 static void tally(void *ctx)
@@ -434,12 +448,13 @@ static int take_buffers(struct vo_offline *r, struct pipeline *pl)
 		pl->in[p].end = &r->end[p];
 		pl->in[p].wanted = r->opts->threads > 1 && !is_pipe(&r->end[p]) ? BUFFERS : 1;
 		pl->feed[p] = (struct feed){ .pkt = r->end[p].pkt, .n = r->end[p].n };
-		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, &pl->in[p], false,
-						     is_pipe(&r->end[p]) };
+		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, fill_urgency, &pl->in[p],
+						     false, is_pipe(&r->end[p]) };
 	}
 	pl->out.run = r;
 	pl->out.pipe = pl;
-	pl->job[2] = (struct vns_crew_job){ can_tally, tally, tallied, &pl->out, false, false };
+	pl->job[2] = (struct vns_crew_job){ can_tally, tally, tallied, tally_urgency, &pl->out, false,
+					     false };
 	return have ? 0 : -ENOMEM;
 }
 

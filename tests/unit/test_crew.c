@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * The crew: jobs are done in order, each item once, with any number of helpers; a wait that nothing
- * can end says so.
+ * can end says so; what is most urgent is done first.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,8 +87,8 @@ static void test_in_order(void **state)
 		want = want * 31 + i;
 	for (size_t helpers = 0; helpers < 4; helpers++) {
 		struct line l = { 0 };
-		struct vns_crew_job jobs[] = { { can_make, make, made, &l, false, false },
-					       { can_take, take, taken, &l, false, false } };
+		struct vns_crew_job jobs[] = { { .ready = can_make, .run = make, .done = made, .ctx = &l },
+					       { .ready = can_take, .run = take, .done = taken, .ctx = &l } };
 		struct vns_crew *c;
 
 		assert_int_equal(vns_crew_new(&c, jobs, 2, helpers, NULL), 0);
@@ -108,7 +108,7 @@ static void test_owner_feeds(void **state)
 	(void)state;
 	for (size_t helpers = 0; helpers < 3; helpers++) {
 		struct line l = { 0 };
-		struct vns_crew_job jobs[] = { { can_take, take, taken, &l, false, false } };
+		struct vns_crew_job jobs[] = { { .ready = can_take, .run = take, .done = taken, .ctx = &l } };
 		struct vns_crew *c;
 		uint64_t want = 0;
 
@@ -130,11 +130,68 @@ static void test_owner_feeds(void **state)
 	}
 }
 
+/* Two jobs that are always ready: the one of which less has been done goes first. */
+struct pair {
+	unsigned int done[2];
+	char order[9];
+	unsigned int n;
+};
+
+struct half {
+	struct pair *pair;
+	int which;
+};
+
+static bool can_do(void *ctx)
+{
+	return ((struct half *)ctx)->pair->n < 8;
+}
+
+static unsigned int how_urgent(void *ctx)
+{
+	const struct half *h = ctx;
+
+	return 100 - h->pair->done[h->which];
+}
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+static void one_more(void *ctx)
+{
+	struct half *h = ctx;
+
+	h->pair->done[h->which]++;
+	h->pair->order[h->pair->n++] = (char)('a' + h->which);
+}
+
+static void test_urgent_first(void **state)
+{
+	struct pair p = { { 0, 4 }, "", 0 };
+	struct half half[] = { { &p, 0 }, { &p, 1 } };
+	struct vns_crew_job jobs[2];
+	struct vns_crew *c;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		jobs[i] = (struct vns_crew_job){ .ready = can_do, .run = nothing, .done = one_more,
+						 .urgency = how_urgent, .ctx = &half[i] };
+	assert_int_equal(vns_crew_new(&c, jobs, 2, 0, NULL), 0);
+	vns_crew_lock(c);
+	assert_false(vns_crew_wait(c, never, NULL));
+	vns_crew_unlock(c);
+	vns_crew_free(c);
+	assert_string_equal(p.order, "aaaaabab"); /* of equal ones the first */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_in_order),
 		cmocka_unit_test(test_owner_feeds),
+		cmocka_unit_test(test_urgent_first),
 	};
 
 	return cmocka_run_group_tests_name("crew", tests, NULL, NULL);
