@@ -23,6 +23,7 @@ enum piece_fate {
  * @first, @last: up: downstream pieces that hold the first and last byte; NULL: not known
  * @train: superframe.c: 1 + index of the train it is the anchor of; 0: none
  * @held:  to be looked at again when more is known
+ * @known: not: its fragments were found
  */
 struct piece {
 	int64_t time;
@@ -32,7 +33,7 @@ struct piece {
 	uint32_t id, len, off, train;
 	uint8_t kind; /* enum piece_kind */
 	uint8_t fate; /* enum piece_fate */
-	bool down, held;
+	bool down, held, known;
 };
 
 struct piece_ref {

@@ -610,6 +610,14 @@ static void joined(struct trains *s, struct train *a, bool even)
 		u->fate = sure ? FATE_MATCHED : FATE_AMBIGUOUS;
 		u->first = u->last = sure ? a->d : NULL;
 	}
+	/* A shorter one that ends them may be in it, and a copy of it too. */
+	for (struct piece *u = a->u + 1; u < a->u_end && !sure; u++) {
+		if (u->len >= a->size)
+			continue;
+		if (u->fate == FATE_OPEN && 2 * u->len % a->size == a->rest % a->size)
+			u->fate = FATE_AMBIGUOUS;
+		break;
+	}
 	for (struct piece *d = a->d + 1; d < a->d_end; d++)
 		if (d->fate == FATE_OPEN && d->len > a->size)
 			d->fate = FATE_AMBIGUOUS;
@@ -727,9 +735,9 @@ static void doubt_upset(struct trains *s)
 static void hold(struct train *a)
 {
 	for (struct piece *u = a->u; u < a->u_end; u++)
-		u->held = true;
+		u->held = !u->known;
 	for (struct piece *d = a->d; d < a->d_end; d++)
-		d->held = true;
+		d->held = !d->known;
 }
 
 static void decide(struct trains *s)
@@ -761,6 +769,8 @@ void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_
 	struct trains s = { .b = b, .up = p, .down = p + n_up, .n_up = n_up, .n_down = n_down,
 			    .ref = b->ref };
 
+	for (size_t i = 0; i < n_up + n_down; i++)
+		p[i].known = p[i].fate != FATE_OPEN;
 	find_anchors(&s);
 	if (s.n) {
 		set_ends(&s);
