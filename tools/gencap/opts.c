@@ -50,8 +50,9 @@ static const struct option_row rows[] = {
 	  "loss on either side of the capture point; twin: between the points (0.5)" },
 	{ "reorder", "PCT", PERCENT, BOTH, AT(reorder), 0, 100, "segments let out of line (0)" },
 	{ "no-ts", "PCT", PERCENT, RTT, AT(no_ts), 0, 100, "TCP flows without timestamps (5)" },
-	{ "sack", NULL, FLAG, RTT, AT(sack), 0, 0,
-	  "SACK blocks; Q lines in the truth: which segment caused each ACK" },
+	{ "sack", NULL, FLAG, BOTH, AT(sack), 0, 0,
+	  "SACK blocks; rtt: Q lines in the truth: which segment caused each ACK; twin: a segment sent twice "
+	  "tells that its sender had heard more" },
 	{ "one-way", "PCT", PERCENT, RTT, AT(one_way), 0, 100,
 	  "flows of which one direction is captured (5)" },
 	{ "rtt-left", "US[:US]", RANGE, RTT, AT(rtt_left_us), 1, 1e7,

@@ -276,17 +276,25 @@ static void repeat_later(struct twin *w, const struct unit *u, int64_t t)
 	put_unit(w, &again);
 }
 
+/* What @p acknowledges beyond a gap of one segment: @n segments. */
+static void sack(struct gc_pkt *p, uint32_t mss, uint32_t n)
+{
+	p->sack[0] = p->ack + mss;
+	p->sack[1] = p->sack[0] + n * mss;
+}
+
 /*
  * One segment sent twice with one TSval (or without timestamps): only the IP ID tells them
- * apart, and without it the order, as long as both pass.
+ * apart, and without it the order, as long as both pass. With --sack the sender had heard of more in the
+ * meantime: of a later packet (TSecr) or, beyond a gap, of some bytes (SACK block).
  */
 static void twice_alike(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 {
 	int from = dir == TW_G2H;
 	uint32_t len = 1 + gc_below(&w->rng, mss_of(f));
 	struct gc_pkt p = segment(f, dir, t, GC_ACK | GC_PSH);
-	bool no_id = f->path[0].v6 || w->o->id_zero || f->id_reuse;
-	enum tw_likeness like = no_id ? TW_DOUBTFUL : TW_UNIQUE;
+	bool no_id = f->path[0].v6 || w->o->id_zero;
+	enum tw_likeness like = f->id_reuse || (no_id && !w->o->sack) ? TW_DOUBTFUL : TW_UNIQUE;
 	bool lost = gc_below(&w->rng, 2);
 
 	p.seq = f->isn[from] + (uint32_t)f->sent[from];
@@ -295,6 +303,10 @@ static void twice_alike(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	p.ip_id = tw_next_id(w, f, from, 1);
 	tw_single(w, f, &p, dir, t, lost, like);
 	p.ip_id = tw_next_id(w, f, from, 1);
+	if (w->o->sack && f->ts && len % 2)
+		p.tsecr++;
+	else if (w->o->sack)
+		sack(&p, mss_of(f), 1);
 	tw_single(w, f, &p, dir, t + 400 * GC_USEC, false, like);
 	f->sent[from] += len;
 }
@@ -319,7 +331,10 @@ static void data(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 		repeat_later(w, &u, u.up[u.n_up - 1].t);
 }
 
-/* One ACK with a number, TSval or window of its own, or a burst of duplicates. */
+/*
+ * One ACK with a number, TSval or window of its own, or a burst of duplicates (with --sack each has heard of
+ * one more segment behind a gap).
+ */
 static void acks(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 {
 	int from = dir == TW_G2H;
@@ -333,8 +348,10 @@ static void acks(struct twin *w, struct tw_flow *f, int dir, int64_t t)
 	p.seq = f->isn[from] + (uint32_t)f->sent[from];
 	for (uint32_t i = 0; i < n; i++) {
 		p.ip_id = tw_next_id(w, f, from, 1);
+		if (w->o->sack && n > 1)
+			sack(&p, mss_of(f), i + 1);
 		tw_single(w, f, &p, dir, t + 3 * WIRE_NS * i, gc_pct(&w->rng, w->o->loss),
-			  n > 1 ? TW_ALIKE : TW_UNIQUE);
+			  n > 1 && (!w->o->sack || f->id_reuse) ? TW_ALIKE : TW_UNIQUE);
 	}
 }
 

@@ -7,8 +7,8 @@
  * Retransmissions with the same TSval, duplicates made by the network, and applications that send
  * the same datagram again look alike. What may tell them apart:
  *   1. the IP identification, where it occurs once on each side (RFC 6864: unique only for a while
- *      and only by sender's choice, so it breaks ties and never forms the identity), or of ACKs without
- *      one the SACK block;
+ *      and only by sender's choice, so it breaks ties and never forms the identity), or of TCP without
+ *      one what the sender had heard by then (twin.c);
  *   2. time: a packet is not seen downstream before it was upstream (less @slack, the error of the
  *      offset), nor later than packets take here (@reach). A downstream copy that only one upstream
  *      copy can have made then is its twin, unless what is left over shows that all may have
@@ -86,9 +86,11 @@ static void drop_unknown_ids(struct twin_copies *set, const struct id_ref *r, si
 
 /*
  * Return: do both sides have IDs in common, so that differing IDs mean different packets? Without
- * memory for the index the step is left out: less is told apart, nothing is wrong.
+ * memory for the index the step is left out: less is told apart, nothing is wrong. What was there before
+ * it was sent is another packet with the same ID.
  */
-static bool match_by_id(struct twin_copies *up, struct twin_copies *down)
+static bool match_by_id(struct twin_copies *up, struct twin_copies *down,
+			const struct twin_limits *limits)
 {
 	struct id_ref *u = malloc((up->n + down->n) * sizeof(*u)), *d = u + up->n;
 	bool common = false;
@@ -104,8 +106,10 @@ static bool match_by_id(struct twin_copies *up, struct twin_copies *down)
 		} else if (d[j].id < u[i].id) {
 			j++;
 		} else {
+			int64_t lag = down->c[d[j].index].time - up->c[u[i].index].time;
+
 			common = true;
-			if (alone(u, nu, i) && alone(d, nd, j))
+			if (alone(u, nu, i) && alone(d, nd, j) && lag >= limits->earliest)
 				make_pair(up, down, u[i].index, d[j].index);
 			i++;
 			j++;
@@ -272,7 +276,7 @@ bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
 	if (lag < limits->earliest)
 		return false;
 	/* Later than any other, or earlier than can be: the same packet still, or another like it? */
-	if (id_up && id_down)
+	if (id_up && id_down && (id_up != id_down || !(id_up & TWIN_WEAK_ID)))
 		return id_up == id_down;
 	return !limits->repeated;
 }
@@ -290,9 +294,10 @@ void twin_match_copies(struct twin_copies *up, struct twin_copies *down,
 				   down->c[0].ip_id, limits))
 			make_pair(up, down, 0, 0);
 	} else {
-		g.ids_tell = match_by_id(up, down);
+		g.ids_tell = match_by_id(up, down, limits);
 		match_by_time(&g);
-		if (!g.ids_tell)
+		/* What agrees in a weak one is told apart by nothing else. */
+		if (!g.ids_tell || (up->n && up->c[0].ip_id & TWIN_WEAK_ID))
 			doubt_shifts(&g);
 	}
 	/* Under way for longer than anything else lately, or lost and something else? */

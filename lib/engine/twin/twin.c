@@ -521,14 +521,22 @@ ALWAYS_INLINE void orient(const struct vns_twin *t, struct intake *in, const str
 #define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
 
 /*
- * What tells packets of one identity apart: the IP ID; without one the SACK block, in which the duplicate
- * ACKs of a loss differ, and which a snap length may have cut at one of the points.
+ * What tells packets of one identity, or copies of the same bytes, apart: the IP ID; of TCP without one what
+ * the sender had heard by then (acknowledgement, TSecr, SACK block), which a retransmission within one
+ * tick of TSval, and each of the duplicate ACKs of a loss, often has of its own. Segmentation hands these on
+ * as they are, and joins only what agrees in them.
  */
 ALWAYS_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
 {
-	if (likely(p->ip_id || range || !(p->flags & VNS_PKT_F_HAS_SACK)))
+	uint32_t heard = 0;
+
+	if (likely(p->ip_id || p->proto != VNS_PROTO_TCP || p->flags & VNS_PKT_F_OPTS_CUT))
 		return p->ip_id;
-	return p->sack_left * 0x9e3779b1u ^ p->sack_right;
+	if (range)
+		heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
+	if (p->flags & VNS_PKT_F_HAS_SACK)
+		heard += (p->sack_left * 0x9e3779b1u ^ p->sack_right) * 0xc2b2ae35u;
+	return heard | TWIN_WEAK_ID;
 }
 
 ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,

@@ -54,6 +54,12 @@ enum piece_kind {
 };
 
 /*
+ * An identification that is no IP ID: what differs in it is different, but what agrees need not be
+ * the same.
+ */
+#define TWIN_WEAK_ID (1u << 31)
+
+/*
  * @time:  on point A's clock (B's shifted by the coarse offset), ns
  * @first: up: time of the downstream packet with the first byte; @last: with the last byte
  *         UNIT, until its twin is found: digest but for the length, hash of the hosts; see pieces.c

@@ -69,7 +69,7 @@ static bool told_by_id(const struct twin_entry *entry, uint32_t u, uint32_t d)
 {
 	uint32_t id = entry[u].ip_id;
 
-	return id && entry[d].ip_id == id &&
+	return id && !(id & TWIN_WEAK_ID) && entry[d].ip_id == id &&
 	       (!entry[u].next || entry[entry[u].next].ip_id != id) &&
 	       (!entry[d].next || entry[entry[d].next].ip_id != id);
 }
@@ -137,7 +137,8 @@ static void conclude(struct vns_twin *t, const struct share *s, unsigned int sid
 	if (c->pair == COPY_AMBIGUOUS)
 		return;
 	twin = c->pair >= 0 ? &set[!side]->c[c->pair] : NULL;
-	if (near_edge(s, c) && !(twin && x->ip_id && x->ip_id == twin->ip_id))
+	if (near_edge(s, c) &&
+	    !(twin && x->ip_id && !(x->ip_id & TWIN_WEAK_ID) && x->ip_id == twin->ip_id))
 		return;
 	x->flags &= (uint16_t)~E_AMBIGUOUS;
 	if (!twin || twin->time - c->time > t->window || c->time - twin->time > t->window)
