@@ -503,6 +503,7 @@ struct vns_rtt_point {
  * @groups:       with by: the aggregates
  * @memory_flows: flows and waiting requests that max_memory pushed out before their time
  * @memory_from_ns: time of the packet from which on it did so
+ * @memory_bytes: with max_memory: the most that was held, as the stores count it
  * @other_point:  packets of points that were not asked for
  * @source:       what was read and what the kernel dropped
  * @from_ns, @to_ns: time of the first and the last packet
@@ -524,6 +525,7 @@ struct vns_rtt_result {
 	size_t n_point;
 	uint64_t memory_flows;
 	int64_t memory_from_ns;
+	uint64_t memory_bytes;
 	uint64_t other_point;
 	struct vns_source_stats source;
 	int64_t from_ns, to_ns;

@@ -7,7 +7,9 @@
  * huge pages; up to there it keeps small ones, so that one that stays small costs no 2 MiB. For that
  * the table begins SMALL bytes before a huge page's border.
  */
+#include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/reserve.h"
@@ -49,4 +51,19 @@ void vns_unreserve(void *p)
 
 	if (note)
 		munmap(note->start, note->bytes);
+}
+
+int vns_touched_init(struct vns_touched *t, size_t n, size_t size)
+{
+	size_t pages = n * size / VNS_TOUCHED_PAGE + 2;
+
+	t->size = size;
+	t->bit = calloc(pages / 64 + 1, sizeof(*t->bit));
+	return t->bit ? 0 : -ENOMEM;
+}
+
+void vns_touched_fini(struct vns_touched *t)
+{
+	free(t->bit);
+	t->bit = NULL;
 }

@@ -77,6 +77,11 @@ uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
 uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct vns_flow_key *key,
 			 int64_t now_ns);
 void vns_flow_remove(struct vns_flow_table *t, uint32_t id);
+/* Memory that its flows took; ids that were freed stay. */
+static inline uint64_t vns_flow_table_bytes(const struct vns_flow_table *t)
+{
+	return t->used * sizeof(*t->head) + ((uint64_t)t->mask + 1) * sizeof(*t->slot);
+}
 /* Whether @id (< used) is a flow now, and not one of those that were removed. */
 static inline bool vns_flow_lives(const struct vns_flow_table *t, uint32_t id)
 {

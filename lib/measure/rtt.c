@@ -14,6 +14,7 @@
 
 #include <vnetscope/measure.h>
 
+#include "engine/rtt/bytes.h"
 #include "measure/ahead.h"
 #include "measure/memory.h"
 
@@ -432,6 +433,21 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 	return bytes + out->groups.n * (sizeof(*out->groups.group) + run->row_bytes);
 }
 
+/* What the run's stores hold now (memory.c). */
+static uint64_t counted(struct state *st)
+{
+	const struct vns_rtt_result *out = st->out;
+	uint64_t tables = out->n_flow * sizeof(*out->flow) + out->groups.cap * sizeof(*out->groups.group) +
+			  out->groups.n_slot * sizeof(*out->groups.slot);
+
+	for (size_t i = 0; i < st->n_point; i++) {
+		const struct point *p = &st->point[i];
+
+		tables += vns_rtt_bytes(p->engine) + (p->app ? vns_rtt_app_bytes(p->app) : 0);
+	}
+	return vns_memory_counted(&st->memory, tables);
+}
+
 /*
  * Near the limit: nothing grows from here on, and an eighth of the flows leave, again when memory grows all
  * the same (distributions do).
@@ -456,10 +472,10 @@ static void give_up_flows(struct state *st, int64_t now_ns)
 			vns_rtt_app_limit_flows(p->app, vns_rtt_app_live(p->app) * 7 / 8);
 	}
 	l = load_of(st);
-	vns_memory_gave_up(&st->memory, still_to_come(st, &l));
+	vns_memory_gave_up(&st->memory, counted(st), still_to_come(st, &l));
 }
 
-/* Every WATCH packets: the look at /proc takes as long as some ten of them. */
+/* Every WATCH packets, exactly, so that it does not depend on the batches they came in. */
 static void watch_memory(struct state *st, const struct vns_packet *pkts, size_t n)
 {
 	struct load l;
@@ -469,8 +485,21 @@ static void watch_memory(struct state *st, const struct vns_packet *pkts, size_t
 		return;
 	st->unwatched = 0;
 	l = load_of(st);
-	if (vns_memory_tight(&st->memory, still_to_come(st, &l)))
+	if (vns_memory_tight(&st->memory, counted(st), still_to_come(st, &l)))
 		give_up_flows(st, pkts[n - 1].time_ns);
+}
+
+/* A batch, in parts where a look at the memory is due within it. */
+static int feed_watched(struct state *st, struct vns_packet *pkts, size_t n, struct vns_err *err)
+{
+	int error = 0;
+
+	for (size_t i = 0, part; i < n && !error && !st->done; i += part) {
+		part = st->memory.limit && n - i > WATCH - st->unwatched ? WATCH - st->unwatched : n - i;
+		error = feed(st, pkts + i, part, err);
+		watch_memory(st, pkts + i, part);
+	}
+	return error;
 }
 
 static void read_all(struct state *st)
@@ -500,9 +529,8 @@ static void read_all(struct state *st)
 		}
 		n = next_packets(st, own, &pkts, &err);
 		if (n > 0) {
-			int error = feed(st, pkts, (size_t)n, &err);
+			int error = feed_watched(st, pkts, (size_t)n, &err);
 
-			watch_memory(st, pkts, (size_t)n);
 			n = error ? error : n;
 		}
 	}
@@ -570,8 +598,9 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 			    vns_source_open_live(&st.source, run->ifname, &source, err);
 	if (error)
 		return error;
-	error = reads_ahead(run) ? vns_ahead_new(&st.ahead, st.source, BATCH, err) : 0;
-	error = error ? error : vns_memory_begin(&st.memory, run->max_memory, "--max-memory", err);
+	error = vns_memory_begin(&st.memory, run->max_memory, "--max-memory", err);
+	if (!error && reads_ahead(run))
+		error = vns_ahead_new(&st.ahead, st.source, BATCH, err);
 	if (!error)
 		read_all(&st);
 	vns_ahead_free(st.ahead);
@@ -587,6 +616,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	}
 	st.final = true;
 	collect(&st);
+	counted(&st);
+	out->memory_bytes = run->max_memory ? st.memory.peak : 0;
 	out->memory_flows = st.limited ? load_of(&st).full - st.full_before : 0;
 	keep_points(&st);
 	sentence = vns_source_sentence(st.source);

@@ -144,12 +144,11 @@ static void steps_to_events(struct vo_offline *r, struct vns_vo_target *t)
 static int pending_limit(struct vo_offline *r, struct vns_err *err)
 {
 	enum { EACH = 2 * (64 + 64 + 96), LEAST = 8192 };
-	uint64_t limit = r->opts->max_memory, fixed = UINT64_C(24) << 20, now;
+	uint64_t limit = r->opts->max_memory, fixed = VNS_MEMORY_PROGRAM + (UINT64_C(30) << 20);
 
 	if (limit == 0 || r->max_pending)
 		return 0;
-	now = vns_memory_resident();
-	fixed += now + ((r->nat ? UINT64_C(20) : 0) + 4 * (uint64_t)r->opts->threads) * (1 << 20);
+	fixed += ((r->nat ? UINT64_C(20) : 0) + 4 * (uint64_t)r->opts->threads) * (1 << 20);
 	if (limit < fixed + LEAST * EACH)
 		return vns_err_set(err, -ENOMEM, "--max-memory: %.0f MiB are too small, %.0f MiB is the "
 				   "least here", (double)limit / 0x1p20,

@@ -123,6 +123,8 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "time_backwards", vns_json_u64(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", vns_json_u64(r->flows_hidden));
 	json_object_set_new(o, "flows_out_of_memory", vns_json_u64(r->memory_flows));
+	json_object_set_new(o, "memory_bytes",
+			    r->memory_bytes ? vns_json_u64(r->memory_bytes) : json_null());
 	if (r->kinds & VNS_RTT_APP_KINDS)
 		json_object_set_new(o, "beyond_tcp", vns_rtt_json_app(r));
 	return o;

@@ -17,7 +17,7 @@ void vns_dist_init(struct vns_dist *d)
 
 void vns_dist_fini(struct vns_dist *d)
 {
-	free(d->hist);
+	vns_hist_free(d->hist);
 	*d = (struct vns_dist){ 0 };
 }
 

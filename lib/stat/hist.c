@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "stat/hist.h"
 
 #define SUB_BITS    6 /* 64 buckets per power of two: 1/128 = 0.78 % < VNS_HIST_MAX_REL_ERROR */
@@ -39,6 +40,20 @@ struct vns_hist {
 		uint64_t dense[0];
 	};
 };
+
+/* Of the block of memory that @h is; NULL: none. */
+static size_t hist_bytes(const struct vns_hist *h)
+{
+	if (!h)
+		return 0;
+	return sizeof(*h) + (h->cap ? h->cap * sizeof(h->pair[0]) : h->used * sizeof(h->dense[0]));
+}
+
+void vns_hist_free(struct vns_hist *h)
+{
+	vns_held_change(hist_bytes(h), 0);
+	free(h);
+}
 
 static int bucket_of(int64_t value)
 {
@@ -101,12 +116,15 @@ static struct vns_hist *grow_sparse(struct vns_hist *h)
 {
 	size_t cap = h ? (h->cap + h->cap / 2u + 3) & ~(size_t)3 : 4;
 	struct vns_hist *bigger;
+	size_t was;
 
 	if (cap > SPARSE_MAX)
 		cap = SPARSE_MAX;
+	was = hist_bytes(h);
 	bigger = realloc(h, sizeof(*h) + cap * sizeof(struct pair));
 	if (!bigger)
 		return NULL;
+	vns_held_change(was, sizeof(*h) + cap * sizeof(struct pair));
 	if (!h)
 		memset(bigger, 0, sizeof(*bigger));
 	bigger->cap = (uint16_t)cap;
@@ -120,6 +138,7 @@ static struct vns_hist *new_dense(int lowest, int highest)
 
 	if (!h)
 		return NULL;
+	vns_held_change(0, sizeof(*h) + n * sizeof(h->dense[0]));
 	h->used = (uint16_t)n;
 	h->lowest = (int16_t)lowest;
 	return h;
@@ -149,7 +168,7 @@ static struct vns_hist *to_dense(struct vns_hist *h, int bucket)
 		else
 			wide->dense[h->lowest + (int)i - lowest] = h->dense[i];
 	}
-	free(h);
+	vns_hist_free(h);
 	return wide;
 }
 

@@ -15,6 +15,7 @@
  * Return: 0, or -ENOMEM with *@h unchanged.
  */
 int vns_hist_add(struct vns_hist **h, int64_t value, uint64_t count);
+void vns_hist_free(struct vns_hist *h); /* NULL does nothing */
 /* Add one sample of each of @n values. Return: number of those that memory could not be found for. */
 uint64_t vns_hist_add_many(struct vns_hist **h, const int64_t *value, size_t n);
 /* Add all of @from. Return: number of samples that memory could not be found for. */

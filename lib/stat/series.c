@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "stat/intervals.h"
 
 #define LOG 512u /* 4 KiB; blocks take as much before their histograms */
@@ -27,6 +28,11 @@ struct vns_series {
 	uint32_t n, cap;
 	struct logged log[];
 };
+
+static size_t series_bytes(uint32_t cap)
+{
+	return sizeof(struct vns_series) + cap * sizeof(struct logged);
+}
 
 /* As the log keeps it, so that both forms hold the same. */
 static int64_t rounded(int64_t value)
@@ -53,6 +59,7 @@ static bool to_blocks(struct vns_series *s)
 
 	if (!b)
 		return false;
+	vns_held_change(0, sizeof(*b));
 	for (uint32_t i = 0; i < s->n; i++)
 		vns_blocks_add(b, time_of(s, &s->log[i]), value_of(&s->log[i]));
 	s->blocks = b;
@@ -62,7 +69,7 @@ static bool to_blocks(struct vns_series *s)
 /* Room for one more in the log of *@p. Return: false without memory. */
 static bool grow(struct vns_series **p)
 {
-	uint32_t n = *p ? (*p)->n : 0, cap = n ? n + n / 2 + 2 : 4;
+	uint32_t n = *p ? (*p)->n : 0, cap = n ? n + n / 2 + 2 : 4, was = *p ? (*p)->cap : 0;
 	struct vns_series *s;
 
 	if (cap > LOG)
@@ -70,6 +77,7 @@ static bool grow(struct vns_series **p)
 	s = realloc(*p, sizeof(*s) + cap * sizeof(s->log[0]));
 	if (!s)
 		return false;
+	vns_held_change(*p ? series_bytes(was) : 0, series_bytes(cap));
 	if (!*p)
 		memset(s, 0, sizeof(*s));
 	s->cap = cap;
@@ -205,8 +213,11 @@ void vns_series_free(struct vns_series *s)
 {
 	if (!s)
 		return;
-	if (s->blocks)
+	if (s->blocks) {
 		vns_blocks_fini(s->blocks);
+		vns_held_change(sizeof(*s->blocks), 0);
+	}
 	free(s->blocks);
+	vns_held_change(series_bytes(s->cap), 0);
 	free(s);
 }

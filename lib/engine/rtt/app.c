@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "base/reserve.h"
 #include "engine/rtt/app.h"
+#include "engine/rtt/bytes.h"
 
 #define DEFAULT_MAX_FLOWS (UINT32_C(1) << 20)
 #define DEFAULT_IDLE_NS   (300 * VNS_NSEC_PER_SEC)
@@ -64,6 +66,14 @@ static bool have_tables(struct vns_rtt_app *a)
 	return a->flow;
 }
 
+void *vns_app_calloc(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	vns_held_change(0, p ? n * size : 0);
+	return p;
+}
+
 static void free_flow(struct vns_rtt_app *a, uint32_t id)
 {
 	struct app_flow *f = &a->flow[id];
@@ -74,6 +84,7 @@ static void free_flow(struct vns_rtt_app *a, uint32_t id)
 		vns_dist_fini(&f->dists->rtt[i / 2][i % 2]);
 		vns_series_free(f->dists->series[i / 2][i % 2]);
 	}
+	vns_held_change(f->dists ? sizeof(*f->dists) : 0, 0);
 	free(f->dists);
 	*f = (struct app_flow){ 0 };
 }
@@ -176,7 +187,7 @@ void vns_rtt_app_emit(struct vns_rtt_app *a, uint32_t id, const struct vns_rtt_s
 		struct app_flow *f = &a->flow[id];
 
 		if (!f->dists)
-			f->dists = calloc(1, sizeof(*f->dists));
+			f->dists = vns_app_calloc(1, sizeof(*f->dists));
 		if (f->dists) {
 			bool spin = s->kind == VNS_RTT_QUIC_SPIN;
 
@@ -312,6 +323,16 @@ void vns_rtt_app_limit_flows(struct vns_rtt_app *a, size_t max)
 size_t vns_rtt_app_live(const struct vns_rtt_app *a)
 {
 	return a->flow ? (size_t)a->flows.live + a->query.table.live : 0;
+}
+
+uint64_t vns_rtt_app_bytes(const struct vns_rtt_app *a)
+{
+	const struct vns_flow_table *q = &a->query.table;
+
+	if (!a->flow)
+		return 0;
+	return vns_flow_table_bytes(&a->flows) + a->flows.used * sizeof(*a->flow) +
+	       vns_flow_table_bytes(q) + q->used * sizeof(*a->query.sent_ns);
 }
 
 void vns_rtt_app_get_counts(const struct vns_rtt_app *a, struct vns_rtt_app_counts *out)

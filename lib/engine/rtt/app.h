@@ -93,6 +93,8 @@ static inline bool vns_rtt_is_dns(uint8_t ipproto)
 	return ipproto == 17 || ipproto == 6;
 }
 
+/* calloc() for what hangs at a flow, counted (base/held.h). Freed with vns_held_change() beside it. */
+void *vns_app_calloc(size_t n, size_t size);
 /* The flow @key, made if need be and @make. Return: its id or VNS_FLOW_NONE. */
 uint32_t vns_rtt_app_flow(struct vns_rtt_app *a, const struct vns_flow_key *key, uint64_t hash,
 			  int64_t now_ns, bool make);

@@ -44,7 +44,11 @@ static void add_to_total(struct vns_rtt *r, enum vns_rtt_kind kind)
 
 static void add_to_flow(struct vns_rtt *r, const struct sample *s)
 {
-	vns_dist_add(tcp_flow_dist(r, s), s->rtt_ns);
+	struct vns_dist *d = tcp_flow_dist(r, s);
+
+	if (d->n == 0)
+		vns_touched_mark(s->kind == VNS_RTT_TS ? &r->touched_ts_rtt : &r->touched_seq_rtt, s->id);
+	vns_dist_add(d, s->rtt_ns);
 	vns_series_add(tcp_flow_series(r, s), s->at_ns, s->rtt_ns);
 }
 
@@ -64,8 +68,10 @@ void tcp_flush_samples(struct vns_rtt *r)
 
 		if (r->opts.per_flow && s->kind != VNS_RTT_HANDSHAKE)
 			add_to_flow(r, s);
-		if (r->tick && s->kind == VNS_RTT_TS)
+		if (r->tick && s->kind == VNS_RTT_TS) {
+			vns_touched_mark(&r->touched_tick, s->id);
 			tick_line_add(&r->tick[s->id][s->dir], s->what, s->at_ns - s->rtt_ns);
+		}
 		if (r->opts.on_sample)
 			r->opts.on_sample(r->opts.ctx, &out);
 	}

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "base/held.h"
 #include "engine/rtt/pending.h"
 
 #define FIRST_CAP 4u
@@ -53,6 +54,7 @@ static bool make_room(struct vns_pending *p, uint32_t limit, uint64_t *bytes)
 	for (uint32_t i = 0; i < n; i++)
 		ring->entry[i] = old->entry[(old->head + i) & (old->cap - 1)];
 	*bytes += ring_bytes(cap) - (old ? ring_bytes(old->cap) : 0);
+	vns_held_change(old ? ring_bytes(old->cap) : 0, ring_bytes(cap));
 	free(old);
 	p->ring = (uintptr_t)ring;
 	return true;
@@ -94,8 +96,10 @@ void vns_pending_clear(struct vns_pending *p, uint64_t *bytes)
 {
 	struct vns_pending_ring *ring = ring_of(p);
 
-	if (ring)
+	if (ring) {
 		*bytes -= ring_bytes(ring->cap);
+		vns_held_change(ring_bytes(ring->cap), 0);
+	}
 	free(ring);
 	*p = (struct vns_pending){ .oldest_ns = VNS_PENDING_NONE };
 }

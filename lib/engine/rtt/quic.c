@@ -42,6 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "engine/rtt/app.h"
 
 enum { PORT_QUIC = 443, INITIAL_MIN_BYTES = 1200, CLIENT_UNKNOWN = 2 };
@@ -221,14 +222,20 @@ static void long_header(struct vns_rtt_app *a, uint32_t id, const struct vns_pac
 static void spin_begin(struct quic_flow *q)
 {
 	if (!q->trusted && !q->held)
-		q->held = calloc(SPIN_HELD, sizeof(*q->held));
+		q->held = vns_app_calloc(SPIN_HELD, sizeof(*q->held));
+}
+
+static void free_held(struct quic_flow *q)
+{
+	vns_held_change(q->held ? SPIN_HELD * sizeof(*q->held) : 0, 0);
+	free(q->held);
+	q->held = NULL;
 }
 
 static void drop_held(struct vns_rtt_app *a, struct quic_flow *q)
 {
 	a->counts.quic.spin_unconfirmed += q->n_held;
-	free(q->held);
-	q->held = NULL;
+	free_held(q);
 	q->n_held = 0;
 }
 
@@ -245,8 +252,7 @@ static void judge(struct vns_rtt_app *a, uint32_t id)
 		for (uint8_t i = 0; i < q->n_held; i++)
 			emit(a, id, VNS_RTT_QUIC_SPIN, &q->held[i]);
 		q->n_held = 0;
-		free(q->held);
-		q->held = NULL;
+		free_held(q);
 	} else if (q->edges >= SPIN_JUDGED && q->episodes > q->edges / EPISODE_PART) {
 		q->distrusted = 1;
 		a->counts.quic.spin_not_spinning++;
@@ -407,7 +413,7 @@ bool vns_quic_packet(struct vns_rtt_app *a, const struct vns_packet *p)
 		return false;
 	f = &a->flow[id];
 	if (!f->quic) {
-		f->quic = calloc(1, sizeof(*f->quic));
+		f->quic = vns_app_calloc(1, sizeof(*f->quic));
 		if (!f->quic)
 			return false;
 		f->quic->client_dir = client_by_port(p);
@@ -430,5 +436,6 @@ void vns_quic_end(struct vns_rtt_app *a, struct quic_flow *q)
 	if (q->pending.rtt_ns >= 0)
 		a->counts.quic.spin_unconfirmed++;
 	drop_held(a, q);
+	vns_held_change(sizeof(*q), 0);
 	free(q);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "engine/rtt/pending.h"
+#include "base/held.h"
 #include "engine/rtt/seq.h"
 
 #define FIRST_CAP    4u
@@ -88,6 +89,7 @@ static bool make_room(struct vns_seq_side *s, const struct vns_seq_room *room)
 	for (uint32_t i = 0; i < ring->n; i++)
 		ring->range[i] = old->range[(old->head + i) & (old->cap - 1)];
 	*room->bytes += ring_bytes(cap) - (old ? ring_bytes(old->cap) : 0);
+	vns_held_change(old ? ring_bytes(old->cap) : 0, ring_bytes(cap));
 	free(old);
 	s->ring = ring;
 	return true;
@@ -345,8 +347,10 @@ enum vns_seq_ack vns_seq_sack(struct vns_seq_side *s, uint32_t left, uint32_t ri
 
 void vns_seq_clear(struct vns_seq_side *s, uint64_t *bytes)
 {
-	if (s->ring)
+	if (s->ring) {
 		*bytes -= ring_bytes(s->ring->cap);
+		vns_held_change(ring_bytes(s->ring->cap), 0);
+	}
 	free(s->ring);
 	vns_seq_init(s);
 }

@@ -58,9 +58,11 @@ void tcp_choose_method(struct vns_rtt *r, uint32_t id, const struct vns_packet *
 
 	if (!(*user & (BY_TS | BY_SEQ))) {
 		*user |= first_choice(r->opts.method, p);
-		if (*user & BY_SEQ)
-			for (int d = 0; d < 2; d++)
-				vns_seq_init(&r->seq[id].side[d]);
+		if (!(*user & BY_SEQ))
+			return;
+		vns_touched_mark(&r->touched_seq, id);
+		for (int d = 0; d < 2; d++)
+			vns_seq_init(&r->seq[id].side[d]);
 		return;
 	}
 	if ((*user & (BY_TS | BY_SEQ)) != (BY_TS | BY_SEQ) || leaves_open(p))

@@ -18,6 +18,8 @@
 
 #include <vnetscope/rtt.h>
 
+#include "base/reserve.h"
+#include "engine/rtt/bytes.h"
 #include "engine/rtt/pending.h"
 #include "engine/rtt/seq.h"
 #include "engine/rtt/tick.h"
@@ -103,6 +105,7 @@ struct vns_rtt {
 	uint64_t ack[VNS_ACKS];
 	struct sample sample[SAMPLES]; /* not yet in the distributions */
 	size_t n_sample;
+	struct vns_touched touched_seq, touched_ts_rtt, touched_seq_rtt, touched_tick; /* their pages */
 };
 
 static inline struct vns_dist *tcp_flow_dist(struct vns_rtt *r, const struct sample *s)
