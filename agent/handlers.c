@@ -166,7 +166,7 @@ static void on_clock_state(struct agent *a, const struct vns_wire_frame *f)
 {
 	struct vns_clock_state state;
 	struct vns_cursor out;
-	uint8_t body[64];
+	uint8_t body[96];
 
 	vns_clock_state_read(&state);
 	vns_cursor_init(&out, body, sizeof(body));

@@ -87,6 +87,13 @@ struct cli_command {
 int cli_parse(const struct cli_command *cmd, int argc, char **argv, void *config,
 	      char **rest, size_t max_rest, size_t *n_rest);
 
+/* --max-wander not given (what a config is pre-filled with), and what measurements get for it. */
+#define CLI_WANDER_AUTO -1.0
+static inline double cli_wander(double given_ppm)
+{
+	return given_ppm < 0 ? 0 : given_ppm > 0 ? given_ppm : -1; /* 0 ppm asked for: none at all */
+}
+
 void cli_usage(const struct cli_command *cmd, FILE *to);
 
 /* "vnetscope COMMAND: sentence" on stderr. Return: @exit_code. */

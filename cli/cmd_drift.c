@@ -66,7 +66,7 @@ static const struct cli_option options[] = {
 	CLI_OPT(0, "assume-symmetric", CLI_FLAG, symmetric, OTHER_CLOCK, NULL,
 		"mode exchange: take both directions' floors as equal, which nothing measures"),
 	CLI_OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, SAME, "PPM",
-		"let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)",
+		"let the bound hold while a clock's rate wanders by so much (default: what adjtimex asks for)",
 		.max = 500),
 	CLI_OPT('p', "plot", CLI_FLAG, plot, JSON | CSV | SAME, NULL,
 		"plot the offset of every exchange"),
@@ -178,7 +178,8 @@ static int measure(const struct cli_command *self, const struct drift_config *c,
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
-	struct drift_config c = { .count = 100, .interval_ns = 20 * VNS_NSEC_PER_MSEC };
+	struct drift_config c = { .wander_ppm = CLI_WANDER_AUTO, .count = 100,
+				  .interval_ns = 20 * VNS_NSEC_PER_MSEC };
 	struct vns_drift_opts o = { .stop = &cli_interrupted };
 	char *target[1];
 	size_t n_target;
@@ -195,7 +196,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	o.interval_ns = c.interval_ns;
 	o.duration_ns = c.duration_ns;
 	o.assume_symmetric = c.symmetric;
-	o.wander_ppm = c.wander_ppm;
+	o.wander_ppm = cli_wander(c.wander_ppm);
 	if (isatty(STDERR_FILENO))
 		o.progress = show_progress;
 	cli_catch_interrupts();

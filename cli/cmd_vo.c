@@ -109,7 +109,7 @@ static const struct cli_option options[] = {
 	CLI_OPT(0, "assume-symmetric", CLI_FLAG, symmetric, OTHER_CLOCK | OFFSET, NULL,
 		"clock from the measured path itself: take both directions' floors as equal"),
 	CLI_OPT(0, "max-wander", CLI_DOUBLE, wander_ppm, OFFSET | DRIFT_FILE | SAME, "PPM",
-		"let the bound hold while a clock's rate wanders by so much (slewed by NTP: 15)",
+		"let the bound hold while a clock's rate wanders by so much (default: what adjtimex asks for)",
 		.max = 500),
 	CLI_OPT(0, "csv", CLI_FLAG, csv, JSON, NULL, "CSV, one line per direction and protocol"),
 	CLI_END
@@ -263,7 +263,7 @@ static int run_offline(const struct cli_command *self, const struct vo_config *c
 		.have_offset = c->offset_ns != NO_OFFSET, .offset_ns = c->offset_ns,
 		.guest = guest, .n_guest = c->guest_addr.n, .window_ns = c->window_ns,
 		.threads = (unsigned int)c->jobs, .max_memory = c->max_memory,
-		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
+		.assume_symmetric = c->symmetric, .wander_ppm = cli_wander(c->wander_ppm),
 		.stop = &cli_interrupted,
 	};
 	struct vns_vo_result result;
@@ -332,7 +332,7 @@ static int run_live(const struct cli_command *self, const struct vo_config *c, c
 		.snaplen = (uint32_t)c->snaplen, .capture = cli_capture(c->capture),
 		.stop = &cli_interrupted,
 		.progress = cli_live_vo, .say = cli_say,
-		.assume_symmetric = c->symmetric, .wander_ppm = c->wander_ppm,
+		.assume_symmetric = c->symmetric, .wander_ppm = cli_wander(c->wander_ppm),
 		.nat = nat_mode(c),
 	};
 	struct vns_vo_result result;
@@ -401,7 +401,8 @@ static int check_files(const struct cli_command *self, const struct vo_config *c
 
 static int run_vo(const struct cli_command *self, int argc, char **argv)
 {
-	struct vo_config c = { .offset_ns = NO_OFFSET, .duration_ns = 10 * VNS_NSEC_PER_SEC };
+	struct vo_config c = { .wander_ppm = CLI_WANDER_AUTO, .offset_ns = NO_OFFSET,
+			       .duration_ns = 10 * VNS_NSEC_PER_SEC };
 	char *target[VNS_VO_MAX_SUBJECTS + 1];
 	size_t n_target;
 	int code = cli_parse(self, argc, argv, &c, target, VNS_VO_MAX_SUBJECTS + 1, &n_target);

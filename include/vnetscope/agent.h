@@ -139,10 +139,17 @@ int vns_agent_tsc_read(struct vns_agent *a, struct vns_tsc_reading *out, size_t 
  * struct vns_clock_state - what a kernel keeps its time by.
  * @source:  clock source ("tsc", "kvm-clock", "hpet"), or "" where none is named
  * @freq:    adjtimex(2) freq, 2^-16 ppm; @tick_us: its tick: what the clock is steered by
+ * @steering_known: these two and all below were told (not by an agent of an earlier version, nor where
+ *	adjtimex(2) is not allowed)
+ * @status, @constant: adjtimex(2)'s; @offset_ns: what its loop still has to take away
+ * @slew_us: what adjtime(3) still has to
  */
 struct vns_clock_state {
 	char source[32];
 	int64_t freq, tick_us;
+	bool steering_known;
+	int32_t status, constant;
+	int64_t offset_ns, slew_us;
 };
 /** vns_clock_state_read() - of this machine. */
 void vns_clock_state_read(struct vns_clock_state *out);

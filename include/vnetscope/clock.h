@@ -133,6 +133,14 @@ double vns_clock_get_wander(const struct vns_clock *c); /* ppm */
  * most that any piece's bounds were moved outward by, for that or for the wander allowed for.
  */
 bool vns_clock_bent(const struct vns_clock *c, double *widened_ns);
+/**
+ * enum vns_clock_rate - what a solved relation says of whether the clock kept its rate between its steps.
+ * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took: so do 3 of 100 clocks that
+ *	keep theirs, and many that NTP slews
+ * @VNS_CLOCK_RATE_CHANGED: no one line fits; of 1000 clocks that keep their rate less than one looks so
+ */
+enum vns_clock_rate { VNS_CLOCK_RATE_STEADY = 0, VNS_CLOCK_RATE_SIGNS, VNS_CLOCK_RATE_CHANGED };
+enum vns_clock_rate vns_clock_rate(const struct vns_clock *c);
 
 /** vns_clock_solve() - fit all pieces to what was added so far. May be called repeatedly. */
 int vns_clock_solve(struct vns_clock *c);

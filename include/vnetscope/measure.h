@@ -221,7 +221,7 @@ struct vns_vo_target {
 	uint64_t agent_bytes;
 	char ended_early[256]; /* why this target's figures end before the run did, or which of its
 				  * files is damaged; empty: neither */
-	char note[512];        /* what the reader must know (assumed clock, shared path), or empty */
+	char note[1024];        /* what the reader must know (assumed clock, shared path), or empty */
 };
 
 /** A minimum below zero by no more than its interval and this is no contradiction: rounding. */
@@ -300,7 +300,7 @@ struct vns_drift_result {
 	double floor_sum_ns;
 	uint64_t lost;               /* probes sent that came to no exchange */
 	char ended_early[256];       /* why the measurement ended before it was complete, or empty */
-	char note[512];
+	char note[1024];
 };
 void vns_drift_result_free(struct vns_drift_result *r);
 /** vns_drift_split() - is the offset between the bounds known, withheld or assumed? */
@@ -320,7 +320,8 @@ void vns_drift_ways(struct vns_drift_result *r);
  * @interval_ns: between rounds; 0 = 20 ms
  * @duration_ns: go on for so long whatever @count says; 0: until @count
  * @assume_symmetric: handed on to the results
- * @wander_ppm:  see vns_clock_set_wander()
+ * @wander_ppm:  see vns_clock_set_wander(); 0: what both kernels' adjtimex(2) asks for (15 where a clock is
+ *	steered); below 0: none. Changes seen meanwhile are allowed for in any case
  * @stop:        ends the measurement gracefully once it is not 0; may be NULL
  * @progress:    exchanges made of those wanted; may be NULL
  */
@@ -375,7 +376,7 @@ struct vns_vo_offline_opts {
 	int64_t window_ns;        /* 0: default */
 	unsigned int threads;     /* reading, pairing and figures at once; 0 = 1; more than 4 do not help */
 	bool assume_symmetric;    /* handed on to the target */
-	double wander_ppm;        /* vns_clock_set_wander(), of a clock that the traffic bounds */
+	double wander_ppm;        /* vns_clock_set_wander(), of a clock that the traffic bounds; 0 or less: none */
 	enum vns_nat_mode nat;    /* look for address translation between the points */
 	uint64_t max_memory;      /* of this process, in bytes; 0: no limit. Bounds the packets that wait
 				   * for their twin; as in struct vns_rtt_run */
@@ -441,7 +442,7 @@ struct vns_vo_live_opts {
 	enum vns_clock_mode mode;
 	uint32_t snaplen;
 	bool assume_symmetric; /* handed on to the targets */
-	double wander_ppm;     /* vns_clock_set_wander() */
+	double wander_ppm;     /* as in struct vns_drift_opts */
 	enum vns_capture capture;
 	uint32_t sample;
 	double max_cpu;

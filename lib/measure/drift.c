@@ -8,6 +8,7 @@
  * that their relations can be compared at one instant.
  */
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ struct drift_run {
 	struct vns_source *host;    /* captures for it */
 	bool guest_capture;
 	struct clock_watch watch;
-	char changed[400];          /* of the kernels' clocks, meanwhile */
+	char changed[400], steered[400]; /* of the kernels' clocks, meanwhile, and what steers them */
 };
 
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
@@ -95,7 +96,7 @@ static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_e
 	code = vns_clock_new(&d->clock, mode);
 	if (code)
 		return vns_err_set(err, code, "out of memory");
-	vns_clock_set_wander(d->clock, r->opts->wander_ppm);
+	vns_clock_set_wander(d->clock, fmax(0, r->opts->wander_ppm));
 	r->n++;
 	if (mode == VNS_CLOCK_SAME && r->s->same_clock)
 		return vns_clock_set_fixed(d->clock, vns_now_ns(), 0, 0, 0);
@@ -265,6 +266,8 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		if (vns_clock_mode_shares_path(d->mode))
 			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
+		if (r->steered[0] && r->gather[i])
+			add_note(d, "%s", r->steered);
 		if (r->changed[0] && r->gather[i])
 			add_note(d, "%s", r->changed);
 		if (r->gather[i] && vns_gather_changes(r->gather[i]))
@@ -276,14 +279,14 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 	return 0;
 }
 
-/* A change of a kernel's clock is known of: the relation must allow for it. */
-static void allow_for_changes(struct drift_run *r)
+/* What steers the kernels' clocks or changed is known of: the relation must allow for it. */
+static void allow_for_changes(struct drift_run *r, bool lost)
 {
-	double wander = clock_watch_end(&r->watch, r->s->agent, r->changed, sizeof(r->changed));
-
+	if (!lost)
+		clock_watch_look(&r->watch, r->s->agent, r->changed, sizeof(r->changed));
+	clock_watch_words(&r->watch, r->opts->wander_ppm, r->steered, sizeof(r->steered));
 	for (size_t i = 0; i < r->n; i++)
-		if (wander > vns_clock_get_wander(r->out[i].clock))
-			vns_clock_set_wander(r->out[i].clock, wander);
+		vns_clock_set_wander(r->out[i].clock, clock_watch_wander(&r->watch, r->opts->wander_ppm));
 }
 
 int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *opts,
@@ -294,10 +297,10 @@ int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *
 
 	code = open_all(&r, err);
 	if (!code)
-		clock_watch_begin(&r.watch, s->agent);
+		clock_watch_look(&r.watch, s->agent, r.changed, sizeof(r.changed));
 	lost = code ? 0 : exchange_rounds(&r, err); /* what came before a failure still counts */
-	if (!code && !lost)
-		allow_for_changes(&r);
+	if (!code)
+		allow_for_changes(&r, lost);
 	if (!code) {
 		struct vns_err solve_err = { "" };
 

@@ -137,7 +137,8 @@ static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
 		return code;
 	vns_clock_bound_counts(v->clock, &used, &refused);
 	v->bounds_refused += refused;
-	v->bent |= vns_clock_bent(v->clock, NULL);
+	if (vns_clock_rate(v->clock) > v->rate)
+		v->rate = vns_clock_rate(v->clock);
 	for (size_t i = 0; i < v->n_pair; i++)
 		if (v->pair[i].b == VO_GUEST)
 			tally_pair(&v->pair[i], v->clock, limit_ns, apart);

@@ -571,7 +571,8 @@ void vns_vo_result_free(struct vns_vo_result *r)
 	*r = (struct vns_vo_result){ 0 };
 }
 
-const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, bool wander)
+const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, enum vns_clock_rate rate,
+			      bool wander, bool steady)
 {
 	bool disturbed = false;
 
@@ -581,7 +582,17 @@ const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, bool w
 		return wander ? "The guest's clock fits no constant rate; what happened meanwhile may be why." :
 				"The guest's clock fits no constant rate, so its bounds were widened; what happened "
 				"meanwhile may be why.";
-	return wander ? "The guest's clock seems to change its rate (slewed by NTP?)." :
-			"The guest's clock seems to change its rate (slewed by NTP?): its bounds were widened; "
-			"--max-wander makes them certain.";
+	if (rate == VNS_CLOCK_RATE_SIGNS && steady)
+		return "The clock's exchanges leave less room than their delays explain: signs of a rate that "
+		       "changes, but 3 of 100 clocks that keep theirs show them, and both kernels say that "
+		       "nothing steers their clocks; the bounds were widened all the same.";
+	if (rate == VNS_CLOCK_RATE_SIGNS)
+		return wander ? "There are signs that the guest's clock changes its rate (slewed by NTP?); 3 of 100 "
+				"clocks that keep theirs show them." :
+				"There are signs that the guest's clock changes its rate (slewed by NTP?; 3 of 100 "
+				"clocks that keep theirs show them): its bounds were widened; --max-wander makes "
+				"them certain.";
+	return wander ? "The guest's clock changed its rate, or stepped by less than its bounds show." :
+			"The guest's clock changed its rate, or stepped by less than its bounds show: they were "
+			"widened; --max-wander makes them certain.";
 }

@@ -143,9 +143,10 @@ void vns_vo_target_fini(struct vns_vo_target *t);
 
 /*
  * What is said of a relation with signs of a rate that changes. Only an undisturbed run claims that it does:
- * an interface that went, a guest that stood still or a step (@event, @n) leave the same signs. @wander: the
- * user allowed for a changing rate.
+ * an interface that went, a guest that stood still or a step (@event, @n) leave the same signs. @wander: a
+ * changing rate was allowed for. @steady: both kernels say that nothing steers their clocks.
  */
-const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, bool wander);
+const char *vns_vo_bent_words(const struct vns_vo_event *event, size_t n, enum vns_clock_rate rate,
+			      bool wander, bool steady);
 
 #endif

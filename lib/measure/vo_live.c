@@ -288,18 +288,15 @@ static bool stopped(const struct vo_run *run)
 static void look_at_clocks(struct vo_subject *v)
 {
 	char text[400];
-	double wander;
 
-	if (!v->gather || !v->watched_ns)
-		return; /* one clock, or nothing seen yet */
-	wander = clock_watch_end(&v->watch, v->s->agent, text, sizeof(text));
-	clock_watch_begin(&v->watch, v->s->agent);
+	if (!v->gather)
+		return; /* one clock */
+	clock_watch_look(&v->watch, v->s->agent, text, sizeof(text));
 	v->watched_ns = vns_monotonic_ns();
-	if (!text[0])
-		return;
 	pthread_mutex_lock(&v->lock);
-	vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
-	v->wander_ppm = wander > v->wander_ppm ? wander : v->wander_ppm;
+	if (text[0])
+		vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
+	v->wander_ppm = clock_watch_wander(&v->watch, v->run->opts->wander_ppm);
 	vns_clock_set_wander(v->clock, v->wander_ppm);
 	pthread_mutex_unlock(&v->lock);
 }
@@ -398,8 +395,6 @@ static void read_usage(struct vo_subject *v, bool begin)
 	vns_agent_traffic(v->s->agent, &rx, &tx);
 	if (begin) {
 		v->agent_bytes -= rx + tx; /* of this connection, before the traffic */
-		clock_watch_begin(&v->watch, v->s->agent);
-		v->watched_ns = vns_monotonic_ns();
 	} else {
 		v->agent_bytes += rx + tx;
 	}
@@ -453,6 +448,10 @@ static int attempt(struct vo_subject *v, struct vns_err *err)
 		return code;
 	vns_agent_set_timeout(v->s->agent, REPLY_MS);
 	code = start_guest_capture(v, err);
+	if (!code) {
+		v->watch.seen[CLOCK_GUEST] = false; /* perhaps another kernel's life: nothing to compare with */
+		look_at_clocks(v);
+	}
 	for (int i = 0; i < BURSTS && !code; i++)
 		code = exchange_and_poll(v, EXCHANGES, BURST_GAP_NS, err);
 	if (!code) {
@@ -527,6 +526,7 @@ static void *subject_thread(void *arg)
 	struct vns_err err = { "" };
 	bool alive = true;
 
+	look_at_clocks(v); /* what changes from the first exchange on must be seen */
 	for (int i = 0; i < BURSTS && alive && !stopped(v->run); i++)
 		alive = alive_after(v, EXCHANGES, BURST_GAP_NS);
 	atomic_store(&v->ready, true);

@@ -307,7 +307,7 @@ static int traffic_clock(struct vo_offline *r, struct vns_err *err)
 	qsort(r->bound, r->n_bound, sizeof(*r->bound), by_bound_time);
 	code = vns_clock_new(&r->clock, VNS_CLOCK_TRAFFIC);
 	if (!code)
-		vns_clock_set_wander(r->clock, r->opts->wander_ppm);
+		vns_clock_set_wander(r->clock, fmax(0, r->opts->wander_ppm));
 	for (size_t i = 0; i < r->n_bound && !code; i++)
 		code = vns_clock_add_bound(r->clock, r->bound[i].at_ns, r->bound[i].value_ns,
 					   r->bound[i].upper);
@@ -528,8 +528,12 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
 		note(t, "No offset was given, and 0 contradicts the traffic: the clock is bounded by "
 			"the traffic itself; --offset-ns or --drift-file tells the split.");
-	if (t->clock_mode == VNS_CLOCK_TRAFFIC && vns_clock_bent(r->clock, NULL))
-		note(t, "A clock seems to change its rate (slewed by NTP?): the bounds were widened%s.",
+	if (t->clock_mode == VNS_CLOCK_TRAFFIC && vns_clock_rate(r->clock) != VNS_CLOCK_RATE_STEADY)
+		note(t, "%s: the bounds were widened%s.",
+		     vns_clock_rate(r->clock) == VNS_CLOCK_RATE_CHANGED ?
+			     "A clock changed its rate, or stepped by less than its bounds show" :
+			     "There are signs that a clock changes its rate (slewed by NTP?; 3 of 100 clocks that "
+			     "keep theirs show them)",
 		     r->opts->wander_ppm > 0 ? "" : "; --max-wander makes them certain");
 	if (r->last_lost)
 		note(t, "%llu last bytes came more than 2 s after the first and are left out.",

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct v
 				   vns_clock_mode_name(v->mode), why);
 	if (vns_clock_new(&v->clock, v->mode))
 		return out_of_memory(err);
-	v->wander_ppm = v->run->opts->wander_ppm;
+	v->wander_ppm = fmax(0, v->run->opts->wander_ppm);
 	vns_clock_set_wander(v->clock, v->wander_ppm);
 	if (v->mode == VNS_CLOCK_SAME)
 		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
@@ -381,6 +382,8 @@ static void add_note(struct vns_vo_target *t, const char *sentence)
 	size_t have = strlen(t->note), n = strlen(sentence);
 	const char *end = n && strchr(".!?", sentence[n - 1]) ? "" : ".";
 
+	if (!n)
+		return;
 	snprintf(t->note + have, sizeof(t->note) - have, "%s%s%s", have ? " " : "", sentence, end);
 }
 
@@ -409,7 +412,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		       struct vns_vo_target *t)
 {
 	size_t i = (size_t)(v - run->subject), inner = v->s->n_point - 1;
-	char text[256];
+	char text[256], clocks[400];
 
 	if (vns_clock_mode_shares_path(v->mode))
 		add_note(t, "The clock was related over the measured path itself.");
@@ -419,8 +422,13 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 			 v->bounds_refused);
 		add_note(t, text);
 	}
-	if (v->bent)
-		add_note(t, vns_vo_bent_words(v->event, v->n_event, v->run->opts->wander_ppm > 0));
+	if (v->gather) {
+		clock_watch_words(&v->watch, run->opts->wander_ppm, clocks, sizeof(clocks));
+		add_note(t, clocks);
+	}
+	if (v->rate != VNS_CLOCK_RATE_STEADY)
+		add_note(t, vns_vo_bent_words(v->event, v->n_event, v->rate, v->wander_ppm > 0,
+					      clock_watch_steady(&v->watch)));
 	if (v->note[0])
 		add_note(t, v->note);
 	if (is_translated(&v->pair[k]) && run->opts->nat == VNS_NAT_AUTO && !v->pair[k].n_nat &&

@@ -102,10 +102,10 @@ struct vo_subject {
 	int64_t epoch_back_ns;     /* by how much that was set back, or 0 */
 	struct vns_clock_at at_middle, preliminary;
 	uint64_t bounds_refused;
-	struct clock_watch watch;  /* of both kernels' clocks, from @watched_ns (monotonic) on */
+	struct clock_watch watch;  /* of both kernels' clocks; last at @watched_ns (monotonic) */
 	int64_t watched_ns;
-	double wander_ppm;         /* what relations allow for: the user's, or more when a kernel's changed */
-	bool bent;                 /* a window's relation has signs of a rate that changes */
+	double wander_ppm;         /* what relations allow for: the user's, or what kernels do and did */
+	enum vns_clock_rate rate;  /* the most that a window's relation says of its constancy */
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;
 	struct vo_pair pair[VO_PAIRS];

@@ -108,14 +108,20 @@ static void print_bend(const struct vns_drift_result *r, FILE *to)
 {
 	char a[VNS_TEXT_LEN];
 	double most;
-	bool bent = vns_clock_bent(r->clock, &most);
+	static const char *const words[] = {
+		[VNS_CLOCK_RATE_SIGNS] = "there are signs that the clock changes its rate (slewed by NTP?); 3 of "
+					 "100 that keep theirs show them",
+		[VNS_CLOCK_RATE_CHANGED] = "the clock changed its rate, or stepped by less than its bound shows",
+	};
+	enum vns_clock_rate rate = vns_clock_rate(r->clock);
 
+	vns_clock_bent(r->clock, &most);
 	if (most > 0 && vns_clock_get_wander(r->clock) > 0)
 		fprintf(to, "  wander     bounds moved outward by up to %s for it\n", vns_text_ns(a, most));
 	else if (most > 0)
 		fprintf(to, "  wander     bounds moved outward by up to %s\n", vns_text_ns(a, most));
-	if (bent)
-		fprintf(to, "             the clock's rate seems to change within a piece (slewed by NTP?)%s\n",
+	if (rate != VNS_CLOCK_RATE_STEADY)
+		fprintf(to, "             %s%s\n", words[rate],
 			vns_clock_get_wander(r->clock) > 0 ? "" :
 							      "; --max-wander makes the bound certain");
 }

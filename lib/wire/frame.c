@@ -42,7 +42,7 @@ static const struct vns_msg_rule rules[VNS_MSG_TYPES] = {
 	[VNS_MSG_TSC_REPLY] = { "TSC_REPLY", 4 + 24 * VNS_WIRE_MAX_TSC, VNS_FROM_AGENT },
 	[VNS_MSG_CAPTURE_SAMPLE] = { "CAPTURE_SAMPLE", 8, VNS_FROM_HOST },
 	[VNS_MSG_CLOCK_STATE] = { "CLOCK_STATE", 0, VNS_FROM_HOST },
-	[VNS_MSG_CLOCK_STATE_REPLY] = { "CLOCK_STATE_REPLY", 64, VNS_FROM_AGENT },
+	[VNS_MSG_CLOCK_STATE_REPLY] = { "CLOCK_STATE_REPLY", 96, VNS_FROM_AGENT },
 };
 
 const struct vns_msg_rule *vns_msg_rule(uint16_t type)

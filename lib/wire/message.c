@@ -279,13 +279,26 @@ void vns_put_clock_state(struct vns_cursor *c, const struct vns_clock_state *s)
 	vns_put_str(c, s->source);
 	vns_put_le64(c, (uint64_t)s->freq);
 	vns_put_le64(c, (uint64_t)s->tick_us);
+	vns_put_u8(c, s->steering_known);
+	vns_put_le32(c, (uint32_t)s->status);
+	vns_put_le32(c, (uint32_t)s->constant);
+	vns_put_le64(c, (uint64_t)s->offset_ns);
+	vns_put_le64(c, (uint64_t)s->slew_us);
 }
 
 bool vns_get_clock_state(struct vns_cursor *c, struct vns_clock_state *s)
 {
+	*s = (struct vns_clock_state){ .freq = 0 };
 	vns_get_str(c, s->source, sizeof(s->source));
 	s->freq = (int64_t)vns_get_le64(c);
 	s->tick_us = (int64_t)vns_get_le64(c);
+	if (done(c))
+		return true; /* an earlier agent says no more */
+	s->steering_known = vns_get_u8(c) != 0;
+	s->status = (int32_t)vns_get_le32(c);
+	s->constant = (int32_t)vns_get_le32(c);
+	s->offset_ns = (int64_t)vns_get_le64(c);
+	s->slew_us = (int64_t)vns_get_le64(c);
 	return done(c);
 }
 

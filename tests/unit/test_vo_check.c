@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/timex.h>
 
 #include <cmocka.h>
 
@@ -152,23 +153,81 @@ static void test_too_little(void **state)
 	assert_int_equal(out.blocks, 0);
 }
 
+static double look(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now, char text[400])
+{
+	text[0] = '\0';
+	clock_watch_take(w, end, now, text, 400);
+	return clock_watch_wander(w, 0);
+}
+
+/* What changes between looks is said and allowed for; a look without an answer ends nothing. */
 static void test_kernels_clocks(void **state)
 {
-	struct vns_clock_state tsc = { "tsc", 65536, 10000 }, hpet = { "hpet", 65536, 10000 }, none = { "", 0, 0 };
-	struct vns_clock_state steered = { "tsc", 3 * 65536, 10000 }, slewed = { "tsc", 65536, 10001 };
-	char text[400] = "";
+	const struct vns_clock_state still = { .source = "tsc", .tick_us = 10000, .steering_known = true,
+					       .status = STA_UNSYNC };
+	struct vns_clock_state hpet = still, unknown = { .source = "tsc" }, steered = still, slewed = still;
+	struct clock_watch w = { 0 };
+	char text[400];
 
 	(void)state;
-	assert_true(clock_watch_compare("guest", &tsc, &tsc, text, sizeof(text)) == 0);
+	strcpy(hpet.source, "hpet");
+	steered.freq = 40 * 65536;
+	slewed.tick_us = 10001;
+	assert_true(look(&w, CLOCK_GUEST, &still, text) == 0);
+	assert_true(look(&w, CLOCK_GUEST, &still, text) == 0);
 	assert_string_equal(text, "");
-	assert_true(clock_watch_compare("guest", &tsc, &hpet, text, sizeof(text)) == 250);
-	assert_non_null(strstr(text, "from tsc to hpet"));
-	text[0] = '\0';
-	assert_true(clock_watch_compare("host", &tsc, &steered, text, sizeof(text)) == 15);
-	assert_non_null(strstr(text, "host's clock was steered meanwhile (NTP?), by +2.000 ppm"));
-	assert_true(clock_watch_compare("host", &tsc, &slewed, text, sizeof(text)) == 50);
-	text[0] = '\0';
-	assert_true(clock_watch_compare("guest", &none, &none, text, sizeof(text)) == 0);
+	assert_true(look(&w, CLOCK_GUEST, NULL, text) == 0); /* an agent that was busy */
+	assert_true(look(&w, CLOCK_GUEST, &unknown, text) == 0); /* adjtimex that failed once is no change */
+	assert_string_equal(text, "");
+	assert_true(look(&w, CLOCK_GUEST, &hpet, text) == 250);
+	assert_non_null(strstr(text, "The guest's kernel changed its clock source from tsc to hpet"));
+	w = (struct clock_watch){ 0 };
+	look(&w, CLOCK_HOST, &still, text);
+	assert_true(look(&w, CLOCK_HOST, NULL, text) == 0);
+	assert_true(look(&w, CLOCK_HOST, &steered, text) == 20); /* found all the same */
+	assert_non_null(strstr(text, "host's clock was steered meanwhile (NTP?), by +40.000 ppm"));
+	assert_true(look(&w, CLOCK_HOST, &slewed, text) == 30);
+	assert_non_null(strstr(text, "by +60.000 ppm"));
+	assert_true(clock_watch_wander(&w, -1) == 30); /* changes are allowed for in any case */
+}
+
+/* What steers a clock is allowed for by default; the user's word replaces that; unknown is said. */
+static void test_steered_clocks(void **state)
+{
+	struct vns_clock_state s = { .source = "tsc", .tick_us = 10000, .steering_known = true, .status = STA_UNSYNC };
+	struct clock_watch w = { 0 };
+	char text[400], words[400];
+
+	(void)state;
+	clock_watch_words(&w, 0, words, sizeof(words));
+	assert_string_equal(words, "");
+	assert_false(clock_watch_steady(&w)); /* nothing seen */
+	assert_true(look(&w, CLOCK_GUEST, &s, text) == 0);
+	assert_true(look(&w, CLOCK_HOST, &s, text) == 0);
+	assert_true(clock_watch_steady(&w));
+	s.status = STA_PLL; /* ntpd, timesyncd */
+	assert_true(look(&w, CLOCK_HOST, &s, text) == VNS_CLOCK_NTP_WANDER_PPM);
+	assert_string_equal(text, "");
+	assert_false(clock_watch_steady(&w));
+	clock_watch_words(&w, 0, words, sizeof(words));
+	assert_string_equal(words, "The host's clock is steered (synchronised, NTP, frequency +0.000 ppm): 15 ppm of "
+			    "wander are allowed for.");
+	assert_true(clock_watch_wander(&w, 3) == 3 && clock_watch_wander(&w, -1) == 0);
+	s.constant = 2;
+	s.offset_ns = -1600000; /* 1.6 ms, a 16th of it in a second: 100 ppm at first, then less: 50 about 50 */
+	assert_true(look(&w, CLOCK_HOST, &s, text) == 50);
+	s.offset_ns = INT64_MIN;
+	s.constant = -1;
+	assert_true(look(&w, CLOCK_HOST, &s, text) == 500);
+	w = (struct clock_watch){ 0 };
+	s = (struct vns_clock_state){ .source = "tsc", .tick_us = 10000, .steering_known = true,
+				      .status = STA_UNSYNC, .slew_us = 70 };
+	assert_true(look(&w, CLOCK_GUEST, &s, text) == 250);
+	w = (struct clock_watch){ 0 };
+	s = (struct vns_clock_state){ .source = "tsc" };
+	look(&w, CLOCK_GUEST, &s, text);
+	clock_watch_words(&w, 0, words, sizeof(words));
+	assert_non_null(strstr(words, "Whether the guest's clock is steered is not known"));
 }
 
 int main(void)
@@ -180,6 +239,7 @@ int main(void)
 		cmocka_unit_test(test_kinds_by_turns),
 		cmocka_unit_test(test_too_little),
 		cmocka_unit_test(test_kernels_clocks),
+		cmocka_unit_test(test_steered_clocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -416,12 +416,16 @@ static void a_disturbed_clock_is_not_called_slewed(void **state)
 	struct vns_vo_event event[2] = { { .kind = "clock_changed" }, { .kind = "sampling" } };
 
 	(void)state;
-	assert_non_null(strstr(vns_vo_bent_words(event, 0, false), "change its rate"));
-	assert_non_null(strstr(vns_vo_bent_words(event, 2, true), "change its rate"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 0, VNS_CLOCK_RATE_CHANGED, false, false), "changed its rate"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_CHANGED, true, true), "changed its rate"));
+	/* signs that 3 of 100 good clocks show are no claim */
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, false, false), "3 of 100"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, true, false), "There are signs"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, false, true), "nothing steers"));
 	strcpy(event[1].kind, "removed");
-	assert_null(strstr(vns_vo_bent_words(event, 2, false), "change its rate"));
-	assert_non_null(strstr(vns_vo_bent_words(event, 2, false), "bounds were widened"));
-	assert_null(strstr(vns_vo_bent_words(event, 2, true), "widened"));
+	assert_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_CHANGED, false, false), "changed its rate"));
+	assert_non_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, false, false), "bounds were widened"));
+	assert_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, true, false), "widened"));
 }
 
 int main(void)

@@ -398,10 +398,12 @@ static struct vns_agent_info sample_info(void)
 
 static void clock_state(void **state)
 {
-	struct vns_clock_state in = { "kvm-clock", -65536 * 12, 10001 }, out;
-	uint8_t buf[64];
+	struct vns_clock_state in = { .source = "kvm-clock", .freq = -65536 * 12, .tick_us = 10001,
+				      .steering_known = true, .status = 0x2041, .constant = -3,
+				      .offset_ns = INT64_MIN, .slew_us = -7 }, out;
+	size_t n, earlier = 2 + strlen(in.source) + 16; /* where an earlier agent's ends */
+	uint8_t buf[96];
 	struct vns_cursor c;
-	size_t n;
 
 	(void)state;
 	vns_cursor_init(&c, buf, sizeof(buf));
@@ -410,12 +412,15 @@ static void clock_state(void **state)
 	n = c.pos;
 	for (size_t cut = 0; cut < n; cut++) {
 		vns_cursor_init_const(&c, buf, cut);
-		assert_false(vns_get_clock_state(&c, &out));
+		assert_true(vns_get_clock_state(&c, &out) == (cut == earlier));
+		assert_true(cut != earlier || (out.tick_us == in.tick_us && !out.steering_known));
 	}
 	vns_cursor_init_const(&c, buf, n);
 	assert_true(vns_get_clock_state(&c, &out));
 	assert_string_equal(out.source, in.source);
-	assert_true(out.freq == in.freq && out.tick_us == in.tick_us);
+	assert_true(out.freq == in.freq && out.tick_us == in.tick_us && out.steering_known);
+	assert_true(out.status == in.status && out.constant == in.constant);
+	assert_true(out.offset_ns == in.offset_ns && out.slew_us == in.slew_us);
 	memset(in.source, 'x', sizeof(in.source) - 1); /* the longest name fits the limit */
 	vns_cursor_init(&c, buf, sizeof(buf));
 	vns_put_clock_state(&c, &in);

@@ -61,6 +61,11 @@ def measure(program):
     shell(program, "(sleep 1; /init --adjust-clock ppm=40) >/dev/null 2>&1 &")
     note, wander, _ = drift(program, "-t", "3")
     check("drift: steered", "steered" in note and "+40.000 ppm" in note and 20 <= wander < 21, f"{note} {wander}")
+    note, wander, _ = drift(program, "-t", "1")
+    check("drift: a steered clock is allowed for by default", wander == 15 and
+          "The guest's clock is steered (not marked as synchronised, frequency +40.000 ppm)" in note, f"{note} {wander}")
+    note, wander, _ = drift(program, "-t", "1", "--max-wander", "0")
+    check("drift: unless the user wants a straight line", wander == 0 and "--max-wander says" in note, f"{note} {wander}")
     shell(program, f"(sleep 2; echo {source} > {FOLDER}/current_clocksource) >/dev/null 2>&1 &")
     p = run(program, "vo", f"lab:{LAB}/vm1", "-t", "3", "--json")
     events = json.loads(p.stdout)["targets"][0]["events"] if p.stdout else []

@@ -273,6 +273,14 @@ bool vns_clock_bent(const struct vns_clock *c, double *widened_ns)
 	return bent;
 }
 
+enum vns_clock_rate vns_clock_rate(const struct vns_clock *c)
+{
+	for (size_t i = 0; i + 1 < c->n_seg; i++)
+		if (!c->seg[i].step_after)
+			return VNS_CLOCK_RATE_CHANGED;
+	return vns_clock_bent(c, NULL) ? VNS_CLOCK_RATE_SIGNS : VNS_CLOCK_RATE_STEADY;
+}
+
 /* Index of the first of the others after @x. */
 static size_t side_after(const struct vns_clock *c, double x)
 {

@@ -10,8 +10,9 @@
  * than the fastest exchange, or a change of rate without a step anywhere (a clock that NTP slews bends
  * again and again), is a sign of it. What stays certain then is each exchange's own bound: truth and any
  * feasible line both lie in it, so they differ by no more than its total delay. The bound is moved
- * outward by that of an exchange that is faster than most. Where one-sided bounds make the region,
- * an upper point and the lower one next to it stand for an exchange, once the drift between is taken out.
+ * outward by that of an exchange that is faster than most. Where one-sided bounds help to make the region,
+ * an upper point and the lower one next to it stand for an exchange too, once the drift between is taken out;
+ * exchanges that are faster than such (a page in memory shared with the guest, beside its packets) say more.
  * A bend that leaves none of these signs is what vns_clock_set_wander() is for (wander.c).
  */
 #include <errno.h>
@@ -91,35 +92,27 @@ static double narrowest(const struct clock_seg *s)
 	return least;
 }
 
-static bool bends(const struct vns_clock *c)
-{
-	for (size_t i = 0; i + 1 < c->n_seg; i++)
-		if (!c->seg[i].step_after)
-			return true;
-	return false;
-}
-
 /* What the piece's bounds must be moved by as it bends; 0: no sign of that. */
 static double hidden(const struct vns_clock *c, const struct clock_seg *s, bool all, double *d)
 {
-	size_t n;
+	size_t n = delays_of(c, s, d);
+	double fast = n ? d[(size_t)(FASTER_THAN * (double)(n - 1))] : INFINITY;
 
 	if (c->side_used > 0 || c->n_sample == 0) {
 		if (s->n_pair == 0)
 			return 0;
 		return all || (s->n_pair >= LEAST_EXCHANGES && narrowest(s) < SQUEEZED * s->least_pair) ?
-			       fmax(0, s->fast_pair) : 0;
+			       fmin(fast, fmax(0, s->fast_pair)) : 0;
 	}
-	n = delays_of(c, s, d);
 	if (n == 0 || (!all && (n < LEAST_EXCHANGES || narrowest(s) >= SQUEEZED * d[0])))
 		return 0;
-	return d[(size_t)(FASTER_THAN * (double)(n - 1))];
+	return fast;
 }
 
 int clock_widen(struct vns_clock *c)
 {
 	double *d = malloc((c->n_sample + 1) * sizeof(*d));
-	bool all = bends(c);
+	bool all = vns_clock_rate(c) == VNS_CLOCK_RATE_CHANGED;
 	int ret = d ? 0 : -ENOMEM;
 
 	for (size_t i = 0; ret == 0 && i < c->n_seg; i++) {
