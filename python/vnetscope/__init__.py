@@ -18,10 +18,10 @@ from typing import Optional, Union
 from ._abi import Error, version
 from .engines import Capture, Rtt, Twin
 from .figures import Clock, ClockAt, ClockPiece, Distribution, intervals
-from .rows import Packet, Rows, RttSample, TwinSample, kind_name
+from .rows import Packet, Rows, RttSample, TwinSample, address, kind_name
 
 __all__ = ["Capture", "Clock", "ClockAt", "ClockPiece", "Distribution", "Error", "Packet", "Rows",
-           "Rtt", "RttSample", "Twin", "TwinSample", "intervals", "kind_name", "live", "open",
+           "Rtt", "RttSample", "Twin", "TwinSample", "address", "intervals", "kind_name", "live", "open",
            "version"]
 
 

@@ -61,7 +61,10 @@ class Layout:
         buffer = bytearray(self.size)
         for name, value in values.items():
             f = self.field(name)
-            struct.pack_into("=" + f.code, buffer, f.offset, value)
+            try:
+                struct.pack_into("=" + f.code, buffer, f.offset, value)
+            except struct.error:
+                raise ValueError(f"{name}: {value!r} is not a number that fits") from None
         return buffer
 
     def unpack(self, buffer: Any) -> dict[str, Any]:

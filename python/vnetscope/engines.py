@@ -297,6 +297,7 @@ class Rtt(_Engine[RttSample]):
         self._options = {"max_flows": max_flows, "idle_ns": idle_ns,
                          "on_sample": _abi.address(_abi.lib.vns_collect_rtt)}
         self._tcp = {"method": METHODS.index(method)}
+        _abi.layout("rtt_opts").pack(**self._options)  # what does not fit is an error here
 
     def batches(self) -> Iterator[Rows[RttSample]]:
         """Samples in the order in which packets show them, some thousand packets' at a time."""
@@ -351,8 +352,10 @@ class Twin(_Engine[TwinSample]):
         self._begin(*self.captures)
         self.counts: dict[str, Any] = {}
         self.addresses = list(addresses)
+        self._guest = [ipaddress.ip_address(a) for a in self.addresses]
         self.offset_ns = offset_ns
         self._options = {"nat": nat, "window_ns": window_ns, "max_pending": max_pending}
+        _abi.layout("twin_opts").pack(**self._options)  # what does not fit is an error here
 
     def _coarse(self, n: list[int]) -> int:
         offset, support = ctypes.c_int64(), _SIZE()
@@ -362,10 +365,9 @@ class Twin(_Engine[TwinSample]):
         return offset.value if found == 0 else 0
 
     def _guests(self, n: int) -> bytearray:
-        if self.addresses:
+        if self._guest:
             raw = bytearray()
-            for text in self.addresses:
-                a = ipaddress.ip_address(text)
+            for a in self._guest:
                 raw += bytes(10) + b"\xff\xff" + a.packed if a.version == 4 else a.packed
             return raw
         room = bytearray(16 * 64)

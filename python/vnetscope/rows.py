@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import functools
 import ipaddress
+import operator
 from typing import Any, Callable, Generic, Iterator, NamedTuple, TypeVar
 
 from . import _abi
@@ -15,16 +16,20 @@ T = TypeVar("T")
 
 @functools.lru_cache(maxsize=65536)
 def address_text(raw: bytes) -> str:
-    """16 bytes, IPv4 in its mapped form, as text."""
     a = ipaddress.IPv6Address(raw)
     return str(a.ipv4_mapped or a)
+
+
+def address(raw: Any) -> str:
+    """16 bytes, IPv4 in its mapped form, as text: those of an end in a column key_addr, which has 32."""
+    return address_text(bytes(raw))
 
 
 class Rows(Generic[T]):
     """A copy of structs made by the library, taken in one piece.
 
-    len(rows), iteration (one object each), rows.array() (a structured numpy array on the same
-    memory), rows.column(name) (array.array, without numpy), bytes by the buffer protocol.
+    len(rows), iteration (one object each), rows[i], rows.array() (a structured numpy array on the same
+    memory), rows.column(name) (array.array, without numpy), rows.data (the bytes).
     """
 
     def __init__(self, kind: str, data: bytearray, make: Callable[[Any, bytearray], Iterator[T]]) -> None:
@@ -38,6 +43,15 @@ class Rows(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return self._make(self.layout, self.data)
 
+    def __getitem__(self, i: int) -> T:
+        """The object of one struct; below zero from the end."""
+        i = range(len(self))[operator.index(i)]  # IndexError outside
+        size = self.layout.size
+        return next(self._make(self.layout, self.data[i * size:(i + 1) * size]))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows of {self.layout.name}: {', '.join(self.layout.fields)}>"
+
     def array(self) -> Any:
         """numpy.ndarray over this memory, no copy."""
         import numpy
@@ -45,6 +59,8 @@ class Rows(Generic[T]):
 
     def column(self, name: str) -> array.array:
         """One number of each struct."""
+        if name not in self.layout.fields:
+            raise KeyError(f"no column {name}: there are {', '.join(self.layout.fields)}")
         f = self.layout.field(name)
         return array.array(f.code if f.code != "?" else "B",
                            (v[0] for v in self.layout.reader([name]).iter_unpack(self.data)))

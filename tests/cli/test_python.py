@@ -203,6 +203,30 @@ class Module(unittest.TestCase):
             "duration is for live=INTERFACE"])
         self.assertIn("noif0", said[-1])
 
+    def test_rows_and_arguments(self):
+        """One of many rows; what is no column, number or address is an error where it is given."""
+        said = python("import sys, vnetscope as v\n"
+                      "rows = v.Rtt(sys.argv[1]).all(); a = list(rows)\n"
+                      "print(rows[0] == a[0], rows[-1] == a[-1], rows[7] == a[7], repr(rows)[:30])\n"
+                      "raw = rows.data[rows.layout.field('key.addr').offset:][:32]\n"
+                      "print({v.address(raw[:16]), v.address(raw[16:])} == {a[0].src, a[0].dst})\n"
+                      "for f in (lambda: rows[len(a)], lambda: rows.column('colour'),\n"
+                      "          lambda: v.Rtt(sys.argv[1], max_flows=-1),\n"
+                      "          lambda: v.Rtt(sys.argv[1], idle_ns='1s'),\n"
+                      "          lambda: v.Twin(sys.argv[1], sys.argv[1], max_pending=1 << 70),\n"
+                      "          lambda: v.Twin(sys.argv[1], sys.argv[1], addresses='10.0.0.1')):\n"
+                      "    try: print(f())\n"
+                      "    except (IndexError, KeyError, ValueError) as e: print(type(e).__name__, e)\n",
+                      self.files["rtt"]).splitlines()
+        self.assertRegex(said[0], r"^True True True <\d+ rows of rtt_row: at_ns")
+        self.assertEqual(said[1], "True")
+        self.assertRegex(said[2], "^IndexError")
+        self.assertRegex(said[3], "^KeyError .no column colour: there are at_ns, rtt_ns, ")
+        self.assertEqual(said[4], "ValueError max_flows: -1 is not a number that fits")
+        self.assertEqual(said[5], "ValueError idle_ns: '1s' is not a number that fits")
+        self.assertRegex(said[6], r"^ValueError max_pending: \d+ is not a number that fits")
+        self.assertRegex(said[7], "^ValueError '1' does not appear to be an IPv4 or IPv6 address")
+
     def test_intervals(self):
         """Those of the program, from the samples that it prints; nothing of a few."""
         doc = json.loads(run(VNETSCOPE, "rtt", "-r", self.files["rtt"], "--json"))
