@@ -3,46 +3,16 @@
  * The passive RTT engine, rule by rule, on packets made by hand. Times are in microseconds here.
  */
 #include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "rtt_bench.h"
 
-#include <vnetscope/rtt.h>
-
-#define SYN VNS_TCP_SYN
-#define FIN VNS_TCP_FIN
-#define RST VNS_TCP_RST
-#define ACK VNS_TCP_ACK
 #define SEC INT64_C(1000000)
-
-struct seen {
-	int64_t rtt_ns;
-	uint32_t tsval;
-	uint8_t dir;
-};
-
-static struct seen seen[20000];
-static size_t n_seen;
-static struct vns_rtt *engine;
-
-static void on_sample(void *ctx, const struct vns_rtt_sample *s)
-{
-	assert_ptr_equal(ctx, seen);
-	if (s->kind != VNS_RTT_TS)
-		return;
-	assert_true(n_seen < sizeof(seen) / sizeof(seen[0]));
-	seen[n_seen++] = (struct seen){ s->rtt_ns, s->id, s->dir };
-}
 
 static void start_with(struct vns_rtt_opts opts)
 {
-	opts.on_sample = on_sample;
-	opts.ctx = seen;
-	n_seen = 0;
-	assert_int_equal(vns_rtt_new(&engine, &opts, NULL), 0);
+	start_engine(opts, 1u << VNS_RTT_TS);
 }
 
 static int setup(void **state)
@@ -52,30 +22,14 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	vns_rtt_free(engine);
-	engine = NULL;
-	return 0;
-}
-
 static struct vns_packet tcp(int64_t at_us, unsigned flow, int dir, uint8_t flags, uint32_t len,
 			     uint32_t tsval, uint32_t tsecr)
 {
-	struct vns_packet p = { .time_ns = at_us * 1000, .verdict = VNS_PKT_OK,
-				.proto = VNS_PROTO_TCP, .flags = VNS_PKT_F_HAS_TS,
-				.dir = (uint8_t)dir, .tcp_flags = flags, .payload_len = len,
-				.tsval = tsval, .tsecr = tsecr };
+	struct vns_packet p = segment_of(flow, at_us, dir, flags, len);
 
-	p.key.addr[0].b[15] = 1;
-	p.key.addr[1].b[15] = 2;
-	p.key.port[0] = (uint16_t)(flow & 0xffff);
-	p.key.port[1] = 80;
-	p.key.addr[0].b[12] = (uint8_t)(flow >> 16);
-	p.key.ipproto = 6;
-	p.key.family = 6;
-	p.flow_hash = flow * UINT64_C(0x9e3779b97f4a7c15);
+	p.flags = VNS_PKT_F_HAS_TS;
+	p.tsval = tsval;
+	p.tsecr = tsecr;
 	return p;
 }
 
@@ -85,7 +39,7 @@ static void feed(int64_t at_us, int dir, uint8_t flags, uint32_t len, uint32_t t
 {
 	struct vns_packet p = tcp(at_us, 7, dir, flags, len, tsval, tsecr);
 
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 }
 
 static void feed_seq(int64_t at_us, int dir, uint8_t flags, uint32_t seq, uint32_t tsval,
@@ -94,7 +48,7 @@ static void feed_seq(int64_t at_us, int dir, uint8_t flags, uint32_t seq, uint32
 	struct vns_packet p = tcp(at_us, 7, dir, flags, 0, tsval, tsecr);
 
 	p.seq = seq;
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 }
 
 static struct vns_rtt_counts counts(void)
@@ -116,10 +70,7 @@ static struct vns_rtt_counts counts(void)
 
 static void expect(size_t i, int dir, uint32_t tsval, int64_t rtt_us)
 {
-	assert_true(i < n_seen);
-	assert_int_equal(seen[i].dir, dir);
-	assert_int_equal(seen[i].tsval, tsval);
-	assert_int_equal(seen[i].rtt_ns, rtt_us * 1000);
+	expect_sample(i, VNS_RTT_TS, dir, tsval, rtt_us);
 }
 
 static void test_handshake(void **state)
@@ -337,7 +288,7 @@ static void test_one_direction_counted(void **state)
 
 	(void)state;
 	feed(0, 0, ACK, 10, 100, 0);
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0); /* ages the first out */
+	feed_packet(&p); /* ages the first out */
 	vns_rtt_finish(engine);
 	assert_int_equal(counts().flows_evicted_idle, 1);
 	assert_int_equal(counts().flows_one_direction, 2);
@@ -395,7 +346,6 @@ static void on_end(void *ctx, const struct vns_rtt_flow *f)
 static void test_idle(void **state)
 {
 	(void)state;
-	teardown(NULL);
 	n_ended = 0;
 	start_with((struct vns_rtt_opts){ .per_flow = true, .max_flows = 64, .idle_ns = 10 * VNS_NSEC_PER_SEC,
 					  .on_flow_end = on_end });
@@ -416,12 +366,11 @@ static void test_idle(void **state)
 static void test_idle_bounds_table(void **state)
 {
 	(void)state;
-	teardown(NULL);
 	start_with((struct vns_rtt_opts){ .max_flows = 1024, .idle_ns = VNS_NSEC_PER_SEC });
 	for (unsigned i = 0; i < 10000; i++) {
 		struct vns_packet p = tcp(10000 * (int64_t)i, i, 0, ACK, 10, 100, 0);
 
-		assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+		feed_packet(&p);
 		assert_true(counts().flows_live <= 100 + 100 / 32 + 2);
 	}
 	assert_true(counts().flows_live >= 100);
@@ -505,26 +454,25 @@ static void test_full_table(void **state)
 	struct vns_packet p;
 
 	(void)state;
-	teardown(NULL);
 	start_with((struct vns_rtt_opts){ .max_flows = 4, .idle_ns = 32 * VNS_NSEC_PER_SEC });
 	for (unsigned i = 0; i < 4; i++) {
 		p = tcp((int64_t)i * 2 * SEC, i, 0, ACK, 10, 100, 0);
-		assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+		feed_packet(&p);
 	}
 	p = tcp(8 * SEC, 0, 1, ACK, 10, 5, 0); /* flow 0 is busy, flow 1 the longest idle */
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	p = tcp(9 * SEC, 3, 0, RST, 0, 101, 0);
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	p = tcp(10 * SEC, 4, 0, ACK, 10, 1, 0); /* takes the place of 3, closed */
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	assert_int_equal(counts().flows_closed, 1);
 	p = tcp(12 * SEC, 5, 0, ACK, 10, 1, 0); /* takes the place of 1 */
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	assert_int_equal(counts().flows_evicted_full, 1);
 	p = tcp(13 * SEC, 0, 1, ACK, 0, 6, 100);
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	p = tcp(13 * SEC, 2, 1, ACK, 0, 6, 100);
-	assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+	feed_packet(&p);
 	assert_int_equal(n_seen, 2); /* flows 0 and 2 kept what they had */
 	assert_int_equal(counts().flows_live, 4);
 }
@@ -551,7 +499,7 @@ static void test_churn(void **state)
 			bool reset = random >> 28 == 0; /* over; a new flow after a while */
 
 			p = tcp(t, f, 1, reset ? ACK | RST : ACK, 0, 1, ts[f]);
-			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+			feed_packet(&p);
 			assert_int_equal(n_seen, before + 1);
 			assert_int_equal(seen[before].rtt_ns, (t - sent_us[f]) * 1000);
 			sent_us[f] = 0;
@@ -559,7 +507,7 @@ static void test_churn(void **state)
 			ts[f] = reset ? random : ts[f];
 		} else {
 			p = tcp(t, f, 0, ACK, 1, ++ts[f], 1);
-			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+			feed_packet(&p);
 			sent_us[f] = t;
 		}
 	}
@@ -617,13 +565,12 @@ static void test_batches(void **state)
 	n_one = n_seen;
 	memcpy(one, seen, n_one * sizeof(one[0]));
 	assert_true(n_one >= N / 2);
-	teardown(NULL);
 	setup(NULL);
 	for (size_t i = 0; i < N; i += 250)
 		assert_int_equal(vns_rtt_feed(engine, &p[i], 250), 0);
 	assert_int_equal(n_seen, n_one);
 	for (size_t i = 0; i < n_one; i++)
-		assert_true(one[i].rtt_ns == seen[i].rtt_ns && one[i].tsval == seen[i].tsval &&
+		assert_true(one[i].rtt_ns == seen[i].rtt_ns && one[i].id == seen[i].id &&
 			    one[i].dir == seen[i].dir);
 	counts();
 }
@@ -648,7 +595,7 @@ static void test_memory(void **state)
 			random = random * 1664525 + 1013904223;
 			p = tcp(100000 * (int64_t)s + (random >> 16), f, (int)(s & 1), ACK, 10,
 				1000 + s, 1000 + s - 1);
-			assert_int_equal(vns_rtt_feed(engine, &p, 1), 0);
+			feed_packet(&p);
 		}
 	}
 	after = mallinfo2();
@@ -702,7 +649,6 @@ static void test_tsval_clock(void **state)
 		struct vns_rtt_clock c = { 0 };
 		unsigned random = 1;
 
-		vns_rtt_free(engine);
 		start_with((struct vns_rtt_opts){ .per_flow = true, .max_flows = 16 });
 		for (int k = 0; k < cases[i].n; k++) {
 			int64_t at = (int64_t)k * cases[i].gap_us;

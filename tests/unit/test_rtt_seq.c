@@ -3,46 +3,16 @@
  * Passive RTT by sequence numbers and of handshakes, rule by rule, on packets made by hand, and
  * against a model that keeps every range for ever and looks at all of them each time.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include <vnetscope/rtt.h>
-
-#define SYN VNS_TCP_SYN
-#define FIN VNS_TCP_FIN
-#define RST VNS_TCP_RST
-#define ACK VNS_TCP_ACK
-
-struct seen {
-	int64_t rtt_ns;
-	uint32_t id;
-	uint8_t kind, dir;
-};
-
-static struct seen seen[100000];
-static size_t n_seen;
-static struct vns_rtt *engine;
-
-static void on_sample(void *ctx, const struct vns_rtt_sample *s)
-{
-	(void)ctx;
-	assert_true(n_seen < sizeof(seen) / sizeof(seen[0]));
-	seen[n_seen++] = (struct seen){ s->rtt_ns, s->id, s->kind, s->dir };
-}
+#include "rtt_bench.h"
 
 static void start_with(enum vns_rtt_method method, bool inside)
 {
-	struct vns_rtt_opts opts = { .method = method, .inside = inside, .per_flow = true,
-				     .max_flows = 1024, .on_sample = on_sample };
-
-	vns_rtt_free(engine);
-	n_seen = 0;
-	assert_int_equal(vns_rtt_new(&engine, &opts, NULL), 0);
+	start_engine((struct vns_rtt_opts){ .method = method, .inside = inside, .per_flow = true,
+					    .max_flows = 1024 }, ~0u);
 }
 
 static int setup(void **state)
@@ -52,33 +22,15 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	vns_rtt_free(engine);
-	engine = NULL;
-	return 0;
-}
-
 static struct vns_packet segment(int64_t at_us, int dir, uint8_t flags, uint32_t seq, uint32_t len,
 				 uint32_t ack)
 {
-	struct vns_packet p = { .time_ns = at_us * 1000, .verdict = VNS_PKT_OK,
-				.proto = VNS_PROTO_TCP, .dir = (uint8_t)dir, .tcp_flags = flags,
-				.seq = seq, .ack = ack, .payload_len = len, .window = 1000 };
+	struct vns_packet p = segment_of(0, at_us, dir, flags, len);
 
-	p.key.addr[0].b[15] = 1;
-	p.key.addr[1].b[15] = 2;
-	p.key.port[1] = 80;
-	p.key.ipproto = 6;
-	p.key.family = 6;
-	p.flow_hash = 42;
+	p.seq = seq;
+	p.ack = ack;
+	p.window = 1000;
 	return p;
-}
-
-static void feed_packet(const struct vns_packet *p)
-{
-	assert_int_equal(vns_rtt_feed(engine, p, 1), 0);
 }
 
 /* Data of direction 0. */
@@ -131,11 +83,7 @@ static struct vns_rtt_counts counts(void)
 static void expect_kind(size_t i, enum vns_rtt_kind kind, int dir, uint32_t id, int64_t rtt_us)
 {
 	counts();
-	assert_true(i < n_seen);
-	assert_int_equal(seen[i].kind, kind);
-	assert_int_equal(seen[i].dir, dir);
-	assert_int_equal(seen[i].id, id);
-	assert_int_equal(seen[i].rtt_ns, rtt_us * 1000);
+	expect_sample(i, kind, dir, id, rtt_us);
 }
 
 static void expect(size_t i, uint32_t id, int64_t rtt_us)
