@@ -105,6 +105,93 @@ static void test_copies_that_had_to_go_early(void **state)
 	drop(b);
 }
 
+/* Pings, and @back ones, from @from on for @n * 20 ms; the clocks agree and packets take 50 us. */
+static void talk(struct bench *b, int64_t from, int n, bool back)
+{
+	for (int i = 0; i < n; i++) {
+		struct vns_packet p = udp(from + i * 20 * MS, true, (uint64_t)(from / MS + i) + 1000, 0);
+
+		feed(b, VNS_POINT_A, p);
+		p.time_ns += 50 * US;
+		feed(b, VNS_POINT_B, p);
+		if (!back)
+			continue;
+		p = udp(from + 5 * MS + i * 20 * MS, false, (uint64_t)(from / MS + i) + 1000, 0);
+		feed(b, VNS_POINT_B, p);
+		p.time_ns += 50 * US;
+		feed(b, VNS_POINT_A, p);
+	}
+}
+
+/*
+ * A segment that the sender's capture lacks, its retransmission 5 ms later with the same TSval. @known: the clocks
+ * are, to within less; @arrives: the retransmission does.
+ */
+static struct bench *first_not_captured(bool known, bool arrives, uint32_t id)
+{
+	struct bench *b = open_default();
+
+	talk(b, 0, 100, known);
+	feed(b, VNS_POINT_B, tcp_id(tcp(2 * SEC, true, 1000, MSS, 5), id));
+	feed(b, VNS_POINT_A, tcp_id(tcp(2005 * MS, true, 1000, MSS, 5), id + !!id));
+	if (arrives)
+		feed(b, VNS_POINT_B, tcp_id(tcp(2005 * MS + 50 * US, true, 1000, MSS, 5), id + !!id));
+	talk(b, 2010 * MS, 600, known);
+	done(b);
+	return b;
+}
+
+static void test_seen_before_it_was_sent_again(void **state)
+{
+	struct vns_twin_sample s[2];
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		bool known = i & 1, arrives = i & 2;
+		uint32_t id = i & 4 ? 7 : 0;
+		struct bench *b = first_not_captured(known, arrives, id);
+		size_t n = samples_of(b, VNS_PROTO_TCP, s, 2);
+
+		if (!known && !arrives) { /* nothing says that the clocks do not differ by so much */
+			drop(b);
+			continue;
+		}
+		assert_int_equal(n, arrives && (known || id));
+		if (n)
+			assert_int_equal(s[0].first_raw_ns, 50 * US);
+		else
+			assert_int_equal(b->c[VNS_POINT_A].in_class[VNS_TWIN_AMBIGUOUS], 1);
+		assert_int_equal(vns_twin_steps(b->t, (struct vns_twin_step[VNS_TWIN_STEPS]){ 0 }), 0);
+		drop(b);
+	}
+}
+
+/* All segments so: a clock has stepped, and they are twins. */
+static void test_clock_steps_by_milliseconds(void **state)
+{
+	struct vns_twin_sample s[200];
+
+	(void)state;
+	for (int64_t by = -7 * MS; by <= 7 * MS; by += 14 * MS) {
+		struct bench *b = open_default();
+
+		talk(b, 0, 100, true);
+		for (uint32_t i = 0; i < 200; i++) {
+			bool in = i % 2;
+			int64_t at = 2 * SEC + i * 10 * MS, step = i < 50 ? 0 : by;
+			struct vns_packet p = tcp(at + (in ? 0 : step), in, 1000 + i / 2 * 100, 100, 5 + i);
+
+			feed(b, in ? VNS_POINT_A : VNS_POINT_B, p);
+			p.time_ns = T0 + at + 50 * US + (in ? step : 0);
+			feed(b, in ? VNS_POINT_B : VNS_POINT_A, p);
+		}
+		frame_case(b, 30 * SEC);
+		done(b);
+		assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 200), 200);
+		drop(b);
+	}
+}
+
 /* Streaming: what is settled leaves at once, what is lost after the window. */
 static void test_memory_is_bounded(void **state)
 {
@@ -322,6 +409,8 @@ int main(void)
 		cmocka_unit_test(test_one_point_silent),
 		cmocka_unit_test(test_segments_that_left_before_their_frame),
 		cmocka_unit_test(test_copies_that_had_to_go_early),
+		cmocka_unit_test(test_seen_before_it_was_sent_again),
+		cmocka_unit_test(test_clock_steps_by_milliseconds),
 		cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_one_point_ahead),

@@ -176,6 +176,19 @@ static void doubt_makers(struct group *g, struct twin_copy *y)
 }
 
 /*
+ * Only upstream @x can have made downstream @y, and another one before. If that one came before @x by the
+ * clocks, which may be wrong, it may be of an earlier @x that was not captured.
+ */
+static void once_more(struct group *g, struct twin_copy *x, struct twin_copy *y)
+{
+	struct twin_copy *other = x->pair >= 0 ? &g->down->c[x->pair] : NULL;
+
+	if (other && other->time < x->time && y->time >= x->time)
+		other->pair = x->pair = COPY_AMBIGUOUS;
+	y->pair = x->pair == COPY_AMBIGUOUS ? COPY_AMBIGUOUS : COPY_NONE;
+}
+
+/*
  * A downstream copy that only one upstream copy can have made is its twin, a later one of
  * the same maker a duplicate. One that two can have made leaves both in doubt: if one was lost and
  * the other doubled, order would tell wrong. So it does for an upstream copy that made a later one
@@ -195,7 +208,7 @@ static void match_by_time(struct group *g)
 		else if (n == 1 && g->up->c[u].pair == COPY_OPEN)
 			make_pair(g->up, g->down, u, d);
 		else if (n == 1)
-			y->pair = g->up->c[u].pair == COPY_AMBIGUOUS ? COPY_AMBIGUOUS : COPY_NONE;
+			once_more(g, &g->up->c[u], y);
 	}
 }
 

@@ -42,7 +42,7 @@ void twin_offset_init(struct vns_twin *t)
 	t->odd_at[0] = t->odd_at[1] = INT64_MIN;
 }
 
-/* How far @ahead can have been wrong in the cell that ends. */
+/* How far @ahead can be wrong after @elapsed of a cell, which may be its end. */
 static int64_t error_of_cell(const struct vns_twin *t, int64_t elapsed)
 {
 	const struct twin_bounds *b = t->bounds;
@@ -181,6 +181,26 @@ void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t 
 		b->upper = diff;
 	if (dir == VNS_GUEST_TO_HOST && diff > b->lower)
 		b->lower = diff;
+}
+
+int64_t twin_soonest(const struct vns_twin *t, unsigned int dir, int64_t error, int64_t at)
+{
+	int64_t since = at - t->sane_until[dir];
+
+	if (!t->sane[dir] || error >= t->slack)
+		return twin_earliest(t, dir, error, at);
+	return -error - (since > 0 ? since / 1000 : 0);
+}
+
+bool twin_offset_early(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff)
+{
+	int64_t lag = dir == VNS_HOST_TO_GUEST ? diff - t->ahead : t->ahead - diff;
+	int64_t elapsed = at > t->cell_from ? at - t->cell_from : 0;
+
+	if (lag >= twin_soonest(t, dir, error_of_cell(t, elapsed), at))
+		return false;
+	twin_offset_odd(t, dir, at, diff);
+	return true;
 }
 
 struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time)

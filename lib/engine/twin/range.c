@@ -306,8 +306,7 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 	if (gather(t, node, TWIN_UP, &entry[e], byte, &t->up, &limits) ||
 	    gather(t, node, TWIN_DOWN, &entry[e], byte, &t->down, &limits))
 		return COPY_AMBIGUOUS;
-	if (tsval_unknown(t, node))
-		limits.earliest = twin_earliest(t, node->direction, limits.slack, entry[e].time);
+	limits.earliest = twin_soonest(t, node->direction, limits.slack, entry[e].time);
 	twin_match_copies(&t->up, &t->down, &limits);
 	for (size_t i = 0; i < t->up.n; i++)
 		if (t->up.c[i].entry == e)
@@ -316,6 +315,24 @@ static int64_t twin_of_byte(struct vns_twin *t, uint32_t e, uint32_t byte)
 		if (t->down.c[i].pair == COPY_NONE)
 			entry[t->down.c[i].entry].flags |= E_LEFTOVER;
 	return pair < 0 ? pair : (int64_t)t->down.c[pair].entry;
+}
+
+bool twin_range_early(struct vns_twin *t, uint32_t e)
+{
+	struct twin_entry *entry = t->m.entry, *x = &entry[e];
+	struct twin_node *node = &t->m.node[x->node];
+	bool in = node->direction == VNS_HOST_TO_GUEST;
+	int64_t seen = x->first < x->last ? x->first : x->last, lag = seen - x->time;
+	uint32_t end = x->seq + x->len;
+
+	if (!twin_offset_early(t, node->direction, in ? x->time : seen, in ? lag : -lag))
+		return false;
+	for (uint32_t i = first_candidate(t, &node->side[TWIN_DOWN], x->seq);
+	     i && before(entry[i].seq, end); i = entry[i].next)
+		if (overlap(&entry[i], x) && same_tsval(&entry[i], x))
+			contest(t, i, e);
+	x->flags |= E_CONTESTED;
+	return true;
 }
 
 void twin_range_doubt(struct vns_twin *t, uint32_t e)
@@ -339,12 +356,19 @@ void twin_range_doubt(struct vns_twin *t, uint32_t e)
 static int resolve_byte(struct vns_twin *t, uint32_t e, uint32_t byte, uint8_t *n, int64_t *when)
 {
 	struct twin_entry *entry = t->m.entry;
+	unsigned int dir = t->m.node[entry[e].node].direction;
 	bool settled = *n && is_settled(t, &t->m.node[entry[e].node], byte, *when);
+	struct twin_moment m = twin_moment_of(t, &entry[e]);
 	int64_t twin = twin_of_byte(t, e, byte);
 
 	*n = settled || twin >= 0;
-	if (settled)
+	if (settled && *when - entry[e].time - twin_ahead(dir, m.ahead) >=
+			       twin_soonest(t, dir, m.error, entry[e].time))
 		return 0;
+	if (settled) {
+		*n = 0;
+		return COPY_AMBIGUOUS;
+	}
 	if (twin < 0)
 		return (int)twin;
 	*when = entry[twin].time;

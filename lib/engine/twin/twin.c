@@ -251,6 +251,14 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 	return c;
 }
 
+/* Upstream: seen at the other point before it was sent, as the clocks are taken to be? Rare. */
+ALWAYS_INLINE bool seen_early(const struct vns_twin *t, const struct twin_entry *e)
+{
+	int64_t sent = e->time + twin_ahead(t->m.node[e->node].direction, t->ahead);
+
+	return !(e->flags & E_DOWN) && (e->first < sent || e->last < sent);
+}
+
 /* The same for the many that are matched beyond doubt at the first look. Return: false for others. */
 ALWAYS_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t index)
 {
@@ -258,7 +266,8 @@ ALWAYS_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t
 	struct twin_node *node = &t->m.node[e->node];
 
 	if (node->kind != TWIN_RANGE ||
-	    !twin_inorder_settled(e, t->quiet_before[node->direction]))
+	    !twin_inorder_settled(e, t->quiet_before[node->direction]) ||
+	    unlikely(seen_early(t, e)))
 		return false;
 	t->counts[p].in_class[VNS_TWIN_MATCHED]++;
 	if (!(e->flags & E_DOWN))
@@ -285,7 +294,8 @@ static bool settled(struct vns_twin *t, uint32_t index)
 	if (e->flags & E_DOWN)
 		return e->flags & E_SEEN;
 	/* One point may be read ahead of the other: rivals of what lies there are still unknown. */
-	return e->n_first == 1 && e->n_last == 1 && e->first < before && e->last < before;
+	return e->n_first == 1 && e->n_last == 1 && e->first < before && e->last < before &&
+	       !(seen_early(t, e) && twin_range_early(t, index));
 }
 
 /* Last look: decide what is not decided. */

@@ -315,6 +315,17 @@ static inline int64_t twin_earliest(const struct vns_twin *t, unsigned int dir, 
 		return INT64_MIN;
 	return -(error > t->slack ? error : t->slack) - since / 1000 - t->cell_before / 1000;
 }
+/*
+ * Would twins of @at and @diff, as above, contradict more than may be wrong by what is known now? Then they
+ * are noted as odd.
+ */
+bool twin_offset_early(struct vns_twin *t, unsigned int dir, int64_t at, int64_t diff);
+/*
+ * Least time that a packet can take, where the clocks' relation may be wrong by @error at @at: as
+ * twin_earliest(), but for TCP data, where a copy may be of an earlier transmission, no more is granted
+ * where traffic of both directions tells.
+ */
+int64_t twin_soonest(const struct vns_twin *t, unsigned int dir, int64_t error, int64_t at);
 /* What was known of the offset at @time. */
 struct twin_moment twin_moment_at(const struct vns_twin *t, int64_t time);
 /* ... when @e was seen. */
@@ -484,6 +495,11 @@ bool twin_only_pair(int64_t lag, uint32_t id_up, uint32_t id_down,
 /* range.c: TCP segments that take sequence space */
 int twin_range_insert(struct vns_twin *t, uint32_t e);
 void twin_range_resolve(struct vns_twin *t, uint32_t e);
+/*
+ * Upstream @e was seen downstream, by t->ahead's reckoning before it was sent: by more than is usual? Then
+ * it waits as contested: a step of a clock shows by more of the kind.
+ */
+bool twin_range_early(struct vns_twin *t, uint32_t e);
 /* @e is ambiguous or lost to us: so is what may hold its bytes at the other point. */
 void twin_range_doubt(struct vns_twin *t, uint32_t e);
 /* Steps in lists that each packet may cost, and that may be saved up for one that costs more. */
