@@ -27,7 +27,7 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 	struct vns_bpf_config config = { .snaplen = 128, .raw_only = raw,
 					 .wake_ns = 10 * VNS_NSEC_PER_MSEC };
 	struct vns_ebpf_object o;
-	struct vns_ebpf_ring ring;
+	struct vns_ebpf_rings rings;
 	struct vns_bpf_insn *code = NULL;
 	struct vns_err err = { "" };
 	uint32_t ns[ROUNDS];
@@ -35,7 +35,7 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 
 	if (n < 0 || vns_ebpf_load(&o, &config, RING, &err) ||
 	    vns_ebpf_load_filter(&o, code, (size_t)n, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
+	    vns_ebpf_rings_map(&rings, &o, &err) || vns_ebpf_begin(&o, &err)) {
 		fprintf(stderr, "ebpf_cost: %s\n", err.text);
 		exit(77);
 	}
@@ -46,13 +46,13 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 		if (bpf_prog_test_run_opts(vns_ebpf_entry(&o, 0), &t))
 			exit(3);
 		ns[i] = t.duration;
-		*ring.consumer = *ring.producer;
+		*rings.ring[0].consumer = *rings.ring[0].producer;
 	}
 	qsort(ns, ROUNDS, sizeof(*ns), by_value);
 	printf("  %-44s %4u ns (lowest %u, highest %u)%s\n", name, ns[ROUNDS / 2], ns[0],
 	       ns[ROUNDS - 1], vns_ebpf_counts(&o).lost ? " LOST" : "");
 	free(code);
-	vns_ebpf_ring_unmap(&ring);
+	vns_ebpf_rings_unmap(&rings);
 	vns_ebpf_unload(&o);
 }
 

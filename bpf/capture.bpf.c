@@ -12,7 +12,9 @@
  * Headers are read in the linear part of the buffer, where the kernel itself needs them. Nothing
  * is changed, and the next program or filter always runs (TCX_NEXT).
  *
- * The reader is not woken for every packet: that would cost the observed more than all the rest.
+ * The reader is not woken for every packet: that would cost the observed more than all the rest. Each
+ * processor has a ring of its own (up to VNS_BPF_RINGS), since the lock and the position of one would move between
+ * the caches of two that take turns, as both ends of a transaction do; the reader puts them in order.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -33,10 +35,17 @@ const volatile struct vns_bpf_config conf = { .snaplen = VNS_BPF_RAW_SMALL };
 
 struct vns_bpf_state state;
 
-struct {
+struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096); /* set before loading */
-} ring SEC(".maps");
+	__uint(max_entries, 4096); /* those put in are larger */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, VNS_BPF_RINGS);
+	__type(key, uint32_t);
+	__array(values, struct ring);
+} rings SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -432,6 +441,14 @@ static __always_inline void count_early(void)
 		c->early++;
 }
 
+/* The ring of this processor. Return: NULL never; the verifier wants to see it asked. */
+static __always_inline void *own_ring(void)
+{
+	uint32_t i = bpf_get_smp_processor_id() & conf.ring_mask;
+
+	return bpf_map_lookup_elem(&rings, &i);
+}
+
 static __always_inline void submit(void *record, uint64_t now_ns)
 {
 	uint64_t flags = BPF_RB_NO_WAKEUP;
@@ -446,9 +463,12 @@ static __always_inline void submit(void *record, uint64_t now_ns)
 static __always_inline void send_digest(const struct walk *w, uint64_t now_ns)
 {
 	struct vns_bpf_digest *d;
+	void *ring = own_ring();
 
+	if (!ring)
+		return;
 	if (w->family == 4) {
-		d = bpf_ringbuf_reserve(&ring, VNS_BPF_DIGEST4_BYTES, 0);
+		d = bpf_ringbuf_reserve(ring, VNS_BPF_DIGEST4_BYTES, 0);
 		if (!d) {
 			count_lost();
 			return;
@@ -457,7 +477,7 @@ static __always_inline void send_digest(const struct walk *w, uint64_t now_ns)
 		d->r.kind = VNS_BPF_DIGEST4;
 		set_key4(w, d);
 	} else {
-		d = bpf_ringbuf_reserve(&ring, VNS_BPF_DIGEST6_BYTES, 0);
+		d = bpf_ringbuf_reserve(ring, VNS_BPF_DIGEST6_BYTES, 0);
 		if (!d) {
 			count_lost();
 			return;
@@ -482,11 +502,14 @@ static __always_inline void send_raw(struct __sk_buff *skb, uint64_t now_ns, uin
 								  VNS_BPF_RAW_LARGE;
 	uint32_t cap = skb->len;
 	struct raw_record *d;
+	void *ring = own_ring();
 
+	if (!ring)
+		return;
 	if (room == VNS_BPF_RAW_SMALL)
-		d = bpf_ringbuf_reserve(&ring, sizeof(d->r) + VNS_BPF_RAW_SMALL, 0);
+		d = bpf_ringbuf_reserve(ring, sizeof(d->r) + VNS_BPF_RAW_SMALL, 0);
 	else
-		d = bpf_ringbuf_reserve(&ring, sizeof(d->r) + VNS_BPF_RAW_LARGE, 0);
+		d = bpf_ringbuf_reserve(ring, sizeof(d->r) + VNS_BPF_RAW_LARGE, 0);
 	if (!d) {
 		count_lost();
 		return;

@@ -13,6 +13,8 @@
 
 enum vns_bpf_kind { VNS_BPF_RAW = 0, VNS_BPF_DIGEST4 = 4, VNS_BPF_DIGEST6 = 6 };
 
+#define VNS_BPF_RINGS 8 /* at most; processors beyond share them */
+
 #define VNS_BPF_RAW_SMALL 128 /* bytes of a raw record with a snap length up to that */
 #define VNS_BPF_RAW_LARGE 256 /* and of all others: no snap length is larger */
 
@@ -69,6 +71,7 @@ struct vns_bpf_digest {
  * @no_digest:   leave the digest 0
  * @bare:        frames have no link header (tun, WireGuard ...): always raw
  * @wake_ns:     wake the reader at most once in so long
+ * @ring_mask:   rings but one, a power of two less one: a processor writes to that of its number
  */
 struct vns_bpf_config {
 	uint64_t wake_ns;
@@ -76,7 +79,7 @@ struct vns_bpf_config {
 	uint8_t raw_only;
 	uint8_t bare;
 	uint8_t no_digest;
-	uint8_t zero;
+	uint8_t ring_mask;
 };
 
 /*

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * A network interface -> packets decoded in the kernel, by programs at tc ingress and egress
- * (bpf/capture.bpf.c) and a ring of records.
+ * (bpf/capture.bpf.c) and rings of records, one for each processor.
  *
  * Where it differs from AF_PACKET: a packet is seen when it is handed to the stack (ingress) and
  * before the interface's queueing discipline (egress), with its stamp of that moment, so that what
@@ -10,7 +10,7 @@
  *
  * Waking: the program wakes the reader with the first packet after WAKE_NS without a wake-up and
  * not at all in between. So the reader looks by itself WAKE_NS after it has found anything. Its
- * descriptor is an epoll instance that reports the ring's wake-ups (edges); the ring's own would
+ * descriptor is an epoll instance that reports the rings' wake-ups (edges); a ring's own would
  * be readable as long as there is a packet, and every packet would be a wake-up again.
  */
 #include <errno.h>
@@ -39,6 +39,7 @@
 #define WAKE_NS    (10 * VNS_NSEC_PER_MSEC)
 #define RING_BYTES (16u << 20) /* 160,000 packets: 0.3 s at 500,000 packets a second */
 #define RING_LEAST (64u << 10)
+#define SHARE_LEAST (4u << 20) /* of one ring among several: traffic may keep to one processor */
 #define RING_MOST  (1u << 30)
 #define TIMEOUT_MS 100
 #define STATE_NS   (100 * VNS_NSEC_PER_MSEC) /* between two looks at the interface's state */
@@ -49,7 +50,7 @@ struct ebpf {
 	struct vns_source base;
 	struct vns_ebpf_object object;
 	struct vns_ebpf_hooks hooks;
-	struct vns_ebpf_ring ring;
+	struct vns_ebpf_rings rings;
 	char ifname[IFNAMSIZ];
 	int ifindex, control; /* socket in the interface's namespace, for its state */
 	int epoll;
@@ -97,36 +98,60 @@ static uint32_t power_of_two(uint32_t bytes)
 	return n;
 }
 
+uint8_t vns_ebpf_ring_mask(uint32_t ring_bytes)
+{
+	int cpus = libbpf_num_possible_cpus();
+	unsigned int n = 1;
+
+	while ((int)n < cpus && n < VNS_BPF_RINGS && ring_bytes / (2 * n) >= SHARE_LEAST)
+		n *= 2;
+	return (uint8_t)(n - 1);
+}
+
+/* The rings, and their places in the program's map of them. */
+static int make_rings(struct vns_ebpf_object *o, unsigned int n, uint32_t bytes)
+{
+	int rings = bpf_map__fd(bpf_object__find_map_by_name(o->object, "rings"));
+
+	o->ring_bytes = power_of_two(bytes / n);
+	for (uint32_t i = 0; i < n; i++) {
+		o->ring[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "vns_ring", 0, 0, o->ring_bytes, NULL);
+		if (o->ring[i] < 0)
+			return -errno;
+		o->n_ring++;
+		if (bpf_map_update_elem(rings, &i, &o->ring[i], BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
 int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config,
 		  uint32_t ring_bytes, struct vns_err *err)
 {
 	static const char *const program[2] = { "vns_in", "vns_out" };
-	struct bpf_map *ring, *rodata, *bss;
+	struct bpf_map *rodata, *bss;
 	int rc = 0;
 
 	*o = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
 	libbpf_set_print(keep_what_is_said);
 	said[0] = '\0';
-	o->ring_bytes = power_of_two(ring_bytes);
 	o->object = bpf_object__open_mem(vns_capture_bpf, sizeof(vns_capture_bpf), NULL);
 	if (!o->object)
 		rc = -errno;
-	ring = rc ? NULL : bpf_object__find_map_by_name(o->object, "ring");
 	rodata = rc ? NULL : bpf_object__find_map_by_name(o->object, ".rodata");
 	bss = rc ? NULL : bpf_object__find_map_by_name(o->object, ".bss");
-	if (!rc && (!ring || !rodata || !bss))
+	if (!rc && (!rodata || !bss))
 		rc = -ENOENT;
-	if (!rc)
-		rc = bpf_map__set_max_entries(ring, o->ring_bytes);
 	if (!rc)
 		rc = bpf_map__set_initial_value(rodata, config, sizeof(*config));
 	if (!rc)
 		rc = bpf_object__load(o->object);
+	if (!rc)
+		rc = make_rings(o, config->ring_mask + 1u, ring_bytes);
 	if (rc)
 		return load_failed(o, rc, err);
 	for (int i = 0; i < 2; i++)
 		o->prog[i] = bpf_program__fd(bpf_object__find_program_by_name(o->object, program[i]));
-	o->ring = bpf_map__fd(ring);
 	o->state = bpf_map__fd(bss);
 	o->counts = bpf_map__fd(bpf_object__find_map_by_name(o->object, "counts"));
 	return 0;
@@ -182,6 +207,8 @@ void vns_ebpf_unload(struct vns_ebpf_object *o)
 			close(o->filter[i]);
 	if (o->gates >= 0)
 		close(o->gates);
+	for (unsigned int i = 0; i < o->n_ring; i++)
+		close(o->ring[i]);
 	bpf_object__close(o->object);
 	*o = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };
 }
@@ -245,10 +272,10 @@ static int look_at_interface(struct ebpf *e, struct vns_err *err)
 
 static size_t drain(struct ebpf *e, struct vns_packet *out, size_t max)
 {
-	size_t n = vns_ebpf_ring_drain(&e->ring, &e->base, e->linktype, &e->last_ns, out,
-				       max > INT32_MAX ? INT32_MAX : max);
+	size_t n = vns_ebpf_rings_drain(&e->rings, &e->base, e->linktype, &e->last_ns, out,
+					max > INT32_MAX ? INT32_MAX : max);
 
-	e->found |= n > 0;
+	e->found |= n > 0 || e->rings.held;
 	return n;
 }
 
@@ -301,7 +328,7 @@ static void ebpf_close(struct vns_source *s)
 	struct ebpf *e = (struct ebpf *)s;
 
 	vns_ebpf_detach(&e->hooks);
-	vns_ebpf_ring_unmap(&e->ring);
+	vns_ebpf_rings_unmap(&e->rings);
 	vns_ebpf_unload(&e->object);
 	if (e->epoll >= 0)
 		close(e->epoll);
@@ -314,15 +341,21 @@ static const struct vns_source_ops ebpf_ops = {
 	.next = ebpf_next, .refresh = ebpf_refresh, .fd = ebpf_fd, .close = ebpf_close,
 };
 
-static int watch_ring(struct ebpf *e, struct vns_err *err)
+static int watch_rings(struct ebpf *e, struct vns_err *err)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
 
+	int rc = 0;
+
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (e->epoll < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->object.ring, &event) < 0)
+	if (e->epoll < 0)
+		rc = -1;
+	for (unsigned int i = 0; !rc && i < e->object.n_ring; i++)
+		rc = epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->object.ring[i], &event);
+	if (rc)
 		return vns_err_set(err, -errno, "cannot wait for packets on %s: %s", e->ifname,
 				   strerror(errno));
-	return vns_ebpf_ring_map(&e->ring, e->object.ring, e->object.ring_bytes, err);
+	return vns_ebpf_rings_map(&e->rings, &e->object, err);
 }
 
 /* Interface, programs, ring; then the programs are hung up, in the interface's namespace. */
@@ -331,7 +364,8 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 		  struct vns_err *err)
 {
 	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
-	struct vns_bpf_config config = { .wake_ns = WAKE_NS,
+	uint32_t ring_bytes = o->ring_bytes ? o->ring_bytes : RING_BYTES;
+	struct vns_bpf_config config = { .wake_ns = WAKE_NS, .ring_mask = vns_ebpf_ring_mask(ring_bytes),
 					 .no_digest = o->without & VNS_WITHOUT_DIGEST };
 	int arphrd, rc, token, back;
 
@@ -348,11 +382,11 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 	e->linktype = (uint32_t)vns_live_linktype(arphrd);
 	config.bare = e->linktype != VNS_LINK_ETHERNET;
 	config.snaplen = snaplen < VNS_BPF_RAW_LARGE ? snaplen : VNS_BPF_RAW_LARGE;
-	rc = vns_ebpf_load(&e->object, &config, o->ring_bytes ? o->ring_bytes : RING_BYTES, err);
+	rc = vns_ebpf_load(&e->object, &config, ring_bytes, err);
 	if (!rc)
 		rc = vns_ebpf_load_filter(&e->object, filter, n_filter, err);
 	if (!rc)
-		rc = watch_ring(e, err);
+		rc = watch_rings(e, err);
 	if (rc)
 		return rc;
 	token = vns_netns_enter(o->netns_fd, err);

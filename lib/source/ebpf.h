@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Inside of the eBPF source: ebpf.c is the source, ebpf_attach.c hangs the programs on an
- * interface, ebpf_filter.c makes a filter program, ebpf_ring.c reads the ring. Without clang or
+ * interface, ebpf_filter.c makes a filter program, ebpf_ring.c reads the rings. Without clang or
  * libbpf at build time ebpf_none.c stands for all of them.
  */
 #ifndef VNS_SOURCE_EBPF_H
@@ -28,13 +28,20 @@ struct vns_ebpf_object {
 	int prog[2];   /* descriptors: ingress, egress */
 	int filter[2]; /* programs that filter and then go on with @prog; -1: none */
 	int gates;     /* map through which they go on; -1 */
-	int ring, counts, state; /* maps */
-	uint32_t ring_bytes;
+	int counts, state; /* maps */
+	int ring[VNS_BPF_RINGS]; /* maps */
+	unsigned int n_ring;
+	uint32_t ring_bytes; /* of each */
 };
 
-/* @bare: frames without link header. On failure nothing stays open. */
+/*
+ * @config->ring_mask: rings less one, 0 for a single one (vns_ebpf_ring_mask()); @ring_bytes: of all
+ * together. On failure nothing stays open.
+ */
 int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config,
 		  uint32_t ring_bytes, struct vns_err *err);
+/* A ring for each processor, as far as each is large enough. */
+uint8_t vns_ebpf_ring_mask(uint32_t ring_bytes);
 /* Put @filter before the programs; "accept all" leaves it out. */
 int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *filter, size_t n,
 			 struct vns_err *err);
@@ -81,21 +88,29 @@ struct vns_ebpf_timebase {
 	int64_t offset_ns, error_ns, checked_ns;
 };
 
-/* The ring, mapped. */
+/* A ring, mapped. @end: what was written when it was looked at last. */
 struct vns_ebpf_ring {
 	volatile uint64_t *consumer;
 	const volatile uint64_t *producer;
 	const uint8_t *data;
-	uint64_t mask, at;
+	uint64_t mask, at, end;
 	size_t page, data_bytes;
+};
+
+/* Those of all processors. @held: the last look left packets to a later one. */
+struct vns_ebpf_rings {
+	struct vns_ebpf_ring ring[VNS_BPF_RINGS];
+	unsigned int n;
+	bool held;
 	struct vns_ebpf_timebase time;
 };
 
-int vns_ebpf_ring_map(struct vns_ebpf_ring *r, int fd, uint32_t bytes, struct vns_err *err);
-void vns_ebpf_ring_unmap(struct vns_ebpf_ring *r);
-/* Up to @max packets into @out, counted in @s. @linktype: of raw records. */
-size_t vns_ebpf_ring_drain(struct vns_ebpf_ring *r, struct vns_source *s, uint32_t linktype,
-			   int64_t *last_ns, struct vns_packet *out, size_t max);
+int vns_ebpf_rings_map(struct vns_ebpf_rings *r, const struct vns_ebpf_object *o,
+		       struct vns_err *err);
+void vns_ebpf_rings_unmap(struct vns_ebpf_rings *r);
+/* Up to @max packets into @out in the order of time, counted in @s. @linktype: of raw records. */
+size_t vns_ebpf_rings_drain(struct vns_ebpf_rings *r, struct vns_source *s, uint32_t linktype,
+			    int64_t *last_ns, struct vns_packet *out, size_t max);
 /* Look at both clocks again, at most once in 5 ms; a step of REALTIME is taken over. */
 void vns_ebpf_time_track(struct vns_ebpf_timebase *t);
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Records of the kernel's ring (Documentation/bpf/ringbuf.rst) -> struct vns_packet.
+ * Records of the kernel's rings (Documentation/bpf/ringbuf.rst) -> struct vns_packet.
  *
- * The ring is read here and not by libbpf's callbacks: a batch ends where the caller's array does,
+ * A ring is read here and not by libbpf's callbacks: a batch ends where the caller's array does,
  * and the consumer's position is published once per batch.
+ *
+ * Each processor writes a ring of its own, in the order of its stamps; the earliest head of all is the
+ * next packet. A ring that is empty may still get an earlier one, stamped and not yet reserved: the
+ * program does both within a microsecond, so what is older than SETTLED_NS before the rings were looked at is
+ * complete, and later packets wait for the next look. One ring alone needs no waiting.
  *
  * Time: the program stamps with CLOCK_MONOTONIC. REALTIME minus MONOTONIC is constant but for
  * steps, since adjtime() and NTP slew both alike. It is measured by reading one clock between two
@@ -26,8 +31,9 @@
 #define TRACK_NS  (5 * VNS_NSEC_PER_MSEC)
 #define TRIES     3    /* readings of which the narrowest bracket counts */
 #define RECORD_HEAD 8u /* bytes before each record: length with two flags, page offset */
+#define SETTLED_NS  VNS_NSEC_PER_MSEC /* a virtual processor may be taken away between stamp and record */
 
-int vns_ebpf_ring_map(struct vns_ebpf_ring *r, int fd, uint32_t bytes, struct vns_err *err)
+static int map_ring(struct vns_ebpf_ring *r, int fd, uint32_t bytes, struct vns_err *err)
 {
 	void *consumer, *producer;
 
@@ -50,17 +56,39 @@ int vns_ebpf_ring_map(struct vns_ebpf_ring *r, int fd, uint32_t bytes, struct vn
 	r->data = (const uint8_t *)producer + r->page;
 	r->mask = bytes - 1;
 	r->at = __atomic_load_n(r->consumer, __ATOMIC_ACQUIRE);
-	vns_ebpf_time_track(&r->time);
 	return 0;
 }
 
-void vns_ebpf_ring_unmap(struct vns_ebpf_ring *r)
+int vns_ebpf_rings_map(struct vns_ebpf_rings *r, const struct vns_ebpf_object *o,
+		       struct vns_err *err)
+{
+	int rc = 0;
+
+	memset(r, 0, sizeof(*r));
+	while (!rc && r->n < o->n_ring) {
+		rc = map_ring(&r->ring[r->n], o->ring[r->n], o->ring_bytes, err);
+		r->n += !rc;
+	}
+	if (rc)
+		vns_ebpf_rings_unmap(r);
+	vns_ebpf_time_track(&r->time);
+	return rc;
+}
+
+static void unmap_ring(struct vns_ebpf_ring *r)
 {
 	if (!r->consumer)
 		return;
 	munmap((void *)(uintptr_t)r->consumer, r->page);
 	munmap((void *)(uintptr_t)r->producer, r->data_bytes);
 	r->consumer = NULL;
+}
+
+void vns_ebpf_rings_unmap(struct vns_ebpf_rings *r)
+{
+	for (unsigned int i = 0; i < r->n; i++)
+		unmap_ring(&r->ring[i]);
+	r->n = 0;
 }
 
 static int64_t clock_ns(clockid_t id)
@@ -151,30 +179,84 @@ static void take_record(const struct vns_bpf_record *rec, struct vns_source *s, 
 	vns_source_count(s, &f, last_ns);
 }
 
-size_t vns_ebpf_ring_drain(struct vns_ebpf_ring *r, struct vns_source *s, uint32_t linktype,
-			   int64_t *last_ns, struct vns_packet *out, size_t max)
+static uint32_t record_len(const struct vns_ebpf_ring *r)
 {
-	uint64_t at = r->at, end = __atomic_load_n(r->producer, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const uint32_t *)(const void *)(r->data + (r->at & r->mask)),
+			       __ATOMIC_ACQUIRE);
+}
+
+static void pass(struct vns_ebpf_ring *r, uint32_t len)
+{
+	r->at += ((len & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT)) + RECORD_HEAD + 7) & ~7u;
+}
+
+/* The next record. Return: NULL: there is none (yet: @busy, one is still being written). */
+static const struct vns_bpf_record *head(struct vns_ebpf_ring *r, bool *busy)
+{
+	while (r->at < r->end) {
+		uint32_t len = record_len(r);
+
+		if (len & BPF_RINGBUF_BUSY_BIT) {
+			*busy = true;
+			return NULL;
+		}
+		if (!(len & BPF_RINGBUF_DISCARD_BIT))
+			return (const void *)(r->data + (r->at & r->mask) + RECORD_HEAD);
+		pass(r, len);
+	}
+	return NULL;
+}
+
+/* The ring whose head is the earliest of all, if that is certain. */
+static struct vns_ebpf_ring *earliest(struct vns_ebpf_rings *r, int64_t settled_ns,
+				      const struct vns_bpf_record **rec)
+{
+	struct vns_ebpf_ring *first = NULL;
+
+	r->held = false;
+	for (unsigned int i = 0; i < r->n; i++) {
+		const struct vns_bpf_record *h = head(&r->ring[i], &r->held);
+
+		if (h && (!first || h->mono_ns < (*rec)->mono_ns)) {
+			first = &r->ring[i];
+			*rec = h;
+		}
+	}
+	r->held = r->held || (first && (int64_t)(*rec)->mono_ns > settled_ns);
+	return r->held ? NULL : first;
+}
+
+static bool look(struct vns_ebpf_rings *r)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < r->n; i++) {
+		r->ring[i].end = __atomic_load_n(r->ring[i].producer, __ATOMIC_ACQUIRE);
+		any |= r->ring[i].at < r->ring[i].end;
+	}
+	return any;
+}
+
+size_t vns_ebpf_rings_drain(struct vns_ebpf_rings *r, struct vns_source *s, uint32_t linktype,
+			    int64_t *last_ns, struct vns_packet *out, size_t max)
+{
+	int64_t settled_ns = r->n > 1 ? clock_ns(CLOCK_MONOTONIC) - SETTLED_NS : INT64_MAX;
+	const struct vns_bpf_record *rec = NULL;
+	struct vns_ebpf_ring *from;
 	size_t n = 0;
 
-	if (at < end)
-		vns_ebpf_time_track(&r->time);
-	while (n < max && at < end) {
-		const uint8_t *p = r->data + (at & r->mask);
-		uint32_t len = __atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE);
-		const struct vns_bpf_record *rec = (const void *)(p + RECORD_HEAD);
-
-		if (len & BPF_RINGBUF_BUSY_BIT)
-			break; /* reserved, still being written */
-		if (!(len & BPF_RINGBUF_DISCARD_BIT))
-			take_record(rec, s, (int64_t)rec->mono_ns + r->time.offset_ns, linktype,
-				    last_ns, &out[n++]);
-		len &= ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
-		at += (len + RECORD_HEAD + 7) & ~7u;
+	if (!look(r)) {
+		r->held = false;
+		return 0;
 	}
-	if (at != r->at) {
-		r->at = at;
-		__atomic_store_n(r->consumer, at, __ATOMIC_RELEASE);
+	vns_ebpf_time_track(&r->time);
+	while (n < max && (from = earliest(r, settled_ns, &rec))) {
+		take_record(rec, s, (int64_t)rec->mono_ns + r->time.offset_ns, linktype, last_ns,
+			    &out[n++]);
+		pass(from, record_len(from));
 	}
+	for (unsigned int i = 0; i < r->n; i++)
+		if (*r->ring[i].consumer != r->ring[i].at)
+			__atomic_store_n(r->ring[i].consumer, r->ring[i].at, __ATOMIC_RELEASE);
 	return n;
 }

@@ -211,7 +211,7 @@ struct tally {
 };
 
 /* What the ring holds after one run, against the decoder. */
-static void compare(struct vns_ebpf_ring *ring, const struct frame *f, uint32_t snaplen,
+static void compare(struct vns_ebpf_rings *rings, const struct frame *f, uint32_t snaplen,
 		    uint16_t flags, struct tally *t)
 {
 	static struct vns_source s;
@@ -220,9 +220,10 @@ static void compare(struct vns_ebpf_ring *ring, const struct frame *f, uint32_t 
 				   .linktype = VNS_LINK_ETHERNET };
 	struct vns_packet want, got[2];
 	int64_t last_ns = 0;
+	const struct vns_ebpf_ring *ring = &rings->ring[0];
 	const struct vns_bpf_record *rec = (const void *)(ring->data + (ring->at & ring->mask) + 8);
 	bool raw = rec->kind == VNS_BPF_RAW;
-	size_t n = vns_ebpf_ring_drain(ring, &s, VNS_LINK_ETHERNET, &last_ns, got, 2);
+	size_t n = vns_ebpf_rings_drain(rings, &s, VNS_LINK_ETHERNET, &last_ns, got, 2);
 
 	vns_packet_decode(&frame, &want);
 	if (n != 1) {
@@ -242,12 +243,12 @@ static void run_all(uint32_t snaplen, bool raw_only, bool egress, struct tally *
 {
 	struct vns_bpf_config config = { .snaplen = snaplen, .raw_only = raw_only, .wake_ns = 1 };
 	struct vns_ebpf_object o;
-	struct vns_ebpf_ring ring;
+	struct vns_ebpf_rings rings;
 	struct vns_err err;
 	size_t refused = 0;
 
 	if (vns_ebpf_load(&o, &config, RING, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
+	    vns_ebpf_rings_map(&rings, &o, &err) || vns_ebpf_begin(&o, &err)) {
 		printf("SKIP: %s\n", err.text);
 		exit(77);
 	}
@@ -255,7 +256,7 @@ static void run_all(uint32_t snaplen, bool raw_only, bool egress, struct tally *
 		if (run_program(o.prog[egress], &frames[i]))
 			refused++;
 		else
-			compare(&ring, &frames[i], snaplen, egress ? VNS_PKT_F_OUTGOING : 0, t);
+			compare(&rings, &frames[i], snaplen, egress ? VNS_PKT_F_OUTGOING : 0, t);
 	}
 	printf("snaplen %u%s %s: %" PRIu64 " frames, %" PRIu64 " decoded in the kernel, ok %" PRIu64
 	       " not_ip %" PRIu64 " other_l4 %" PRIu64 " fragment %" PRIu64 " cut %" PRIu64
@@ -264,7 +265,7 @@ static void run_all(uint32_t snaplen, bool raw_only, bool egress, struct tally *
 	       t->by_verdict[0], t->by_verdict[1], t->by_verdict[2], t->by_verdict[3],
 	       t->by_verdict[4], t->by_verdict[5], refused);
 	failures += refused > n_frames / 30; /* IP packets shorter than their header */
-	vns_ebpf_ring_unmap(&ring);
+	vns_ebpf_rings_unmap(&rings);
 	vns_ebpf_unload(&o);
 }
 
@@ -274,14 +275,14 @@ static void run_filter(const char *expr)
 	struct vns_bpf_config config = { .snaplen = 128, .wake_ns = 1 };
 	struct vns_bpf_insn *code = NULL;
 	struct vns_ebpf_object o;
-	struct vns_ebpf_ring ring;
+	struct vns_ebpf_rings rings;
 	struct vns_err err = { "" };
 	uint64_t at, passed = 0, differ = 0;
 	int n = vns_filter_compile(expr, VNS_LINK_ETHERNET, 0, &code, &err);
 
 	if (n < 0 || vns_ebpf_load(&o, &config, RING, &err) ||
 	    vns_ebpf_load_filter(&o, code, (size_t)n, &err) ||
-	    vns_ebpf_ring_map(&ring, o.ring, o.ring_bytes, &err) || vns_ebpf_begin(&o, &err)) {
+	    vns_ebpf_rings_map(&rings, &o, &err) || vns_ebpf_begin(&o, &err)) {
 		printf("FAIL: filter \"%s\": %s\n", expr, err.text);
 		failures++;
 		return;
@@ -293,9 +294,9 @@ static void run_filter(const char *expr)
 
 		if (run_program(vns_ebpf_entry(&o, 0), &frames[i]))
 			continue;
-		at = *ring.producer;
-		got = at != *ring.consumer;
-		*ring.consumer = at;
+		at = *rings.ring[0].producer;
+		got = at != *rings.ring[0].consumer;
+		*rings.ring[0].consumer = at;
 		passed += got;
 		differ += want != got;
 	}
@@ -303,7 +304,7 @@ static void run_filter(const char *expr)
 	       "libpcap\n", expr, n, passed, differ);
 	failures += differ != 0 || passed == 0;
 	free(code);
-	vns_ebpf_ring_unmap(&ring);
+	vns_ebpf_rings_unmap(&rings);
 	vns_ebpf_unload(&o);
 }
 
