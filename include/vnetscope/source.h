@@ -39,7 +39,7 @@ enum vns_capture {
  * @threads:    live, AF_PACKET: read and decode by so many threads, each with a socket and a ring of
  *              its share of the flows, in the order of time up to 50 ms later; 0 and 1: the caller's
  *              thread. Such a source has no descriptor and ends when the interface goes down
- * @fanout:     live, AF_PACKET: sources on one interface with the same number (1 to 65534) share its
+ * @fanout:     live, AF_PACKET: sources on one interface with the same number (1 to 65533) share its
  *              packets out by flow, both directions to the same source; fragments, first and later,
  *              go by their addresses alone. The number is the network namespace's: choose one of your own, e.g. the pid
  * @retire_ms:  live, AF_PACKET: a packet waits at most about twice that for its block to be handed over; 0 = 10.

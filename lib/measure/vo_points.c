@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "measure/vo_points.h"
+#include "source/live.h"
 
 /*
  * A ring's blocks are retired every 10 ms however empty they are, so 8 MiB hold 0.3 s of a quiet
@@ -166,6 +167,7 @@ int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err)
 	const struct vns_source_opts opts = { .snaplen = p->snaplen, .timeout_ms = -1, .filter = expr,
 					      .capture = p->capture,
 					      .ring_bytes = ring_bytes(p->n),
+					      .fanout = VNS_FANOUT_CPU,
 					      .netns_fd = p->point[at].netns_fd };
 	int code = vns_vo_filter(users, users_of(p, at, p->subjects, p->n_subject, users),
 				 p->point[at].nat, p->filter, expr, sizeof(expr), err);

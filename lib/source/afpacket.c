@@ -13,6 +13,13 @@
  * place by then, so that no packet gets in unfiltered. Both directions are captured. On a loopback
  * interface the kernel shows each packet twice, when sent and when received: the second is kept.
  *
+ * Where both ends of a flow run on processors of their own, these take turns at the socket: its state
+ * moves between their caches with each packet, which costs the observed more than the copy. With
+ * opts->fanout VNS_FANOUT_CPU the interface has a lane, a socket with a ring, for each
+ * processor (PACKET_FANOUT_CPU), and next() takes the earliest head of all. A lane that is empty may
+ * still hold an earlier packet in the block that the kernel fills: what is SETTLED_NS old is complete,
+ * and what is younger waits, yet never longer than that after its block came, whatever the clock does.
+ *
  * Ethernet and loopback are read with their link header; other interfaces (tun, WireGuard,
  * ipip) through SOCK_DGRAM, which leaves the IP packet.
  *
@@ -52,17 +59,27 @@
 #define BLOCK_HEADS  1024u /* of the block and of one packet, generously */
 #define TIMEOUT_MS   100
 #define COOKED_BYTES 16 /* of LINKTYPE_LINUX_SLL */
+#define MAX_LANES    4 /* processors beyond share them */
+#define LANE_LEAST   (4u << 20) /* bytes of a lane's ring: traffic may keep to one processor */
+#define SETTLED      3 /* times retire_ms: a block comes within two, and its timer may be late */
 #define DRAIN_ROUNDS 3 /* empty polls of twice retire_ms before a dead interface is reported */
 
-struct live {
-	struct vns_source base;
+/* A socket and its ring. */
+struct lane {
 	int fd;
-	char ifname[IFNAMSIZ];
 	uint8_t *ring;
 	size_t ring_bytes, block_bytes;
 	unsigned int n_block, block;        /* number of blocks; the one we are in or wait for */
 	const struct tpacket3_hdr *packet;  /* next packet of the block; NULL: block not opened */
 	uint32_t left;                      /* packets left in it */
+	int64_t opened_ns;                  /* monotonic; with several lanes only */
+};
+
+struct live {
+	struct vns_source base;
+	struct lane lane[MAX_LANES];
+	unsigned int n_lane;
+	char ifname[IFNAMSIZ];
 	int64_t last_ns;
 	uint32_t linktype;
 	int timeout_ms;
@@ -75,13 +92,21 @@ struct live {
 	bool gone;     /* interface removed: nothing will come any more */
 };
 
-static struct tpacket_block_desc *block_at(const struct live *l, unsigned int i)
+static struct tpacket_block_desc *block_at(const struct lane *l, unsigned int i)
 {
 	return (struct tpacket_block_desc *)(void *)(l->ring + i * l->block_bytes);
 }
 
+static void block_release(struct lane *l)
+{
+	__atomic_store_n(&block_at(l, l->block)->hdr.bh1.block_status, TP_STATUS_KERNEL,
+			 __ATOMIC_RELEASE);
+	l->packet = NULL;
+	l->block = (l->block + 1) % l->n_block;
+}
+
 /* True when the current block is ours to read. */
-static bool block_open(struct live *l)
+static bool block_open(struct lane *l)
 {
 	struct tpacket_block_desc *b = block_at(l, l->block);
 
@@ -91,15 +116,10 @@ static bool block_open(struct live *l)
 		return false;
 	l->packet = (const void *)((uint8_t *)b + b->hdr.bh1.offset_to_first_pkt);
 	l->left = b->hdr.bh1.num_pkts;
-	return true;
-}
-
-static void block_release(struct live *l)
-{
-	__atomic_store_n(&block_at(l, l->block)->hdr.bh1.block_status, TP_STATUS_KERNEL,
-			 __ATOMIC_RELEASE);
-	l->packet = NULL;
-	l->block = (l->block + 1) % l->n_block;
+	if (l->left)
+		return true;
+	block_release(l);
+	return false;
 }
 
 /* Put the cooked header before the packet. */
@@ -119,15 +139,19 @@ static void cook(const struct sockaddr_ll *from, struct vns_frame *f)
 	f->point = vns_live_point(from->sll_ifindex);
 }
 
-/* One ring entry to one packet. Return: false when it is loopback's first sighting. */
-static bool take_packet(struct live *l, struct vns_packet *out)
+static int64_t stamp_of(const struct tpacket3_hdr *h)
 {
-	const struct tpacket3_hdr *h = l->packet;
+	return (int64_t)h->tp_sec * VNS_NSEC_PER_SEC + h->tp_nsec;
+}
+
+/* One ring entry to one packet. Return: false when it is loopback's first sighting. */
+static bool take_packet(struct live *l, const struct tpacket3_hdr *h, struct vns_packet *out)
+{
 	const struct sockaddr_ll *from = (const void *)((const uint8_t *)h +
 							TPACKET_ALIGN(sizeof(*h)));
 	bool outgoing = from->sll_pkttype == PACKET_OUTGOING;
 	struct vns_frame f = {
-		.time_ns = (int64_t)h->tp_sec * VNS_NSEC_PER_SEC + h->tp_nsec,
+		.time_ns = stamp_of(h),
 		.data = (const uint8_t *)h + h->tp_mac,
 		.cap_len = h->tp_snaplen,
 		.wire_len = h->tp_len,
@@ -147,31 +171,80 @@ static bool take_packet(struct live *l, struct vns_packet *out)
 	return true;
 }
 
-static size_t drain_ring(struct live *l, struct vns_packet *out, size_t max)
+static void next_packet(struct lane *l)
+{
+	l->packet = (const void *)((const uint8_t *)l->packet + l->packet->tp_next_offset);
+	if (--l->left == 0)
+		block_release(l);
+}
+
+static size_t drain_lane(struct live *l, struct lane *from, struct vns_packet *out, size_t max)
 {
 	size_t n = 0;
 
-	while (n < max && block_open(l)) {
-		while (l->left && n < max) {
-			n += take_packet(l, &out[n]);
-			l->packet = (const void *)((const uint8_t *)l->packet +
-						   l->packet->tp_next_offset);
-			l->left--;
-		}
-		if (!l->left)
-			block_release(l);
+	while (n < max && block_open(from)) {
+		n += take_packet(l, from->packet, &out[n]);
+		next_packet(from);
 	}
 	return n;
 }
 
-/* The socket's pending error, kept until the ring is empty. */
+/* The lane whose next packet is the earliest of all. @all: no lane is empty. */
+static struct lane *earliest(struct live *l, int64_t mono_ns, bool *all)
+{
+	struct lane *first = NULL;
+
+	*all = true;
+	for (unsigned int i = 0; i < l->n_lane; i++) {
+		struct lane *k = &l->lane[i];
+		bool was_open = k->packet;
+
+		if (!block_open(k)) {
+			*all = false;
+			continue;
+		}
+		if (!was_open && !k->opened_ns)
+			k->opened_ns = mono_ns;
+		if (!first || stamp_of(k->packet) < stamp_of(first->packet))
+			first = k;
+	}
+	return first;
+}
+
+static size_t drain_lanes(struct live *l, struct vns_packet *out, size_t max)
+{
+	int64_t settle_ns = (int64_t)SETTLED * l->retire_ms * VNS_NSEC_PER_MSEC;
+	int64_t mono_ns = vns_monotonic_ns(), settled_ns = vns_now_ns() - settle_ns;
+	struct lane *from;
+	size_t n = 0;
+	bool all;
+
+	while (n < max && (from = earliest(l, mono_ns, &all))) {
+		if (!all && stamp_of(from->packet) > settled_ns && mono_ns - from->opened_ns < settle_ns)
+			break;
+		n += take_packet(l, from->packet, &out[n]);
+		next_packet(from);
+		if (!from->packet)
+			from->opened_ns = 0;
+	}
+	return n;
+}
+
+static size_t drain_ring(struct live *l, struct vns_packet *out, size_t max)
+{
+	return l->n_lane == 1 ? drain_lane(l, &l->lane[0], out, max) : drain_lanes(l, out, max);
+}
+
+/* The sockets' pending error, kept until the ring is empty. */
 static void note_failure(struct live *l)
 {
-	int e = 0;
-	socklen_t len = sizeof(e);
+	for (unsigned int i = 0; i < l->n_lane; i++) {
+		int e = 0;
+		socklen_t len = sizeof(e);
 
-	if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e)
-		l->failed = e;
+		if (getsockopt(l->lane[i].fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e)
+			l->failed = e;
+	}
 }
 
 /* The ring is empty after a failure: say it once. */
@@ -182,7 +255,7 @@ static int report_failure(struct live *l, struct vns_err *err)
 
 	l->failed = 0;
 	memcpy(ifr.ifr_name, l->ifname, IFNAMSIZ);
-	if (e == ENETDOWN && ioctl(l->fd, SIOCGIFINDEX, &ifr) < 0) {
+	if (e == ENETDOWN && ioctl(l->lane[0].fd, SIOCGIFINDEX, &ifr) < 0) {
 		l->gone = true;
 		return vns_err_set(err, -ENODEV, "interface %s was removed while capturing on it",
 				   l->ifname);
@@ -193,16 +266,35 @@ static int report_failure(struct live *l, struct vns_err *err)
 	return vns_err_set(err, -e, "capturing on %s failed: %s", l->ifname, strerror(e));
 }
 
+/* poll() of all lanes. A block that is held back says at once that there is something: look again soon. */
+static int wait_for_lanes(struct live *l, int timeout_ms, short *seen)
+{
+	struct pollfd p[MAX_LANES];
+	int rc;
+
+	*seen = 0;
+	for (unsigned int i = 0; i < l->n_lane; i++) {
+		bool held = l->lane[i].packet;
+
+		p[i] = (struct pollfd){ .fd = l->lane[i].fd, .events = held ? 0 : POLLIN };
+		if (held && !l->failed && timeout_ms > (int)l->retire_ms)
+			timeout_ms = (int)l->retire_ms;
+	}
+	rc = poll(p, l->n_lane, timeout_ms);
+	for (unsigned int i = 0; rc > 0 && i < l->n_lane; i++)
+		*seen |= p[i].revents;
+	return rc;
+}
+
 static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		     struct vns_err *err)
 {
 	struct live *l = (struct live *)s;
 	int rounds = 0, timeout;
+	short seen;
 	size_t n;
 
 	for (;;) {
-		struct pollfd p = { .fd = l->fd, .events = POLLIN | POLLERR };
-
 		n = drain_ring(l, out, max > INT32_MAX ? INT32_MAX : max);
 		if (n || (rounds > 0 && !l->failed))
 			return (int)n;
@@ -212,11 +304,11 @@ static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		if (l->failed && rounds++ >= DRAIN_ROUNDS)
 			return report_failure(l, err);
 		timeout = l->failed ? 2 * (int)l->retire_ms : l->timeout_ms;
-		if (poll(&p, 1, timeout) < 0)
+		if (wait_for_lanes(l, timeout, &seen) < 0)
 			return errno == EINTR ? VNS_SOURCE_NONE :
 			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",
 					   l->ifname, strerror(errno));
-		if (p.revents & POLLERR)
+		if (seen & POLLERR)
 			note_failure(l);
 		if (!l->failed)
 			rounds++;
@@ -226,12 +318,15 @@ static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
 static void live_refresh(struct vns_source *s)
 {
 	struct live *l = (struct live *)s;
-	struct tpacket_stats_v3 st;
-	socklen_t len = sizeof(st);
 
-	/* reading resets the kernel's counters */
-	if (getsockopt(l->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len) == 0)
-		s->stats.dropped += st.tp_drops;
+	for (unsigned int i = 0; i < l->n_lane; i++) {
+		struct tpacket_stats_v3 st;
+		socklen_t len = sizeof(st);
+
+		/* reading resets the kernel's counters */
+		if (getsockopt(l->lane[i].fd, SOL_PACKET, PACKET_STATISTICS, &st, &len) == 0)
+			s->stats.dropped += st.tp_drops;
+	}
 }
 
 static const char *live_point_name(const struct vns_source *s, uint16_t point)
@@ -242,24 +337,29 @@ static const char *live_point_name(const struct vns_source *s, uint16_t point)
 	if (!l->any)
 		return point ? NULL : "";
 	l->point[0] = '\0';
-	if (point != VNS_LIVE_LAST_POINT && ioctl(l->fd, SIOCGIFNAME, &ifr) == 0)
+	if (point != VNS_LIVE_LAST_POINT && ioctl(l->lane[0].fd, SIOCGIFNAME, &ifr) == 0)
 		memcpy(l->point, ifr.ifr_name, IFNAMSIZ);
 	return l->point;
 }
 
 static int live_fd(const struct vns_source *s)
 {
-	return ((const struct live *)s)->fd;
+	const struct live *l = (const struct live *)s;
+
+	/* one that holds a block back would be readable all the time */
+	return l->n_lane == 1 ? l->lane[0].fd : -1;
 }
 
 static void live_close(struct vns_source *s)
 {
 	struct live *l = (struct live *)s;
 
-	if (l->ring)
-		munmap(l->ring, l->ring_bytes);
-	if (l->fd >= 0)
-		close(l->fd);
+	for (unsigned int i = 0; i < l->n_lane; i++) {
+		if (l->lane[i].ring)
+			munmap(l->lane[i].ring, l->lane[i].ring_bytes);
+		if (l->lane[i].fd >= 0)
+			close(l->lane[i].fd);
+	}
 	free(l);
 }
 
@@ -332,7 +432,7 @@ int vns_source_live_linktype(const char *ifname, int netns_fd, struct vns_err *e
 }
 
 /* Attach the filter; what it returns is the number of bytes to keep, at most @snaplen. */
-static int attach_filter(struct live *l, const struct vns_bpf_insn *filter, size_t n,
+static int attach_filter(const struct live *l, const struct lane *k, const struct vns_bpf_insn *filter, size_t n,
 			 uint32_t snaplen, struct vns_err *err)
 {
 	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, snaplen);
@@ -355,7 +455,7 @@ static int attach_filter(struct live *l, const struct vns_bpf_insn *filter, size
 		}
 	}
 	prog = (struct sock_fprog){ .len = (unsigned short)(n ? n : 1), .filter = code };
-	if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) < 0)
+	if (setsockopt(k->fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) < 0)
 		rc = vns_err_set(err, -errno, "the kernel refuses the capture filter on %s: %s",
 				 l->ifname, strerror(errno));
 	if (n)
@@ -364,7 +464,7 @@ static int attach_filter(struct live *l, const struct vns_bpf_insn *filter, size
 }
 
 /* The ring, smaller if the kernel has no memory for the wanted size. */
-static int map_ring(struct live *l, uint32_t bytes, uint32_t snaplen, struct vns_err *err)
+static int map_ring(const struct live *l, struct lane *k, uint32_t bytes, uint32_t snaplen, struct vns_err *err)
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
 	struct tpacket_req3 r = { .tp_frame_size = TPACKET_ALIGNMENT << 7,
@@ -380,19 +480,19 @@ static int map_ring(struct live *l, uint32_t bytes, uint32_t snaplen, struct vns
 	r.tp_block_nr = bytes / r.tp_block_size > 2 ? bytes / r.tp_block_size : 2;
 	for (;;) {
 		r.tp_frame_nr = r.tp_block_size / r.tp_frame_size * r.tp_block_nr;
-		if (setsockopt(l->fd, SOL_PACKET, PACKET_RX_RING, &r, sizeof(r)) == 0)
+		if (setsockopt(k->fd, SOL_PACKET, PACKET_RX_RING, &r, sizeof(r)) == 0)
 			break;
 		if (errno != ENOMEM || r.tp_block_nr <= 2)
 			return vns_err_set(err, -errno, "cannot set up the capture ring on %s: %s",
 					   l->ifname, strerror(errno));
 		r.tp_block_nr /= 2;
 	}
-	l->block_bytes = r.tp_block_size;
-	l->n_block = r.tp_block_nr;
-	l->ring_bytes = l->block_bytes * l->n_block;
-	l->ring = mmap(NULL, l->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0);
-	if (l->ring == MAP_FAILED) {
-		l->ring = NULL;
+	k->block_bytes = r.tp_block_size;
+	k->n_block = r.tp_block_nr;
+	k->ring_bytes = k->block_bytes * k->n_block;
+	k->ring = mmap(NULL, k->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
+	if (k->ring == MAP_FAILED) {
+		k->ring = NULL;
 		return vns_err_set(err, -errno, "cannot map the capture ring on %s: %s",
 				   l->ifname, strerror(errno));
 	}
@@ -406,43 +506,43 @@ int vns_live_promiscuous(int fd, int ifindex)
 	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr));
 }
 
-static int set_options(struct live *l, int ifindex, bool promisc, struct vns_err *err)
+static int set_options(const struct live *l, const struct lane *k, int ifindex, bool promisc, struct vns_err *err)
 {
 	const int on = 1, v3 = TPACKET_V3;
 
-	if (setsockopt(l->fd, SOL_PACKET, PACKET_VERSION, &v3, sizeof(v3)) < 0 ||
-	    setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
+	if (setsockopt(k->fd, SOL_PACKET, PACKET_VERSION, &v3, sizeof(v3)) < 0 ||
+	    setsockopt(k->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
 		return vns_err_set(err, -errno, "this kernel lacks what capture on %s needs "
 				   "(TPACKET_V3, SO_TIMESTAMPNS): %s", l->ifname, strerror(errno));
 	/* spares the ring; older kernels lack it and take_packet() does it alone */
 	if (l->loopback)
-		setsockopt(l->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+		setsockopt(k->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
 	if (promisc && l->any)
 		return vns_err_set(err, -EINVAL, "promiscuous mode is one interface's: name it "
 				   "instead of any");
-	if (promisc && vns_live_promiscuous(l->fd, ifindex))
+	if (promisc && vns_live_promiscuous(k->fd, ifindex))
 		return vns_err_set(err, -errno, "cannot make %s promiscuous: %s", l->ifname,
 				   strerror(errno));
 	return 0;
 }
 
 /* Socket of the right type for the interface; fills fd, link type and index. */
-static int open_socket(struct live *l, const char *ifname, int netns_fd, int *ifindex,
+static int open_socket(struct live *l, struct lane *k, const char *ifname, int netns_fd, int *ifindex,
 		       struct vns_err *err)
 {
 	int arphrd, rc;
 
 	l->any = vns_live_is_any(ifname);
-	l->fd = vns_live_socket(netns_fd, l->any ? SOCK_DGRAM : SOCK_RAW, err);
-	if (l->fd < 0)
-		return l->fd;
+	k->fd = vns_live_socket(netns_fd, l->any ? SOCK_DGRAM : SOCK_RAW, err);
+	if (k->fd < 0)
+		return k->fd;
 	if (l->any) {
 		*ifindex = 0;
 		strcpy(l->ifname, ifname);
 		l->linktype = VNS_LINK_LINUX_SLL;
 		return 0;
 	}
-	rc = vns_live_look_up(l->fd, ifname, ifindex, &arphrd, err);
+	rc = vns_live_look_up(k->fd, ifname, ifindex, &arphrd, err);
 	if (rc < 0)
 		return rc;
 	strcpy(l->ifname, ifname);
@@ -450,9 +550,9 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
 	l->loopback = arphrd == ARPHRD_LOOPBACK;
 	if (l->linktype == VNS_LINK_ETHERNET)
 		return 0;
-	close(l->fd);
-	l->fd = vns_live_socket(netns_fd, SOCK_DGRAM, err);
-	return l->fd < 0 ? l->fd : 0;
+	close(k->fd);
+	k->fd = vns_live_socket(netns_fd, SOCK_DGRAM, err);
+	return k->fd < 0 ? k->fd : 0;
 }
 
 /*
@@ -460,39 +560,71 @@ static int open_socket(struct live *l, const char *ifname, int netns_fd, int *if
  * socket, in order, so that engines that keep flows need no merging. Fragments go by addresses, all of
  * a datagram to one socket. PACKET_FANOUT_FLAG_DEFRAG would put them together: packets that never were.
  * Only a bound socket can join; until it has, it would see what the others see too, so that its filter
- * rejects everything so long. @group: VNS_FANOUT_NEW becomes a number that nobody has.
+ * rejects everything so long. @group: VNS_FANOUT_NEW and _CPU become a number that nobody has.
  */
-static int join_group(struct live *l, uint16_t *group, struct vns_err *err)
+static int join_group(const struct live *l, const struct lane *k, uint16_t *group, struct vns_err *err)
 {
-	int how = *group | PACKET_FANOUT_HASH << 16;
+	int kind = l->n_lane > 1 ? PACKET_FANOUT_CPU : PACKET_FANOUT_HASH;
+	int how = *group | kind << 16;
 	socklen_t len = sizeof(how);
 
-	if (*group == VNS_FANOUT_NEW)
-		how = (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
-	if (setsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) ||
-	    getsockopt(l->fd, SOL_PACKET, PACKET_FANOUT, &how, &len))
+	if (*group == VNS_FANOUT_NEW || *group == VNS_FANOUT_CPU)
+		how = (kind | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+	if (setsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) ||
+	    getsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, &len))
 		return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
 				   strerror(errno));
 	*group = (uint16_t)how;
 	return 0;
 }
 
-static int bind_and_join(struct live *l, const struct sockaddr_ll *to, uint16_t *group,
+static int bind_and_join(const struct live *l, const struct lane *k, const struct sockaddr_ll *to,
+			 uint16_t *group,
 			 const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
 			 struct vns_err *err)
 {
 	static const struct vns_bpf_insn nothing = { .code = BPF_RET | BPF_K, .k = 0 };
-	int rc = *group ? attach_filter(l, &nothing, 1, snaplen, err) :
-			  attach_filter(l, filter, n_filter, snaplen, err);
+	int rc = *group ? attach_filter(l, k, &nothing, 1, snaplen, err) :
+			  attach_filter(l, k, filter, n_filter, snaplen, err);
 
-	if (!rc && bind(l->fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+	if (!rc && bind(k->fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
 		rc = vns_err_set(err, -errno, "cannot capture on %s: %s", l->ifname,
 				 strerror(errno));
 	if (!rc && *group)
-		rc = join_group(l, group, err);
+		rc = join_group(l, k, group, err);
 	if (!rc && *group)
-		rc = attach_filter(l, filter, n_filter, snaplen, err);
+		rc = attach_filter(l, k, filter, n_filter, snaplen, err);
 	return rc;
+}
+
+static int open_lane(struct live *l, struct lane *k, const char *ifname, const struct vns_bpf_insn *filter,
+		     size_t n_filter, const struct vns_source_opts *o, uint32_t ring_bytes,
+		     struct vns_err *err)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
+	int rc = open_socket(l, k, ifname, o->netns_fd, &to.sll_ifindex, err);
+
+	if (!rc)
+		rc = set_options(l, k, to.sll_ifindex, o->promisc, err);
+	if (!rc)
+		rc = map_ring(l, k, ring_bytes, snaplen, err);
+	if (!rc)
+		rc = bind_and_join(l, k, &to, &l->fanout, filter, n_filter, snaplen, err);
+	return rc;
+}
+
+/* As many as there are processors, while each has a ring that is worth it. */
+static unsigned int lanes_for(const char *ifname, uint32_t ring_bytes)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int n = 1;
+
+	if (vns_live_is_any(ifname))
+		return 1;
+	while (n < MAX_LANES && (long)n < cpus && ring_bytes / (n + 1) >= LANE_LEAST)
+		n++;
+	return n;
 }
 
 uint16_t vns_live_fanout(const struct vns_source *s)
@@ -506,10 +638,9 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 {
 	static const struct vns_source_opts defaults;
 	const struct vns_source_opts *o = opts ? opts : &defaults;
-	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	uint32_t ring_bytes = o->ring_bytes ? o->ring_bytes : RING_BYTES;
 	struct live *l = calloc(1, sizeof(*l));
-	int rc;
+	int rc = 0;
 
 	if (!l)
 		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
@@ -517,14 +648,12 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 	l->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
 	l->retire_ms = o->retire_ms ? o->retire_ms : RETIRE_MS;
 	l->last_ns = INT64_MIN;
-	l->fanout = o->fanout;
-	rc = open_socket(l, ifname, o->netns_fd, &to.sll_ifindex, err);
-	if (!rc)
-		rc = set_options(l, to.sll_ifindex, o->promisc, err);
-	if (!rc)
-		rc = map_ring(l, o->ring_bytes ? o->ring_bytes : RING_BYTES, snaplen, err);
-	if (!rc)
-		rc = bind_and_join(l, &to, &l->fanout, filter, n_filter, snaplen, err);
+	l->n_lane = o->fanout == VNS_FANOUT_CPU ? lanes_for(ifname, ring_bytes) : 1;
+	l->fanout = o->fanout == VNS_FANOUT_CPU && l->n_lane == 1 ? 0 : o->fanout;
+	for (unsigned int i = 0; i < l->n_lane; i++)
+		l->lane[i].fd = -1;
+	for (unsigned int i = 0; i < l->n_lane && !rc; i++)
+		rc = open_lane(l, &l->lane[i], ifname, filter, n_filter, o, ring_bytes / l->n_lane, err);
 	if (rc) {
 		live_close(&l->base);
 		return rc;

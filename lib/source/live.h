@@ -47,6 +47,11 @@ int vns_live_linktype(int arphrd);
 
 /* opts->fanout: a number that nobody has; which it became, vns_live_fanout() tells. */
 #define VNS_FANOUT_NEW 0xffffu
+/*
+ * opts->fanout: one source of several sockets, one for each processor, in the order of time up to 40 ms
+ * later. For an interface that several processors' packets pass. It has no descriptor to poll.
+ */
+#define VNS_FANOUT_CPU 0xfffeu
 uint16_t vns_live_fanout(const struct vns_source *s);
 
 /* opts->threads (2 to 64) sockets that share @ifname out, read by a thread each, as one source. */

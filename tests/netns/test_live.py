@@ -21,6 +21,7 @@ import time
 from nettest import inside, sh
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
+PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
 MAX_STAMP_DIFFERENCE_NS = 20_000  # one packet, two sockets: one stamp when both ask for it
 
 failures = []
@@ -154,14 +155,17 @@ def tiny_ring(pktdump):
           f"({stats['frames']} read, {stats['dropped']} dropped)")
 
 
-def going_away(pktdump):
-    d = Dump(pktdump, "-i", "v1", "-f", "udp", ns=B)
+def going_down(pktdump, *how):
+    d = Dump(pktdump, "-i", "v1", "-f", "udp", *how, ns=B)
     send_udp(A, 10, 100)
     sh("ip", "-n", B, "link", "set", "v1", "down")
     rows, _, err = d.stop(interrupt=False)
     check("what came before is handed out", len(rows) == 10, f"({len(rows)})")
     check("going down is said", "v1 went down" in err, err.strip().split("\n")[-1])
     sh("ip", "-n", B, "link", "set", "v1", "up")
+
+
+def going_away(pktdump):
     d = Dump(pktdump, "-i", "v1", "-f", "udp", ns=B)
     sh("ip", "-n", B, "link", "del", "v1")
     _, _, err = d.stop(interrupt=False)
@@ -173,7 +177,7 @@ def going_away(pktdump):
 
 def shared_out(pktdump):
     """Two captures of one fanout number: every packet in one, both directions of a flow in the same."""
-    number = str(os.getpid() % 65535 + 1)
+    number = str(os.getpid() % 65533 + 1)  # those above have another meaning
     dumps = [Dump(pktdump, "-i", "v0", "-F", number, "-f", "udp") for _ in range(2)]
     echo = subprocess.Popen(inside(B, sys.executable, "-c", "import socket\n"
                                    "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
@@ -208,6 +212,26 @@ def by_threads(pktdump):
     check("two threads give the same packets as one",
           sorted(r[1:] for r in rows) == sorted(r[1:] for r in merged) and len(rows) == 6300,
           f"({len(rows)}, {len(merged)})")
+    check("... in the order of time", times == sorted(times) and stats["backwards"] == 0)
+
+
+def by_processors(pktdump):
+    """A socket for each processor: the same packets, in the order of time, sent from all at once."""
+    one = Dump(pktdump, "-i", "v0", "-f", "udp")
+    each = Dump(pktdump, "-i", "v0", "-f", "udp", *PER_PROCESSOR)
+    code = ("import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+            "for i in range(3000):\n s.sendto(i.to_bytes(4,'big')+bytes(56),('10.91.0.2',9))\n"
+            " if i % 50 == 0: time.sleep(0.002)\n")
+    senders = [subprocess.Popen(["taskset", "-c", str(cpu), *inside(A, sys.executable, "-c", code)])
+               for cpu in sorted(os.sched_getaffinity(0))[:2]]
+    for p in senders:
+        p.wait()
+    time.sleep(0.3)  # merged packets come later
+    (rows, _, _), (merged, stats, _) = one.stop(), each.stop()
+    times = [int(r[0]) for r in merged]
+    check("a socket for each processor gives the same packets as one",
+          sorted(r[1:] for r in rows) == sorted(r[1:] for r in merged) and
+          len(rows) == 3000 * len(senders), f"({len(rows)}, {len(merged)})")
     check("... in the order of time", times == sorted(times) and stats["backwards"] == 0)
 
 
@@ -290,7 +314,7 @@ def main():
     if os.geteuid() != 0:
         print("SKIP: needs root for namespaces")
         return 77
-    for program in ("ip", "nsenter", "ping", "tcpdump", "sysctl"):
+    for program in ("ip", "nsenter", "ping", "tcpdump", "sysctl", "taskset"):
         if not shutil.which(program):
             print(f"SKIP: {program} is not installed")
             return 77
@@ -305,6 +329,7 @@ def main():
             against_tcpdump(sys.argv[1], tmp)
             shared_out(sys.argv[1])
             by_threads(sys.argv[1])
+            by_processors(sys.argv[1])
         filters_and_snap(sys.argv[1])
         vlan(sys.argv[1])
         loopback(sys.argv[1])
@@ -312,6 +337,8 @@ def main():
         index = a_router()
         all_interfaces(sys.argv[1], index)
         rtt_on_any(sys.argv[1], sys.argv[2], index)
+        going_down(sys.argv[1])
+        going_down(sys.argv[1], *PER_PROCESSOR)
         going_away(sys.argv[1])
     finally:
         down()
