@@ -4,8 +4,9 @@
 
 A veth pair in two namespaces; live_gen sends datagrams of 60 bytes at rising rates through one end,
 the reader captures on the other, where the kernel then drops them (no socket listens). Printed:
-what was sent and seen, what was lost, the reader's CPU, for one packet socket, two by
-fanout, eBPF and `tcpdump -w /dev/null`. --seconds 30 --rates 500000 is the long run. For eBPF also the
+what was sent and seen, what was lost, the reader's CPU, for nobody (the generator's own ceiling), one packet
+socket, two by fanout, a socket for each processor (as `vo` has), eBPF, `rtt -i` with its engine, and `tcpdump -w
+/dev/null`. --seconds 30 --rates 500000 is the long run. For eBPF also the
 cost of the kernel's program per packet by bpf_stats, in runs of their own, since counting costs too:
 "rejected" is a filter that takes nothing, nearly all of which is the counting.
 """
@@ -48,15 +49,22 @@ def down():
 
 
 def reader(opts, kind):
+    if kind == "nobody":
+        return ["sh", "-c", "echo reading; exec sleep 1000"]
+    if kind == "rtt":
+        return inside(B, opts.vnetscope, "rtt", "-i", "v1", "--json")
     if kind == "tcpdump":
         return inside(B, "tcpdump", "-i", "v1", "-n", "-s", "128", "-w", "/dev/null", "-Q", "in",
                       "-Z", "root")
     capture, sockets = {"afpacket": ("afpacket", 1), "fanout 2": ("afpacket", 2),
-                        }.get(kind, ("ebpf", 1))
+                        "per cpu": ("afpacket", "cpu")}.get(kind, ("ebpf", 1))
     return inside(B, opts.reader, "v1", capture, str(sockets), *kind.split()[1:] * (kind in COUNTED))
 
 
 def wait_for_start(proc, kind):
+    if kind == "rtt":
+        time.sleep(0.5)  # it says nothing when it is not at a terminal
+        return
     while True:
         line = (proc.stderr if kind == "tcpdump" else proc.stdout).readline()
         if not line:
@@ -85,6 +93,11 @@ def one(opts, kind, rate):
     if kind == "tcpdump":
         r["seen"] = int(re.search(r"(\d+) packets? captured", err).group(1))
         r["dropped"] = int(re.search(r"(\d+) packets? dropped by kernel", err).group(1))
+    elif kind == "nobody":
+        r["seen"], r["dropped"] = r["sent"], 0
+    elif kind == "rtt":
+        said = json.loads(out)["packets"]
+        r["seen"], r["dropped"] = said["read"], said["dropped"]
     else:
         said = json.loads(out)
         r["seen"], r["dropped"] = said["frames"], said["dropped"]
@@ -104,12 +117,15 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--reader", required=True)
     p.add_argument("--generator", required=True)
+    p.add_argument("--vnetscope", required=True)
     p.add_argument("--rates", default="100000,300000,500000,800000")
     p.add_argument("--seconds", type=float, default=3)
-    p.add_argument("--kinds", default="afpacket,fanout 2,ebpf,tcpdump,ebpf counted,ebpf rejected")
+    p.add_argument("--kinds", default="nobody,afpacket,fanout 2,per cpu,ebpf,rtt,tcpdump,ebpf counted,"
+                   "ebpf rejected")
     p.add_argument("--json", metavar="FILE")
     opts = p.parse_args(os.environ.get("BENCH_ARGS", "").split() + sys.argv[1:])
-    opts.reader, opts.generator = map(os.path.abspath, (opts.reader, opts.generator))
+    opts.reader, opts.generator, opts.vnetscope = map(os.path.abspath, (opts.reader, opts.generator,
+                                                                        opts.vnetscope))
     if os.geteuid() != 0:
         print("needs root: namespaces and captures")
         return 77

@@ -2,8 +2,8 @@
 /*
  * Reads an interface through the library and counts: the capture benchmark's reader.
  *
- * live_read IFACE afpacket|ebpf SOCKETS [counted|rejected]   until SIGTERM
- * SOCKETS > 1: fanout, a thread each. counted: also what the kernel's programs cost a packet by
+ * live_read IFACE afpacket|ebpf SOCKETS|cpu [counted|rejected]   until SIGTERM
+ * SOCKETS > 1: fanout, a thread each. cpu: one for each processor, read by one thread. counted: also what the kernel's programs cost a packet by
  * bpf_stats, which costs too; rejected: the same with a filter that takes nothing.
  * Prints one line of JSON: packets, drops, CPU seconds, runs and ns of the programs.
  */
@@ -19,7 +19,7 @@
 #include <bpf/bpf.h>
 #endif
 
-#include <vnetscope/source.h>
+#include "source/live.h"
 
 #define MAX_SOCKETS 16
 #define BATCH       256
@@ -100,13 +100,14 @@ static double seconds(const struct timeval *t)
 	return (double)t->tv_sec + (double)t->tv_usec / 1e6;
 }
 
-static int open_all(struct reader *r, int n, const char *ifname, bool ebpf, const char *filter)
+static int open_all(struct reader *r, int n, bool per_cpu, const char *ifname, bool ebpf,
+		    const char *filter)
 {
 	struct vns_source_opts o = { .timeout_ms = 20, .filter = filter, .ring_bytes = 32u << 20,
 				     .capture = ebpf ? VNS_CAPTURE_EBPF : VNS_CAPTURE_AFPACKET };
 	struct vns_err err;
 
-	o.fanout = n > 1 ? (uint16_t)getpid() : 0;
+	o.fanout = per_cpu ? VNS_FANOUT_CPU : n > 1 ? (uint16_t)(getpid() % 65000 + 1) : 0;
 	for (int i = 0; i < n; i++)
 		if (vns_source_open_live(&r[i].source, ifname, &o, &err)) {
 			fprintf(stderr, "live_read: %s\n", err.text);
@@ -119,17 +120,18 @@ int main(int argc, char **argv)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 	static struct reader r[MAX_SOCKETS];
-	int n = argc > 3 ? atoi(argv[3]) : 0, stats_fd = -1;
+	bool per_cpu = argc > 3 && strcmp(argv[3], "cpu") == 0;
+	int n = per_cpu ? 1 : argc > 3 ? atoi(argv[3]) : 0, stats_fd = -1;
 	bool ebpf = argc > 2 && strcmp(argv[2], "ebpf") == 0, stats = argc > 4;
 	uint64_t frames = 0, dropped = 0, runs = 0, ns = 0;
 	struct rusage u;
 
 	if (n < 1 || n > MAX_SOCKETS || (ebpf && n > 1)) {
-		fputs("usage: live_read IFACE afpacket|ebpf SOCKETS [counted|rejected]\n", stderr);
+		fputs("usage: live_read IFACE afpacket|ebpf SOCKETS|cpu [counted|rejected]\n", stderr);
 		return 2;
 	}
 	sigaction(SIGTERM, &sa, NULL);
-	if (open_all(r, n, argv[1], ebpf, stats && argv[4][0] == 'r' ? "ip host 192.0.2.1" : NULL))
+	if (open_all(r, n, per_cpu, argv[1], ebpf, stats && argv[4][0] == 'r' ? "ip host 192.0.2.1" : NULL))
 		return 3;
 	if (ebpf && stats)
 		stats_fd = enable_stats();
