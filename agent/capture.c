@@ -214,7 +214,12 @@ void capture_work(struct agent *a, struct capture *c, enum capture_state state, 
 
 int capture_wait_ms(const struct capture *c)
 {
+	int64_t left_ns;
+
 	if (c->stop_at)
 		return 5;
-	return c->frame ? FLUSH_MS / 2 : BEAT_MS;
+	if (!c->frame)
+		return BEAT_MS;
+	left_ns = c->opened_at + FLUSH_MS * VNS_NSEC_PER_MSEC - vns_monotonic_ns();
+	return left_ns > 0 ? (int)(left_ns / VNS_NSEC_PER_MSEC) + 1 : 0;
 }

@@ -12,7 +12,6 @@
  * device, local ones never pass the uplink).
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +28,9 @@
 #define PROBE_GAP_NS   (20 * VNS_NSEC_PER_MSEC) /* mode exchange: one echo request each */
 #define EXCHANGES      8    /* per burst before and after; 1 during, so as not to disturb */
 #define BATCH          256
-#define POLL_MS        10
-#define WAIT_NS        (20 * VNS_NSEC_PER_MSEC) /* for an agent that has nothing to say */
+#define READ_NS        (20 * VNS_NSEC_PER_MSEC) /* between looks at the rings, which hold ten times that and more */
+#define BEFORE_NS      (10 * VNS_NSEC_PER_MSEC) /* the same before the traffic, while exchanges are made */
+#define WAIT_NS        (100 * VNS_NSEC_PER_MSEC) /* for an agent that has nothing to say */
 #define SETTLE_NS      (60 * VNS_NSEC_PER_MSEC) /* ring blocks and agent batches still under way */
 #define REPORT_NS      VNS_NSEC_PER_SEC
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
@@ -208,6 +208,7 @@ static void drain_point(struct vo_run *run, size_t at)
 	int n;
 
 	while (!p->ended && (n = vns_source_next(p->source, pkts, BATCH, &p->why)) != 0) {
+		give_way_alive(&run->reading);
 		if (n < 0) {
 			p->ended = n != -ENETDOWN;
 			if (n == -ENETDOWN && !p->down)
@@ -260,18 +261,16 @@ static void advance_host(struct vo_run *run, int64_t now_ns)
 	}
 }
 
-/* Main thread: wait a little for the host's interfaces, then read all that is there. */
-static void pump_host(struct vo_run *run, int wait_ms)
+/*
+ * Main thread: wait a little, then read all that is there. By the clock: a wake-up for each block that the
+ * kernel hands over would take a processor from the observed 400 times a second.
+ */
+static void pump_host(struct vo_run *run, int64_t wait_ns)
 {
-	struct pollfd fds[VNS_VO_MAX_POINTS];
-	nfds_t n = 0;
 	int64_t now_ns;
 
-	for (size_t i = 0; i < run->points.n; i++)
-		if (!run->points.point[i].ended && !run->points.point[i].down)
-			fds[n++] = (struct pollfd){ .fd = vns_source_fd(run->points.point[i].source),
-						    .events = POLLIN };
-	poll(fds, n, wait_ms);
+	vns_sleep_ns(wait_ns);
+	give_way_alive(&run->reading);
 	now_ns = vns_now_ns();
 	for (size_t i = 0; i < run->points.n; i++)
 		drain_point(run, i);
@@ -320,9 +319,11 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	}
 	if (code == -ETIMEDOUT)
 		code = 0;
-	while (code >= 0 && (left = until - vns_monotonic_ns()) > 0)
+	while (code >= 0 && (left = until - vns_monotonic_ns()) > 0) {
+		give_way_watch(&v->run->reading);
 		code = vns_agent_poll(v->s->agent, left < WAIT_NS ? (int)(left / VNS_NSEC_PER_MSEC) + 1 :
 				      (int)(WAIT_NS / VNS_NSEC_PER_MSEC), err);
+	}
 	if (code >= 0 && v->capturing && v->s->reconnect &&
 	    vns_agent_silence_ns(v->s->agent) > LOST_NS)
 		code = vns_err_set(err, -ETIMEDOUT, "agent %s: silent for %d s", v->s->name,
@@ -593,8 +594,9 @@ static void traffic_phase(struct vo_run *run)
 
 	run->from_ns = vns_now_ns();
 	atomic_store(&run->phase, VO_TRAFFIC);
+	give_way_begin(&run->reading);
 	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
-		pump_host(run, POLL_MS);
+		pump_host(run, READ_NS);
 		vo_budget_check(run, now);
 		vo_quiet_watch(run, now);
 		if (run->opts->progress && now >= next_report) {
@@ -604,7 +606,8 @@ static void traffic_phase(struct vo_run *run)
 	}
 	/* what was captured up to here is handed over by the rings within HOST_LAG_NS */
 	for (now = vns_monotonic_ns(); vns_monotonic_ns() < now + HOST_LAG_NS;)
-		pump_host(run, POLL_MS);
+		pump_host(run, READ_NS);
+	give_way_end(&run->reading);
 	run->elapsed_ns = vns_monotonic_ns() - begin;
 	run->to_ns = vns_now_ns();
 	run->interrupted = stopped(run);
@@ -628,7 +631,7 @@ static int measure(struct vo_run *run, struct vns_err *err)
 	if (!code)
 		code = start_threads(run, err);
 	while (!code && !all_ready(run))
-		pump_host(run, POLL_MS);
+		pump_host(run, BEFORE_NS);
 	if (!code)
 		code = vo_run_open_twins(run, err);
 	if (!code) {

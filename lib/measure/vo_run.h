@@ -13,6 +13,7 @@
 
 #include "measure/clock_watch.h"
 #include "measure/gather.h"
+#include "measure/give_way.h"
 #include "measure/vo_figures.h"
 #include "measure/vo_points.h"
 
@@ -139,6 +140,7 @@ struct vo_run {
 	struct vns_clock *same; /* within the host: offset 0 */
 	_Atomic enum vo_phase phase; /* captured packets count in VO_TRAFFIC only */
 	bool interrupted;
+	struct give_way reading; /* the main thread, during the traffic */
 	pthread_mutex_t saying;     /* one sentence at a time */
 	pthread_mutex_t exchanging; /* one subject at a time: both ends of a burst must run at once */
 	int64_t from_ns, to_ns, elapsed_ns, cpu_ns;

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The thread that reads the rings of a live run gives way to what it observes.
+ */
+#ifndef VNS_MEASURE_GIVE_WAY_H
+#define VNS_MEASURE_GIVE_WAY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* @idle: @tid is in the idle class by our doing; @alive_ns: it was seen running then; monotonic. */
+struct give_way {
+	atomic_bool idle;
+	pid_t tid;
+	_Atomic int64_t alive_ns;
+};
+
+/* The calling thread gives way from now on, if it is in the ordinary class and can come back. */
+void give_way_begin(struct give_way *g);
+/* By that thread, often. */
+void give_way_alive(struct give_way *g);
+/* By other threads, now and then: where it starves, it gives way no longer. */
+void give_way_watch(struct give_way *g);
+/* By that thread: back to what it was. */
+void give_way_end(struct give_way *g);
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * A thread gives way, comes back at the end, or at once when others find that it starves; another class
+ * than the ordinary one is left alone.
+ */
+#include <sched.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <vnetscope/base.h>
+
+#include "measure/give_way.h"
+
+static void gives_way_and_comes_back(void **state)
+{
+	struct give_way g = { 0 };
+
+	(void)state;
+	give_way_begin(&g);
+	if (!g.idle)
+		skip(); /* the way back is forbidden here */
+	assert_int_equal(sched_getscheduler(0), SCHED_IDLE);
+	give_way_watch(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_IDLE);
+	give_way_end(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+}
+
+static void does_not_starve(void **state)
+{
+	struct give_way g = { 0 };
+
+	(void)state;
+	give_way_begin(&g);
+	if (!g.idle)
+		skip();
+	g.alive_ns -= VNS_NSEC_PER_SEC;
+	give_way_watch(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	assert_false(g.idle);
+	give_way_end(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+}
+
+static void leaves_another_class_alone(void **state)
+{
+	const struct sched_param none = { .sched_priority = 0 };
+	struct give_way g = { 0 };
+
+	(void)state;
+	assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &none), 0);
+	give_way_begin(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
+	give_way_end(&g);
+	assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
+	assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(gives_way_and_comes_back), cmocka_unit_test(does_not_starve),
+		cmocka_unit_test(leaves_another_class_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
