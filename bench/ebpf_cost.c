@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * What the capture program costs a packet, by BPF_PROG_TEST_RUN with many repetitions: everything in
- * the cache, so a lower bound; bench/live.py counts it on real traffic. Medians of rounds.
+ * the cache, so a lower bound; bench/live.py counts it on real traffic. Medians of rounds. Then on two
+ * processors at once, as both ends of a transaction do: through one ring, and through one each.
  */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 
@@ -56,6 +60,68 @@ static void cost(const char *name, const struct bytes *f, bool raw, const char *
 	vns_ebpf_unload(&o);
 }
 
+struct side {
+	pthread_barrier_t *start;
+	int prog, cpu;
+	uint32_t ns;
+	const struct bytes *f;
+};
+
+static void *run_side(void *arg)
+{
+	struct side *s = arg;
+	LIBBPF_OPTS(bpf_test_run_opts, t, .data_in = s->f->b, .data_size_in = s->f->n,
+		    .repeat = REPEAT);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)s->cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	pthread_barrier_wait(s->start);
+	if (bpf_prog_test_run_opts(s->prog, &t))
+		exit(3);
+	s->ns = t.duration;
+	return NULL;
+}
+
+/* Two processors at once. A round in which they did not really overlap is as quick as one alone. */
+static void contended(const char *name, const struct bytes *f, uint8_t ring_mask)
+{
+	struct vns_bpf_config config = { .snaplen = 128, .ring_mask = ring_mask,
+					 .wake_ns = 10 * VNS_NSEC_PER_MSEC };
+	struct vns_ebpf_object o;
+	struct vns_ebpf_rings rings;
+	struct vns_err err = { "" };
+	pthread_barrier_t start;
+	uint32_t ns[2 * ROUNDS];
+
+	if (vns_ebpf_load(&o, &config, RING, &err) || vns_ebpf_rings_map(&rings, &o, &err) ||
+	    vns_ebpf_begin(&o, &err)) {
+		fprintf(stderr, "ebpf_cost: %s\n", err.text);
+		exit(77);
+	}
+	pthread_barrier_init(&start, NULL, 2);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct side s[2] = { { &start, o.prog[0], 0, 0, f }, { &start, o.prog[0], 1, 0, f } };
+		pthread_t t[2];
+
+		for (int k = 0; k < 2; k++)
+			pthread_create(&t[k], NULL, run_side, &s[k]);
+		for (int k = 0; k < 2; k++) {
+			pthread_join(t[k], NULL);
+			ns[2 * i + k] = s[k].ns;
+		}
+		for (unsigned int k = 0; k < rings.n; k++)
+			*rings.ring[k].consumer = *rings.ring[k].producer;
+	}
+	qsort(ns, 2 * ROUNDS, sizeof(*ns), by_value);
+	printf("  %-44s %4u ns (lowest %u, highest %u)%s\n", name, ns[ROUNDS], ns[0],
+	       ns[2 * ROUNDS - 1], vns_ebpf_counts(&o).lost ? " LOST" : "");
+	pthread_barrier_destroy(&start);
+	vns_ebpf_rings_unmap(&rings);
+	vns_ebpf_unload(&o);
+}
+
 int main(void)
 {
 	struct bytes tcp4 = { .n = 0 }, udp4 = { .n = 0 }, tcp6 = { .n = 0 };
@@ -81,5 +147,12 @@ int main(void)
 	cost("first 128 bytes, not decoded", &tcp4, true, NULL);
 	cost("IPv4 TCP behind a filter that takes it", &tcp4, false, "ip host 10.0.0.1 and tcp");
 	cost("... and one that does not", &tcp4, false, "ip host 10.0.0.9 and tcp");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return 0;
+	printf("... by two processors at once:\n");
+	contended("IPv4 TCP with timestamps, one ring", &tcp4, 0);
+	contended("... a ring each", &tcp4, 1);
+	contended("IPv4 UDP, one ring", &udp4, 0);
+	contended("... a ring each", &udp4, 1);
 	return 0;
 }
