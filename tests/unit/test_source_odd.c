@@ -64,6 +64,32 @@ static void test_unlike_sections(void **state)
 	(void)state;
 }
 
+/* An interface's name goes to terminals and into JSON: whoever wrote the file gives no orders there. */
+static void test_vile_name(void **state)
+{
+	static const char name[] = "\x1b[2Jb\xc3\xb6 \xff\xc2\x9b"; /* escape, o umlaut, no UTF-8, a C1 */
+	struct writer w = { .n = 0 };
+	struct vns_source *s;
+	struct bytes f;
+	size_t at;
+
+	make_tcp4(&f, 10);
+	ng_section(&w);
+	at = block(&w, 1);
+	w32(&w, 1);
+	w32(&w, 0);
+	w16(&w, 2);
+	w16(&w, sizeof(name) - 1);
+	w_bytes(&w, name, sizeof(name) - 1);
+	block_end(&w, at);
+	ng_packet(&w, 0, 7, &f, f.n, 0);
+	assert_int_equal(vns_source_open_file(&s, save(&w, w.n), NULL, &err), 0);
+	assert_int_equal(vns_source_next(s, got, MAX, &err), 1);
+	assert_string_equal(vns_source_point_name(s, 0), " [2Jb\xc3\xb6 ? ");
+	vns_source_close(s);
+	(void)state;
+}
+
 static void simple_packet(struct writer *w, const struct bytes *f)
 {
 	size_t at = block(w, 3);
@@ -166,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seconds_wrap),
 		cmocka_unit_test(test_unlike_sections),
+		cmocka_unit_test(test_vile_name),
 		cmocka_unit_test(test_no_time),
 		cmocka_unit_test(test_no_bytes),
 		cmocka_unit_test(test_little_space),
