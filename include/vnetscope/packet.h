@@ -76,6 +76,7 @@ const char *vns_proto_name(enum vns_proto p);
 #define VNS_PKT_F_LEN_GUESSED  0x0080 /* IP total length 0 (offload): taken from the wire length */
 #define VNS_PKT_F_MULTICAST    0x0100 /* link-layer or IP multicast/broadcast destination */
 #define VNS_PKT_F_HAS_SACK     0x0200 /* TCP SACK option with a block: sack_left, sack_right valid */
+#define VNS_PKT_F_DNS_TCP      0x0400 /* TCP segment of port 53 with payload: its first words, see dns_len */
 #define VNS_PKT_F_DNS          0x4000 /* UDP payload, or begin of a TCP segment: DNS; dns_id, dns_flags valid */
 #define VNS_PKT_F_QUIC         0x8000 /* UDP payload may be QUIC: quic_* valid */
 
@@ -149,6 +150,11 @@ struct vns_flow_key {
  * @frag_off:  fragment offset in bytes
  * @icmp_ident, @icmp_seqno, @icmp_type, @icmp_code: ICMP and ICMPv6
  * @dns_id, @dns_flags: in the place of the two ICMP fields, with VNS_PKT_F_DNS
+ * @dns_len:   with VNS_PKT_F_DNS_TCP: the payload's first two bytes, the message's length where one begins there;
+ *             dns_id and dns_flags are the next four then, also where they are no message's; 0 what was
+ *             not captured
+ * @dns_behind: in the place of ICMP's type: messages that begin in that segment behind the first one, by the
+ *             lengths captured
  * @quic_type: enum vns_quic_type, in the place of TCP's fields as all quic_*, with VNS_PKT_F_QUIC
  * @quic_dcid, @quic_scid: first VNS_QUIC_CID_BYTES of the connection IDs as big-endian words, the
  *             rest zero. Of a short header: what follows its first byte, whatever the length
@@ -208,6 +214,9 @@ struct vns_packet {
 		struct {
 			uint8_t quic_dcid_len, quic_scid_len;
 		};
+		struct {
+			uint8_t dns_behind, dns_zero;
+		};
 	};
 	uint8_t dir;
 	uint8_t proto;
@@ -215,7 +224,7 @@ struct vns_packet {
 	uint8_t tunnel_depth;
 	uint8_t ttl;
 	uint16_t point;
-	uint8_t zero[2];
+	uint16_t dns_len;
 	uint32_t sack_left, sack_right;
 } __attribute__((aligned(64)));
 

@@ -74,6 +74,20 @@ struct vns_rtt_quic_counts {
 };
 
 /**
+ * struct vns_rtt_stream_counts - DNS over TCP: what of port 53 is no message's begin, or is not read.
+ * The first three are segments with payload, and part of "other".
+ *
+ * @lengths:   a message's length alone: the message is read at the next segment
+ * @continued: the rest of a message that began before
+ * @unread:    neither, nor a message: where the last one ended is not known (the capture began later, or lost a
+ *             segment; or this is no DNS)
+ * @inside:    messages, not segments, that begin within one, behind another or its rest: not read
+ */
+struct vns_rtt_stream_counts {
+	uint64_t lengths, continued, unread, inside;
+};
+
+/**
  * struct vns_rtt_app_counts - the accounting: what became of every packet.
  * packets = other + cut + requests and replies of icmp and of dns + QUIC's long_headers and
  * short_headers.
@@ -83,6 +97,7 @@ struct vns_rtt_quic_counts {
 struct vns_rtt_app_counts {
 	uint64_t packets, other, cut;
 	struct vns_rtt_query_counts icmp, dns;
+	struct vns_rtt_stream_counts dns_tcp;
 	struct vns_rtt_quic_counts quic;
 };
 

@@ -301,7 +301,7 @@ static unsigned int shown_kinds(const struct state *st)
 
 	kinds |= st->run->kinds & VNS_RTT_APP_KINDS;
 	kinds |= c->icmp.requests + c->icmp.replies ? 1u << VNS_RTT_ICMP : 0;
-	kinds |= c->dns.requests + c->dns.replies ? 1u << VNS_RTT_DNS : 0;
+	kinds |= c->dns.requests + c->dns.replies + c->dns_tcp.unread ? 1u << VNS_RTT_DNS : 0;
 	kinds |= c->quic.long_headers ? 1u << VNS_RTT_QUIC_HANDSHAKE : 0;
 	kinds |= c->quic.short_headers ? 1u << VNS_RTT_QUIC_SPIN : 0;
 	return kinds & wanted_kinds(st->run);

@@ -25,6 +25,17 @@ static json_t *json_queries(const struct vns_rtt_query_counts *c)
 }
 #undef ROW
 
+#define ROW(field) VNS_JSON_COUNTER(struct vns_rtt_stream_counts, field)
+static json_t *json_stream(const struct vns_rtt_stream_counts *c)
+{
+	static const struct vns_json_counter rows[] = { ROW(lengths), ROW(continued), ROW(unread), ROW(inside) };
+	json_t *o = json_object();
+
+	vns_json_set_counters(o, c, rows, sizeof(rows) / sizeof(rows[0]));
+	return o;
+}
+#undef ROW
+
 #define ROW(field) VNS_JSON_COUNTER(struct vns_rtt_quic_counts, field)
 static json_t *json_quic(const struct vns_rtt_quic_counts *c)
 {
@@ -52,8 +63,10 @@ json_t *vns_rtt_json_app(const struct vns_rtt_result *r)
 	json_object_set_new(o, "cut", vns_json_u64(r->app.cut));
 	if (r->kinds & 1u << VNS_RTT_ICMP)
 		json_object_set_new(o, "icmp", json_queries(&r->app.icmp));
-	if (r->kinds & 1u << VNS_RTT_DNS)
+	if (r->kinds & 1u << VNS_RTT_DNS) {
 		json_object_set_new(o, "dns", json_queries(&r->app.dns));
+		json_object_set_new(o, "dns_tcp", json_stream(&r->app.dns_tcp));
+	}
 	if (r->kinds & (1u << VNS_RTT_QUIC_HANDSHAKE | 1u << VNS_RTT_QUIC_SPIN))
 		json_object_set_new(o, "quic", json_quic(&r->app.quic));
 	return o;
@@ -80,6 +93,22 @@ static void text_queries(const struct vns_rtt_query_counts *c, const char *name,
 	also(to, c->backwards, "stamped before their request");
 	also(to, c->unanswered, "unanswered");
 	also(to, c->dropped, "GIVEN UP: TOO MANY WAITING");
+	fputc('\n', to);
+}
+
+/* Of port 53 by TCP, beside the messages: nothing where there is no more to it. */
+static void text_stream(const struct vns_rtt_stream_counts *c, FILE *to)
+{
+	char b[VNS_TEXT_LEN];
+
+	if (!(c->lengths + c->continued + c->unread + c->inside))
+		return;
+	fprintf(to, "DNS/TCP  %s segments beside those that begin a message",
+		vns_text_count(b, c->lengths + c->continued + c->unread));
+	also(to, c->continued, "the rest of one");
+	also(to, c->lengths, "a length alone");
+	also(to, c->unread, "NOT READ (begin not known, or no DNS)");
+	also(to, c->inside, "MESSAGES NOT READ that begin within a segment");
 	fputc('\n', to);
 }
 
@@ -110,6 +139,8 @@ void vns_rtt_text_app(const struct vns_rtt_result *r, FILE *to)
 		text_queries(&r->app.icmp, "echo", to);
 	if (r->kinds & 1u << VNS_RTT_DNS)
 		text_queries(&r->app.dns, "DNS", to);
+	if (r->kinds & 1u << VNS_RTT_DNS)
+		text_stream(&r->app.dns_tcp, to);
 	if (r->kinds & (1u << VNS_RTT_QUIC_HANDSHAKE | 1u << VNS_RTT_QUIC_SPIN))
 		text_quic(&r->app.quic, to);
 	if (r->app.cut)

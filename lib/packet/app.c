@@ -9,7 +9,8 @@
  * queries have id 0 and any host may answer, so that no answer belongs to one question. Nor is LLMNR
  * (port 5355, RFC 4795): what is asked of a group is answered from a host's own address.
  * By TCP (RFC 1035 section 4.2.2, RFC 7766) a message stands behind its length. That at the start of a
- * segment is read; one that begins within it, or whose length has a segment of its own, is not.
+ * segment is read; those that begin within it are counted. The first words of every segment are
+ * kept, since only the flow tells whether one stands behind a length that had a segment of its own.
  *
  * QUIC (RFC 8999, 9000 section 17, 9369, 9312 section 3.1). Nothing in a datagram says that it is
  * QUIC, so what is marked is what can be:
@@ -53,16 +54,36 @@ static void dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport
 	out->flags |= VNS_PKT_F_DNS;
 }
 
+/* How many messages begin behind the one at the start, as far as lengths tell that were captured. */
+static uint8_t messages_behind(const struct vns_span *s)
+{
+	enum { PREFIX = 2 };
+	uint32_t at = 0;
+	uint8_t n = 0;
+
+	while (at + PREFIX <= s->cap && n < UINT8_MAX) {
+		at += PREFIX + vns_be16(s->p + at);
+		if (at >= s->wire)
+			break;
+		n++;
+	}
+	return n;
+}
+
 void vns_decode_tcp_dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
 			uint16_t dport)
 {
-	enum { PREFIX = 2 };
+	enum { PREFIX = 2, ID = 4, FLAGS = 6 };
 	struct vns_span message = *s;
 	uint32_t len;
 
+	out->flags |= VNS_PKT_F_DNS_TCP;
 	if (s->cap < PREFIX)
 		return;
-	len = vns_be16(s->p);
+	out->dns_len = vns_be16(s->p);
+	out->dns_id = s->cap < ID ? 0 : vns_be16(s->p + PREFIX);
+	out->dns_flags = s->cap < FLAGS ? 0 : vns_be16(s->p + ID);
+	len = out->dns_len;
 	message.p += PREFIX;
 	message.cap -= PREFIX;
 	message.wire -= PREFIX;
@@ -71,6 +92,8 @@ void vns_decode_tcp_dns(struct vns_packet *out, const struct vns_span *s, uint16
 	if (message.cap > message.wire)
 		message.cap = message.wire;
 	dns(out, &message, sport, dport);
+	if (out->flags & VNS_PKT_F_DNS)
+		out->dns_behind = messages_behind(s);
 }
 
 /* The first bytes of a connection ID, of which @cap can be read, as two words. */

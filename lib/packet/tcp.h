@@ -12,7 +12,7 @@
 #define VNS_IP_TCP   6
 #define VNS_PORT_DNS 53
 
-/* The DNS message that a segment of port 53 begins with; @s: its payload (app.c). */
+/* The DNS message that a segment of port 53 may begin with; @s: its payload, of which there is some (app.c). */
 void vns_decode_tcp_dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
 			uint16_t dport);
 
@@ -58,8 +58,8 @@ static inline enum vns_verdict vns_decode_tcp(struct vns_packet *out, const stru
 	}
 	if (likely(s->cap >= 16))
 		out->window = vns_be16(h + 14);
-	if (unlikely((sport == VNS_PORT_DNS || dport == VNS_PORT_DNS) && s->cap > len)) {
-		const struct vns_span payload = { .p = h + len, .cap = s->cap - len,
+	if (unlikely((sport == VNS_PORT_DNS || dport == VNS_PORT_DNS) && s->wire > len)) {
+		const struct vns_span payload = { .p = h + len, .cap = s->cap > len ? s->cap - len : 0,
 						  .wire = s->wire - len };
 
 		vns_decode_tcp_dns(out, &payload, sport, dport);

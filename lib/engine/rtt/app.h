@@ -72,6 +72,19 @@ struct app_flow {
 	uint32_t packets[2];
 };
 
+/*
+ * Where one direction of a connection of port 53 stands (stream.c): a message, or a length alone, began at
+ * @from and ends at @next; both the same: not known where.
+ */
+struct dns_stream {
+	uint64_t flow; /* hash and direction; 0: none */
+	uint32_t from, next;
+	uint16_t len;  /* of the message that a length of its own told */
+	bool lone;     /* at @from is that length, its message begins at @next */
+	bool bare;     /* at @from is that message, without its length */
+};
+#define DNS_STREAMS 2048 /* 48 KiB; directions that meet in one place take it from each other */
+
 struct vns_rtt_app {
 	struct vns_rtt_app_opts opts;
 	struct vns_queries query;
@@ -80,6 +93,7 @@ struct vns_rtt_app {
 	struct vns_dist total[VNS_RTT_KINDS];
 	struct vns_blocks block[VNS_RTT_KINDS];
 	struct vns_rtt_app_counts counts;
+	struct dns_stream *stream; /* DNS_STREAMS of them, from the first segment of port 53 on */
 };
 
 static inline bool vns_rtt_app_wants(const struct vns_rtt_app *a, enum vns_rtt_kind kind)
@@ -107,7 +121,9 @@ void vns_queries_fini(struct vns_queries *q);
 void vns_queries_limit(struct vns_rtt_app *a, uint32_t max);
 /* Each returns 0 or -ENOMEM. */
 int vns_query_icmp(struct vns_rtt_app *a, const struct vns_packet *p);
-int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p);
+int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p, uint16_t id, uint16_t flags);
+/* A segment of port 53 with payload. */
+int vns_dns_segment(struct vns_rtt_app *a, const struct vns_packet *p);
 /* Forget old ones, at most @work; at the end (@all) count every one that waits. */
 void vns_queries_age(struct vns_rtt_app *a, int64_t now_ns, size_t work);
 void vns_queries_finish(struct vns_rtt_app *a);

@@ -230,9 +230,9 @@ int vns_query_icmp(struct vns_rtt_app *a, const struct vns_packet *p)
 	return exchange(a, p, VNS_RTT_ICMP, is_reply, p->icmp_seqno);
 }
 
-int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p)
+int vns_query_dns(struct vns_rtt_app *a, const struct vns_packet *p, uint16_t id, uint16_t flags)
 {
-	return exchange(a, p, VNS_RTT_DNS, p->dns_flags & VNS_DNS_QR, p->dns_id);
+	return exchange(a, p, VNS_RTT_DNS, flags & VNS_DNS_QR, id);
 }
 
 void vns_queries_age(struct vns_rtt_app *a, int64_t now_ns, size_t work)
