@@ -24,10 +24,12 @@ def inside(net, work):
     return t
 
 
-def serve(net, kind, port, ready, connections, timeout=10):
+def serve(net, kind, port, ready, connections, timeout=10, family=socket.AF_INET):
     """Echo: of TCP so many connections until they end, of UDP until a datagram of one byte."""
+    any_address = "::" if family == socket.AF_INET6 else "0.0.0.0"
+
     def tcp():
-        with socket.create_server(("0.0.0.0", port)) as s:
+        with socket.create_server((any_address, port), family=family) as s:
             s.settimeout(timeout)
             ready.release()
             for _ in range(connections):
@@ -37,8 +39,8 @@ def serve(net, kind, port, ready, connections, timeout=10):
                         c.sendall(data)
 
     def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
-            s.bind(("0.0.0.0", port))
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.bind((any_address, port))
             s.settimeout(timeout)
             ready.release()
             data = b".."
@@ -64,7 +66,8 @@ def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0,
                     time.sleep(pause)
 
     def udp():
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
+        family = socket.AF_INET6 if ":" in to else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
             s.settimeout(timeout)
             for i in range(datagrams + 1):
                 s.sendto(rng.randbytes(rng.randrange(30, 900)) if i < datagrams else b".", (to, port))

@@ -17,8 +17,8 @@ class Capture:
         Capture.running.append(self)
         assert 'listening' in self.p.stderr.readline()
 
-    def stop(self):
-        time.sleep(1.5)  # its buffer is handed over once a second
+    def stop(self, wait=1.5):
+        time.sleep(wait)  # its buffer is handed over once a second
         self.p.terminate()
         said = self.p.communicate(timeout=10)[1]
         assert '\n0 packets dropped by kernel' in said, said

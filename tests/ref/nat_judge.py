@@ -27,10 +27,9 @@ def expected_maps(flows):
     """One rule per protocol, addresses and way; forwarded ones by port; ports where all flows agree."""
     rules = {}
     for f in flows:
-        proto = nat_ref.PROTO[f.at_b[0]]
         kind = 'forward' if f.forwarded else 'masquerade'
-        ports = (0, 0) if proto == 1 else (f.outer[1], f.inner[1])  # an echo has no port
-        key = (kind, proto, f.outer[0], f.inner[0], ports[1] if f.forwarded else None)
+        ports = (0, 0) if f.proto in (1, 58) else (f.outer[1], f.inner[1])  # an echo has no port
+        key = (kind, f.proto, f.outer[0], f.inner[0], ports[1] if f.forwarded else None)
         rules.setdefault(key, []).append(ports)
     maps = {}
     for (kind, proto, a, b, _), ports in rules.items():
@@ -43,7 +42,7 @@ def judge(twindump, host, guest, addresses, offset_ns, case):
     """Raise AssertionError where the engine is wrong. Return: the reference, number of samples."""
     ref = nat_ref.Judge(pcapread.read(host), pcapread.read(guest), addresses, offset_ns)
     samples, maps, counts = run(twindump, host, guest, addresses, offset_ns)
-    got = {s for s in samples if s[1] in nat_ref.PROTO}
+    got = {s for s in samples if s[1] in nat_ref.KINDS}
     wrong, lost = got - ref.possible, ref.sure - got
     assert not wrong, '%s: %d of %d samples are no pair, as %s' % (case, len(wrong), len(got),
                                                                    sorted(wrong)[:2])

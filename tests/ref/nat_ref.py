@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pairing through NAT by brute force, to judge the engine's packet by packet.
 
-Written from vnetscope-vo(1), "What is a twin", and RFC 3022; shares nothing with lib/. For small
+Written from vnetscope-vo(1), "What is a twin", RFC 3022 and RFC 6296; shares nothing with lib/. For small
 captures only: every packet of the host is held against every packet of the guest.
 
 Judge(host, guest, guest_addresses, offset_ns) knows, of a capture outside the translation and one in the
@@ -18,8 +18,9 @@ from types import SimpleNamespace
 WINDOW_NS = 5 * 10**9
 SLACK_NS = 20 * 10**6   # a latency may be negative by so much while the clocks are not known
 ENOUGH, ENOUGH_BARE = 3, 6
-PROTO = {'tcp': 6, 'udp': 17, 'icmp': 1}
+KINDS = ('tcp', 'udp', 'icmp')
 COMPARED = 32           # payload bytes that make a packet itself
+BEGIN = 24              # ... that make a datagram the beginning of a frame
 
 
 def ends(p):
@@ -30,6 +31,32 @@ def ends(p):
 
 def flow(p):
     return (p.kind,) + tuple(sorted(ends(p)))
+
+
+def same(kind, end_a, end_b):
+    """Is it one end at both points? An echo's identifier may be translated as a port may."""
+    return end_a[0] == end_b[0] if kind == 'icmp' else end_a == end_b
+
+
+def look(p):
+    """What a packet has in common with all that may be it elsewhere."""
+    return content(p)[4:] if p.kind == 'tcp' else (p.kind, bytes(p.payload[:BEGIN]))
+
+
+def begins(p, q):
+    """Is one datagram a frame of several (UDP GSO, GRO), and the other the first of them?"""
+    n = min(len(p.payload), len(q.payload), COMPARED)
+    return p.kind == q.kind == 'udp' and min(p.payload_len, q.payload_len) > BEGIN and \
+        p.payload_len != q.payload_len and p.ip_id == q.ip_id and p.payload[:n] == q.payload[:n]
+
+
+def inside(p, frame):
+    """May a datagram be one of those that were joined to @frame? Captures cut its payload."""
+    if not p.kind == frame.kind == 'udp' or not 0 < p.payload_len < frame.payload_len:
+        return False
+    mine, all_of_it = bytes(p.payload), bytes(frame.payload)
+    return len(all_of_it) < frame.payload_len or all_of_it.endswith(mine) or \
+        (p.payload_len > BEGIN and mine in all_of_it)
 
 
 def content(p):
@@ -46,9 +73,12 @@ def same_bytes(up, down):
     """Does @down hold the first byte of @up (TCP), or is it the same packet?"""
     if up.kind != down.kind:
         return False
+    if up.kind == 'udp' and (begins(up, down) or inside(up, down)):
+        return True
     if up.kind != 'tcp' or not (up.payload_len or up.flags & 3):
         return content(up) == content(down)
-    if up.tsval != down.tsval or (up.flags ^ down.flags) & 2:
+    if up.tsval != down.tsval or (up.flags ^ down.flags) & 2 or \
+            not (down.payload_len or down.flags & 3):
         return False
     skip = (up.seq - down.seq) % 2**32
     if skip >= max(down.payload_len, 1):
@@ -82,9 +112,9 @@ def flooded(p):
 class Judge:
     def __init__(self, host, guest, addresses, offset_ns=0):
         self.addresses, self.offset = set(addresses), offset_ns
-        self.a = [p for p in host if p.kind in PROTO]
-        self.b = [p for p in guest if p.kind in PROTO and self.addresses & {p.src, p.dst}]
-        self.others = [p.index for p in host if p.kind not in PROTO and not flooded(p)]
+        self.a = [p for p in host if p.kind in KINDS]
+        self.b = [p for p in guest if p.kind in KINDS and self.addresses & {p.src, p.dst}]
+        self.others = [p.index for p in host if p.kind not in KINDS and not flooded(p)]
         self.strangers = defaultdict(list)
         for p in self.a:
             if not self.addresses & {p.src, p.dst} and not flooded(p):
@@ -99,45 +129,58 @@ class Judge:
         return diff if to_guest else -diff
 
     def evidence(self):
-        """{flow at A: {flow at B, with the end that both have: contents that agree}}"""
+        """{flow at A: {flow at B, with the end that both have: packets that agree}}"""
         at_b = defaultdict(list)
         for b in self.b:
-            at_b[content(b)].append(b)
+            at_b[look(b)].append(b)
         found = defaultdict(lambda: defaultdict(set))
         for name, packets in self.strangers.items():
             for a in packets:
-                twins = at_b.get(content(a), [])
-                if len({(flow(b), ends(b)[0]) for b in twins}) != 1:
-                    continue
-                for b in twins:
-                    (src_a, dst_a), (src_b, dst_b) = ends(a), ends(b)
-                    # one end is the same and plays the same part; the other is the guest's
-                    to_guest = src_a == src_b and dst_a != dst_b and b.dst in self.addresses
-                    from_guest = dst_a == dst_b and src_a != src_b and b.src in self.addresses
-                    if to_guest == from_guest or dst_a == src_b or src_a == dst_b:
+                for to_guest in (True, False):
+                    mine = [b for b in at_b.get(look(a), ()) if (content(a) == content(b) or begins(a, b)) and
+                            self.may_become(a, b, to_guest)]
+                    # one flow of that end's, or it tells nothing
+                    if len({flow(b) for b in mine}) != 1:
                         continue
-                    if -SLACK_NS <= self.lag(a, b, to_guest) <= WINDOW_NS:
-                        found[name][flow(b), src_a if to_guest else dst_a].add(content(a))
+                    if any(-SLACK_NS <= self.lag(a, b, to_guest) <= WINDOW_NS for b in mine):
+                        (peer_a, peer_b), _ = self.parts(a, mine[0], to_guest)
+                        found[name][flow(mine[0]), peer_a, peer_b].add((content(a), to_guest))
         return found
+
+    @staticmethod
+    def parts(a, b, to_guest):
+        """Both points' view of the peer's end, and of the guest's."""
+        (src_a, dst_a), (src_b, dst_b) = ends(a), ends(b)
+        both = (src_a, src_b), (dst_a, dst_b)
+        return both if to_guest else both[::-1]
+
+    def may_become(self, a, b, to_guest):
+        """One end is the same and plays the same part; the other is the guest's."""
+        if a.v6 != b.v6 or (b.dst if to_guest else b.src) not in self.addresses:
+            return False
+        (peer_a, peer_b), (outer, inner) = self.parts(a, b, to_guest)
+        return same(a.kind, peer_a, peer_b) and not same(a.kind, outer, inner) and \
+            not same(a.kind, outer, peer_b) and not same(a.kind, peer_a, inner)
 
     def learn(self):
         """Which flows are translated, and how. @sure: whatever else was learnt before."""
         found = self.evidence()
-        claims = Counter(c for by in found.values() for cs in by.values() for c in cs)
+        claims = Counter((c, peer[0], peer[1] if name[0] != 'icmp' else 0)
+                         for name, by in found.items() for (_, peer, _), cs in by.items() for c in cs)
         flows = {}
         for name, by in found.items():
             first = self.strangers[name][0]
             if len(by) != 1:
                 continue  # contradictions: never
-            (at_b, peer), contents = next(iter(by.items()))
-            if any(claims[c] > 1 for c in contents):
+            (at_b, peer, peer_b), contents = next(iter(by.items()))
+            if any(claims[c, peer[0], peer[1] if name[0] != 'icmp' else 0] > 1 for c in contents):
                 continue
-            bare = name[0] != 'tcp' and any(not c[3] for c in contents)
+            bare = name[0] != 'tcp' and any(not c[0][3] for c in contents)
             mine = [e for e in name[1:] if e != peer][0]
-            inner = [e for e in at_b[1:] if e != peer][0]
+            inner = [e for e in at_b[1:] if e != peer_b][0]
             flows[name] = SimpleNamespace(
-                at_b=at_b, peer=peer, outer=mine, inner=inner, n=len(contents), bare=bare,
-                forwarded=ends(first)[0] == peer,
+                at_b=at_b, peer=peer, peer_b=peer_b, outer=mine, inner=inner, n=len(contents),
+                bare=bare, forwarded=ends(first)[0] == peer, proto=first.proto,
                 sure=len(contents) >= (ENOUGH_BARE if bare else ENOUGH))
         known = {(f.outer[0], f.inner[0]) for f in flows.values() if f.sure}
         return {name: f for name, f in flows.items() if f.sure or (f.outer[0], f.inner[0]) in known}
@@ -147,7 +190,7 @@ class Judge:
         if self.addresses & {p.src, p.dst}:
             return ends(p)
         f = self.flows.get(flow(p))
-        return f and tuple(f.inner if e == f.outer else e for e in ends(p))
+        return f and tuple(f.inner if e == f.outer else f.peer_b for e in ends(p))
 
     def pairs(self):
         way = defaultdict(lambda: ([], []))  # flow direction at the guest: packets of A, of B

@@ -34,8 +34,11 @@ uint64_t twin_identity(const struct vns_packet *p)
 
 uint64_t twin_bare_identity(const struct vns_packet *p)
 {
-	uint64_t h = p->digest + ((uint64_t)p->ip_id << 16 ^ p->window) *
-				 UINT64_C(0x94d049bb133111eb) + p->key.ipproto;
+	bool datagram = p->proto == VNS_PROTO_UDP && p->verdict == VNS_PKT_OK &&
+			!(p->flags & VNS_PKT_F_FIRST_FRAG);
+	uint64_t what = p->digest - (datagram ? vns_length_term(p->payload_len) : 0);
+	uint64_t h = what + ((uint64_t)p->ip_id << 16 ^ (datagram ? 0 : p->window)) *
+				    UINT64_C(0x94d049bb133111eb) + p->key.ipproto;
 
 	return (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
 }

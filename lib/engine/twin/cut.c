@@ -50,11 +50,9 @@ enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
 		return VNS_TWIN_AMBIGUOUS;
 	if (cut != INT64_MIN && time - cut <= t->window && cut - time <= t->window)
 		return VNS_TWIN_AMBIGUOUS;
-	/*
-	 * A frame of many datagrams (UDP GSO) is not recognised in its pieces under other addresses: A may
-	 * hold them as strangers.
-	 */
-	if (t->nat && p == VNS_POINT_B && t->m.node[e->node].proto == VNS_PROTO_UDP && e->len > LONGEST)
+	/* A may hold the pieces of a frame of many datagrams (UDP GSO) as strangers. */
+	if (t->nat && p == VNS_POINT_B && t->m.node[e->node].proto == VNS_PROTO_UDP &&
+	    e->len > LONGEST && !twin_nat_knows(t->nat, e->flow_hash))
 		return VNS_TWIN_AMBIGUOUS;
 	return VNS_TWIN_MISSING;
 }

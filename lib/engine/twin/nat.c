@@ -3,12 +3,17 @@
  * NAT between the points: flows of A that bear other addresses than at B -> the flows of B.
  *
  * A packet of A that is not the guest's by its addresses may be one whose addresses are translated on
- * the way (RFC 3022): masqueraded (the guest's own address hidden behind the host's) or forwarded to
- * the guest. The digest has no addresses and no ports in it, so both sightings have the same, and
- * one end of the flow, the peer's, is the same at both points. Where that is so the packet is evidence
- * for a mapping between two flows. Evidence counts when digest and IP ID occurred once at B and were
- * claimed by one flow of A only, and when the times fit. Several different packets must agree before a mapping is used (fewer where the same
- * pair of addresses is mapped already); one contradiction, and the flow is never mapped.
+ * the way (RFC 3022; IPv6 prefixes: RFC 6296): masqueraded (the guest's own address hidden behind the
+ * host's) or forwarded to the guest. The digest has no addresses and no ports in it, so both sightings
+ * have the same, and one end of the flow, the peer's, is the same at both points. Where that is so the
+ * packet is evidence for a mapping between two flows. Evidence counts when digest and IP ID occurred in
+ * one flow of that end's at B and were claimed by one flow of A only, and when the times fit. Several different
+ * packets must agree before a mapping is used (fewer where the same pair of addresses is mapped
+ * already); one contradiction, and the flow is never mapped.
+ *
+ * A frame of many datagrams that the other point sees in pieces (UDP GSO, GRO) has its first
+ * datagram's beginning and IP ID: the length of a datagram is left out. Once the flow is known,
+ * superframe.c pairs them all.
  *
  * Where the peers' addresses are translated on their way to the guest (nat_peers), the end that is
  * the same is the guest's, and its packets at A are the guest's by their addresses: they wait likewise,
@@ -26,10 +31,12 @@
 
 #include "engine/twin/twin_int.h"
 #include "flow/table.h"
+#include "packet/hash.h"
 
 #define RING      65536u /* strangers that wait: 8 MB, 6 s of 10,000 a second */
 #define SEEN      65536u /* packets of B that are remembered: 6 MB */
 #define FLOWS     262144u
+#define KNOWN     4096u /* flows of B that are remembered to be translations; 16 KB */
 #define GONE      INT64_MAX /* time of a packet in the ring that went on before its turn */
 #define TICK_NS   VNS_NSEC_PER_SEC
 #define ENOUGH_TCP  3 /* packets: each agrees in sequence numbers and timestamps */
@@ -38,6 +45,11 @@
 
 /* NAT_PLAIN: B has the flow under the same addresses. */
 enum nat_state { NAT_OPEN, NAT_TRUSTED, NAT_REFUSED, NAT_PLAIN };
+
+static bool is_echo(const struct vns_flow_key *key)
+{
+	return key->ipproto == IPPROTO_ICMP || key->ipproto == IPPROTO_ICMPV6;
+}
 
 /* What is known of a flow of A. */
 struct nat_flow {
@@ -54,8 +66,9 @@ struct nat_flow {
 /* A packet of B. */
 struct nat_seen {
 	struct vns_flow_key key;
-	uint64_t hash, id;
+	uint64_t hash, id; /* id: identity_with() the end that may be the same at A */
 	int64_t time;
+	uint32_t len;
 	uint32_t claimed_by; /* flow of A, + 1 */
 	uint8_t dir;
 	bool many;
@@ -72,6 +85,7 @@ struct twin_nat {
 	uint32_t going;      /* packet of a flow that has just become trusted, + 1 */
 	struct vns_twin_mapping map[VNS_TWIN_MAPPINGS];
 	size_t n_map;
+	uint32_t known[KNOWN]; /* B's flows that are a translation, at their hash */
 };
 
 int twin_nat_new(struct twin_nat **out)
@@ -107,9 +121,23 @@ void twin_nat_free(struct twin_nat *n)
 	free(n);
 }
 
-void twin_nat_see(struct twin_nat *n, const struct vns_packet *p, int64_t time)
+/*
+ * A packet that an end of the flow, which is the same at both points, sends (@sends) or receives. Ends
+ * are addresses and ports; an echo's identifier may be translated, and its ends are addresses.
+ */
+static uint64_t identity_with(const struct vns_packet *p, bool sends)
 {
-	uint64_t id = twin_bare_identity(p);
+	unsigned int end = sends ? p->dir : !p->dir;
+	uint64_t w[2];
+
+	memcpy(w, &p->key.addr[end], sizeof(w));
+	return vns_mix4(twin_bare_identity(p), w[0], w[1],
+			(uint64_t)(is_echo(&p->key) ? 0 : p->key.port[end]) << 1 | sends);
+}
+
+static void see_with(struct twin_nat *n, const struct vns_packet *p, int64_t time, bool sends)
+{
+	uint64_t id = identity_with(p, sends);
 	struct nat_seen *s = &n->seen[id % SEEN];
 
 	if (s->id == id && time - s->time < VNS_NSEC_PER_SEC) {
@@ -118,7 +146,18 @@ void twin_nat_see(struct twin_nat *n, const struct vns_packet *p, int64_t time)
 		return;
 	}
 	*s = (struct nat_seen){ .key = p->key, .hash = p->flow_hash, .id = id, .time = time,
-				.dir = p->dir };
+				.len = p->payload_len, .dir = p->dir };
+}
+
+void twin_nat_see(struct vns_twin *t, const struct vns_packet *p, int64_t time)
+{
+	bool sent = twin_is_guest(t, vns_packet_src(p)), got = twin_is_guest(t, vns_packet_dst(p));
+
+	/* The end that is the same is the peer's, or if those are translated, the guest's. */
+	if (got || t->nat_peers)
+		see_with(t->nat, p, time, true);
+	if (sent || t->nat_peers)
+		see_with(t->nat, p, time, false);
 }
 
 /* The flow of @p, made when there is none; the one idle for longest makes room. */
@@ -148,7 +187,7 @@ static void translate(const struct nat_flow *f, struct vns_packet *p)
 static bool same_end(const struct vns_flow_key *a, int i, const struct vns_flow_key *b, int j)
 {
 	return memcmp(&a->addr[i], &b->addr[j], sizeof(a->addr[i])) == 0 &&
-	       a->port[i] == b->port[j];
+	       (is_echo(a) || a->port[i] == b->port[j]);
 }
 
 /*
@@ -204,12 +243,13 @@ static void trust(struct twin_nat *n, struct nat_flow *f, const struct vns_flow_
 	int end_a = f->end_a, end_b = f->end_b;
 	/* The peer's end is the same; a first packet from there was forwarded to the guest. */
 	bool forwarded = f->first_dir == end_a;
-	bool ports = a->ipproto != IPPROTO_ICMP && a->ipproto != IPPROTO_ICMPV6; /* an echo's is its number */
+	bool ports = !is_echo(a); /* an echo's is its number */
 	uint16_t port_a = ports ? a->port[!end_a] : 0, port_b = ports ? f->key.port[!end_b] : 0;
 	struct vns_twin_mapping *m = mapping_of(n, a->ipproto, &a->addr[!end_a],
 						&f->key.addr[!end_b], forwarded, port_b);
 
 	f->state = NAT_TRUSTED;
+	n->known[(f->hash >> 32) % KNOWN] = (uint32_t)f->hash | 1;
 	n->going = f->first_held;
 	if (!m && n->n_map < VNS_TWIN_MAPPINGS) {
 		m = &n->map[n->n_map++];
@@ -253,41 +293,83 @@ static bool time_fits(const struct vns_twin *t, const struct vns_packet *p,
 	return lag <= t->window && lag >= (t->n_twins ? -t->slack : -t->window);
 }
 
-/* Is there the same packet at B, of a flow of which this one may be the translation? */
+/* Of one length, or one the beginning of the other: a frame of many datagrams and its first. */
+static bool lengths_fit(const struct vns_packet *p, const struct nat_seen *s)
+{
+	return s->len == p->payload_len ||
+	       (p->proto == VNS_PROTO_UDP && s->len > VNS_DIGEST_PAYLOAD_BYTES &&
+		p->payload_len > VNS_DIGEST_PAYLOAD_BYTES);
+}
+
+/* The same packet at B, of a flow of which @p's may be the translation; NULL: none, or several. */
+static struct nat_seen *find_seen(struct vns_twin *t, const struct vns_packet *p, int64_t time,
+				  int *end_a, int *end_b)
+{
+	struct nat_seen *found = NULL;
+
+	for (int sends = 0; sends < 2; sends++) {
+		uint64_t id = identity_with(p, sends);
+		struct nat_seen *s = &t->nat->seen[id % SEEN];
+		int a = 0, b = 0;
+
+		if (s->id != id || s->many || !lengths_fit(p, s) ||
+		    !twin_nat_fits(p, &s->key, s->dir, &a, &b) || !time_fits(t, p, s, time, a))
+			continue;
+		if (found)
+			return NULL;
+		found = s;
+		*end_a = a;
+		*end_b = b;
+	}
+	return found;
+}
+
+/* Has B the flow of @p as it is? */
+static bool is_plain(const struct twin_nat *n, const struct vns_packet *p)
+{
+	for (int sends = 0; sends < 2; sends++) {
+		uint64_t id = identity_with(p, sends);
+		const struct nat_seen *s = &n->seen[id % SEEN];
+
+		if (s->id == id && !s->many && vns_flow_same_key(&p->key, &s->key))
+			return true;
+	}
+	return false;
+}
+
+/* Evidence: is @p at B, under other addresses? */
 static void look_up(struct vns_twin *t, const struct vns_packet *p, int64_t time)
 {
 	struct twin_nat *n = t->nat;
-	uint64_t id = twin_bare_identity(p);
-	struct nat_seen *s = &n->seen[id % SEEN];
 	uint32_t at = flow_of(n, p, time);
 	struct nat_flow *f = &n->flow[at];
+	struct nat_seen *s;
 	int end_a = 0, end_b = 0;
 
-	if (at != VNS_FLOW_NONE && f->state == NAT_OPEN && s->id == id && !s->many &&
-	    vns_flow_same_key(&p->key, &s->key)) {
+	if (at == VNS_FLOW_NONE || f->state != NAT_OPEN)
+		return;
+	if (is_plain(n, p)) {
 		f->state = NAT_PLAIN;
 		n->going = f->first_held;
 		return;
 	}
-	if (at == VNS_FLOW_NONE || f->state != NAT_OPEN || s->id != id || s->many ||
-	    f->last == id || !twin_nat_fits(p, &s->key, s->dir, &end_a, &end_b) || !time_fits(t, p, s, time, end_a))
+	s = find_seen(t, p, time, &end_a, &end_b);
+	if (!s || f->last == s->id)
 		return;
-	if (s->claimed_by && s->claimed_by != at + 1) {
-		n->flow[s->claimed_by - 1].state = NAT_REFUSED;
+	if ((s->claimed_by && s->claimed_by != at + 1) ||
+	    (f->n && !vns_flow_same_key(&f->key, &s->key))) {
+		if (s->claimed_by && s->claimed_by != at + 1)
+			n->flow[s->claimed_by - 1].state = NAT_REFUSED;
 		f->state = NAT_REFUSED;
 		return;
 	}
 	s->claimed_by = at + 1;
-	if (f->n && !vns_flow_same_key(&f->key, &s->key)) {
-		f->state = NAT_REFUSED;
-		return;
-	}
 	f->key = s->key;
 	f->hash = s->hash;
 	f->end_a = (uint8_t)end_a;
 	f->end_b = (uint8_t)end_b;
 	f->bare |= p->proto != VNS_PROTO_TCP && !p->ip_id;
-	f->last = id;
+	f->last = s->id;
 	f->n++;
 	trusted(n, f, &p->key);
 }
@@ -301,6 +383,11 @@ bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time)
 	translate(&t->nat->flow[at], p);
 	t->translated++;
 	return true;
+}
+
+bool twin_nat_knows(const struct twin_nat *n, uint64_t flow_hash)
+{
+	return n->known[(flow_hash >> 32) % KNOWN] == ((uint32_t)flow_hash | 1);
 }
 
 bool twin_nat_unsure(struct vns_twin *t, const struct vns_packet *p, int64_t time)

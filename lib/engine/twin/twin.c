@@ -743,7 +743,7 @@ static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_pac
 			continue;
 		}
 		if (unlikely(t->nat && p == VNS_POINT_B))
-			twin_nat_see(t->nat, &pkts[i], in[i].time);
+			twin_nat_see(t, &pkts[i], in[i].time);
 		if (unlikely(t->nat_peers && p == VNS_POINT_A) &&
 		    twin_nat_unsure(t, &pkts[i], in[i].time)) {
 			ret = take_stranger(t, &pkts[i], in[i].time, false);

@@ -418,20 +418,25 @@ uint64_t twin_identity(const struct vns_packet *p);
 /* 0.0.0.0 or ::, the source of a machine that has no address yet. */
 bool twin_is_unspecified(const struct vns_addr *a);
 
-/* ... without flow and direction, with IP ID: what NAT leaves of it (routers do not touch the ID). */
+/*
+ * ... without flow and direction, with IP ID: what NAT leaves of it (routers do not touch the ID). Of a datagram
+ * the length is left out, in which it differs from a frame that begins with it.
+ */
 uint64_t twin_bare_identity(const struct vns_packet *p);
 
 /* nat.c */
 int twin_nat_new(struct twin_nat **out);
 void twin_nat_free(struct twin_nat *n);
 /* A packet of B, for evidence. */
-void twin_nat_see(struct twin_nat *n, const struct vns_packet *p, int64_t time);
+void twin_nat_see(struct vns_twin *t, const struct vns_packet *p, int64_t time);
 /* A stranger of A: put B's flow in place of its own if that is known. Return: false when it is not. */
 bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time);
+/* Is B's flow of this hash known to be the translation of one of A's? */
+bool twin_nat_knows(const struct twin_nat *n, uint64_t flow_hash);
 /* May the guest's packet @p of A bear another peer's address at B? False once its flow was seen there. */
 bool twin_nat_unsure(struct vns_twin *t, const struct vns_packet *p, int64_t time);
 bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a);
-/* ... and keep it for later. Return: false when it is no use. */
+/* Keep a stranger for later. Return: false when it is no use. */
 bool twin_nat_hold(struct vns_twin *t, const struct vns_packet *p, int64_t time);
 /* The next kept stranger whose time has come (borrowed until the next hold); NULL: none. */
 const struct vns_packet *twin_nat_next(struct vns_twin *t, int64_t *time);
