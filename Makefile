@@ -57,7 +57,7 @@ demo:
 	@$(BUILD)/cli/vnetscope demo $(DEMO_ARGS)
 
 bench-live: all
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose ebpf_cost live
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose ebpf_cost tap_cost live
 
 bench-overhead: all
 	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose overhead
