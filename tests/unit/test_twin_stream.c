@@ -310,6 +310,32 @@ static void test_hostile_overlaps(void **state)
 	drop(b);
 }
 
+/* A busy host hands a frame's datagrams on 15 ms after it, one behind the other: all are its. */
+static void test_superframe_held_up(void **state)
+{
+	(void)state;
+	for (uint32_t id = 0; id < 8; id += 7) { /* with identifications, and without */
+		struct bench *b = open_default();
+		struct vns_packet p = udp(2 * SEC, true, 1, id);
+
+		talk(b, 0, 100, false);
+		p.payload_len = 3000;
+		p.digest += vns_length_term(3000);
+		feed(b, VNS_POINT_A, p);
+		for (uint32_t i = 0; i < 3; i++) {
+			p = udp(2015 * MS + i * 5 * MS, true, i + 1, id ? id + i : 0);
+			p.payload_len = 1000;
+			p.digest += vns_length_term(1000);
+			feed(b, VNS_POINT_B, p);
+		}
+		talk(b, 3 * SEC, 100, false);
+		done(b);
+		expect(b, VNS_POINT_A, 201, 0, 0, 0);
+		expect(b, VNS_POINT_B, 203, 0, 0, 0);
+		drop(b);
+	}
+}
+
 /* A frame that claims to be so long that its datagrams cannot be counted in 32 bits plainly. */
 static void test_hostile_superframe(void **state)
 {
@@ -416,6 +442,7 @@ int main(void)
 		cmocka_unit_test(test_one_point_ahead),
 		cmocka_unit_test(test_advance),
 		cmocka_unit_test(test_hostile_overlaps),
+		cmocka_unit_test(test_superframe_held_up),
 		cmocka_unit_test(test_hostile_superframe),
 		cmocka_unit_test(test_hostile_fragment),
 		cmocka_unit_test(test_coarse_offset),

@@ -266,13 +266,13 @@ static bool is_cut(const struct train *a)
 	return a->u->len > a->d->len;
 }
 
-/* Behind a frame for longer than packets take: nothing of its. */
+/* Behind a frame, and behind its first datagram, for longer than packets take: nothing of its. */
 static void end_in_time(const struct trains *s, struct train *a)
 {
-	int64_t last = a->u->time;
+	int64_t last = a->u->time > a->d->time ? a->u->time : a->d->time;
 
 	for (const struct piece *u = a->u + 1; u < a->u_end; u++)
-		if (u->len >= a->size && u->fate == FATE_OPEN)
+		if (u->len >= a->size && u->fate == FATE_OPEN && u->time > last)
 			last = u->time;
 	while (a->d_end > a->d + 1 && a->d_end[-1].time > last + s->b->limits.reach)
 		a->d_end--;
