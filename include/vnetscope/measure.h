@@ -144,12 +144,14 @@ struct vns_vo_check {
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
  *   the clock stepped, as the step's instant is not certain
+ * @forgotten: requests whose place another flow took over before a reply came
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
 	struct vns_intervals interval;
 	double gap_error_ns;
 	double floor_upper_ns;
+	uint64_t forgotten;
 	struct vns_vo_check check;
 };
 
@@ -189,6 +191,11 @@ struct vns_vo_event {
  *             latency is not known, so they are in no figure
  * @sample_first, @sample_last: 1 packet in so many was looked at, at the beginning and at the end
  * @not_sampled:    packets that --sample left out at each point (offline)
+ * @clock_ahead, @other_epoch: the guest's packets (live) that are not in counts[].read: stamped later than its
+ *             clock could show before an exchange told of its step; of before such a change, or of a time
+ *             without a relation
+ * @late_samples:   matched packets that came out of time order too late to be paired as request and reply
+ *             (sum_ns; offline)
  * @doubled:        second copies of packets that a capture held twice, left out at each point
  * @nat, @n_nat:    address translations learnt; @translated: packets at the host paired by them
  * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
@@ -211,6 +218,7 @@ struct vns_vo_target {
 	uint64_t unrelated;
 	uint32_t sample_first, sample_last;
 	uint64_t not_sampled[2], doubled[2];
+	uint64_t clock_ahead, other_epoch, late_samples;
 	struct vns_twin_mapping nat[VNS_TWIN_MAPPINGS];
 	size_t n_nat;
 	uint64_t translated;

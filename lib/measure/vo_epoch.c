@@ -360,14 +360,17 @@ bool vo_epoch_is_ahead(const struct vo_subject *v, int64_t guest_ns, int64_t now
 	return (double)(guest_ns - now_ns) > upper + (double)EARLY_NS;
 }
 
-bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns)
+enum vo_epoch vo_epoch_of(const struct vo_subject *v, int64_t guest_ns)
 {
 	int64_t now_ns = vns_now_ns(), age_ns = now_ns - v->epoch_from_ns;
 
 	if (vo_epoch_is_ahead(v, guest_ns, now_ns))
-		return false;
+		return VO_EPOCH_AHEAD;
+	if (!v->paired)
+		return VO_EPOCH_BEFORE;
 	if (age_ns > LATE_NS)
-		return true;
+		return VO_EPOCH_THIS;
 	return guest_ns >= v->epoch_guest_ns - EARLY_NS &&
-	       (!v->epoch_back_ns || guest_ns < v->epoch_guest_ns + age_ns + v->epoch_back_ns / 2);
+	       (!v->epoch_back_ns || guest_ns < v->epoch_guest_ns + age_ns + v->epoch_back_ns / 2) ?
+		       VO_EPOCH_THIS : VO_EPOCH_BEFORE;
 }

@@ -41,7 +41,11 @@ int vo_epoch_finish(struct vo_subject *v);
  */
 bool vo_epoch_is_ahead(const struct vo_subject *v, int64_t guest_ns, int64_t now_ns);
 
-/* May a guest's packet of @guest_ns be of this epoch? Some of the last one may still be under way. */
-bool vo_epoch_has(const struct vo_subject *v, int64_t guest_ns);
+/*
+ * Of which epoch may a guest's packet of @guest_ns be? Some of the last one may still be under way
+ * (VO_EPOCH_BEFORE); there is none while the guest cannot be reached.
+ */
+enum vo_epoch { VO_EPOCH_THIS = 0, VO_EPOCH_AHEAD, VO_EPOCH_BEFORE };
+enum vo_epoch vo_epoch_of(const struct vo_subject *v, int64_t guest_ns);
 
 #endif

@@ -290,6 +290,8 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 	int64_t gap = x->host_ns - request->host_ns;
 
 	if (x->direction == VNS_HOST_TO_GUEST) {
+		if (request->waiting && request->flow != x->flow)
+			t->sum[request->proto].forgotten++;
 		*request = *x;
 		request->waiting = true;
 	} else if (request->waiting && request->flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {

@@ -59,8 +59,11 @@ static void subject_fail(struct vo_subject *v, const char *sentence)
 static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *pkts, size_t n)
 {
 	for (size_t i = 0; i < v->n_pair; i++) {
-		if (!v->pair[i].twin)
+		if (!v->pair[i].twin) {
+			if (v->pair[i].a == k && v->pair[i].b == VO_GUEST)
+				vo_pair_unseen(&v->pair[i], pkts, n);
 			continue;
+		}
 		if (v->pair[i].a == k)
 			vns_twin_feed(v->pair[i].twin, VNS_POINT_A, pkts, n);
 		else if (v->pair[i].b == k)
@@ -143,6 +146,16 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* Is a guest's packet one for the engines? Of the traffic's others it is counted why not. */
+static bool of_this_epoch(struct vo_subject *v, int64_t guest_ns)
+{
+	enum vo_epoch e = vo_epoch_of(v, guest_ns);
+
+	if (e != VO_EPOCH_THIS && !in_phase(v->run, VO_BEFORE))
+		v->other_epoch[e]++;
+	return e == VO_EPOCH_THIS;
+}
+
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
 		       uint64_t dropped, int64_t now_ns)
 {
@@ -158,13 +171,12 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 
 		for (; at < n && m < BATCH; at++)
 			if ((!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at])) &&
-			    vo_epoch_has(v, pkts[at].time_ns) &&
-			    vns_packet_sampled(&pkts[at], v->one_in))
+			    vns_packet_sampled(&pkts[at], v->one_in) && of_this_epoch(v, pkts[at].time_ns))
 				own[m++] = pkts[at];
-		if (v->paired && m)
+		if (m)
 			feed_guest(v, own, m);
 	}
-	for (size_t i = 0; v->paired && i < v->n_pair && vo_epoch_has(v, now_ns); i++)
+	for (size_t i = 0; v->paired && i < v->n_pair && vo_epoch_of(v, now_ns) == VO_EPOCH_THIS; i++)
 		if (v->pair[i].b == VO_GUEST && v->pair[i].twin)
 			vns_twin_advance(v->pair[i].twin, VNS_POINT_B, now_ns);
 	pthread_mutex_unlock(&v->lock);

@@ -63,8 +63,11 @@ static int add_bound(struct vo_offline *r, const struct vns_vo_sample *s)
 
 static void tally_oldest(struct vo_offline *r, struct vo_ring *q)
 {
-	vns_vo_tally_expect(&r->tally, &q->s[(q->head + AHEAD) % VO_RING]);
-	vns_vo_tally_add(&r->tally, &q->s[q->head++ % VO_RING]);
+	const struct vns_vo_sample *s = &q->s[q->head++ & (q->size - 1)];
+
+	vns_vo_tally_expect(&r->tally, &q->s[(q->head + AHEAD - 1) & (q->size - 1)]);
+	q->done_ns = s->host_ns;
+	vns_vo_tally_add(&r->tally, s);
 	q->n--;
 }
 
@@ -77,11 +80,27 @@ static void merge(struct vo_offline *r, bool all)
 	struct vo_ring *q = r->ring;
 
 	while (q[0].n && q[1].n) /* which is the earlier is a coin toss: no branch */
-		tally_oldest(r, &q[q[0].s[q[0].head % VO_RING].host_ns >
-				   q[1].s[q[1].head % VO_RING].host_ns]);
+		tally_oldest(r, &q[q[0].s[q[0].head & (q[0].size - 1)].host_ns >
+				   q[1].s[q[1].head & (q[1].size - 1)].host_ns]);
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		while (all ? q[d].n > 0 : q[d].n == VO_RING)
+		while (all ? q[d].n > 0 : q[d].n == q[d].size)
 			tally_oldest(r, &q[d]);
+}
+
+/* More room to wait in, since a sample came too late. Out of memory: it stays as it is. */
+static void grow(struct vo_ring *q)
+{
+	struct vns_vo_sample *s = malloc(2 * q->size * sizeof(*s));
+
+	q->grow = false;
+	if (!s)
+		return;
+	for (size_t i = 0; i < q->n; i++)
+		s[i] = q->s[(q->head + i) & (q->size - 1)];
+	free(q->s);
+	q->s = s;
+	q->head = 0;
+	q->size *= 2;
 }
 
 void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t n)
@@ -93,9 +112,15 @@ void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t
 		r->to_ns = s[i].host_ns > r->to_ns ? s[i].host_ns : r->to_ns;
 		if (r->want_bounds && add_bound(r, &s[i]))
 			r->failed = -ENOMEM;
-		if (q->n == VO_RING)
+		if (s[i].host_ns < r->ring[!s[i].direction].done_ns) {
+			q->late++;
+			r->ring[!s[i].direction].grow = true; /* that one should have waited */
+		}
+		if (q->n == q->size && q->grow && q->size < VO_RING_MAX)
+			grow(q);
+		else if (q->n == q->size)
 			merge(r, false);
-		q->s[(q->head + q->n++) % VO_RING] = s[i];
+		q->s[(q->head + q->n++) & (q->size - 1)] = s[i];
 	}
 }
 
@@ -616,6 +641,13 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
 	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
 	r->end[0].stop = r->end[1].stop = opts->stop;
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		r->ring[d] = (struct vo_ring){ .s = calloc(VO_RING, sizeof(*r->ring[d].s)), .size = VO_RING };
+		if (!r->ring[d].s)
+			code = vo_out_of_memory(err);
+	}
+	if (code)
+		goto out;
 	code = vo_find_out(r, err);
 	if (!code)
 		code = measure(r, t, err);
@@ -624,6 +656,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 	snprintf(t->name, sizeof(t->name), "offline");
 	snprintf(t->from_point, sizeof(t->from_point), "host");
 	t->host_cpu = t->agent_cpu = -1;
+	t->late_samples = r->ring[0].late + r->ring[1].late;
 	notes_of_clock(r, t);
 	notes_of_files(r, t);
 	out->interrupted = r->end[0].stopped || r->end[1].stopped;
@@ -637,6 +670,8 @@ out:
 	}
 	if (r) {
 		vns_clock_free(r->clock);
+		for (int d = 0; d < VNS_DIRECTIONS; d++)
+			free(r->ring[d].s);
 		free(r->bound);
 	}
 	free(r);

@@ -197,6 +197,28 @@ void vo_pair_hand_over(struct vo_pair *p)
 	p->twin = NULL;
 }
 
+void vo_pair_unseen(struct vo_pair *p, const struct vns_packet *pkts, size_t n)
+{
+	const struct vns_subject *s = p->subject->s;
+	struct vns_twin_counts *c = &p->counts[VNS_POINT_A];
+
+	for (size_t i = 0; i < n; i++) {
+		bool to = false, from = false;
+
+		for (size_t k = 0; k < s->n_guest; k++) {
+			to |= vns_addr_equal(vns_packet_dst(&pkts[i]), &s->guest[k]);
+			from |= vns_addr_equal(vns_packet_src(&pkts[i]), &s->guest[k]);
+		}
+		c->read++;
+		if ((pkts[i].verdict != VNS_PKT_OK && pkts[i].verdict != VNS_PKT_FRAGMENT) || !(to || from)) {
+			c->in_class[VNS_TWIN_UNDECODABLE]++;
+			continue;
+		}
+		c->in_class[VNS_TWIN_OUTSIDE_WINDOW]++;
+		c->by_direction[to ? VNS_HOST_TO_GUEST : VNS_GUEST_TO_HOST]++;
+	}
+}
+
 static int add_pair(struct vo_subject *v, size_t a, size_t b, struct vns_err *err)
 {
 	struct vo_pair *p = &v->pair[v->n_pair++];
@@ -429,8 +451,10 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 	if (v->rate != VNS_CLOCK_RATE_STEADY)
 		add_note(t, vns_vo_bent_words(v->event, v->n_event, v->rate, v->wander_ppm > 0,
 					      clock_watch_steady(&v->watch)));
-	if (v->note[0])
-		add_note(t, v->note);
+	if (v->note[0]) { /* half a sentence, as errors are */
+		snprintf(clocks, sizeof(clocks), "The guest's agent: %.255s", v->note);
+		add_note(t, clocks);
+	}
 	if (is_translated(&v->pair[k]) && run->opts->nat == VNS_NAT_AUTO && !v->pair[k].n_nat &&
 	    v->pair[k].counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]) {
 		snprintf(text, sizeof(text), "The host's kernel has NAT rules, so the %s took all IP packets; none of "
@@ -508,6 +532,8 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	fill_events(v, t);
 	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;
+	t->clock_ahead = v->other_epoch[VO_EPOCH_AHEAD];
+	t->other_epoch = v->other_epoch[VO_EPOCH_BEFORE];
 	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
 	fill_notes(run, v, k, t);

@@ -117,6 +117,7 @@ struct vo_subject {
 	struct vns_agent_usage usage_begin, usage_end;
 	int64_t usage_from_ns, usage_to_ns; /* when these were read; monotonic, guests' clocks may be set */
 	uint64_t agent_bytes, guest_lost;
+	uint64_t other_epoch[3];   /* the guest's packets that no engine got, by enum vo_epoch */
 	int64_t guest_upto_ns;     /* all that was captured up to then has come; guest clock */
 	struct vo_quiet quiet;
 	bool capturing;
@@ -163,6 +164,8 @@ int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err);
 void vo_pair_finish(struct vo_pair *p);
 /* End it where another will go on: what this one learnt is kept for that. */
 void vo_pair_hand_over(struct vo_pair *p);
+/* Packets at the host while nothing can come from the guest: they count as outside of its window. */
+void vo_pair_unseen(struct vo_pair *p, const struct vns_packet *pkts, size_t n);
 /* Does traffic of the guest cross @inner's point that does not cross @outer's, beyond what edges explain? */
 bool vo_pair_sees_more(const struct vo_pair *inner, const struct vo_pair *outer);
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns);

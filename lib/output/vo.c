@@ -155,6 +155,8 @@ static json_t *sums_json(const struct vns_vo_target *t)
 		s = dist_json(&x->paired, &x->interval);
 		json_object_set_new(s, "gap_error_ns",
 				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
+		json_object_set_new(s, "forgotten",
+				    withheld ? json_null() : json_integer((json_int_t)x->forgotten));
 		json_object_set_new(s, "withheld", text_or_null(withheld));
 		json_object_set_new(s, "check", check_json(&x->check));
 		json_object_set_new(o, proto_key(p), s);
@@ -239,6 +241,10 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 		json_object_set_new(c, "capture_lost", json_integer((json_int_t)t->capture_lost[p]));
 		json_object_set_new(c, "doubled", json_integer((json_int_t)t->doubled[p]));
 		json_object_set_new(c, "not_sampled", json_integer((json_int_t)t->not_sampled[p]));
+		json_object_set_new(c, "clock_ahead",
+				    json_integer(p == VNS_POINT_B ? (json_int_t)t->clock_ahead : 0));
+		json_object_set_new(c, "other_epoch",
+				    json_integer(p == VNS_POINT_B ? (json_int_t)t->other_epoch : 0));
 		json_object_set_new(c, "in_pieces", pieces_json(&t->counts[p]));
 		json_object_set_new(c, "by_direction", ways_json(&t->counts[p]));
 		json_object_set_new(c, "missing_by_protocol", missing_json(&t->counts[p]));
@@ -339,6 +345,7 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "clock", clock_json(t));
 	json_object_set_new(o, "directions", directions_json(t->fig, vns_vo_split(t) == VNS_SPLIT_WITHHELD));
 	json_object_set_new(o, "sum_ns", sums_json(t));
+	json_object_set_new(o, "late_samples", json_integer((json_int_t)t->late_samples));
 	json_object_set_new(o, "negative", negatives_json(t));
 	json_object_set_new(o, "accounting", accounting_json(t));
 	json_object_set_new(o, "nat", nat_json(t));

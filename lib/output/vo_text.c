@@ -299,6 +299,9 @@ static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
 
 static void print_sums(const struct vns_vo_target *t, FILE *to)
 {
+	uint64_t forgotten = 0;
+	char n[VNS_TEXT_LEN];
+
 	for (int p = VNS_PROTOS - 1; p >= 0; p--) {
 		const char *why = vns_vo_sum_withheld(t, p);
 
@@ -306,7 +309,14 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 			fprintf(to, "both directions: %s withheld: %s\n", proto_word(p), why);
 		else if (t->sum[p].paired.n)
 			print_sum(t, p, to);
+		forgotten += t->sum[p].forgotten;
 	}
+	if (forgotten)
+		fprintf(to, "  %s requests were forgotten before a reply came: their flows share a place with others\n",
+			vns_text_count(n, forgotten));
+	if (t->late_samples)
+		fprintf(to, "  %s matched packets came too late, out of their order, to be paired as request and "
+			"reply\n", vns_text_count(n, t->late_samples));
 }
 
 /* No figure below 0 stands without its reason. */
@@ -443,6 +453,19 @@ static void print_share(const struct vns_vo_target *t, FILE *to)
 	fputc('\n', to);
 }
 
+/* What was seen but is not among the packets read. */
+static void print_left_out(const struct vns_vo_target *t, FILE *to)
+{
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN];
+
+	if (!t->clock_ahead && !t->other_epoch)
+		return;
+	fprintf(to, "seen in the guest: %s packets; not among those read: %s that bear stamps of the future, since its "
+		"clock\n  was set forward, and %s of before a change of the clocks' relation, or of a time without "
+		"one\n", vns_text_count(a, t->counts[VNS_POINT_B].read + t->clock_ahead + t->other_epoch),
+		vns_text_count(b, t->clock_ahead), vns_text_count(c, t->other_epoch));
+}
+
 static void print_books(const struct vns_vo_target *t, FILE *to)
 {
 	static const char *const heads[] = { "capture", "read", "matched", "missing", "ambiguous",
@@ -465,6 +488,7 @@ static void print_books(const struct vns_vo_target *t, FILE *to)
 	fputc('\n', to);
 	vns_table_print(&table, to);
 	vns_table_fini(&table);
+	print_left_out(t, to);
 	if (t->counts[0].in_class[VNS_TWIN_OUTSIDE_WINDOW] || t->counts[1].in_class[VNS_TWIN_OUTSIDE_WINDOW])
 		fputs("outside window: seen while nothing was to be expected from the other point: before its "
 		      "first packet or\n  after its last, to within the time that packets take, or where the "

@@ -55,6 +55,56 @@ static void stamps_of_the_future_are_no_packets_of_now(void **state)
 	free(v);
 }
 
+/* Why an engine gets no packet, so that the books add up to what was seen. */
+static void every_packet_has_its_epoch(void **state)
+{
+	struct vo_subject *v = calloc(1, sizeof(*v));
+	int64_t now = vns_now_ns();
+
+	(void)state;
+	assert_non_null(v);
+	assert_int_equal(vo_epoch_of(v, now), VO_EPOCH_BEFORE); /* the guest is not reached yet */
+	v->paired = v->known = true;
+	v->known_at_ns = v->epoch_from_ns = v->epoch_guest_ns = now;
+	v->known_lower_ns = -1.0 * MS;
+	v->known_upper_ns = 1.0 * MS;
+	assert_int_equal(vo_epoch_of(v, now), VO_EPOCH_THIS);
+	assert_int_equal(vo_epoch_of(v, now - 40 * MS), VO_EPOCH_BEFORE);
+	assert_int_equal(vo_epoch_of(v, now + 60 * VNS_NSEC_PER_SEC), VO_EPOCH_AHEAD);
+	v->paired = false;
+	assert_int_equal(vo_epoch_of(v, now), VO_EPOCH_BEFORE);
+	free(v);
+}
+
+/* While nothing comes from the guest, the host's packets count all the same. */
+static void a_lost_guest_leaves_the_hosts_books_whole(void **state)
+{
+	struct vns_addr guest = { { [15] = 1 } }, other = { { [15] = 2 } };
+	struct vo_subject *v = calloc(1, sizeof(*v));
+	struct vns_packet p[4] = { 0 };
+	const struct vns_twin_counts *c;
+
+	(void)state;
+	assert_non_null(v);
+	v->own = (struct vns_subject){ .guest = &guest, .n_guest = 1 };
+	v->s = &v->own;
+	v->pair[0].subject = v;
+	for (int i = 0; i < 4; i++)
+		p[i].key.addr[0] = p[i].key.addr[1] = other;
+	p[0].key.addr[0] = guest;
+	p[1].key.addr[1] = guest;
+	p[2].key.addr[1] = guest;
+	p[2].verdict = VNS_PKT_NOT_IP;
+	vo_pair_unseen(&v->pair[0], p, 4);
+	c = &v->pair[0].counts[VNS_POINT_A];
+	assert_int_equal(c->read, 4);
+	assert_int_equal(c->in_class[VNS_TWIN_OUTSIDE_WINDOW], 2);
+	assert_int_equal(c->in_class[VNS_TWIN_UNDECODABLE], 2);
+	assert_int_equal(c->by_direction[0] + c->by_direction[1], 2);
+	assert_int_equal(c->by_direction[0], 1);
+	free(v);
+}
+
 static void fewer_packets_save_what_packets_cost(void **state)
 {
 	(void)state;
@@ -98,6 +148,8 @@ int main(void)
 		cmocka_unit_test(fewer_packets_save_what_packets_cost),
 		cmocka_unit_test(edges_are_no_traffic_within_the_host),
 		cmocka_unit_test(stamps_of_the_future_are_no_packets_of_now),
+		cmocka_unit_test(every_packet_has_its_epoch),
+		cmocka_unit_test(a_lost_guest_leaves_the_hosts_books_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,12 @@ def finish(vo, pings):
     for t in doc["targets"]:
         for point, acc in t["accounting"].items():
             assert sum(acc[c] for c in CLASSES) == acc["read"], (t["name"], point, acc)
+        # the books of the main point are those of its hop inwards, also while the guest was away: but for
+        # packets under way where an epoch ends
+        for hop in t["hops"]:
+            if hop["to"] == "tap" and hop["from"] == (t.get("from_point") or "uplink"):
+                here, there = t["accounting"]["host"]["read"], hop["accounting"]["from"]["read"]
+                assert abs(here - there) <= 0.02 * there + 10, (t["name"], here, there)
         # nothing below 0 without its reason, and whatever the clocks did nothing impossible
         least = [f["latency_ns"]["min"] for d in t["directions"].values() for f in d.values()] + \
             [s["min"] for s in t["sum_ns"].values()]
