@@ -10,7 +10,8 @@
  * the namespace it was mounted in). A bridge's forwarding table (AF_BRIDGE neighbours)
  * names the port behind which it has heard the address; without a bridge the neighbour
  * table names the tap. The way out is a port of the bridge that is no virtual pair, tap
- * or bridge itself.
+ * or bridge itself; a bridge without such a port (libvirt's default network) is routed, so it is the
+ * interface of the default route then, where NAT may have changed the addresses (vo learns them).
  */
 #include <errno.h>
 #include <linux/if_link.h>
@@ -46,6 +47,8 @@ struct search {
 	struct link link[MAX_INTERFACES];
 	size_t n_link;
 	int port;      /* interface behind which the guest was heard; 0: none */
+	int way_out;   /* interface of the best default route so far; 0: none */
+	uint32_t way_out_metric;
 	bool bridged;
 };
 
@@ -67,6 +70,7 @@ static int dump(struct search *s, uint16_t type, uint8_t family, on_message take
 		union {
 			struct ifinfomsg link;
 			struct ndmsg neigh;
+			struct rtmsg route;
 		} body;
 	} req = { .h = { .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
 	struct timeval limit = { .tv_sec = REPLY_TIMEOUT_S };
@@ -77,7 +81,8 @@ static int dump(struct search *s, uint16_t type, uint8_t family, on_message take
 	if (fd < 0)
 		return -errno;
 	req.body.link.ifi_family = family;
-	req.h.nlmsg_len = NLMSG_LENGTH(type == RTM_GETLINK ? sizeof(req.body.link) :
+	req.h.nlmsg_len = NLMSG_LENGTH(type == RTM_GETLINK  ? sizeof(req.body.link) :
+				       type == RTM_GETROUTE ? sizeof(req.body.route) :
 							      sizeof(req.body.neigh));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (send(fd, &req, req.h.nlmsg_len, 0) < 0)
@@ -162,6 +167,37 @@ static void take_neighbour(struct search *s, const struct nlmsghdr *h)
 	s->port = n->ndm_ifindex;
 }
 
+static void take_route(struct search *s, const struct nlmsghdr *h)
+{
+	struct rtmsg *r = NLMSG_DATA(h);
+	int len = (int)RTM_PAYLOAD(h);
+	struct rtattr *out = find_attr(RTM_RTA(r), len, RTA_OIF);
+	struct rtattr *metric = find_attr(RTM_RTA(r), len, RTA_PRIORITY);
+	uint32_t m = 0;
+
+	if (h->nlmsg_type != RTM_NEWROUTE || r->rtm_dst_len || r->rtm_type != RTN_UNICAST ||
+	    r->rtm_table != RT_TABLE_MAIN || !out)
+		return;
+	if (metric)
+		memcpy(&m, RTA_DATA(metric), sizeof(m));
+	if (s->way_out && m >= s->way_out_metric)
+		return;
+	memcpy(&s->way_out, RTA_DATA(out), sizeof(s->way_out));
+	s->way_out_metric = m;
+}
+
+/* Where what a bridge's guests send to others leaves this host, if not by a port of the bridge. */
+static const struct link *routed_way_out(const struct search *s, int bridge)
+{
+	struct search routes = { 0 };
+	const struct link *l;
+
+	if (dump(&routes, RTM_GETROUTE, AF_INET, take_route) == 0 && !routes.way_out)
+		dump(&routes, RTM_GETROUTE, AF_INET6, take_route);
+	l = link_of(s, routes.way_out);
+	return l && l->up && l->index != bridge && l->master != bridge ? l : NULL;
+}
+
 static void add_point(struct vns_target *t, enum vns_point_kind kind, const struct link *l)
 {
 	struct vns_host_point *p = &t->point[t->n_point];
@@ -192,7 +228,9 @@ static const struct link *uplink_of(const struct search *s, int bridge, int port
 static void add_path(struct vns_target *t, const struct search *s, const struct link *port)
 {
 	if (s->bridged) {
-		add_point(t, VNS_AT_UPLINK, uplink_of(s, port->master, port->index));
+		const struct link *uplink = uplink_of(s, port->master, port->index);
+
+		add_point(t, VNS_AT_UPLINK, uplink ? uplink : routed_way_out(s, port->master));
 		add_point(t, VNS_AT_BRIDGE, link_of(s, port->master));
 	}
 	add_point(t, VNS_AT_TAP, port);

@@ -59,6 +59,15 @@ def drift(spec):
 def namespaces_and_their_wires():
     assert "bridge br7" in points("netns:t-bridged"), points("netns:t-bridged")
     assert "tap vp0" in points("netns:t-bridged")
+    assert "uplink" not in points("netns:t-bridged"), "no port leads out of br7, and no route"
+    for name, metric in (("wan1", "50"), ("wan0", "10")):
+        sh("ip", "link", "add", name, "type", "veth", "peer", "name", "far" + name)
+        sh("ip", "link", "set", name, "up")
+        sh("ip", "route", "add", "default", "dev", name, "metric", metric)
+    assert "uplink wan0, bridge br7" in points("netns:t-bridged"), points("netns:t-bridged")
+    sh("ip", "link", "del", "wan0")
+    assert "uplink wan1, bridge br7" in points("netns:t-bridged"), points("netns:t-bridged")
+    sh("ip", "link", "del", "wan1")
     assert "tap vp1" in points("netns:t-plain"), points("netns:t-plain")
     assert "br7" not in points("netns:t-plain")
     d = json.loads(ok(drift("netns:t-plain")).stdout)
