@@ -28,6 +28,8 @@ static const char style[] =
 	"display:block;font:11px system-ui,sans-serif}.ft{fill:var(--fg);font-size:13px;"
 	"font-weight:600}.ax{fill:var(--mut)}.m{text-anchor:middle}.e{text-anchor:end}"
 	".g{stroke:var(--line);fill:none}"
+	".i{fill:none;stroke-width:7;opacity:.45}td small{display:block;color:var(--mut);font-size:11px}"
+	".i.s0{stroke:var(--c0)}.i.s1{stroke:var(--c1)}.i.s2{stroke:var(--c2)}.i.s3{stroke:var(--c3)}"
 	".l{fill:none;stroke-width:2}.b{stroke:var(--c5);stroke-width:1;opacity:.6;fill:none}"
 	".band{fill:var(--c0);opacity:.25;stroke:var(--c0)}.d{stroke:none}"
 	".l.s0{stroke:var(--c0)}.l.s1{stroke:var(--c1)}.l.s2{stroke:var(--c2)}.l.s3{stroke:var(--c3)}"
@@ -67,6 +69,26 @@ static void cell_ns(FILE *to, double ns)
 	fprintf(to, "<td>%s</td>", vns_text_ns(b, ns));
 }
 
+/* A figure and, under it, its 95 % interval; both above @floor. */
+static void cell_within(FILE *to, double ns, const struct vns_interval *within, int64_t floor)
+{
+	char b[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
+
+	fprintf(to, "<td>%s<small>%s</small></td>", vns_text_ns(b, ns - (double)floor),
+		vns_interval_known(within) ? vns_text_interval(span, within, floor) : "too few samples");
+}
+
+/* p50, p95, p99, maximum, mean and standard deviation. */
+static void cells_of(FILE *to, const struct vns_dist *d, const struct vns_intervals *within, int64_t floor)
+{
+	cell_within(to, (double)vns_dist_quantile(d, 0.5), &within->p50, floor);
+	cell_within(to, (double)vns_dist_quantile(d, 0.95), &within->p95, floor);
+	cell_within(to, (double)vns_dist_quantile(d, 0.99), &within->p99, floor);
+	cell_ns(to, (double)(d->max - floor));
+	cell_within(to, d->mean, &within->mean, floor);
+	cell_ns(to, vns_dist_stddev(d));
+}
+
 static void clock_table(FILE *to, const struct vns_report *r)
 {
 	fputs("<h2>Clocks</h2><div class=\"scroll\"><table><tr><th class=\"t\">VM</th>"
@@ -101,8 +123,7 @@ static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 {
 	const struct vns_vo_figure *f = &vm->vo->fig[dir][proto];
 	bool withheld = vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD;
-	double floor = withheld ? (double)f->first.min : 0; /* the rest is what is above it */
-	char a[32], b[32];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
 
 	fputs("<tr><td class=\"t\">", to);
 	vns_html_text(to, vm->name);
@@ -111,22 +132,12 @@ static void vo_row(FILE *to, const struct vns_report_vm *vm, int dir, int proto)
 	fprintf(to, "</td><td class=\"t\">%s</td><td class=\"t\">%s</td><td>%llu</td>",
 		direction_title[dir], vns_proto_name((enum vns_proto)proto),
 		(unsigned long long)f->first.n);
+	vns_text_span(span, f->floor_lower_ns, f->floor_upper_ns);
 	if (withheld)
-		fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, f->floor_lower_ns),
-			vns_text_ns(b, f->floor_upper_ns));
+		fprintf(to, "<td>%s<small>all that is certain</small></td>", span);
 	else
-		cell_ns(to, (double)f->first.min);
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.5) - floor);
-	if (vns_interval_known(&f->interval.p50))
-		fprintf(to, "<td>%s to %s</td>", vns_text_ns(a, (double)f->interval.p50.lower - floor),
-			vns_text_ns(b, (double)f->interval.p50.upper - floor));
-	else
-		fputs("<td>too few samples</td>", to);
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.95) - floor);
-	cell_ns(to, (double)vns_dist_quantile(&f->first, 0.99) - floor);
-	cell_ns(to, (double)f->first.max - floor);
-	cell_ns(to, f->first.mean - floor);
-	cell_ns(to, vns_dist_stddev(&f->first));
+		fprintf(to, "<td>%s<small>certain: %s</small></td>", vns_text_ns(a, (double)f->first.min), span);
+	cells_of(to, &f->first, &f->interval, withheld ? f->first.min : 0); /* withheld: what is above it */
 	if (withheld)
 		fputs("<td>not identifiable: above the min</td></tr>\n", to);
 	else
@@ -139,7 +150,7 @@ static void vo_table(FILE *to, const struct vns_report *r)
 	fputs("<h2>Latency that virtualisation adds</h2><div class=\"scroll\"><table><tr>"
 	      "<th class=\"t\">VM</th><th class=\"t\">workload</th><th class=\"t\">direction</th>"
 	      "<th class=\"t\">protocol</th><th>packets</th><th>min</th><th>p50</th>"
-	      "<th>p50, 95 % sampling</th><th>p95</th><th>p99</th><th>max</th><th>mean</th>"
+	      "<th>p95</th><th>p99</th><th>max</th><th>mean</th>"
 	      "<th>std dev</th><th>clock interval</th></tr>\n", to);
 	for (size_t i = 0; i < r->n_vm; i++)
 		for (int dir = 0; r->vm[i].vo && dir < VNS_DIRECTIONS; dir++)
@@ -159,6 +170,8 @@ static void rtt_table(FILE *to, const struct vns_report *r)
 
 		for (int half = 0; t && half < 2; half++) {
 			const struct vns_dist *d = half ? &t->rtt.client_side : &t->rtt.guest_side;
+			const struct vns_intervals *within = half ? &t->rtt.client_interval :
+								    &t->rtt.guest_interval;
 
 			if (!d->n)
 				continue;
@@ -167,12 +180,7 @@ static void rtt_table(FILE *to, const struct vns_report *r)
 			fprintf(to, "</td><td class=\"t\">%s – %s</td><td>%llu</td>", t->from_point,
 				half ? "client" : "VM", (unsigned long long)d->n);
 			cell_ns(to, (double)d->min);
-			cell_ns(to, (double)vns_dist_quantile(d, 0.5));
-			cell_ns(to, (double)vns_dist_quantile(d, 0.95));
-			cell_ns(to, (double)vns_dist_quantile(d, 0.99));
-			cell_ns(to, (double)d->max);
-			cell_ns(to, d->mean);
-			cell_ns(to, vns_dist_stddev(d));
+			cells_of(to, d, within, 0);
 			fputs("</tr>\n", to);
 		}
 	}
@@ -219,15 +227,17 @@ static void vm_figures(FILE *to, const struct vns_report_vm *vm)
 
 		for (int p = 1; p < VNS_PROTOS; p++)
 			s[n++] = (struct vns_svg_series){ vns_proto_name((enum vns_proto)p),
-							  &vm->vo->fig[dir][p].first, p - 1 };
+							  &vm->vo->fig[dir][p].first,
+							  &vm->vo->fig[dir][p].interval, p - 1 };
 		snprintf(title, sizeof(title), "%s, latency %s", vm->name, direction_title[dir]);
 		fputs("<div>", to);
 		vns_svg_cdf(to, title, s, n);
 		fputs("</div>\n", to);
 	}
 	if (vm->vo) {
-		struct vns_svg_series s[] = { { "VM and back", &vm->vo->rtt.guest_side, 0 },
-					      { "client and back", &vm->vo->rtt.client_side, 1 } };
+		const struct vns_vo_rtt *x = &vm->vo->rtt;
+		struct vns_svg_series s[] = { { "VM and back", &x->guest_side, &x->guest_interval, 0 },
+					      { "client and back", &x->client_side, &x->client_interval, 1 } };
 
 		snprintf(title, sizeof(title), "%s, TCP RTT from the %s", vm->name, vm->vo->from_point);
 		fputs("<div>", to);
@@ -254,8 +264,9 @@ static void how_to_read(FILE *to)
 	      "lies between value − first and value + second figure, for certain while the guest's "
 	      "clock is piecewise linear. An error moves one direction up and the other down; their sum "
 	      "does not depend on it.</dd>"
-	      "<dt>95 % sampling</dt><dd>What a sample of this length leaves open of the median: from the "
-	      "spread of the medians of equal time blocks, since neighbouring packets share their fate.</dd>"
+	      "<dt>The small figures below, the bars in the charts</dt><dd>What a sample of this length leaves "
+	      "open (95 % interval): from the spread of equal time blocks, since neighbouring packets share "
+	      "their fate. Below the minimum stands what the clocks leave of it, for certain.</dd>"
 	      "<dt>RTT</dt><dd>From TCP time stamps of the traffic itself (Strowes 2013), no probe sent. "
 	      "Linux time stamps tick in 1 ms, so faster exchanges are sampled once a tick.</dd>"
 	      "<dt>Percentiles</dt><dd>From a log-linear histogram, within 1 %; minimum, maximum, mean and "

@@ -10,7 +10,8 @@
 #include <vnetscope/output.h>
 #include "report/report.h"
 
-#define SENTENCE     512
+#define SENTENCE     640
+#define FIGURE       (VNS_TEXT_LEN + VNS_SPAN_LEN + 4)
 #define WORTH_SAYING 0.1 /* clock interval as a part of the median */
 #define LEAST_PAIRED 0.9 /* of a point's packets: the rest are a run's two ends */
 
@@ -38,6 +39,20 @@ static struct span median_span(const struct vns_vo_figure *f)
 	int64_t upper = known ? f->interval.p50.upper : f->first.max;
 
 	return (struct span){ (double)lower - f->err_minus_ns, (double)upper + f->err_plus_ns };
+}
+
+/* "106.0 us [102.4..109.6 us]": a percentile with its 95 % interval, where there is one. */
+static const char *with_interval(char to[FIGURE], const struct vns_dist *d, double q,
+				 const struct vns_interval *within)
+{
+	char v[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
+
+	vns_text_ns(v, (double)vns_dist_quantile(d, q));
+	if (vns_interval_known(within))
+		snprintf(to, FIGURE, "%s [%s]", v, vns_text_interval(span, within, 0));
+	else
+		snprintf(to, FIGURE, "%s [too few samples]", v);
+	return to;
 }
 
 static void say_clock(const struct vns_report_vm *vm, char *s)
@@ -95,12 +110,13 @@ static void say_too_wide(const struct vns_report_vm *vm, enum vns_proto p, char 
 	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
 	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
 	const struct vns_vo_figure *f = clock_part(in) >= clock_part(out) ? in : out;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], sum[128 + VNS_TEXT_LEN] = "";
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], span[VNS_SPAN_LEN], sum[128 + FIGURE] = "";
 
 	if (t->sum[p].paired.n && !vns_vo_sum_withheld(t, (int)p))
 		snprintf(sum, sizeof(sum), ". Both directions together, which does not depend on the clock's offset: "
-			 "%s at the median",
-			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)));
+			 "%s at the median [%s]",
+			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)),
+			 vns_text_interval(span, &t->sum[p].interval.p50, 0));
 	snprintf(s, SENTENCE, "%s (%s): what virtualisation holds a packet up for in one direction is withheld: the "
 		 "clock leaves -%s +%s open, more than the %s median %s the VM%s.",
 		 vm->name, vm->role, isfinite(f->err_minus_ns) ? vns_text_ns(b, f->err_minus_ns) : "any",
@@ -114,7 +130,7 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 	enum vns_proto p = main_proto(t);
 	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][p];
 	const struct vns_vo_figure *out = &t->fig[VNS_GUEST_TO_HOST][p];
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], d[VNS_TEXT_LEN], clock[160];
+	char a[FIGURE], b[FIGURE], c[FIGURE], d[FIGURE], clock[160];
 
 	if (p == VNS_PROTO_NONE) {
 		snprintf(s, SENTENCE, "%s: no packet was matched in both directions.", vm->name);
@@ -124,7 +140,7 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 		snprintf(s, SENTENCE, "%s (%s): the clock was related over the measured path, so only the "
 			 "sum of both directions is known: a %s packet and its answer are held up for %s "
 			 "at the median.", vm->name, vm->role, vns_proto_name(p),
-			 vns_text_ns(a, (double)vns_dist_quantile(&t->sum[p].paired, 0.5)));
+			 with_interval(a, &t->sum[p].paired, 0.5, &t->sum[p].interval.p50));
 		return;
 	}
 	if (fmax(clock_part(in), clock_part(out)) > 1) {
@@ -134,13 +150,13 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 	clock_words(clock, sizeof(clock), in, out);
 	snprintf(s, SENTENCE,
 		 "%s (%s): virtualisation holds a %s packet to the VM up for %s at the median and %s at "
-		 "the 99th percentile, one from the VM for %s and %s (measured at the %s%s).",
+		 "the 99th percentile, one from the VM for %s and %s (measured at the %s; 95 %% intervals of the "
+		 "samples in brackets%s).",
 		 vm->name, vm->role, vns_proto_name(p),
-		 vns_text_ns(a, (double)vns_dist_quantile(&in->first, 0.5)),
-		 vns_text_ns(b, (double)vns_dist_quantile(&in->first, 0.99)),
-		 vns_text_ns(c, (double)vns_dist_quantile(&out->first, 0.5)),
-		 vns_text_ns(d, (double)vns_dist_quantile(&out->first, 0.99)),
-		 t->from_point, clock);
+		 with_interval(a, &in->first, 0.5, &in->interval.p50),
+		 with_interval(b, &in->first, 0.99, &in->interval.p99),
+		 with_interval(c, &out->first, 0.5, &out->interval.p50),
+		 with_interval(d, &out->first, 0.99, &out->interval.p99), t->from_point, clock);
 }
 
 /* The pairs stand for the same traffic as the RTT samples only if nearly all of it was paired. */
@@ -172,16 +188,24 @@ static void say_share(const struct vns_report_vm *vm, char *s)
 	const struct vns_vo_target *t = vm->vo;
 	double vo = t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.mean +
 		    t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.mean;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN];
+	const struct vns_interval *in = &t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].interval.mean;
+	const struct vns_interval *out = &t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].interval.mean;
+	const struct vns_interval *rtt = &t->rtt.guest_interval.mean;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], span[VNS_SPAN_LEN], share[96] = "";
 
 	if (say_share_withheld(vm, s))
 		return;
+	/* each at its end: wider than 95 % */
+	if (vns_interval_known(in) && vns_interval_known(out) && rtt->lower > 0)
+		snprintf(share, sizeof(share), " [%.0f..%.0f %%]",
+			 100 * (double)(in->lower + out->lower) / (double)rtt->upper,
+			 100 * (double)(in->upper + out->upper) / (double)rtt->lower);
 	snprintf(s, SENTENCE,
-		 "%s: TCP's RTT from the %s to the VM and back is %s on average (%s samples); the two ways "
-		 "through virtualisation are %s of it, %.0f %%.",
+		 "%s: TCP's RTT from the %s to the VM and back is %s [%s] on average (%s samples); the two ways "
+		 "through virtualisation are %s of it, %.0f %%%s.",
 		 vm->name, t->from_point, vns_text_ns(a, t->rtt.guest_side.mean),
-		 vns_text_count(n, t->rtt.guest_side.n), vns_text_ns(b, vo),
-		 100 * vo / t->rtt.guest_side.mean);
+		 vns_text_interval(span, rtt, 0), vns_text_count(n, t->rtt.guest_side.n), vns_text_ns(b, vo),
+		 100 * vo / t->rtt.guest_side.mean, share);
 }
 
 static void say_comparison(const struct vns_report_vm *yard, const struct vns_report_vm *vm, char *s)
@@ -205,9 +229,10 @@ static void say_comparison(const struct vns_report_vm *yard, const struct vns_re
 			 vm->name, yard->name, vns_proto_name(p));
 	else
 		snprintf(s, SENTENCE,
-			 "%s against %s: the %s median towards the VM is %.2f times as long, and the intervals "
-			 "(sampling and clock) do not overlap.",
-			 vm->name, yard->name, vns_proto_name(p), ratio);
+			 "%s against %s: the %s median towards the VM is %.2f times as long [%.2f..%.2f], and the "
+			 "intervals (sampling and clock) do not overlap.",
+			 vm->name, yard->name, vns_proto_name(p), ratio, fmax(sb.lower, 0) / fmax(sa.upper, 1),
+			 sb.upper / fmax(sa.lower, 1));
 }
 
 static void say_sum(const struct vns_report *r, char *s)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vnetscope/output.h>
+
 #include "report/svg.h"
 
 #define W       560.0
@@ -139,11 +141,16 @@ static void cdf_series(FILE *to, const struct vns_svg_series *s, double lo, doub
 	vns_dist_buckets(s->dist, cdf_bucket, &pen);
 	fprintf(to, "H%.1f\"/>\n", W - RIGHT);
 	for (size_t i = 0; i < 2; i++) {
-		double v = (double)vns_dist_quantile(s->dist, quantiles[i]);
+		double v = (double)vns_dist_quantile(s->dist, quantiles[i]), y = y_share(quantiles[i]);
+		const struct vns_interval *within = i ? &s->within->p99 : &s->within->p50;
+		char span[VNS_SPAN_LEN];
 
+		if (vns_interval_known(within))
+			fprintf(to, "<path class=\"i s%d\" d=\"M%.1f %.1fH%.1f\"/>", s->colour,
+				x_log((double)within->lower, lo, hi), y, x_log((double)within->upper, lo, hi));
 		fprintf(to, "<circle class=\"d s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>%s p%.0f: "
-			"%.1f µs</title></circle>\n", s->colour, x_log(v, lo, hi),
-			y_share(quantiles[i]), s->name, quantiles[i] * 100, v / 1000);
+			"%.1f µs (95 %%: %s)</title></circle>\n", s->colour, x_log(v, lo, hi), y, s->name,
+			quantiles[i] * 100, v / 1000, vns_text_interval(span, within, 0));
 	}
 }
 

@@ -14,6 +14,7 @@
 struct vns_svg_series {
 	const char *name;
 	const struct vns_dist *dist; /* borrowed; skipped when empty */
+	const struct vns_intervals *within; /* of its figures, drawn as bars at p50 and p99 */
 	int colour;                  /* 0..5 */
 };
 

@@ -52,25 +52,17 @@ static void vo_row(struct vns_table *t, const struct vns_report_vm *vm, int dir,
 {
 	const struct vns_vo_figure *f = &vm->vo->fig[dir][p];
 	bool withheld = vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD;
-	double floor = withheld ? (double)f->first.min : 0;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	char a[VNS_SPAN_LEN];
 
 	vns_table_cell(t, "%s", vm->name);
 	vns_table_cell(t, "%s", dir == VNS_HOST_TO_GUEST ? "to VM" : "from VM");
 	vns_table_cell(t, "%s", vns_proto_name((enum vns_proto)p));
 	vns_table_cell(t, "%s", vns_text_count(a, f->first.n));
 	if (withheld)
-		vns_table_cell(t, "%s .. %s", vns_text_ns(a, f->floor_lower_ns),
-			       vns_text_ns(b, f->floor_upper_ns));
+		vns_table_cell(t, "%s", vns_text_span(a, f->floor_lower_ns, f->floor_upper_ns));
 	else
 		vns_table_cell(t, "%s", vns_text_ns(a, (double)f->first.min));
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.5));
-	if (vns_interval_known(&f->interval.p50))
-		vns_table_cell(t, "%s%s .. %s", withheld ? "+" : "",
-			       vns_text_ns(a, (double)f->interval.p50.lower - floor),
-			       vns_text_ns(b, (double)f->interval.p50.upper - floor));
-	else
-		vns_table_cell(t, "-");
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.95));
 	latency_cell(t, vm, f, (double)vns_dist_quantile(&f->first, 0.99));
 	latency_cell(t, vm, f, f->first.mean);
@@ -80,19 +72,35 @@ static void vo_row(struct vns_table *t, const struct vns_report_vm *vm, int dir,
 		interval_cell(t, f->err_minus_ns, f->err_plus_ns);
 }
 
-static void rtt_rows(struct vns_table *t, const struct vns_report_vm *vm)
+/* The 95 % intervals of such a row. */
+static void within_row(struct vns_table *t, const struct vns_report_vm *vm, int dir, int p)
+{
+	const struct vns_vo_figure *f = &vm->vo->fig[dir][p];
+	bool withheld = vns_vo_split(vm->vo) == VNS_SPLIT_WITHHELD;
+
+	vns_table_cell(t, "%s", vm->name);
+	vns_table_cell(t, "%s", dir == VNS_HOST_TO_GUEST ? "to VM" : "from VM");
+	vns_table_cell(t, "%s", vns_proto_name((enum vns_proto)p));
+	vns_table_excess(t, &f->interval, withheld ? f->first.min : 0);
+}
+
+static void rtt_rows(struct vns_table t[2], const struct vns_report_vm *vm)
 {
 	const struct vns_dist *half[] = { &vm->vo->rtt.guest_side, &vm->vo->rtt.client_side };
+	const struct vns_intervals *within[] = { &vm->vo->rtt.guest_interval, &vm->vo->rtt.client_interval };
 	char a[VNS_TEXT_LEN];
 
 	for (int i = 0; i < 2; i++) {
 		if (!half[i]->n)
 			continue;
-		vns_table_cell(t, "%s", vm->name);
-		vns_table_cell(t, "%s - %s - %s", vm->vo->from_point, i ? "client" : "VM",
-			       vm->vo->from_point);
-		vns_table_cell(t, "%s", vns_text_count(a, half[i]->n));
-		vns_table_dist(t, half[i]);
+		for (int k = 0; k < 2; k++) {
+			vns_table_cell(&t[k], "%s", vm->name);
+			vns_table_cell(&t[k], "%s - %s - %s", vm->vo->from_point, i ? "client" : "VM",
+				       vm->vo->from_point);
+		}
+		vns_table_cell(&t[0], "%s", vns_text_count(a, half[i]->n));
+		vns_table_dist(&t[0], half[i]);
+		vns_table_intervals(&t[1], within[i]);
 	}
 }
 
@@ -105,28 +113,33 @@ static void print_and_drop(struct vns_table *t, const char *title, FILE *to)
 
 void vns_report_table(const struct vns_report *r, FILE *to)
 {
-	struct vns_table t;
+	struct vns_table t[2];
 
-	vns_table_init(&t, "<<<>>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
-							"certain within", "drift",
-							"feasible (ppm)" });
-	clock_rows(&t, r);
-	print_and_drop(&t, "Clock of each VM against the host's (+: ahead)", to);
+	vns_table_init(t, "<<<>>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
+						       "certain within", "drift", "feasible (ppm)" });
+	clock_rows(t, r);
+	print_and_drop(t, "Clock of each VM against the host's (+: ahead)", to);
 
-	vns_table_init(&t, "<<<>>>>>>>>", (const char *[]){ "VM", "way", "proto", "packets", "min", "p50",
-							   "p50 (95 %)", "p95", "p99", "mean",
-							   "clock interval" });
+	vns_table_init(&t[0], "<<<>>>>>>>", (const char *[]){ "VM", "way", "proto", "packets", "min", "p50",
+							      "p95", "p99", "mean", "clock interval" });
+	vns_table_init(&t[1], "<<<>>>>", (const char *[]){ "VM", "way", "proto", "mean", "p50", "p95", "p99" });
 	for (size_t i = 0; i < r->n_vm; i++)
 		for (int dir = 0; r->vm[i].vo && dir < VNS_DIRECTIONS; dir++)
 			for (int p = 1; p < VNS_PROTOS; p++)
-				if (r->vm[i].vo->fig[dir][p].first.n)
-					vo_row(&t, &r->vm[i], dir, p);
-	print_and_drop(&t, "Latency that virtualisation adds, by VM, direction and protocol", to);
+				if (r->vm[i].vo->fig[dir][p].first.n) {
+					vo_row(&t[0], &r->vm[i], dir, p);
+					within_row(&t[1], &r->vm[i], dir, p);
+				}
+	print_and_drop(&t[0], "Latency that virtualisation adds, by VM, direction and protocol", to);
+	print_and_drop(&t[1], "These within (95 %, by the samples alone)", to);
 
-	vns_table_init(&t, "<<>>>>>>>", (const char *[]){ "VM", "path", "samples", "min", "mean", "p50",
-							 "p95", "p99", "max" });
+	vns_table_init(&t[0], "<<>>>>>>>", (const char *[]){ "VM", "path", "samples", "min", "mean", "p50",
+							     "p95", "p99", "max" });
+	vns_table_init(&t[1], "<<>>>>", (const char *[]){ "VM", "path", "mean", "p50", "p95", "p99" });
 	for (size_t i = 0; i < r->n_vm; i++)
 		if (r->vm[i].vo)
-			rtt_rows(&t, &r->vm[i]);
-	print_and_drop(&t, "RTT that TCP itself sees (time stamps, passive; the client's half holds its own pauses)", to);
+			rtt_rows(t, &r->vm[i]);
+	print_and_drop(&t[0], "RTT that TCP itself sees (time stamps, passive; the client's half holds its "
+		       "own pauses)", to);
+	print_and_drop(&t[1], "These within (95 %, by the samples alone)", to);
 }
