@@ -141,6 +141,31 @@ def payloads(path):
     return out
 
 
+def carried(path):
+    """Bytes of UDP payload to the receiver: what cutting and joining leave as they were."""
+    total = 0
+    for _, wire, frame in pcapread.frames(path):
+        if frame[12:14] == b'\x08\0' and frame[23] == 17 and frame[30:34] == socket.inet_aton(TO[4]):
+            total += wire - 42
+        elif frame[12:14] == b'\x86\xdd' and frame[20] == 17 and frame[38:54] == \
+                socket.inet_pton(socket.AF_INET6, TO[6]):
+            total += wire - 62
+    return total
+
+
+def capture_whole(points, snap, work):
+    """
+    Once more where the path itself lost a packet, as full queues of a busy machine do: what else was in a
+    joined frame is then not known, by contract (2,755 of 3,119 are ambiguous when one is left out).
+    """
+    for _ in range(4):
+        paths = capture(points, snap, work)
+        if len({carried(p) for p in paths}) == 1:
+            break
+        print('bytes at each point, %s: the path lost some, once more' % [carried(p) for p in paths])
+    return paths
+
+
 def check(name, a, b, guest, whole_at, least):
     """Every UDP packet of both files matched; @whole_at: the file (0, 1) that has the wholes."""
     out = subprocess.run([TWINDUMP, a, b, '0', '5000000000', '64', *guest], capture_output=True,
@@ -177,7 +202,7 @@ def frames(snap):
             send(family, sizes, 1200)
             send(family, sizes[:40], 1200, False)
             send(family, sizes[:40], 1200, True, 0)
-    s0, m1, r0 = capture([(SENDER, 's0'), (ROUTER, 'm1'), (RECEIVER, 'r0')], snap, work)
+    s0, m1, r0 = capture_whole([(SENDER, 's0'), (ROUTER, 'm1'), (RECEIVER, 'r0')], snap, work)
     to, fro = list(TO.values()), list(FROM.values())
     check('frames cut, snap %d' % snap, s0, m1, to, 0, 2000)
     check('the same from the guest, snap %d' % snap, m1, s0, fro, 1, 2000)
