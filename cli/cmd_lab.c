@@ -87,6 +87,10 @@ static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node
 	why[0] = '\0';
 	if (n->proc.pid == 0)
 		return "waiting";
+	if (vns_proc_stopped(&n->proc)) {
+		snprintf(why, len, "its process %d is stopped by a signal", (int)n->proc.pid);
+		return "stopped";
+	}
 	if (vns_proc_alive(&n->proc)) {
 		if (lab->phase != VNS_LAB_RUNNING || !vns_proc_alive(&lab->holder) ||
 		    vns_lab_node_plugged(lab, n))

@@ -69,6 +69,15 @@ bool vns_proc_alive(const struct vns_proc *p)
 	return start == p->start && state != 'Z' && state != 'X';
 }
 
+bool vns_proc_stopped(const struct vns_proc *p)
+{
+	uint64_t start;
+	char state;
+
+	return p->pid > 0 && read_stat(p->pid, &state, &start) == 0 && start == p->start &&
+	       (state == 'T' || state == 't');
+}
+
 bool vns_lab_name_ok(const char *name)
 {
 	size_t n = strlen(name);

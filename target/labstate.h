@@ -32,6 +32,8 @@ struct vns_proc {
 struct vns_proc vns_proc_of(pid_t pid);
 /** vns_proc_alive() - the very process still runs (a zombie does not). */
 bool vns_proc_alive(const struct vns_proc *p);
+/** vns_proc_stopped() - ... but is stopped by a signal or a debugger. */
+bool vns_proc_stopped(const struct vns_proc *p);
 
 enum vns_lab_backend { VNS_LAB_QEMU = 0, VNS_LAB_NETNS };
 enum vns_lab_phase { VNS_LAB_STARTING = 0, VNS_LAB_RUNNING };

@@ -7,6 +7,7 @@ usage: test_lab_netns.py VNETSCOPE AGENT [CASE...]
 """
 import json
 import os
+import signal
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,21 @@ def deleted_tap():
     assert "degraded (vm1 exited, vm2 unplugged)" in text.splitlines()[0], text
     r = ok(up("-n", "2"))
     assert "already" not in r.stdout and status(LAB)["state"] == "running", r
+
+
+def stopped_guest():
+    """A process that a signal stopped does not run."""
+    ok(up("-n", "2"))
+    pid = status(LAB)["guests"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until("status tells", lambda: status(LAB)["guests"][0]["state"] == "stopped")
+        lab = status(LAB)
+        assert lab["state"] == "degraded" and str(pid) in lab["guests"][0]["why"], lab
+        assert lab["guests"][1]["state"] == "running", lab
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until("it runs again", lambda: status(LAB)["state"] == "running")
 
 
 def killed_up():
@@ -265,5 +281,6 @@ if __name__ == "__main__":
     if not shutil.which("ip") or not shutil.which("ping") or not shutil.which("setpriv"):
         skip("needs ip (iproute2), ping (iputils-ping) and setpriv (util-linux)")
     main([up_status_down, everybody_reaches_everybody, exec_passes_everything, idempotent,
-          killed_holder, killed_guest, deleted_tap, killed_up, visitors_end_with_the_lab, two_labs_at_once,
+          killed_holder, killed_guest, deleted_tap, stopped_guest, killed_up, visitors_end_with_the_lab,
+          two_labs_at_once,
           same_lab_twice_at_once, bad_input, without_root], [LAB, OTHER])
