@@ -130,6 +130,7 @@ def main():
         print("needs root: namespaces and captures")
         return 77
     results = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the namespaces go all the same
     try:
         up()
         for rate in map(float, opts.rates.split(",")):

@@ -74,7 +74,8 @@ int main(int argc, char **argv)
 		/* what is due by now, so that lateness is made up for */
 		uint64_t due = (uint64_t)((double)(now - begin) / 1e9 * rate);
 
-		while (sent + failed < due) {
+		/* one that is behind has ever more to make up for: it ends in time all the same */
+		while (sent + failed < due && now_ns() - begin < (int64_t)(seconds * 1e9)) {
 			uint64_t left = due - sent - failed;
 			unsigned int n = left < 64 ? (unsigned int)left : 64;
 			int done = sendmmsg(fd[turn++ % (uint64_t)flows], m, n, MSG_DONTWAIT);
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
 		wait_until(now + PERIOD_NS);
 		now = now_ns();
 	}
+	now = now_ns();
 	printf("%llu %.3f %llu\n", (unsigned long long)sent, (double)(now - begin) / 1e9,
 	       (unsigned long long)failed);
 	return 0;
