@@ -44,6 +44,8 @@ CASES = {
     'loss over IPv6, SACK': ['--loss', '2', '--sack', '--ipv6', '100', '--retrans', '10'],
     'loss without identification, SACK, snap 96': ['--loss', '2', '--sack', '--id-zero', '--snap', '96',
                                                    '--retrans', '10', '--vlan', '0', '--ipv6', '0'],
+    'a step of 3 ms': ['--loss', '0', '--dup', '1', '--step-ns', '-3000000', '--ipv6', '50', '--udp',
+                       '0', '--icmp', '40'],
     'cut ends': ['--cut', '1', '--loss', '1'],
     'IPv6 in VLANs, snap 96': ['--ipv6', '100', '--vlan', '100', '--snap', '96', '--loss', '1'],
     'microseconds, pcapng': ['--microsecond', '--pcapng', '--loss', '1'],
@@ -218,7 +220,7 @@ class Twins(unittest.TestCase):
 
 def add_case(name, args):
     def test(self):
-        for seed in range(1, 1 + int(os.environ.get('TWIN_SEEDS', '1'))):
+        for seed in range(1, 1 + int(os.environ.get('TWIN_SEEDS', '3' if 'step' in name else '1'))):
             self.judge(name, args, seed)
     setattr(Twins, 'test_' + name.replace(' ', '_').replace(',', ''), test)
 

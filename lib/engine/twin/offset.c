@@ -120,12 +120,24 @@ static bool believed(struct vns_twin *t, unsigned int dir, int64_t at, int64_t n
 	return t->strange[dir] == IN_A_ROW;
 }
 
+/* A clock has stepped after @from: cells from then on may be of before or after. */
+static void widen(struct vns_twin *t, int64_t from, int64_t size)
+{
+	for (unsigned int i = 0; i < t->n_moment && i < TWIN_MOMENTS; i++)
+		if (t->moment[i].from >= from - 2 * t->cell && t->moment[i].error < size)
+			t->moment[i].error = size;
+	if (size > t->disturbed)
+		t->disturbed = size;
+}
+
 /* A twin that cannot be with @ahead as it is: @need is what it must be changed by at least. */
 static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64_t need)
 {
 	int64_t size = need < 0 ? -need : need;
 
 	if (size <= t->slack / 2) {
+		if (t->sane[dir] && size > error_of_cell(t, at > t->cell_from ? at - t->cell_from : 0))
+			widen(t, t->sane_until[dir] < at ? t->sane_until[dir] : at, t->slack);
 		t->ahead += need;
 		return;
 	}
@@ -147,12 +159,7 @@ void twin_offset_odd(struct vns_twin *t, unsigned int dir, int64_t at, int64_t d
 	if (!believed(t, dir, at, need))
 		return;
 	/* They were refused as impossible: now that they are not, they find each other at their last look. */
-	size = t->odd_most[dir] + t->slack;
-	for (unsigned int i = 0; i < t->n_moment && i < TWIN_MOMENTS; i++)
-		if (t->moment[i].from >= t->strange_from[dir] - 2 * t->cell && t->moment[i].error < size)
-			t->moment[i].error = size;
-	if (size > t->disturbed)
-		t->disturbed = size;
+	widen(t, t->strange_from[dir], t->odd_most[dir] + t->slack);
 	step(t, dir, t->demand[dir]);
 }
 
