@@ -32,15 +32,25 @@ uint64_t twin_identity(const struct vns_packet *p)
 	return h ^ (p->digest + (uint64_t)p->window * UINT64_C(0x94d049bb133111eb));
 }
 
-uint64_t twin_bare_identity(const struct vns_packet *p)
+static uint64_t bare(const struct vns_packet *p, uint64_t digest, uint16_t window)
 {
-	bool datagram = p->proto == VNS_PROTO_UDP && p->verdict == VNS_PKT_OK &&
-			!(p->flags & VNS_PKT_F_FIRST_FRAG);
-	uint64_t what = p->digest - (datagram ? vns_length_term(p->payload_len) : 0);
-	uint64_t h = what + ((uint64_t)p->ip_id << 16 ^ (datagram ? 0 : p->window)) *
-				    UINT64_C(0x94d049bb133111eb) + p->key.ipproto;
+	uint64_t h = digest + ((uint64_t)p->ip_id << 16 ^ window) * UINT64_C(0x94d049bb133111eb) +
+		     p->key.ipproto;
 
 	return (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+uint64_t twin_bare_identity(const struct vns_packet *p)
+{
+	if (p->proto == VNS_PROTO_UDP && p->verdict == VNS_PKT_OK && !(p->flags & VNS_PKT_F_FIRST_FRAG))
+		return bare(p, p->digest - vns_length_term(p->payload_len), 0);
+	return bare(p, p->digest, p->window);
+}
+
+/* ... with the length. */
+static uint64_t bare_whole_identity(const struct vns_packet *p)
+{
+	return bare(p, p->digest, p->window);
 }
 
 typedef uint64_t (*identity_fn)(const struct vns_packet *p);
@@ -697,22 +707,38 @@ static void learn_translated(struct pair *pairs, size_t n, struct learnt *known)
 	talks_fini(&all);
 }
 
+/* Packets that are unique at both points but for one end's address. Return: as unique_pairs(). */
+static size_t translated_pairs(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+			       size_t n_b, identity_fn identity, struct pair **out)
+{
+	size_t n = unique_pairs(a, n_a, b, n_b, identity, out), fit = 0;
+	struct pair *pairs = *out;
+	int end_a, end_b;
+
+	for (size_t i = 0; pairs && i < n; i++)
+		if (usable(pairs[i].a) &&
+		    twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b))
+			pairs[fit++] = pairs[i];
+	return fit;
+}
+
 size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
 			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
 			 int64_t *offset_ns, size_t *support, size_t *peers)
 {
 	struct learnt known = { addr, n_known, max, false, INT64_MAX, INT64_MIN };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, twin_bare_identity, &pairs), fit = 0;
+	size_t fit = translated_pairs(a, n_a, b, n_b, bare_whole_identity, &pairs);
 	int end_a, end_b;
 
+	/* Frames of many datagrams are all there is? */
+	if (pairs && fit == 0) {
+		free(pairs);
+		fit = translated_pairs(a, n_a, b, n_b, twin_bare_identity, &pairs);
+	}
 	*support = *peers = 0;
 	if (!pairs)
 		return n_known;
-	for (size_t i = 0; i < n; i++)
-		if (usable(pairs[i].a) &&
-		    twin_nat_fits(pairs[i].a, &pairs[i].b->key, pairs[i].b->dir, &end_a, &end_b))
-			pairs[fit++] = pairs[i];
 	*support = median_offset(pairs, fit, offset_ns);
 	if (*support)
 		learn_translated(pairs, fit, &known);
