@@ -32,7 +32,7 @@ def parse(p):
     return opts
 
 
-class Capture:
+class Generated:
     """Files made by vns-gencap with @args; named by what they depend on."""
 
     def __init__(self, opts, name, *args, truth=False):

@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 
-from common import Capture, bench, installed, has_option, machine, noise, options, parse, table, write
+from common import Generated, bench, installed, has_option, machine, noise, options, parse, table, write
 
 CASES = (
     ('Mixed traffic', 'a fifth IPv6, 10 % in VLANs, 5 % without timestamps, 0.5 % lost on either '
@@ -151,7 +151,7 @@ def tools(opts, f):
 
 
 def compare(opts, title, words, more):
-    capture = Capture(opts, 'compare-' + title.split()[0].lower(), 'rtt', '--packets',
+    capture = Generated(opts, 'compare-' + title.split()[0].lower(), 'rtt', '--packets',
                       str(opts.packets), '--flows', str(opts.flows), '--snap', '96', *more,
                       truth=True)
     floor = truth_of(capture.truth)

@@ -20,32 +20,20 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "netns"))
+from nettest import inside, remove, sh, veth_pair  # noqa: E402
+
 COUNTED = ("ebpf counted", "ebpf rejected")
 A, B = f"vnsbench{os.getpid()}a", f"vnsbench{os.getpid()}b"
 
 
-def sh(*cmd):
-    subprocess.run(cmd, check=True, capture_output=True, text=True, timeout=30)
-
-
-def inside(ns, *cmd):
-    return ["nsenter", f"--net=/run/netns/{ns}", *cmd]
-
-
 def up():
-    for ns in (A, B):
-        sh("ip", "netns", "add", ns)
-        sh(*inside(ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"))
-    sh("ip", "-n", A, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", B)
-    for ns, dev, n in ((A, "v0", 1), (B, "v1", 2)):
-        sh("ip", "-n", ns, "addr", "add", f"10.95.0.{n}/24", "dev", dev)
-        sh("ip", "-n", ns, "link", "set", dev, "up")
+    veth_pair({A: "10.95.0.1", B: "10.95.0.2"}, ipv6=False)
     sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.95.0.2"))
 
 
 def down():
-    for ns in (A, B):
-        subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+    remove(A, B)
 
 
 def reader(opts, kind):

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'ref'))
+TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests')
+sys.path[:0] = [os.path.join(TESTS, 'netns'), os.path.join(TESTS, 'ref')]
 import lossy  # noqa: E402
 import pcapread  # noqa: E402
 import rtt_ref  # noqa: E402
@@ -284,11 +285,18 @@ def main():
     for tool in ('tshark', 'tcptrace'):
         if not shutil.which(tool):
             sys.exit(f'{tool} is not installed')
-    with tempfile.TemporaryDirectory() as folder:
+    folder = tempfile.mkdtemp()
+    try:
         os.chmod(folder, 0o777)
         text = document(opts, folder)
-    with open(opts.doc, 'w') as f:
-        f.write(text)
+        with open(opts.doc, 'w') as f:
+            f.write(text)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    if WORDS['unexplained'] in text:
+        sys.exit(f'a difference is not explained; the captures are kept in {folder}')
+    shutil.rmtree(folder)
 
 
 if __name__ == '__main__':

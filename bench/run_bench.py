@@ -12,7 +12,7 @@ import os
 import sys
 
 import plot
-from common import (Capture, bench, floors, has_option, installed, machine, noise, options, parse,
+from common import (Generated, bench, floors, has_option, installed, machine, noise, options, parse,
                     table, write)
 
 GROWTH = (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7)
@@ -59,7 +59,7 @@ def section(title, capture, results):
 
 
 def large(opts, flows, peers):
-    capture = Capture(opts, 'rtt-%d' % flows, 'rtt', '--packets', str(opts.packets), '--flows',
+    capture = Generated(opts, 'rtt-%d' % flows, 'rtt', '--packets', str(opts.packets), '--flows',
                       str(flows), '--snap', '96', '--microsecond')
     f = capture.files[0]
     commands = floors(opts, capture) + [
@@ -89,7 +89,7 @@ def bench_rtt(opts, doc):
 def bench_vo(opts, doc):
     for name, more in (('default offloads', ['--offload', 'same']),
                        ('other segmentation on either side', ['--offload', 'regroup'])):
-        capture = Capture(opts, 'vo-' + more[1], 'twin', '--packets', str(opts.packets // 5),
+        capture = Generated(opts, 'vo-' + more[1], 'twin', '--packets', str(opts.packets // 5),
                           '--flows', '2000', '--duration', '60', '--snap', '96', *more)
         a, b = capture.files
         vo = [opts.vnetscope, 'vo', '--host', a, '--guest', b, '--offset-ns', '0']
@@ -141,7 +141,7 @@ def grow(opts, doc, name, title, x_label, captures):
 
 def bench_growth(opts, doc):
     def rtt_capture(name, packets, flows, *more):
-        return Capture(opts, name, 'rtt', '--packets', str(packets), '--flows', str(flows),
+        return Generated(opts, name, 'rtt', '--packets', str(packets), '--flows', str(flows),
                        '--snap', '96', '--microsecond', *more)
     sizes = [n for n in GROWTH if n <= opts.packets]
     grow(opts, doc, 'packets', 'How cost grows with packets', 'packets',

@@ -3,19 +3,24 @@
 import subprocess
 import time
 
+from nettest import inside
+
 
 class Capture:
-    """One tcpdump at @ifname of @ns, @snap bytes of each packet into @path, from now until stop()."""
+    """One tcpdump at @ifname of @ns, @snap bytes of each packet into @path, from now until stop(). What the
+    words of @expression select; OSError with tcpdump's when it does not run."""
     running = []
 
-    def __init__(self, ns, ifname, path, snap):
+    def __init__(self, ns, ifname, path, snap, *expression):
         self.path = path
         self.p = subprocess.Popen(
-            ['ip', 'netns', 'exec', ns, 'tcpdump', '-i', ifname, '-s', str(snap), '-w', path, '-U',
-             '--time-stamp-precision=nano', '-B', '32768'],
+            inside(ns, 'tcpdump', '-i', ifname, '-s', str(snap), '-w', path, '-U',
+                   '--time-stamp-precision=nano', '-B', '32768', *expression),
             stderr=subprocess.PIPE, text=True)
         Capture.running.append(self)
-        assert 'listening' in self.p.stderr.readline()
+        said = self.p.stderr.readline()
+        if 'listening' not in said:
+            raise OSError(said.strip() or 'tcpdump ended')
 
     def stop(self, wait=1.5):
         time.sleep(wait)  # its buffer is handed over once a second

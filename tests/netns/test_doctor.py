@@ -17,14 +17,13 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from nettest import sh  # noqa: E402
+
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 PR_CAPBSET_DROP, CAP_NET_RAW = 24, 13
 PROGRAM = ""
-
-
-def sh(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def doctor(*arguments, path=None, prepare=None):

@@ -15,6 +15,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from nettest import inside, sh  # noqa: E402
+
 NS = f"vnsdrift{os.getpid()}"
 HOST, GUEST = f"vd{os.getpid()}"[:15], "eth0"
 RUNS = int(os.environ.get("VNS_DRIFT_RUNS", "10"))
@@ -29,10 +32,6 @@ def check(what, ok, detail=""):
         failures.append(what)
     if not ok or detail:
         print(f"{'ok' if ok else 'FAIL'}: {what} {detail}".rstrip())
-
-
-def sh(*command):
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
 
 
 def up():
@@ -166,13 +165,13 @@ def check_refusals(program, agent):
 
 def check_no_answer(program, agent):
     """Echo requests that nobody answers: exit 4, and in bounded time."""
-    sh("nsenter", f"--net=/run/netns/{NS}", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"))
     begin = time.monotonic()
     p = drift(program, agent, "-m", "exchange", "-n", "5", "-i", "5ms")
     check("no reply: exit 4", p.returncode == 4, f"got {p.returncode} {p.stderr}"
           if p.returncode != 4 else "")
     check("no reply: soon", time.monotonic() - begin < 10)
-    sh("nsenter", f"--net=/run/netns/{NS}", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+    sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0"))
 
 
 def check_interrupt(program, agent):

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, sh
+from nettest import inside, remove, sh, veth_pair
 
 A, B = f"vnsebpf{os.getpid()}a", f"vnsebpf{os.getpid()}b"
 failures = []
@@ -35,21 +35,15 @@ def check(what, ok, detail=""):
 
 
 def up():
-    for ns in (A, B):
-        sh("ip", "netns", "add", ns)
-        sh("ip", "-n", ns, "link", "set", "lo", "up")
-    sh("ip", "-n", A, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", B)
+    veth_pair({A: "10.92.0.1", B: "10.92.0.2"})
     for ns, dev, n in ((A, "v0", 1), (B, "v1", 2)):
-        sh("ip", "-n", ns, "addr", "add", f"10.92.0.{n}/24", "dev", dev)
         sh("ip", "-n", ns, "addr", "add", f"fd92::{n}/64", "dev", dev, "nodad")
-        sh("ip", "-n", ns, "link", "set", dev, "up")
     sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.92.0.2"))
     sh(*inside(A, "ping", "-c", "20", "-i", "0.2", "-w", "5", "-q", "fd92::2"), fail=False)
 
 
 def down():
-    for ns in (A, B):
-        subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+    remove(A, B)
 
 
 class Dump:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, sh
+from nettest import inside, remove, sh, veth_pair
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
@@ -34,21 +34,12 @@ def check(what, ok, detail=""):
 
 
 def up():
-    for ns in (A, B):
-        sh("ip", "netns", "add", ns)
-        sh("ip", "-n", ns, "link", "set", "lo", "up")
-        sh(*inside(ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"))
-    sh("ip", "-n", A, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", B)
-    sh("ip", "-n", A, "addr", "add", "10.91.0.1/24", "dev", "v0")
-    sh("ip", "-n", B, "addr", "add", "10.91.0.2/24", "dev", "v1")
-    sh("ip", "-n", A, "link", "set", "v0", "up")
-    sh("ip", "-n", B, "link", "set", "v1", "up")
+    veth_pair({A: "10.91.0.1", B: "10.91.0.2"}, ipv6=False)
     sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.91.0.2"))
 
 
 def down():
-    for ns in (A, B, C):
-        subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+    remove(A, B, C)
 
 
 class Dump:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-from nettest import inside, sh
+from nettest import inside, remove, sh, veth_pair
 
 A, B = f"vnspy{os.getpid()}a", f"vnspy{os.getpid()}b"
 SAMPLES = """
@@ -81,20 +81,14 @@ def endless(code, *what):
 
 
 def main():
-    for ns in (A, B):
-        sh("ip", "netns", "add", ns)
     try:
-        sh("ip", "-n", A, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", B)
-        for ns, dev, addr in ((A, "v0", "10.93.0.1/24"), (B, "v1", "10.93.0.2/24")):
-            sh("ip", "-n", ns, "addr", "add", addr, "dev", dev)
-            sh("ip", "-n", ns, "link", "set", dev, "up")
+        veth_pair({A: "10.93.0.1", B: "10.93.0.2"})
         sh(*inside(A, "ping", "-c", "1", "-W", "2", "10.93.0.2"))
         samples()
         endless(STOP, "stop() ends it", "True True\n")
         endless(BUSY, "the duration ends it under traffic", "True\n")
     finally:
-        for ns in (A, B):
-            subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+        remove(A, B)
     return 1 if failures else 0
 
 

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, sh, skip
+from nettest import inside, remove, sh, skip, veth_pair
 
 A, B = f'vnsapp{os.getpid()}a', f'vnsapp{os.getpid()}b'
 ADDR_A, ADDR_B = '10.98.0.1', '10.98.0.2'
@@ -78,12 +78,7 @@ def ask_dns():
 
 def make_link():
     try:
-        for ns in (A, B):
-            sh('ip', 'netns', 'add', ns)
-        sh('ip', '-n', A, 'link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v0', 'netns', B)
-        for ns, addr in ((A, ADDR_A), (B, ADDR_B)):
-            sh('ip', '-n', ns, 'addr', 'add', addr + '/24', 'dev', 'v0')
-            sh('ip', '-n', ns, 'link', 'set', 'v0', 'up')
+        veth_pair({A: ADDR_A, B: ADDR_B}, devices=('v0', 'v0'))
         sh(*inside(A, 'ping', '-c', '1', ADDR_B))
         sh(*inside(B, sys.executable, '-c', 'open("/proc/sys/net/ipv4/icmp_echo_ignore_all", "w")'
                                             '.write("1")'))
@@ -92,8 +87,7 @@ def make_link():
 
 
 def remove_link():
-    for ns in (A, B):
-        subprocess.run(['ip', 'netns', 'del', ns], capture_output=True)
+    remove(A, B)
 
 
 class Running:

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 
-from nettest import inside, sh, skip
+from nettest import inside, remove, sh, skip, veth_pair
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import pcapread  # noqa: E402
@@ -36,12 +36,7 @@ ADDR_A, ADDR_B, PORT = '10.97.0.1', '10.97.0.2', 5001
 
 def make_link():
     try:
-        for ns in (A, B):
-            sh('ip', 'netns', 'add', ns)
-        sh('ip', '-n', A, 'link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v0', 'netns', B)
-        for ns, addr in ((A, ADDR_A), (B, ADDR_B)):
-            sh('ip', '-n', ns, 'addr', 'add', addr + '/24', 'dev', 'v0')
-            sh('ip', '-n', ns, 'link', 'set', 'v0', 'up')
+        veth_pair({A: ADDR_A, B: ADDR_B}, devices=('v0', 'v0'))
     except subprocess.CalledProcessError as e:
         remove_link()
         skip(f'no namespaces or veth here: {e.stderr.strip()}')
@@ -51,8 +46,7 @@ def make_link():
 
 
 def remove_link():
-    for ns in (A, B):
-        subprocess.run(['ip', 'netns', 'del', ns], capture_output=True)
+    remove(A, B)
 
 
 def socket_in(ns):

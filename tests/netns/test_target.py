@@ -16,12 +16,9 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labtest import AGENT, VNETSCOPE, main, ok, run, skip
+from nettest import sh
 
 LAB = f"t-tg{os.getpid() % 10**8}"
-
-
-def sh(*words):
-    subprocess.run(words, check=True, capture_output=True, text=True)
 
 
 def near_side():

@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, VNETSCOPE, kill, main, ok, run, skip, status, wait_captures, wait_until
+from labtest import AGENT, VNETSCOPE, frozen, kill, main, ok, run, skip, status, wait_captures, wait_until
 
 LAB = f"t-vo{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -213,11 +213,8 @@ def a_frozen_agent_is_named():
     ping = start_ping()
     agent = agent_pid()
     time.sleep(1)
-    os.kill(agent, signal.SIGSTOP)
-    try:
+    with frozen(agent):
         time.sleep(3)
-    finally:
-        os.kill(agent, signal.SIGCONT)
     time.sleep(1.5)
     vo.send_signal(signal.SIGINT)
     doc, err = finish(vo)
@@ -236,7 +233,7 @@ def a_frozen_agent_is_named():
 def an_interrupt_does_not_wait_for_the_frozen():
     """Just frozen, frozen for long, frozen before the traffic: each time one Ctrl-C is enough."""
     up(1)
-    for after, frozen in ((3, 0.3), (3, 2), (0, 1)):
+    for after, seconds in ((3, 0.3), (3, 2), (0, 1)):
         vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "60"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         agent = agent_pid()
@@ -244,18 +241,17 @@ def an_interrupt_does_not_wait_for_the_frozen():
             if after:
                 time.sleep(after)
                 ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", "10.77.0.11"))
-            os.kill(agent, signal.SIGSTOP)
-            time.sleep(frozen)
-            began = time.monotonic()
-            vo.send_signal(signal.SIGINT)
-            out, err = vo.communicate(timeout=30)
-            took = time.monotonic() - began
+            with frozen(agent):
+                time.sleep(seconds)
+                began = time.monotonic()
+                vo.send_signal(signal.SIGINT)
+                out, err = vo.communicate(timeout=30)
+                took = time.monotonic() - began
         finally:
             vo.kill()
-            os.kill(agent, signal.SIGCONT)
             vo.wait()
             wait_until("the agent ends", lambda: not os.path.exists(f"/proc/{agent}"))
-        print(f"     frozen for {frozen} s: ended {took:.2f} s after the interrupt")
+        print(f"     frozen for {seconds} s: ended {took:.2f} s after the interrupt")
         assert took < 5, took  # it was 20 s; 0.9 s are what is waited for
         if after:
             target = json.loads(out)["targets"][0]

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_until
+from labtest import AGENT, VNETSCOPE, frozen, main, ok, run, skip, status, wait_until
 
 LAB = f"t-ev{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -158,11 +158,8 @@ def a_stopped_process_is_named():
     pings = [ping(11)]
     time.sleep(1.5)
     stopped_ns = time.time_ns()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         time.sleep(3)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     time.sleep(3)
     t = finish(vo, pings)["vm1"]
     e = event(t, "stood_still")

@@ -5,11 +5,12 @@ Three namespaces in a row, a - r - b. tbf on r's way to b drops what its short q
 capture stands on r's side of a's link, so that segments pass it before they are lost and their
 repetitions pass it too. prefix names the namespaces, which are gone afterwards.
 """
-import socket
+import os
 import subprocess
 import sys
-import threading
-import time
+
+from nettest import inside, remove, sh
+from tcpdump import Capture
 
 SERVER = r"""
 import socket, sys, threading
@@ -31,14 +32,6 @@ def talk(size):
 for size in map(int, sys.argv[1:]):
     threading.Thread(target=talk, args=(size,)).start()
 """
-
-
-def sh(*argv):
-    subprocess.run(argv, check=True, capture_output=True, text=True)
-
-
-def inside(ns, *argv):
-    return ['nsenter', f'--net=/run/netns/{ns}', *argv]
 
 
 def _build(a, r, b, timestamps):
@@ -67,31 +60,22 @@ def capture(path, prefix, timestamps, sizes, snap=128, offload=True):
         if not offload:
             for ns, dev in ((a, 'a0'), (r, 'ra'), (r, 'rb'), (b, 'b0')):
                 sh('ip', '-n', ns, 'link', 'set', dev, 'gso_max_segs', '1', 'gro_max_size', '2000')
-        dump = subprocess.Popen(inside(r, 'tcpdump', '-i', 'ra', '-s', str(snap), '-B', '16384',
-                                       '-w', path, '--time-stamp-precision=nano', 'tcp'),
-                                stderr=subprocess.PIPE, text=True)
-        running.append(dump)
-        while 'listening' not in (line := dump.stderr.readline()):
-            if not line:
-                raise OSError('tcpdump ended')
-        threading.Thread(target=dump.stderr.read, daemon=True).start()
+        dump = Capture(r, 'ra', path, snap, 'tcp')
+        running.append(dump.p)
         server = subprocess.Popen(inside(b, sys.executable, '-c', SERVER, str(len(sizes))),
                                   stdout=subprocess.PIPE)
         running.append(server)
         server.stdout.readline()
         subprocess.run(inside(a, sys.executable, '-c', CLIENT, *map(str, sizes)), check=True,
                        timeout=60)
-        time.sleep(0.5)
-        dump.terminate()
-        dump.wait(10)
+        dump.stop()
     finally:
         for process in running:
             process.kill()
             process.wait()
-        for ns in (a, r, b):
-            subprocess.run(['ip', 'netns', 'del', ns], capture_output=True)
+        remove(a, r, b)
 
 
 if __name__ == '__main__':
-    capture(sys.argv[1], f'vnslossy{socket.gethostname()[:2]}', sys.argv[2:] == ['ts'],
+    capture(sys.argv[1], f'vnslossy{os.getpid()}', sys.argv[2:] == ['ts'],
             [2_000_000] * 3)
