@@ -84,8 +84,8 @@ def one(opts, kind, rate):
     elif kind == "nobody":
         r["seen"], r["dropped"] = r["sent"], 0
     elif kind == "rtt":
-        said = json.loads(out)["packets"]
-        r["seen"], r["dropped"] = said["read"], said["dropped"]
+        said = json.loads(out)["accounting"]
+        r["seen"], r["dropped"] = said["read"], said["capture_lost"]
     else:
         said = json.loads(out)
         r["seen"], r["dropped"] = said["frames"], said["dropped"]
