@@ -287,9 +287,10 @@ enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsign
 /**
  * vns_packet_sampled() - is @p one of the 1 in @one_in that every capture point chooses alike?
  *
- * TCP by a hash of both ports, the same in both directions and for every segmentation: whole
+ * TCP by a hash of the client's port (the one of 32768 and above; of both ports where that tells
+ * nothing), the same in both directions and for every segmentation: whole
  * connections are chosen. All else by the digest (hash-based selection, RFC 5475 6.2.2), so
- * packet by packet. No addresses enter: NAT that keeps the ports changes nothing. What 1 in 2N
+ * packet by packet. No addresses enter: NAT that keeps the client's port changes nothing. What 1 in 2N
  * chooses, 1 in N does too. Packets without a digest (foreign, cut or malformed ones) are always
  * chosen: they are counted, not paired. @one_in 0 or 1: every packet.
  */

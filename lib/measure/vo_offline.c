@@ -418,9 +418,10 @@ static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 	}
 	t->sample_first = t->sample_last = r->opts->sample_one_in > 1 ? r->opts->sample_one_in : 1;
 	doubt_sampled_udp(r, t);
-	if (t->sample_last > 1 && t->translated)
-		note(t, "Connections are sampled by their ports: where NAT changes ports, the points "
-			"choose differently.");
+	if (t->sample_last > 1 && r->nat &&
+	    (t->translated || t->counts[VNS_POINT_B].missing_by_proto[VNS_PROTO_TCP]))
+		note(t, "Connections are sampled by their clients' ports: those of which NAT changes it are chosen "
+			 "differently at each point, and may be missing or undecodable for that.");
 }
 
 /* A damaged file: its figures stand, and are not of everything. */

@@ -152,6 +152,7 @@ int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err)
 		.guest = p->subject->s->guest,
 		.n_guest = p->subject->s->n_guest,
 		.nat = is_translated(p),
+		.nat_peers = is_translated(p),
 	};
 	int code = vns_twin_new(&p->twin, &opts, pair_sample, p, err);
 
@@ -461,9 +462,10 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 			 "this guest's was translated there, and --nat off spares that.", point_name(v, k));
 		add_note(t, text);
 	}
-	if (v->pair[k].translated && run->one_in > 1)
-		add_note(t, "Connections are sampled by their ports: where NAT changes ports, the points choose "
-			 "differently.");
+	if (is_translated(&v->pair[k]) && run->one_in > 1 && (v->pair[k].translated ||
+	    v->pair[k].counts[VNS_POINT_B].missing_by_proto[VNS_PROTO_TCP]))
+		add_note(t, "Connections are sampled by their clients' ports: those of which NAT changes it are chosen "
+			 "differently at each point, and may be missing or undecodable for that.");
 	for (size_t j = 0; j < v->s->n_point; j++) {
 		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
 

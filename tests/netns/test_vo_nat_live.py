@@ -39,6 +39,11 @@ table ip t {
   chain post { type nat hook postrouting priority 100; oifname "up0" masquerade; }
 }
 """
+CLIENTS = """
+table ip t {
+  chain post { type nat hook postrouting priority 100; oifname "br0" ip saddr 10.88.0.0/24 masquerade; }
+}
+"""
 
 
 def node(name, *words, **more):
@@ -73,7 +78,7 @@ def net_of(name):
     return f"/proc/{pid_of(name)}/ns/net"
 
 
-def traffic(pause=0.005, n=3):
+def traffic(pause=0.005, n=3, to=OUT, ports=(8080, 5353)):
     ready, rng = threading.Semaphore(0), random.Random(7)
     servers = [serve(net_of(name), kind, port, ready, n, 40) for name, kind, port in
                (("client", "tcp", 7001), ("client", "udp", 7002), ("vm1", "tcp", 80), ("vm1", "udp", 53))]
@@ -82,7 +87,7 @@ def traffic(pause=0.005, n=3):
     clients = [talk(net_of(name), to, kind, port, rng, n, 10, 8000, 20 * n, pause, 20)
                for name, to, kind, port in
                (("vm1", PEER, "tcp", 7001), ("vm1", PEER, "udp", 7002),
-                ("client", OUT, "tcp", 8080), ("client", OUT, "udp", 5353))]
+                ("client", to, "tcp", ports[0]), ("client", to, "udp", ports[1]))]
     for t in clients + servers:
         t.join(60)
         assert not t.is_alive()
@@ -102,13 +107,18 @@ class Truth:
             assert "listening" in p.stderr.readline()
             self.at[name] = (path, p)
 
-    def end(self):
+    def packets(self):
+        """{name: packets} of both, ended."""
         time.sleep(1.2)
         for _, p in self.at.values():
             p.terminate()
             said = p.communicate(timeout=10)[1]
             assert "\n0 packets dropped by kernel" in said, said
-        return nat_ref.Judge(*(pcapread.read(path) for path, _ in self.at.values()), (GUEST,))
+        return {name: pcapread.read(path) for name, (path, _) in self.at.items()}
+
+    def end(self):
+        at = self.packets()
+        return nat_ref.Judge(at["host"], at["vm1"], (GUEST,))
 
 
 def start_vo(*words, seconds=30, settle=2.5):
@@ -129,23 +139,35 @@ def finish(vo):
     return t
 
 
+def rules_of(t):
+    return {(m["kind"], m["ip_protocol"], m["at_host"]["address"], m["at_guest"]["address"],
+             m["at_host"]["port"] if m["kind"] == "forward" else 0,
+             m["at_guest"]["port"] if m["kind"] == "forward" else 0) for m in t["nat"]["mappings"]}
+
+
 def check(t, ref):
     """Every packet of the traffic is matched, with the latency that the kernel's stamps say."""
-    kinds = {(m["kind"], m["ip_protocol"], m["at_host"]["address"], m["at_guest"]["address"],
-              m["at_host"]["port"] if m["kind"] == "forward" else 0,
-              m["at_guest"]["port"] if m["kind"] == "forward" else 0) for m in t["nat"]["mappings"]}
-    assert kinds == {("masquerade", 6, OUT, GUEST, 0, 0), ("masquerade", 17, OUT, GUEST, 0, 0),
-                     ("forward", 6, OUT, GUEST, 8080, 80), ("forward", 17, OUT, GUEST, 5353, 53)}, kinds
+    assert rules_of(t) == {("masquerade", 6, OUT, GUEST, 0, 0), ("masquerade", 17, OUT, GUEST, 0, 0),
+                           ("forward", 6, OUT, GUEST, 8080, 80), ("forward", 17, OUT, GUEST, 5353, 53)}, t["nat"]
     flows = {kind: sum(m["flows"] for m in t["nat"]["mappings"] if m["ip_protocol"] == kind)
              for kind in (6, 17)}
     assert flows == {k: sum(f.proto == k for f in ref.flows.values())
                      for k in (6, 17)}, flows
+    check_figures(t, ref.sure, ref.possible)
+    assert t["nat"]["translated"] == sum(f[p]["matched"] for f in t["directions"].values() for p in f), t["nat"]
+    hops = {(h["from"], h["to"]): h for h in t["hops"]}
+    assert hops["uplink", "tap"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
+    assert hops["tap", "guest"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
+
+
+def check_figures(t, sure, possible):
+    """Pairs (way, protocol, time at the host, in the guest) that must be found and that may be."""
     assert t["from_point"] == "uplink", t["from_point"]
     for way, name in (("h2g", "host_to_guest"), ("g2h", "guest_to_host")):
         for proto in ("tcp", "udp"):
-            true = [(b - a) if way == "h2g" else (a - b) for w, p, a, b in ref.sure
+            true = [(b - a) if way == "h2g" else (a - b) for w, p, a, b in sure
                     if (w, p) == (way, proto)]
-            most = len({(a if way == "h2g" else b) for w, p, a, b in ref.possible if (w, p) == (way, proto)})
+            most = len({(a if way == "h2g" else b) for w, p, a, b in possible if (w, p) == (way, proto)})
             f = t["directions"][name][proto]
             assert len(true) <= f["matched"] <= most and len(true) > 50, (name, proto, len(true), most, f)
             assert proto == "tcp" or len(true) == most, (len(true), most)  # no two datagrams are alike
@@ -156,14 +178,10 @@ def check(t, ref):
                 assert abs(lat["mean"] - sum(true) / len(true)) < 20000, (lat, sum(true) / len(true))
             print(f"     {name} {proto}: {f['matched']} of {most} matched, p50 {lat['p50'] / 1e3:.1f} us, "
                   f"least {lat['min']} ns, by the kernel's own captures {min(true)}")
-    assert t["nat"]["translated"] == sum(f[p]["matched"] for f in t["directions"].values() for p in f), t["nat"]
     for point in ("host", "guest"):
         acc = t["accounting"][point]
         lost = acc["missing_by_protocol"]
         assert lost["tcp"] == lost["udp"] == acc["ambiguous"] == acc["capture_lost"] == 0, (point, acc)
-    hops = {(h["from"], h["to"]): h for h in t["hops"]}
-    assert hops["uplink", "tap"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
-    assert hops["tap", "guest"]["directions"]["host_to_guest"]["udp"]["matched"] > 100, hops.keys()
 
 
 def rules_are_learnt_live():
@@ -175,6 +193,27 @@ def rules_are_learnt_live():
         t = finish(vo)
         check(t, truth.end())
     assert not t["note"], t["note"]
+
+
+def clients_are_translated_live():
+    """
+    Towards the guests the host puts its own address in the client's place; what they begin stays as it is.
+    The reference is told that the client is the one behind the translation, and its capture the inner one.
+    """
+    up(CLIENTS)
+    ok(node("client", "ip", "route", "replace", "10.77.0.0/24", "via", OUT))
+    with tempfile.TemporaryDirectory() as tmp:
+        truth = Truth(tmp)
+        vo = start_vo()
+        traffic(to=GUEST, ports=(80, 53))
+        t = finish(vo)
+        at = truth.packets()
+        ref = nat_ref.Judge(at["vm1"], at["host"], (PEER,))
+    hidden = {f.outer[0] for f in ref.flows.values()}
+    assert len(hidden) == 1 and rules_of(t) == {("masquerade", kind, PEER, *hidden, 0, 0) for kind in (6, 17)}, \
+        (hidden, t["nat"])
+    check_figures(t, [("g2h" if w == "h2g" else "h2g", p, b, a) for w, p, a, b in ref.sure],
+                  [("g2h" if w == "h2g" else "h2g", p, b, a) for w, p, a, b in ref.possible])
 
 
 def text_lists_the_rules():
@@ -243,4 +282,4 @@ if os.geteuid() != 0:
 for tool in ("nft", "tcpdump", "ip", "nsenter"):
     if not shutil.which(tool):
         skip(f"{tool} is not there")
-main([rules_are_learnt_live, text_lists_the_rules, rules_survive_an_epoch, off_and_on], [LAB])
+main([rules_are_learnt_live, clients_are_translated_live, text_lists_the_rules, rules_survive_an_epoch, off_and_on], [LAB])

@@ -37,6 +37,7 @@
 #define SEEN      65536u /* packets of B that are remembered: 6 MB */
 #define FLOWS     262144u
 #define KNOWN     4096u /* flows of B that are remembered to be translations; 16 KB */
+#define AT_B      65536u /* flows of B that are remembered; 512 KB */
 #define GONE      INT64_MAX /* time of a packet in the ring that went on before its turn */
 #define TICK_NS   VNS_NSEC_PER_SEC
 #define ENOUGH_TCP  3 /* packets: each agrees in sequence numbers and timestamps */
@@ -86,6 +87,7 @@ struct twin_nat {
 	struct vns_twin_mapping map[VNS_TWIN_MAPPINGS];
 	size_t n_map;
 	uint32_t known[KNOWN]; /* B's flows that are a translation, at their hash */
+	uint64_t at_b[AT_B];   /* nat_peers: hashes of flows that B has */
 };
 
 int twin_nat_new(struct twin_nat **out)
@@ -153,6 +155,8 @@ void twin_nat_see(struct vns_twin *t, const struct vns_packet *p, int64_t time)
 {
 	bool sent = twin_is_guest(t, vns_packet_src(p)), got = twin_is_guest(t, vns_packet_dst(p));
 
+	if (t->nat_peers)
+		t->nat->at_b[p->flow_hash % AT_B] = p->flow_hash;
 	/* The end that is the same is the peer's, or if those are translated, the guest's. */
 	if (got || t->nat_peers)
 		see_with(t->nat, p, time, true);
@@ -325,16 +329,9 @@ static struct nat_seen *find_seen(struct vns_twin *t, const struct vns_packet *p
 }
 
 /* Has B the flow of @p as it is? */
-static bool is_plain(const struct twin_nat *n, const struct vns_packet *p)
+static bool is_plain(const struct vns_twin *t, const struct vns_packet *p)
 {
-	for (int sends = 0; sends < 2; sends++) {
-		uint64_t id = identity_with(p, sends);
-		const struct nat_seen *s = &n->seen[id % SEEN];
-
-		if (s->id == id && !s->many && vns_flow_same_key(&p->key, &s->key))
-			return true;
-	}
-	return false;
+	return t->nat_peers && t->nat->at_b[p->flow_hash % AT_B] == p->flow_hash;
 }
 
 /* Evidence: is @p at B, under other addresses? */
@@ -348,7 +345,7 @@ static void look_up(struct vns_twin *t, const struct vns_packet *p, int64_t time
 
 	if (at == VNS_FLOW_NONE || f->state != NAT_OPEN)
 		return;
-	if (is_plain(n, p)) {
+	if (is_plain(t, p)) {
 		f->state = NAT_PLAIN;
 		n->going = f->first_held;
 		return;
