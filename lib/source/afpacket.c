@@ -61,6 +61,7 @@
 #define COOKED_BYTES 16 /* of LINKTYPE_LINUX_SLL */
 #define MAX_LANES    4 /* processors beyond share them */
 #define LANE_LEAST   (4u << 20) /* bytes of a lane's ring: traffic may keep to one processor */
+#define NUMBERS      8 /* of the kernel's for a group; three in a row have a meaning of their own */
 #define SETTLED      3 /* times retire_ms: a block comes within two, and its timer may be late */
 #define DRAIN_ROUNDS 3 /* empty polls of twice retire_ms before a dead interface is reported */
 
@@ -350,16 +351,21 @@ static int live_fd(const struct vns_source *s)
 	return l->n_lane == 1 ? l->lane[0].fd : -1;
 }
 
+static void close_lane(struct lane *k)
+{
+	if (k->ring)
+		munmap(k->ring, k->ring_bytes);
+	if (k->fd >= 0)
+		close(k->fd);
+	*k = (struct lane){ .fd = -1 };
+}
+
 static void live_close(struct vns_source *s)
 {
 	struct live *l = (struct live *)s;
 
-	for (unsigned int i = 0; i < l->n_lane; i++) {
-		if (l->lane[i].ring)
-			munmap(l->lane[i].ring, l->lane[i].ring_bytes);
-		if (l->lane[i].fd >= 0)
-			close(l->lane[i].fd);
-	}
+	for (unsigned int i = 0; i < l->n_lane; i++)
+		close_lane(&l->lane[i]);
 	free(l);
 }
 
@@ -560,7 +566,10 @@ static int open_socket(struct live *l, struct lane *k, const char *ifname, int n
  * socket, in order, so that engines that keep flows need no merging. Fragments go by addresses, all of
  * a datagram to one socket. PACKET_FANOUT_FLAG_DEFRAG would put them together: packets that never were.
  * Only a bound socket can join; until it has, it would see what the others see too, so that its filter
- * rejects everything so long. @group: VNS_FANOUT_NEW and _CPU become a number that nobody has.
+ * rejects everything so long. @group: VNS_FANOUT_NEW and _CPU become a number that nobody has. The kernel counts
+ * them up from 0 after boot, and in turns through all of 16 bits; what opts->fanout has another meaning for
+ * (0: no group at all) cannot be told to the other sockets. Return: as usual, or 1: that was such a number, and
+ * a socket made anew gets the next one.
  */
 static int join_group(const struct live *l, const struct lane *k, uint16_t *group, struct vns_err *err)
 {
@@ -574,10 +583,13 @@ static int join_group(const struct live *l, const struct lane *k, uint16_t *grou
 	    getsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, &len))
 		return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
 				   strerror(errno));
+	if ((uint16_t)how == 0 || (uint16_t)how >= VNS_FANOUT_CPU)
+		return 1;
 	*group = (uint16_t)how;
 	return 0;
 }
 
+/* Return: as join_group(). */
 static int bind_and_join(const struct live *l, const struct lane *k, const struct sockaddr_ll *to,
 			 uint16_t *group,
 			 const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
@@ -597,9 +609,10 @@ static int bind_and_join(const struct live *l, const struct lane *k, const struc
 	return rc;
 }
 
-static int open_lane(struct live *l, struct lane *k, const char *ifname, const struct vns_bpf_insn *filter,
-		     size_t n_filter, const struct vns_source_opts *o, uint32_t ring_bytes,
-		     struct vns_err *err)
+/* Return: as join_group(). */
+static int try_lane(struct live *l, struct lane *k, const char *ifname, const struct vns_bpf_insn *filter,
+		    size_t n_filter, const struct vns_source_opts *o, uint32_t ring_bytes,
+		    struct vns_err *err)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
@@ -612,6 +625,19 @@ static int open_lane(struct live *l, struct lane *k, const char *ifname, const s
 	if (!rc)
 		rc = bind_and_join(l, k, &to, &l->fanout, filter, n_filter, snaplen, err);
 	return rc;
+}
+
+static int open_lane(struct live *l, struct lane *k, const char *ifname, const struct vns_bpf_insn *filter,
+		     size_t n_filter, const struct vns_source_opts *o, uint32_t ring_bytes,
+		     struct vns_err *err)
+{
+	int rc = 1;
+
+	for (int i = 0; i < NUMBERS && rc > 0; i++) {
+		close_lane(k);
+		rc = try_lane(l, k, ifname, filter, n_filter, o, ring_bytes, err);
+	}
+	return rc > 0 ? vns_err_set(err, -EUSERS, "no number to share out the packets of %s under", ifname) : rc;
 }
 
 /* As many as there are processors, while each has a ring that is worth it. */
