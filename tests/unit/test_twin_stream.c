@@ -356,6 +356,32 @@ static void test_hostile_superframe(void **state)
 	drop(b);
 }
 
+/* Datagrams alike in fragments of IPv6: an identification of 32 bits, any of them. */
+static void test_identification_of_32_bits(void **state)
+{
+	const unsigned int n = 4000, late = 5; /* packets, and how many are under way */
+
+	(void)state;
+	for (uint32_t id = 1000; id; id = id == 1000 ? 0x80001000 : 0) {
+		struct bench *b = open_default();
+
+		for (unsigned int i = 0; i < n + late; i++) {
+			struct vns_packet p = udp(i * 5 * MS, true, 1, id + i);
+
+			p.flags = VNS_PKT_F_FIRST_FRAG;
+			if (i < n)
+				feed(b, VNS_POINT_A, p);
+			p.ip_id -= late;
+			if (i >= late)
+				feed(b, VNS_POINT_B, p);
+		}
+		done(b);
+		expect(b, VNS_POINT_A, n, 0, 0, 0);
+		expect(b, VNS_POINT_B, n, 0, 0, 0);
+		drop(b);
+	}
+}
+
 /* A fragment whose end, counted in 32 bits, is that of the datagram. */
 static void test_hostile_fragment(void **state)
 {
@@ -444,6 +470,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_overlaps),
 		cmocka_unit_test(test_superframe_held_up),
 		cmocka_unit_test(test_hostile_superframe),
+		cmocka_unit_test(test_identification_of_32_bits),
 		cmocka_unit_test(test_hostile_fragment),
 		cmocka_unit_test(test_coarse_offset),
 		cmocka_unit_test(test_learn_guest),

@@ -540,8 +540,9 @@ ALWAYS_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
 {
 	uint32_t heard = 0;
 
+	/* an IPv6 fragment's has 32 bits; one less tells as well */
 	if (likely(p->ip_id || p->proto != VNS_PROTO_TCP || p->flags & VNS_PKT_F_OPTS_CUT))
-		return p->ip_id;
+		return p->ip_id & ~TWIN_WEAK_ID;
 	if (range)
 		heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
 	if (p->flags & VNS_PKT_F_HAS_SACK)
