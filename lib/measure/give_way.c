@@ -11,6 +11,8 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vnetscope/base.h>
@@ -18,6 +20,7 @@
 #include "measure/give_way.h"
 
 #define LATE_NS (100 * VNS_NSEC_PER_MSEC)
+#define LOOK_NS (50 * VNS_NSEC_PER_MSEC) /* while a lock that it may hold is waited for */
 
 static bool set_class(pid_t tid, int class)
 {
@@ -26,22 +29,50 @@ static bool set_class(pid_t tid, int class)
 	return sched_setscheduler(tid, class, &none) == 0;
 }
 
-/* The way back takes a right of its own (RLIMIT_NICE, CAP_SYS_NICE): try it where nothing is lost. */
-static void *there_and_back(void *can)
+/* A thread to try it with, which sleeps meanwhile. */
+struct trial {
+	pid_t tid;
+	sem_t here, done;
+};
+
+static void *be_there(void *arg)
 {
-	*(bool *)can = set_class(0, SCHED_IDLE) && set_class(0, SCHED_OTHER);
+	struct trial *t = arg;
+
+	t->tid = gettid();
+	sem_post(&t->here);
+	while (sem_wait(&t->done))
+		;
 	return NULL;
+}
+
+/*
+ * The way back takes a right of its own (RLIMIT_NICE, CAP_SYS_NICE): try it where nothing is lost. Not by a
+ * thread that moves itself: on a busy machine it would have to wait for its turn in between.
+ */
+static bool can_come_back(void)
+{
+	struct trial t = { .tid = 0 };
+	pthread_t thread;
+	bool can = false;
+
+	sem_init(&t.here, 0, 0);
+	sem_init(&t.done, 0, 0);
+	if (pthread_create(&thread, NULL, be_there, &t) == 0) {
+		while (sem_wait(&t.here))
+			;
+		can = set_class(t.tid, SCHED_IDLE) && set_class(t.tid, SCHED_OTHER);
+		sem_post(&t.done);
+		pthread_join(thread, NULL);
+	}
+	sem_destroy(&t.here);
+	sem_destroy(&t.done);
+	return can;
 }
 
 void give_way_begin(struct give_way *g)
 {
-	bool can = false;
-	pthread_t thread;
-
-	if (sched_getscheduler(0) != SCHED_OTHER || pthread_create(&thread, NULL, there_and_back, &can))
-		return;
-	pthread_join(thread, NULL);
-	if (!can || !set_class(0, SCHED_IDLE))
+	if (sched_getscheduler(0) != SCHED_OTHER || !can_come_back() || !set_class(0, SCHED_IDLE))
 		return;
 	g->tid = gettid();
 	give_way_alive(g);
@@ -59,6 +90,21 @@ void give_way_watch(struct give_way *g)
 	    vns_monotonic_ns() - atomic_load_explicit(&g->alive_ns, memory_order_relaxed) > LATE_NS &&
 	    set_class(g->tid, SCHED_OTHER))
 		atomic_store(&g->idle, false);
+}
+
+void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
+{
+	while (pthread_mutex_trylock(lock)) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += LOOK_NS;
+		until.tv_sec += until.tv_nsec / VNS_NSEC_PER_SEC;
+		until.tv_nsec %= VNS_NSEC_PER_SEC;
+		if (pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until) == 0)
+			return;
+		give_way_watch(g);
+	}
 }
 
 void give_way_end(struct give_way *g)

@@ -5,6 +5,7 @@
 #ifndef VNS_MEASURE_GIVE_WAY_H
 #define VNS_MEASURE_GIVE_WAY_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,8 @@ void give_way_begin(struct give_way *g);
 void give_way_alive(struct give_way *g);
 /* By other threads, now and then: where it starves, it gives way no longer. */
 void give_way_watch(struct give_way *g);
+/* By other threads: take @lock, which that thread takes too, and watch as long as that lasts: it may starve with it. */
+void give_way_lock(struct give_way *g, pthread_mutex_t *lock);
 /* By that thread: back to what it was. */
 void give_way_end(struct give_way *g);
 

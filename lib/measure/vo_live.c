@@ -163,7 +163,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 	struct vns_packet own[BATCH];
 
 	(void)capture_id;
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->run->reading, &v->lock);
 	v->guest_lost += dropped;
 	v->guest_upto_ns = now_ns > v->guest_upto_ns ? now_ns : v->guest_upto_ns;
 	for (size_t at = 0; at < n;) {
@@ -186,7 +186,7 @@ static void agent_note(void *ctx, const char *sentence)
 {
 	struct vo_subject *v = ctx;
 
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->run->reading, &v->lock);
 	snprintf(v->note, sizeof(v->note), "%s", sentence);
 	pthread_mutex_unlock(&v->lock);
 }
@@ -304,7 +304,7 @@ static void look_at_clocks(struct vo_subject *v)
 		return; /* one clock */
 	clock_watch_look(&v->watch, v->s->agent, text, sizeof(text));
 	v->watched_ns = vns_monotonic_ns();
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->run->reading, &v->lock);
 	if (text[0])
 		vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
 	v->wander_ppm = clock_watch_wander(&v->watch, v->run->opts->wander_ppm);
@@ -341,7 +341,7 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = vns_err_set(err, -ETIMEDOUT, "agent %s: silent for %d s", v->s->name,
 				   (int)(LOST_NS / VNS_NSEC_PER_SEC));
 	if (code >= 0) {
-		pthread_mutex_lock(&v->lock);
+		give_way_lock(&v->run->reading, &v->lock);
 		code = vo_epoch_check(v, err);
 		pthread_mutex_unlock(&v->lock);
 	}

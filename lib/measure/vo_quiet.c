@@ -102,7 +102,7 @@ static void begin(struct vo_subject *v, int64_t since_ns)
 
 	q->since_ns = since_ns;
 	q->back = false;
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->run->reading, &v->lock);
 	q->n_event = v->n_event;
 	pthread_mutex_unlock(&v->lock);
 	vo_say(v->run, v->s->reconnect ? "%s: no sign of life for %.1f s; after %d s its connection is taken for "
@@ -129,7 +129,7 @@ void vo_quiet_look(struct vo_subject *v)
 		q->back = true;
 		return;
 	}
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->run->reading, &v->lock);
 	describe(v, q->until_ns);
 	pthread_mutex_unlock(&v->lock);
 	q->since_ns = 0;

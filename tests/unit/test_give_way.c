@@ -45,6 +45,36 @@ static void does_not_starve(void **state)
 	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
 }
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *wants_the_lock(void *g)
+{
+	give_way_lock(g, &lock);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+/* Whoever would watch waits for a lock that the starving thread holds. */
+static void does_not_starve_with_a_lock(void **state)
+{
+	struct give_way g = { 0 };
+	pthread_t thread;
+
+	(void)state;
+	give_way_begin(&g);
+	if (!g.idle)
+		skip();
+	pthread_mutex_lock(&lock);
+	g.alive_ns -= VNS_NSEC_PER_SEC;
+	assert_int_equal(pthread_create(&thread, NULL, wants_the_lock, &g), 0);
+	for (int i = 0; i < 500 && g.idle; i++)
+		vns_sleep_ns(10 * VNS_NSEC_PER_MSEC);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	pthread_mutex_unlock(&lock);
+	pthread_join(thread, NULL);
+	give_way_end(&g);
+}
+
 static void leaves_another_class_alone(void **state)
 {
 	const struct sched_param none = { .sched_priority = 0 };
@@ -63,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_way_and_comes_back), cmocka_unit_test(does_not_starve),
+		cmocka_unit_test(does_not_starve_with_a_lock),
 		cmocka_unit_test(leaves_another_class_alone),
 	};
 
