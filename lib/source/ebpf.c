@@ -100,10 +100,10 @@ static uint32_t power_of_two(uint32_t bytes)
 
 uint8_t vns_ebpf_ring_mask(uint32_t ring_bytes)
 {
-	int cpus = libbpf_num_possible_cpus();
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN); /* a guest's that may be plugged in later are many */
 	unsigned int n = 1;
 
-	while ((int)n < cpus && n < VNS_BPF_RINGS && ring_bytes / (2 * n) >= SHARE_LEAST)
+	while ((long)n < cpus && n < VNS_BPF_RINGS && ring_bytes / (2 * n) >= SHARE_LEAST)
 		n *= 2;
 	return (uint8_t)(n - 1);
 }
