@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Included before lib/engine/twin/twin.c, makes an engine of it that never takes the short way of
- * inorder.h: what test_twin_ways.c holds the other one against. Its functions are renamed in meson.build.
+ * Included before intake.c and twin.c of lib/engine/twin, makes an engine of them that never takes the
+ * short way of inorder.h: what test_twin_ways.c holds the other one against. Its functions are renamed
+ * in meson.build.
  */
 #ifndef VNS_TESTS_TWIN_GENERAL_H
 #define VNS_TESTS_TWIN_GENERAL_H

@@ -14,8 +14,8 @@
  *     inet_gso_segment()), while the next frame of the socket may begin one higher: the numbers of
  *     frames close to each other overlap.
  * Nothing of the frame tells what the other datagrams are. So:
- *   Anchor: frame and datagram with the same base, and identification if both have one, which
- *     nothing else at either point has, and at times that are possible. This is what any other datagram
+ *   Anchor (anchors.c): frame and datagram with the same base, and identification if both have one,
+ *     which nothing else at either point has, and at times that are possible. This is what any other datagram
  *     is paired by; it gives the first byte.
  *   Train: what lies between two anchors of a flow, in order of time, belongs to the first of them.
  *   Cut frame (upstream whole), numbers count up: each datagram has its place, also with
@@ -36,31 +36,10 @@
  */
 #include <stdlib.h>
 
-#include "engine/twin/pieces.h"
+#include "engine/twin/trains.h"
 
-#define MAX_PLACES 128 /* datagrams of a frame whose places are remembered: Linux's limit */
-#define NEARBY     256 /* frames looked at on each side of one whose number may be another's */
-#define JUMBO      9216 /* no Ethernet carries more at once */
-#define NO_PLACE   UINT32_MAX
-
-struct train {
-	struct piece *u, *d;         /* the anchor */
-	struct piece *u_end, *d_end; /* behind the last of the train */
-	uint32_t size, places, rest; /* g, N, r */
-	bool numbered;               /* identifications count up: @at is valid */
-	bool upset;                  /* anchors cross: what is between them is not in order */
-	bool later;                  /* undecided yet */
-	uint32_t at[MAX_PLACES];     /* by place: 1 + index among downstream's, 0: nobody */
-};
-
-struct trains {
-	struct piece_batch *b;
-	struct piece *up, *down;
-	size_t n_up, n_down;
-	struct piece_ref *ref; /* scratch */
-	struct train *t;
-	size_t n, cap;
-};
+#define JUMBO    9216 /* no Ethernet carries more at once */
+#define NO_PLACE UINT32_MAX
 
 static bool lately_upset(const struct trains *s, const struct piece *p)
 {
@@ -75,191 +54,6 @@ static bool lately_lost(const struct trains *s, const struct piece *p)
 
 	return lost != INT64_MIN && p->time - lost < 10 * s->b->t->window;
 }
-
-static uint32_t places_of(uint32_t len, uint32_t size)
-{
-	return size ? len / size + (len % size != 0) : 1; /* any 32-bit length may be in a file */
-}
-
-/* ---- anchors ---- */
-
-static void add_anchor(struct trains *s, struct piece *u, struct piece *d)
-{
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 64;
-		struct train *more = realloc(s->t, cap * sizeof(*more));
-
-		if (!more)
-			return; /* less is found */
-		s->t = more;
-		s->cap = cap;
-	}
-	s->t[s->n++] = (struct train){ .u = u, .d = d };
-	u->fate = d->fate = FATE_MATCHED;
-	u->first = d;
-}
-
-/* How far the clocks may be wrong at @time (upstream's), for what depends on their order. */
-static int64_t error_at(const struct trains *s, int64_t time)
-{
-	bool at_a = s->b->dir == VNS_HOST_TO_GUEST;
-	const struct vns_twin *t = s->b->t;
-
-	return twin_moment_at(t, at_a ? time : time - t->ahead).error;
-}
-
-/* @common: others begin like these two */
-static bool may_anchor(const struct trains *s, const struct piece *u, const struct piece *d,
-		       bool common)
-{
-	int64_t lag = d->time - u->time;
-
-	/* Alike in length too: not ours. */
-	if (u->len == d->len || !u->len || !d->len || (u->id && d->id && u->id != d->id))
-		return false;
-	return lag >= -error_at(s, u->time) &&
-	       lag <= (common ? s->b->limits.reach : s->b->t->window);
-}
-
-/* Is @u's number one that a neighbouring frame may have given to one of its datagrams? */
-static bool number_shared(const struct trains *s, const struct piece *u, uint32_t size)
-{
-	int64_t reach = s->b->limits.reach;
-
-	for (int step = -1; step <= 1; step += 2) {
-		const struct piece *x = u + step;
-
-		for (int n = 0; x >= s->up && x < s->up + s->n_up; n++, x += step) {
-			if (x->time - u->time > reach || u->time - x->time > reach)
-				break;
-			if (n == NEARBY || (uint16_t)(u->id - x->id) < places_of(x->len, size))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* Of @n refs of one base, those that only one packet of each side has the number of. */
-static void anchor_by_number(struct trains *s, struct piece_ref *r, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		r[i].key = r[i].p->id;
-	piece_sort_refs(r, n);
-	for (size_t i = 0, k; i < n; i = k) {
-		for (k = i + 1; k < n && r[k].key == r[i].key; k++)
-			;
-		if (!r[i].key || k - i != 2 || r[i].p->down == r[i + 1].p->down)
-			continue;
-		/* In memory upstream's lie before downstream's. */
-		if (may_anchor(s, r[i].p, r[i + 1].p, true) &&
-		    !number_shared(s, r[i].p, r[i + 1].p->len))
-			add_anchor(s, r[i].p, r[i + 1].p);
-	}
-}
-
-/* Packets of one base that nothing tells apart, frames among them. */
-static void doubt(struct piece_ref *r, size_t n)
-{
-	bool up = false, down = false;
-
-	for (size_t i = 0; i < n; i++) {
-		up |= r[i].p->fate == FATE_OPEN && !r[i].p->down;
-		down |= r[i].p->fate == FATE_OPEN && r[i].p->down;
-	}
-	for (size_t i = 0; up && down && i < n; i++)
-		if (r[i].p->fate == FATE_OPEN)
-			r[i].p->fate = FATE_AMBIGUOUS;
-}
-
-/*
- * Leave those that have a twin of their own length and number to unit.c; without numbers, where all
- * have one length. Return: how many are left.
- */
-static size_t without_likes(struct piece_ref *r, size_t n)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < n; i++)
-		r[i].key = (uint64_t)r[i].p->len << 32 | r[i].p->id;
-	piece_sort_refs(r, n);
-	for (size_t i = 0, k; i < n; i = k) {
-		bool alike;
-
-		for (k = i + 1; k < n && r[k].key == r[i].key; k++)
-			;
-		alike = !r[i].p->down && r[k - 1].p->down && (r[i].p->id || k - i == n);
-		for (size_t j = i; j < k; j++) {
-			if (alike)
-				r[j].p->fate = FATE_ALONE;
-			else
-				r[left++] = r[j];
-		}
-	}
-	for (size_t i = 0; i < left; i++)
-		r[i].key = 0;
-	piece_sort_refs(r, left);
-	return left;
-}
-
-/* Copies of one datagram, @r[1] the first of them, of which only @r[0] can be the frame? */
-static bool only_doubled(const struct piece_ref *r, size_t n)
-{
-	const struct piece *d = r[1].p;
-
-	if (r[0].p->down || !d->down || !d->id || r[0].p->len == (n - 1) * d->len)
-		return false;
-	for (size_t i = 2; i < n; i++)
-		if (r[i].p->id != d->id || r[i].p->len != d->len)
-			return false;
-	return true;
-}
-
-/* @n refs of one base, in order of memory: upstream's before downstream's, each by time. */
-static void anchors_of_base(struct trains *s, struct piece_ref *r, size_t n)
-{
-	if (n < 2 || r[0].p->down || !r[n - 1].p->down)
-		return;
-	n = without_likes(r, n);
-	if (n < 2 || r[0].p->down || !r[n - 1].p->down)
-		return;
-	if (n == 2 || only_doubled(r, n)) {
-		if (!may_anchor(s, r[0].p, r[1].p, false))
-			return;
-		add_anchor(s, r[0].p, r[1].p);
-		for (size_t i = 2; i < n; i++) {
-			r[i].p->fate = FATE_ALONE;
-			piece_upset(s->b, r[i].p->time);
-		}
-		return;
-	}
-	anchor_by_number(s, r, n);
-	doubt(r, n);
-}
-
-static int by_down(const void *pa, const void *pb)
-{
-	const struct train *a = pa, *b = pb;
-
-	return (a->d > b->d) - (a->d < b->d);
-}
-
-static void find_anchors(struct trains *s)
-{
-	size_t n = s->n_up + s->n_down;
-
-	for (size_t i = 0; i < n; i++)
-		s->ref[i] = (struct piece_ref){ s->up[i].base, &s->up[i] };
-	piece_sort_refs(s->ref, n);
-	for (size_t i = 0, k; i < n; i = k) {
-		for (k = i + 1; k < n && s->ref[k].key == s->ref[i].key; k++)
-			;
-		anchors_of_base(s, s->ref + i, k - i);
-	}
-	if (s->n)
-		qsort(s->t, s->n, sizeof(*s->t), by_down);
-}
-
-/* ---- trains ---- */
 
 static bool is_cut(const struct train *a)
 {
@@ -288,7 +82,7 @@ static void set_ends(struct trains *s)
 		a->d_end = next ? next->d : s->down + s->n_down;
 		a->u_end = next ? next->u : s->up + s->n_up;
 		a->size = is_cut(a) ? a->d->len : a->u->len;
-		a->places = places_of(is_cut(a) ? a->u->len : a->d->len, a->size);
+		a->places = train_places(is_cut(a) ? a->u->len : a->d->len, a->size);
 		a->rest = (is_cut(a) ? a->u->len : a->d->len) - (a->places - 1) * a->size;
 		a->later = !next && a->u->time > s->b->defer;
 		/*
@@ -438,7 +232,7 @@ static void place_strays(struct trains *s)
 		if (d->fate != FATE_OPEN || !d->id)
 			continue;
 		for (const struct piece *u = from; u < end && u - from < NEARBY &&
-		     u->time <= d->time + error_at(s, d->time); u++)
+		     u->time <= d->time + train_error(s, d->time); u++)
 			if (u->id && u->len > d->len)
 				fit(s, u, d, &f);
 		if (f.frames == 1 && f.vacant) {
@@ -671,7 +465,7 @@ static void by_order(struct trains *s, size_t i)
 static bool may_be_cut(const struct trains *s, const struct piece *from, const struct piece *d)
 {
 	const struct piece *end = s->up + s->n_up;
-	int64_t error = error_at(s, d->time);
+	int64_t error = train_error(s, d->time);
 
 	for (const struct piece *u = from; u < end && u->time <= d->time + error; u++) {
 		uint32_t k = (uint16_t)(d->id - u->id);
@@ -771,7 +565,7 @@ void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_
 
 	for (size_t i = 0; i < n_up + n_down; i++)
 		p[i].known = p[i].fate != FATE_OPEN;
-	find_anchors(&s);
+	train_anchors(&s);
 	if (s.n) {
 		set_ends(&s);
 		decide(&s);

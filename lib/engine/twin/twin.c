@@ -5,10 +5,10 @@
  * In: decoded packets of points A (host side) and B (guest side). Out: one sample for each
  * upstream packet that was found downstream, and one class for every packet read.
  *
- * Theory of operation. A packet gets its direction from the guest's addresses, hence its side:
- * upstream (A for host_to_guest, B for guest_to_host) or downstream. It becomes an entry of the
- * node of its flow direction (TCP with sequence space: range.c) or of its identity (all else:
- * unit.c), and an entry of a queue in order of time. Both points have then been read up to some
+ * Theory of operation. Intake (intake.c): a packet gets its direction from the guest's addresses,
+ * hence its side: upstream (A for host_to_guest, B for guest_to_host) or downstream. It becomes an
+ * entry of the node of its flow direction (TCP with sequence space: range.c) or of its identity (all
+ * else: unit.c), and an entry of a queue in order of time. Both points have then been read up to some
  * "horizon"; an entry is looked at when the horizon is
  *   settle   past it (upstream; twice that downstream, so that upstream decides first): a twin
  *            that nobody contests is final. A rival would have shown by now.
@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/twin/inorder.h"
+#include "engine/twin/intake.h"
 
 #define DEFAULT_WINDOW_NS (5 * VNS_NSEC_PER_SEC)
 #define MAX_WINDOW_NS     (24 * 3600 * VNS_NSEC_PER_SEC) /* far from any overflow */
@@ -34,13 +34,7 @@
 #define DEFAULT_PENDING   ((size_t)4 << 20)
 #define MAX_PENDING       ((size_t)1 << 30)
 #define TICKS             10000 /* of a window: 0.5 ms of five seconds */
-#define FEW_GUESTS        8  /* addresses that are compared with all */
-#define AHEAD             6  /* entries of a queue fetched before their turn */
-#define likely(x)         __builtin_expect(!!(x), 1)
-#define unlikely(x)       __builtin_expect(!!(x), 0)
-/* On the path of every packet, and called for the few that NAT hides: worth a copy each. */
-#define ALWAYS_INLINE     static inline __attribute__((always_inline))
-#define CHUNK             32 /* packets whose nodes are fetched ahead together */
+#define AHEAD             6 /* entries of a queue fetched before their turn */
 
 static enum vns_point point_of(const struct vns_twin *t, const struct twin_entry *e)
 {
@@ -191,7 +185,7 @@ static void unshift(const struct vns_twin *t, struct vns_twin_sample *s, int64_t
 	s->last_raw_ns = in ? l - u : u - l;
 }
 
-ALWAYS_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
+TWIN_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
 {
 	const struct twin_node *node = &t->m.node[e->node];
 	unsigned int dir = node->direction;
@@ -252,7 +246,7 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 }
 
 /* Upstream: seen at the other point before it was sent, as the clocks are taken to be? Rare. */
-ALWAYS_INLINE bool seen_early(const struct vns_twin *t, const struct twin_entry *e)
+TWIN_INLINE bool seen_early(const struct vns_twin *t, const struct twin_entry *e)
 {
 	int64_t sent = e->time + twin_ahead(t->m.node[e->node].direction, t->ahead);
 
@@ -260,7 +254,7 @@ ALWAYS_INLINE bool seen_early(const struct vns_twin *t, const struct twin_entry 
 }
 
 /* The same for the many that are matched beyond doubt at the first look. Return: false for others. */
-ALWAYS_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t index)
+TWIN_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t index)
 {
 	struct twin_entry *e = &t->m.entry[index];
 	struct twin_node *node = &t->m.node[e->node];
@@ -370,33 +364,10 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 	return 0;
 }
 
-static int release_held(struct vns_twin *t);
-
-/* Up to where both points have been read. */
-ALWAYS_INLINE int64_t read_until(const struct vns_twin *t)
-{
-	int64_t a = t->now[VNS_POINT_A], b = t->now[VNS_POINT_B];
-
-	if (unlikely(a == UNSET || b == UNSET))
-		return UNSET;
-	b = b == INT64_MAX ? b : b - t->ahead;
-	return a < b ? a : b;
-}
-
-/*
- * Look at what is due, once a tick. How many packets are seen after an entry before it is looked at
- * must not depend on how many come in one call: so it is when a stamp passes a tick, and as of that
- * tick. It also looks at many at once.
- */
-ALWAYS_INLINE bool is_due(const struct vns_twin *t)
-{
-	return read_until(t) >= t->next_tick;
-}
-
-static int drain(struct vns_twin *t)
+int twin_drain(struct vns_twin *t)
 {
 	const int64_t far = INT64_MAX / 2; /* finished: later than any time, and sums do not overflow */
-	int64_t wait = t->settle, window = t->window, until = read_until(t);
+	int64_t wait = t->settle, window = t->window, until = twin_read_until(t);
 	int ret = 0;
 
 	if (until == UNSET)
@@ -410,7 +381,7 @@ static int drain(struct vns_twin *t)
 		t->next_tick = t->horizon + t->tick;
 	}
 	if (t->nat)
-		ret = release_held(t);
+		ret = twin_release_held(t);
 	for (unsigned int d = 0; d < VNS_DIRECTIONS && !ret; d++) {
 		bool in = d == VNS_HOST_TO_GUEST;
 		enum vns_point up = in ? VNS_POINT_A : VNS_POINT_B;
@@ -425,8 +396,7 @@ static int drain(struct vns_twin *t)
 	return ret;
 }
 
-/* Over the limit: the oldest entry of point @p gets its class now. */
-static void evict(struct vns_twin *t, enum vns_point p)
+void twin_evict(struct vns_twin *t, enum vns_point p)
 {
 	struct twin_queue *oldest = NULL;
 	int64_t time = INT64_MAX;
@@ -450,343 +420,21 @@ static void evict(struct vns_twin *t, enum vns_point p)
 	t->evicted += expire(t, e) == VNS_TWIN_MISSING;
 }
 
-bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a)
-{
-	for (size_t i = 0; i < t->n_guest; i++)
-		if (memcmp(a, &t->guest[i], sizeof(*a)) == 0)
-			return true;
-	return false;
-}
-
-/* Bits: is endpoint 0, is endpoint 1 of @p the guest? Which it is, is a coin toss: no branch. */
-ALWAYS_INLINE unsigned int guest_ends(const struct vns_twin *t, const struct vns_packet *p)
-{
-	uint64_t end[4], guest[2];
-	unsigned int ends = 0;
-
-	if (unlikely(t->n_guest > FEW_GUESTS))
-		return twin_is_guest(t, &p->key.addr[0]) |
-		       (unsigned int)twin_is_guest(t, &p->key.addr[1]) << 1;
-	memcpy(end, p->key.addr, sizeof(end));
-	for (size_t i = 0; i < t->n_guest; i++) {
-		memcpy(guest, &t->guest[i], sizeof(guest));
-		ends |= !((end[0] ^ guest[0]) | (end[1] ^ guest[1]));
-		ends |= (unsigned int)!((end[2] ^ guest[0]) | (end[3] ^ guest[1])) << 1;
-	}
-	return ends;
-}
-
-/* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
-ALWAYS_INLINE int direction_of(const struct vns_twin *t, const struct vns_packet *p)
-{
-	unsigned int ends = guest_ends(t, p);
-
-	_Static_assert(VNS_GUEST_TO_HOST == 1 && VNS_HOST_TO_GUEST == 0, "what the source's bit says");
-	if (likely(ends))
-		return ends >> p->dir & 1;
-	/* Flooded to the guest too; a sender without an address could be the guest itself. */
-	if ((p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)))
-		return VNS_HOST_TO_GUEST;
-	return -1;
-}
-
-/* What a packet is to the engine, before it is remembered. */
-struct intake {
-	uint64_t key;
-	int64_t time;
-	uint32_t node; /* probably @key's; 0: unknown */
-	int8_t dir;    /* enum vns_direction; -1: undecodable */
-	bool range, decoded;
-};
-
-ALWAYS_INLINE void identify(struct intake *in, const struct vns_packet *p)
-{
-	uint64_t id;
-
-	in->decoded = p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT;
-	in->range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
-		    !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
-		    (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
-	id = in->range ? p->flow_hash + p->dir : twin_identity(p);
-	/* Spread into the upper half, which the table uses (multiplier: golden ratio * 2^64). */
-	id *= UINT64_C(0x9e3779b97f4a7c15);
-	in->key = (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + in->range;
-}
-
-/* Direction; from the addresses, or as that of the packets of the same flow direction. */
-ALWAYS_INLINE void orient(const struct vns_twin *t, struct intake *in, const struct vns_packet *p)
-{
-	const struct twin_node *node = &t->m.node[in->node];
-
-	if (!twin_is_node_of(&t->m, in->node, in->key))
-		in->node = 0;
-	else if (likely(in->range && !node->repeated && !(p->flags & VNS_PKT_F_MULTICAST))) {
-		in->dir = (int8_t)node->direction;
-		return;
-	}
-	in->dir = in->decoded ? (int8_t)direction_of(t, p) : -1;
-}
-
-/* Bits of @from that are @bit become @to: one shift, since both are single bits. */
-#define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
-
-/*
- * What tells packets of one identity, or copies of the same bytes, apart: the IP ID; of TCP without one what
- * the sender had heard by then (acknowledgement, TSecr, SACK block), which a retransmission within one
- * tick of TSval, and each of the duplicate ACKs of a loss, often has of its own. Segmentation hands these on
- * as they are, and joins only what agrees in them.
- */
-ALWAYS_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
-{
-	uint32_t heard = 0;
-
-	/* an IPv6 fragment's has 32 bits; one less tells as well */
-	if (likely(p->ip_id || p->proto != VNS_PROTO_TCP || p->flags & VNS_PKT_F_OPTS_CUT))
-		return p->ip_id & ~TWIN_WEAK_ID;
-	if (range)
-		heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
-	if (p->flags & VNS_PKT_F_HAS_SACK)
-		heard += (p->sack_left * 0x9e3779b1u ^ p->sack_right) * 0xc2b2ae35u;
-	return heard | TWIN_WEAK_ID;
-}
-
-ALWAYS_INLINE void fill(struct twin_entry *e, const struct vns_packet *p, const struct intake *in,
-			bool down, uint32_t node)
-{
-	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
-	unsigned int flags = syn * E_CTRL_SYN | fin * E_CTRL_FIN |
-			     MOVE_BIT(p->flags, VNS_PKT_F_HAS_TS, E_TS) |
-			     MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT);
-	bool range = in->range;
-
-	e->time = in->time;
-	e->flow_hash = p->flow_hash;
-	e->first = e->last = 0;
-	e->seq = range ? p->seq : 0;
-	e->len = p->payload_len + (range ? syn + fin : 0);
-	e->tsval = range ? p->tsval : 0;
-	e->ip_id = telling_id(p, range);
-	e->prev = e->next = 0;
-	e->node = node;
-	e->flags = (uint16_t)((range ? flags : 0) | (down ? E_DOWN : 0));
-	e->n_first = e->n_last = 0;
-}
-
-static uint8_t proto_of(const struct vns_packet *p)
-{
-	if (p->proto != VNS_PROTO_NONE)
-		return p->proto;
-	switch (p->key.ipproto) { /* later fragments */
-	case 6:
-		return VNS_PROTO_TCP;
-	case 17:
-		return VNS_PROTO_UDP;
-	case 1:
-	case 58:
-		return VNS_PROTO_ICMP;
-	}
-	return VNS_PROTO_NONE;
-}
-
-/* Is it downstream? */
-ALWAYS_INLINE bool is_down(enum vns_point p, const struct intake *in)
-{
-	return (p == VNS_POINT_A) == (in->dir == VNS_GUEST_TO_HOST);
-}
-
-ALWAYS_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkt,
-			   const struct intake *in)
-{
-	uint32_t e = twin_entry_new(&t->m), n = in->node;
-	struct twin_node *node;
-
-	if (!twin_is_node_of(&t->m, n, in->key))
-		n = e ? twin_node_get(&t->m, in->key) : 0;
-	if (!n || !e)
-		return -ENOMEM;
-	node = &t->m.node[n];
-	if (node->refs == 0) {
-		node->kind = in->range ? TWIN_RANGE : TWIN_UNIT;
-		node->direction = (uint8_t)in->dir;
-		node->proto = proto_of(pkt);
-		if (in->range)
-			node->repeated = pkt->flags & VNS_PKT_F_MULTICAST;
-		else if (!pkt->ip_id)
-			node->repeated = twin_told_before(&t->m, in->key);
-	}
-	node->refs++;
-	t->counts[p].by_direction[in->dir]++;
-	fill(&t->m.entry[e], pkt, in, is_down(p, in), n);
-	if (!in->range) {
-		if (pkt->proto == VNS_PROTO_UDP || pkt->proto == VNS_PROTO_ICMP)
-			twin_pieces_note(&t->m.entry[e], pkt);
-		if (unlikely(pkt->flags & VNS_PKT_F_DIGEST_SHORT))
-			twin_cut_flow(t, p, &t->m.entry[e]);
-		twin_unit_insert(t, e);
-	} else if (!twin_inorder_insert(t, node, e) && twin_range_insert(t, e)) {
-		/* Too disordered to be searched in bounded time. */
-		t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
-		if (--node->refs == 0)
-			twin_node_free(&t->m, n);
-		twin_entry_free(&t->m, e);
-		return 0;
-	}
-	t->pending[p]++;
-	if (twin_queue_push(&t->queue[p][in->dir][STAGE_SETTLE], e))
-		return -ENOMEM;
-	while (t->pending[p] > t->max_pending)
-		evict(t, p);
-	return 0;
-}
-
-ALWAYS_INLINE void see_time(struct vns_twin *t, enum vns_point p, int64_t time)
-{
-	if (t->first[p] == UNSET || time < t->first[p])
-		t->first[p] = time;
-	if (t->last[p] == UNSET || time > t->last[p])
-		t->last[p] = time;
-	if (t->now[p] == UNSET || time > t->now[p])
-		t->now[p] = time;
-}
-
-/* As it is: the guest's by its addresses, or nobody's. */
-static int take_untranslated(struct vns_twin *t, const struct vns_packet *p, int64_t time)
-{
-	struct intake in = { .time = time };
-
-	identify(&in, p);
-	orient(t, &in, p);
-	if (in.dir >= 0)
-		return remember(t, VNS_POINT_A, p, &in);
-	t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE]++;
-	return 0;
-}
-
-/* A stranger of A: translated on the way, perhaps, or perhaps later known to be. */
-__attribute__((noinline)) static int take_stranger(struct vns_twin *t, const struct vns_packet *p, int64_t time, bool again)
-{
-	struct vns_packet q;
-	struct intake in = { .time = time };
-
-	if (t->nat && (p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT)) {
-		q = *p;
-		if (twin_nat_translate(t, &q, time)) {
-			identify(&in, &q);
-			orient(t, &in, &q);
-			if (in.dir >= 0) {
-				int ret = remember(t, VNS_POINT_A, &q, &in);
-
-				/* The mapping may be new: those of the flow that waited go on too. */
-				return ret || again ? ret : release_held(t);
-			}
-		} else if (!again && twin_nat_hold(t, p, time)) {
-			return 0;
-		}
-	}
-	return take_untranslated(t, p, time);
-}
-
-static int release_held(struct vns_twin *t)
-{
-	const struct vns_packet *p;
-	int64_t time;
-	int ret = 0;
-
-	while (!ret && (p = twin_nat_next(t, &time)) != NULL)
-		ret = take_stranger(t, p, time, true);
-	return ret;
-}
-
-/*
- * What @pkts are. Passes, since all this is larger than the cache: ask for the slots, for the nodes they
- * name, for the entries these name; when they are worked upon all have arrived.
- */
-ALWAYS_INLINE void take_in(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
-			   struct intake *in, size_t n)
-{
-	int64_t shift = t->epoch[p][t->n_epoch[p] - 1].shift;
-
-	for (size_t i = 0; i < n; i++) {
-		in[i].time = twin_time_sub(pkts[i].time_ns, shift);
-		identify(&in[i], &pkts[i]);
-		twin_prefetch_slot(&t->m, in[i].key);
-	}
-	for (size_t i = 0; i < n; i++)
-		in[i].node = twin_prefetch_node(&t->m, in[i].key);
-	for (size_t i = 0; i < n; i++) {
-		orient(t, &in[i], &pkts[i]);
-		twin_prefetch_entries(&t->m, in[i].node, is_down(p, &in[i]));
-	}
-	t->counts[p].read += n;
-}
-
-static int feed_chunk(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts,
-		      size_t n)
-{
-	const struct twin_epoch *epoch = &t->epoch[p][t->n_epoch[p] - 1];
-	struct intake in[CHUNK];
-	int ret = 0;
-
-	take_in(t, p, pkts, in, n);
-	for (size_t i = 0; i < n && !ret; i++) {
-		see_time(t, p, in[i].time);
-		if (unlikely(is_due(t)))
-			ret = drain(t);
-		if (unlikely(ret))
-			break;
-		if (unlikely(in[i].dir < 0)) {
-			if (pkts[i].verdict == VNS_PKT_CUT)
-				twin_cut_headers(t, p, in[i].time);
-			if (p == VNS_POINT_A)
-				ret = take_stranger(t, &pkts[i], in[i].time, false);
-			else
-				t->counts[p].in_class[VNS_TWIN_UNDECODABLE]++;
-			continue;
-		}
-		if (unlikely(t->nat && p == VNS_POINT_B))
-			twin_nat_see(t, &pkts[i], in[i].time);
-		if (unlikely(t->nat_peers && p == VNS_POINT_A) &&
-		    twin_nat_unsure(t, &pkts[i], in[i].time)) {
-			ret = take_stranger(t, &pkts[i], in[i].time, false);
-			continue;
-		}
-		if (unlikely(in[i].time < epoch->from)) /* across a step of the clock: before or after? */
-			t->counts[p].in_class[VNS_TWIN_AMBIGUOUS]++;
-		else
-			ret = remember(t, p, &pkts[i], &in[i]);
-	}
-	return ret;
-}
-
-int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n)
-{
-	if (p == VNS_POINT_B && t->n_guest == 0)
-		t->n_guest = vns_twin_learn_guest(pkts, n, t->guest,
-						  sizeof(t->guest) / sizeof(t->guest[0]));
-	for (size_t at = 0; at < n; at += CHUNK) {
-		int ret = feed_chunk(t, p, pkts + at, n - at < CHUNK ? n - at : CHUNK);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
 void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
 {
 	if (now_ns == INT64_MAX)
 		t->now[p] = INT64_MAX;
 	else
-		see_time(t, p, twin_time_sub(now_ns, t->epoch[p][t->n_epoch[p] - 1].shift));
-	if (is_due(t))
-		drain(t);
+		twin_see_time(t, p, twin_time_sub(now_ns, t->epoch[p][t->n_epoch[p] - 1].shift));
+	if (twin_is_due(t))
+		twin_drain(t);
 }
 
 void vns_twin_finish(struct vns_twin *t)
 {
 	t->finishing = true;
 	t->now[VNS_POINT_A] = t->now[VNS_POINT_B] = INT64_MAX;
-	drain(t);
+	twin_drain(t);
 }
 
 void vns_twin_get_counts(const struct vns_twin *t, enum vns_point p, struct vns_twin_counts *out)

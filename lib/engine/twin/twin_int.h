@@ -8,9 +8,9 @@
  * upstream and downstream. Both live in flat arrays and refer to each other by 32-bit
  * index (0: none), which keeps either at one cache line.
  *
- * Who writes what: memory.c owns allocation, the hash table and the queues; range.c and unit.c
- * link entries and set flags; only twin.c decides when an entry's time has come, counts its class
- * and frees it.
+ * Who writes what: memory.c owns allocation, the hash table and the queues; intake.c fills entries
+ * and queues them; range.c and unit.c link entries and set flags; only twin.c decides when a queued
+ * entry's time has come, counts its class and frees it.
  */
 #ifndef VNS_ENGINE_TWIN_INT_H
 #define VNS_ENGINE_TWIN_INT_H
@@ -424,6 +424,9 @@ bool twin_is_unspecified(const struct vns_addr *a);
  */
 uint64_t twin_bare_identity(const struct vns_packet *p);
 
+/* intake.c */
+bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a);
+
 /* nat.c */
 int twin_nat_new(struct twin_nat **out);
 void twin_nat_free(struct twin_nat *n);
@@ -435,7 +438,6 @@ bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time);
 bool twin_nat_knows(const struct twin_nat *n, uint64_t flow_hash);
 /* May the guest's packet @p of A bear another peer's address at B? False once its flow was seen there. */
 bool twin_nat_unsure(struct vns_twin *t, const struct vns_packet *p, int64_t time);
-bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a);
 /* Keep a stranger for later. Return: false when it is no use. */
 bool twin_nat_hold(struct vns_twin *t, const struct vns_packet *p, int64_t time);
 /* The next kept stranger whose time has come (borrowed until the next hold); NULL: none. */
