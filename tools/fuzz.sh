@@ -9,6 +9,8 @@
 # seeds stay as they are. cov: edges of the program reached, of all in it; ft: features, libFuzzer's
 # finer count. Exit: 0 when no target crashed or leaked, 1 otherwise or when there is no target.
 set -u
+# Undefined behaviour ends a run as a crash does; by default it would only be a line in the log.
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 build=${1:?usage: tools/fuzz.sh BUILD SECONDS [NAME...]}
 seconds=${2:-20}
 shift $(($# < 2 ? $# : 2))

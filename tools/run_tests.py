@@ -56,6 +56,8 @@ def main(argv):
     if len(argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2
+    # Undefined behaviour fails the test, as other sanitisers' findings do; by default it would only be said.
+    os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
     start = time.monotonic()
     passed, failures, skips = 0, [], []
     for word in argv[1:]:

@@ -172,11 +172,12 @@ static inline bool usual_ipv6(struct vns_packet *out, const uint8_t *h, uint32_t
 static inline __attribute__((always_inline)) bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
 {
 	enum { ETHERNET = 14, TAG = 4 };
-	const uint8_t *h = s.p + ETHERNET;
+	const uint8_t *h;
 	uint32_t type, from = ETHERNET;
 
-	if (unlikely(s.cap < ETHERNET + TAG))
+	if (unlikely(s.cap < ETHERNET + TAG)) /* an empty one may be NULL */
 		return false;
+	h = s.p + ETHERNET;
 	type = usual_raw16(h - 2);
 	if (type == USUAL_TYPE_TAG) {
 		out->flags |= VNS_PKT_F_VLAN;

@@ -68,6 +68,8 @@ static void pull(struct vns_twin *t, int64_t elapsed)
 
 	if (!b[0].n[0] == !b[0].n[1] || (down && up))
 		return;
+	if (b[0].upper == INT64_MAX && b[0].lower == INT64_MIN) /* all of them were strange */
+		return;
 	excess = (b[0].n[0] ? b[0].upper - t->ahead : t->ahead - b[0].lower) - keep;
 	if (excess <= 0)
 		return;
