@@ -356,6 +356,31 @@ static void test_hostile_superframe(void **state)
 	drop(b);
 }
 
+/* 120,000 datagrams alike in a second, some of them late by far: in doubt, and soon so. */
+static void test_flood_of_copies(void **state)
+{
+	const unsigned int n = 120000;
+
+	(void)state;
+	for (uint32_t ids = 0; ids < 2; ids++) { /* without identifications; then with 1000, again and again */
+		struct bench *b = open_default();
+		int64_t began = vns_monotonic_ns();
+
+		for (unsigned int i = 0; i < n; i++) {
+			struct vns_packet p = udp(i * 8 * US, true, 1, ids * (1 + i % 1000));
+
+			feed(b, VNS_POINT_A, p);
+			p.time_ns += i % 1000 == 500 ? 900 * MS : 300 * MS;
+			if (i % 10)
+				feed(b, VNS_POINT_B, p);
+		}
+		done(b);
+		assert_true(b->c[VNS_POINT_A].in_class[VNS_TWIN_AMBIGUOUS] > n / 2);
+		assert_true(vns_monotonic_ns() - began < 5 * SEC);
+		drop(b);
+	}
+}
+
 /* Datagrams alike in fragments of IPv6: an identification of 32 bits, any of them. */
 static void test_identification_of_32_bits(void **state)
 {
@@ -471,6 +496,7 @@ int main(void)
 		cmocka_unit_test(test_superframe_held_up),
 		cmocka_unit_test(test_hostile_superframe),
 		cmocka_unit_test(test_identification_of_32_bits),
+		cmocka_unit_test(test_flood_of_copies),
 		cmocka_unit_test(test_hostile_fragment),
 		cmocka_unit_test(test_coarse_offset),
 		cmocka_unit_test(test_learn_guest),

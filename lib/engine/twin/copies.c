@@ -131,6 +131,8 @@ struct group {
 	const struct twin_limits *limits;
 	bool ids_tell;
 	size_t low; /* upstream copies before this are too old for what comes downstream */
+	size_t doubted; /* ... and of those between nobody before this is open any more */
+	size_t steps;   /* looks at copies for doubt's sake */
 };
 
 #define MANY 64 /* candidates looked at before a copy is given up as ambiguous */
@@ -164,15 +166,23 @@ static size_t makers(struct group *g, const struct twin_copy *y, size_t *one)
 	return n;
 }
 
-/* Downstream @y is ambiguous, and so are the open copies that can have made it. */
+/*
+ * Downstream @y is ambiguous, and so are the open copies that can have made it. Where identifications do not
+ * tell that is all that are in reach, each of which is looked at once; where they would, but the copies are
+ * so many that each look goes over thousands, it is all of them too.
+ */
 static void doubt_makers(struct group *g, struct twin_copy *y)
 {
 	struct twin_copies *up = g->up;
+	bool all = !g->ids_tell || !y->ip_id || g->steps > MANY * (up->n + g->down->n);
+	size_t u = g->low > g->doubted ? g->low : g->doubted;
 
 	y->pair = COPY_AMBIGUOUS;
-	for (size_t u = g->low; u < up->n && up->c[u].time <= y->time + g->limits->slack; u++)
-		if (up->c[u].pair == COPY_OPEN && alike(g, &up->c[u], y))
+	for (; u < up->n && up->c[u].time <= y->time + g->limits->slack; u++, g->steps++)
+		if (up->c[u].pair == COPY_OPEN && (all || alike(g, &up->c[u], y)))
 			up->c[u].pair = COPY_AMBIGUOUS;
+	if (all && u > g->doubted)
+		g->doubted = u;
 }
 
 /*
