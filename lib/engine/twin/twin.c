@@ -192,7 +192,9 @@ TWIN_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
 	bool in = dir == VNS_HOST_TO_GUEST;
 	uint32_t ctrl = !!(e->flags & E_CTRL_SYN) + !!(e->flags & E_CTRL_FIN);
 	int64_t offset = t->epoch[VNS_POINT_B][0].shift;
-	int64_t lag = e->first - e->time, last_lag = e->last - e->time;
+	/* without a last byte @last holds what it was last used for */
+	int64_t last = e->n_last == 1 ? e->last : e->first;
+	int64_t lag = e->first - e->time, last_lag = last - e->time;
 	struct vns_twin_sample s = {
 		.flow_hash = e->flow_hash,
 		.payload_len = e->len - ctrl,
@@ -206,11 +208,11 @@ TWIN_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
 		learn_lag(t, dir, lag - twin_ahead(dir, t->ahead));
 	}
 	s.host_ns = in ? e->time : e->first;
-	s.last_host_ns = in ? e->time : e->last;
+	s.last_host_ns = in ? e->time : last;
 	s.first_raw_ns = offset + (in ? lag : -lag);
 	s.last_raw_ns = offset + (in ? last_lag : -last_lag);
 	if (unlikely(t->n_epoch[0] + t->n_epoch[1] > 2))
-		unshift(t, &s, e->time, e->first, e->last);
+		unshift(t, &s, e->time, e->first, last);
 	if (!s.has_last)
 		s.last_host_ns = s.last_raw_ns = 0;
 	if (t->fn)
