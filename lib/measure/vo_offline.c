@@ -204,6 +204,11 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 	r->from_ns = INT64_MAX;
 	r->to_ns = INT64_MIN;
 	r->unrelated = 0;
+	for (int d = 0; d < VNS_DIRECTIONS; d++) { /* a reading before this one says nothing of this one's order */
+		r->ring[d].done_ns = INT64_MIN;
+		r->ring[d].late = 0;
+		r->ring[d].grow = false;
+	}
 	code = vo_pipeline(r, &opts, err);
 	if (!code) {
 		merge(r, true);

@@ -146,6 +146,13 @@ class Offline(unittest.TestCase):
             s = t['sum_ns'][proto]
             self.assertEqual((s['n'], s['min'], s['max']), (50, 42 * US, 140 * US))
 
+    def test_second_reading_finds_no_sample_late(self):
+        for known in ((), ('--offset-ns', str(5 * MS))):
+            t = self.target(*self.pair(traffic(offset=5 * MS)), *known)
+            self.assertEqual(t['clock']['mode'], 'given' if known else 'traffic')
+            self.assertEqual(t['late_samples'], 0)
+            self.assertEqual([t['sum_ns'][p]['n'] for p in ('icmp', 'udp', 'tcp')], [50] * 3)
+
     def test_check_of_the_clock_can_fail(self):
         host, guest = traffic(n=100, inward=(30, 0), outward=(12, 0), offset=5 * MS)
 
