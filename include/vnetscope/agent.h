@@ -21,10 +21,11 @@ extern "C" {
 #endif
 
 /*
- * Raised also when the digest or the flow hash of a packet is computed otherwise: both ends must agree
- * on them, or nothing is paired. 2: the payload's length is a term of its own in UDP's and ICMP's digest.
+ * Raised also when the digest or the flow hash of a packet is computed otherwise, or the choice of --sample:
+ * both ends must agree on them, or nothing is paired. 2: the payload's length is a term of its own in UDP's
+ * and ICMP's digest. 3: TCP is chosen by the client's port where the ports tell which that is.
  */
-#define VNS_AGENT_PROTOCOL 2
+#define VNS_AGENT_PROTOCOL 3
 
 /* Capabilities an agent announces. */
 #define VNS_CAP_CAPTURE   0x0001

@@ -292,8 +292,6 @@ bool vns_get_clock_state(struct vns_cursor *c, struct vns_clock_state *s)
 	vns_get_str(c, s->source, sizeof(s->source));
 	s->freq = (int64_t)vns_get_le64(c);
 	s->tick_us = (int64_t)vns_get_le64(c);
-	if (done(c))
-		return true; /* an earlier agent says no more */
 	s->steering_known = vns_get_u8(c) != 0;
 	s->status = (int32_t)vns_get_le32(c);
 	s->constant = (int32_t)vns_get_le32(c);

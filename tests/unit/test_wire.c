@@ -402,7 +402,7 @@ static void clock_state(void **state)
 	struct vns_clock_state in = { .source = "kvm-clock", .freq = -65536 * 12, .tick_us = 10001,
 				      .steering_known = true, .status = 0x2041, .constant = -3,
 				      .offset_ns = INT64_MIN, .slew_us = -7 }, out;
-	size_t n, earlier = 2 + strlen(in.source) + 16; /* where an earlier agent's ends */
+	size_t n;
 	uint8_t buf[96];
 	struct vns_cursor c;
 
@@ -413,8 +413,7 @@ static void clock_state(void **state)
 	n = c.pos;
 	for (size_t cut = 0; cut < n; cut++) {
 		vns_cursor_init_const(&c, buf, cut);
-		assert_true(vns_get_clock_state(&c, &out) == (cut == earlier));
-		assert_true(cut != earlier || (out.tick_us == in.tick_us && !out.steering_known));
+		assert_false(vns_get_clock_state(&c, &out));
 	}
 	vns_cursor_init_const(&c, buf, n);
 	assert_true(vns_get_clock_state(&c, &out));
