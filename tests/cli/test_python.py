@@ -15,6 +15,11 @@ import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ref"))
+from pcapmake import ACK, PSH, pcap, tcp  # noqa: E402
+
+T0 = 1700000000 * 10**9
+
 LIBRARY = MODULE = VNETSCOPE = GENCAP = DOC = None
 PYTHONS = []  # (command, has numpy)
 
@@ -121,6 +126,28 @@ class Module(unittest.TestCase):
         for point in ("host", "guest"):
             c = counts[point]
             self.assertEqual(c["read"], sum(v for k, v in c.items() if k != "read"))
+
+    def test_twin_through_nat_finds_clocks_an_hour_apart(self):
+        hour, host, guest = 3600 * 10**9, [], []
+        for k in range(200):
+            for end, records, t in (("10.0.0.2", guest, hour + 5000), ("192.0.2.7", host, 0)):
+                back = 9000 if records is guest else 0  # towards the guest 5 us, from it 4 us
+                records.append((k * 10**6 + t, tcp("198.51.100.9", 80, end, 40000, ACK | PSH, 100 + k, 50 + k, 10,
+                                                   seq=1 + 10 * k, ack=1 + 10 * k)))
+                records.append((k * 10**6 + 500000 + t - back, tcp(
+                    end, 40000, "198.51.100.9", 80, ACK | PSH, 51 + k, 100 + k, 10, seq=1 + 10 * k, ack=11 + 10 * k)))
+        paths = [os.path.join(self.tmp.name, n) for n in ("nat_h", "nat_g")]
+        for path, records in zip(paths, (host, guest)):
+            with open(path, "wb") as f:
+                f.write(pcap([(T0 + t, frame) for t, frame in records]))
+        said = python("import sys, vnetscope as v\n"
+                      "t = v.Twin(*sys.argv[1:3], nat=True, addresses=['10.0.0.2']); s = t.all()\n"
+                      "print(len(s), t.counts['host']['matched'],\n"
+                      "      sorted({(x.to_guest, x.latency_ns(3600 * 10**9)) for x in s}))\n"
+                      "try: v.Twin(sys.argv[1], sys.argv[3], nat=True, addresses=['10.0.0.2']).all()\n"
+                      "except v.Error as e: print('give offset_ns' in str(e))\n",
+                      *paths, self.files["guest"])
+        self.assertEqual(said.splitlines(), ["400 400 [(False, 4000), (True, 5000)]", "True"])
 
     def test_clock_and_distribution(self):
         said = python(
