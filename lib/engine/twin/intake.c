@@ -68,12 +68,14 @@ struct intake {
 	uint32_t node; /* probably @key's; 0: unknown */
 	int8_t dir;    /* enum vns_direction; -1: undecodable */
 	bool range, decoded;
+	bool translated; /* its addresses were changed to those at the other point */
 };
 
 TWIN_INLINE void identify(struct intake *in, const struct vns_packet *p)
 {
 	uint64_t id;
 
+	in->translated = false;
 	in->decoded = p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT;
 	in->range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
 		    !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
@@ -185,6 +187,7 @@ TWIN_INLINE int remember(struct vns_twin *t, enum vns_point p, const struct vns_
 		else if (!pkt->ip_id)
 			node->repeated = twin_told_before(&t->m, in->key);
 	}
+	node->translated |= in->translated;
 	node->refs++;
 	t->counts[p].by_direction[in->dir]++;
 	fill(&t->m.entry[e], pkt, in, is_down(p, in), n);
@@ -234,6 +237,7 @@ __attribute__((noinline)) static int take_stranger(struct vns_twin *t, const str
 		q = *p;
 		if (twin_nat_translate(t, &q, time)) {
 			identify(&in, &q);
+			in.translated = true;
 			orient(t, &in, &q);
 			if (in.dir >= 0) {
 				int ret = remember(t, VNS_POINT_A, &q, &in);

@@ -378,7 +378,6 @@ bool twin_nat_translate(struct vns_twin *t, struct vns_packet *p, int64_t time)
 	if (at == VNS_FLOW_NONE || !trusted(t->nat, &t->nat->flow[at], &p->key))
 		return false;
 	translate(&t->nat->flow[at], p);
-	t->translated++;
 	return true;
 }
 

@@ -234,6 +234,8 @@ static enum vns_twin_class retire(struct vns_twin *t, uint32_t index)
 		t->counts[p].missing_by_proto[node->proto]++;
 	else if (c == VNS_TWIN_UNDECODABLE)
 		t->counts[p].by_direction[node->direction]--;
+	if (c == VNS_TWIN_MATCHED)
+		t->translated += p == VNS_POINT_A && node->translated;
 	if (c == VNS_TWIN_MATCHED && !(e->flags & E_DOWN))
 		emit(t, e);
 	t->pending[p]--;
@@ -266,6 +268,7 @@ TWIN_INLINE bool retire_inorder(struct vns_twin *t, enum vns_point p, uint32_t i
 	    unlikely(seen_early(t, e)))
 		return false;
 	t->counts[p].in_class[VNS_TWIN_MATCHED]++;
+	t->translated += p == VNS_POINT_A && node->translated;
 	if (!(e->flags & E_DOWN))
 		emit(t, e);
 	t->pending[p]--;

@@ -100,8 +100,9 @@ struct twin_node {
 	uint8_t kind;      /* enum twin_kind */
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
-	bool repeated;     /* UNIT without IP ID: the same was seen before, maybe long ago */
+	bool repeated : 1; /* UNIT without IP ID: the same was seen before, maybe long ago */
 	               /* RANGE: its first packet was multicast, so its ends do not tell the direction */
+	bool translated : 1; /* its packets of A had other addresses there */
 };
 
 _Static_assert(sizeof(struct twin_entry) == 64 && sizeof(struct twin_node) == 64,
