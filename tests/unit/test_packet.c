@@ -346,7 +346,7 @@ static void test_digest_of_protocol(void **state)
 	struct bytes f;
 
 	(void)state;
-	assert_int_equal(VNS_AGENT_PROTOCOL, 2);
+	assert_int_equal(VNS_AGENT_PROTOCOL, 3);
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		struct vns_packet p;
 
