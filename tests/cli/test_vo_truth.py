@@ -160,6 +160,35 @@ class Vo(unittest.TestCase):
                     n = target['directions'][name][proto]['matched']
                     self.assertTrue(len(sure) <= n <= len(every), (ppm, name, proto, n, len(every)))
 
+    def test_small_steps(self):
+        """A step that the latencies of packets may equal: one bound, finite, on both sides of it."""
+        ms = 10**6
+        for step in (ms, -ms, 5 * ms, -5 * ms):
+            with self.subTest(step=step):
+                pair = Pair(self, '--step-ns', step, '--snap', 128, '--seed', 103)
+                target = pair.vo()
+                clock = target['clock']
+                self.assertNotIn(None, (clock['lower_ns'], clock['upper_ns']))
+                self.assertLessEqual(clock['lower_ns'], max(step, 0))
+                self.assertGreaterEqual(clock['upper_ns'], min(step, 0))
+                steps = [e for e in target['events'] if e['kind'] == 'clock_step']
+                # below half of the twins' slack it is the relation's to show
+                self.assertEqual(len(steps), abs(step) >= 50 * ms, steps)
+                for e in steps:
+                    by = float(e['text'].split("the guest's is ")[1].split()[0])
+                    self.assertAlmostEqual(by * 1e9, abs(step), delta=ms)
+                    self.assertIn('ahead' if step > 0 else 'behind', e['text'])
+                    self.assertAlmostEqual(int(e['at_ns']), START_NS + 2500 * ms, delta=100 * ms)
+                self.assertFalse([n for n in target['negative'] if n['impossible']])
+                for short, name in DIRECTIONS.items():
+                    for proto in ('tcp', 'udp', 'icmp'):
+                        sure, every = pair.latencies(short, proto)
+                        v, spare = target['directions'][name][proto], target['unrelated']
+                        self.assertTrue(len(sure) - spare <= v['matched'] <= len(every))
+                        low, high = v['interval_ns']['min']
+                        self.assertTrue(low <= sure[spare] and every[0] <= high,
+                                        (v['interval_ns'], sure[0], every[0]))
+
     def test_wrong_offset_is_told(self):
         """An offset that makes latencies negative: figures as asked, a sentence, exit 1."""
         pair = Pair(self, '--offset-ns', 0)

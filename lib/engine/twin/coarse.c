@@ -5,8 +5,9 @@
  *
  * Both follow from packets whose identity occurs once at each point. Their t_B - t_A is offset +
  * latency towards the guest and offset - latency from it, so the median is the offset to within the
- * latencies; and between two addresses, the direction with the larger t_B - t_A goes to
- * the guest, whatever the offset (the sum of both latencies is positive).
+ * latencies; and between two addresses, of a packet and the one before it of the other way, that
+ * with the larger t_B - t_A goes to the guest, whatever the offset (the sum of both latencies is
+ * positive). Most of them decide, since a clock may step between two.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -440,157 +441,131 @@ size_t vns_twin_learn_guest(const struct vns_packet *b, size_t n_b, struct vns_a
 	return n;
 }
 
-/* One address that sends to another: least, median and greatest t_B - t_A of its packets. */
+/*
+ * One address that sends to another. @votes: its packets whose t_B - t_A is greater than that of the
+ * one before of the other way, less those whose is smaller; those of the other way count reversed.
+ */
 struct talk {
 	const struct vns_addr *src, *dst;
-	size_t n, end; /* packets, and where their differences end among all */
-	int64_t least, median, most;
+	bool heard;
+	int64_t latest; /* t_B - t_A */
+	int64_t votes;
 };
 
-/* A packet's talk by number, and its t_B - t_A. */
-struct heard {
-	size_t talk;
-	int64_t diff;
-};
-
-static int by_addresses(const void *pa, const void *pb)
-{
-	const struct talk *a = pa, *b = pb;
-	int c = memcmp(a->src, b->src, sizeof(*a->src));
-
-	return c ? c : memcmp(a->dst, b->dst, sizeof(*a->dst));
-}
-
-/* All talks, a table over them by hash (number + 1; 0: none), and what was heard of them. */
+/* All talks, and a table over them by hash (number + 1; 0: none). */
 struct talks {
 	struct talk *t;
 	size_t n;
 	uint32_t *slot;
 	size_t mask;
-	struct heard *heard;
-	size_t n_heard;
 };
 
 /* Room for @n packets. Return: 0 or -ENOMEM. */
 static int talks_init(struct talks *all, size_t n)
 {
 	*all = (struct talks){ .mask = 63 };
-	while (all->mask < 2 * n)
+	while (all->mask < 4 * n)
 		all->mask = 2 * all->mask + 1;
-	all->t = malloc((n + 1) * sizeof(*all->t));
-	all->heard = malloc((n + 1) * sizeof(*all->heard));
+	all->t = malloc((2 * n + 2) * sizeof(*all->t));
 	all->slot = calloc(all->mask + 1, sizeof(*all->slot));
-	return all->t && all->heard && all->slot ? 0 : -ENOMEM;
+	return all->t && all->slot ? 0 : -ENOMEM;
 }
 
 static void talks_fini(struct talks *all)
 {
 	free(all->t);
-	free(all->heard);
 	free(all->slot);
 }
 
-static void talks_hear(struct talks *all, const struct vns_packet *p, int64_t diff)
+static struct talk *talk_of(struct talks *all, const struct vns_addr *src, const struct vns_addr *dst)
 {
-	const struct talk x = { .src = vns_packet_src(p), .dst = vns_packet_dst(p) };
 	uint64_t w[4];
 	size_t at;
 
-	memcpy(w, x.src, sizeof(*x.src));
-	memcpy(w + 2, x.dst, sizeof(*x.dst));
-	at = vns_mix4(w[0], w[1], w[2], w[3]) & all->mask;
-	while (all->slot[at] && by_addresses(&all->t[all->slot[at] - 1], &x) != 0)
-		at = (at + 1) & all->mask;
-	if (!all->slot[at]) {
-		all->t[all->n++] = x;
-		all->slot[at] = (uint32_t)all->n;
+	memcpy(w, src, sizeof(*src));
+	memcpy(w + 2, dst, sizeof(*dst));
+	for (at = vns_mix4(w[0], w[1], w[2], w[3]) & all->mask; all->slot[at]; at = (at + 1) & all->mask) {
+		struct talk *t = &all->t[all->slot[at] - 1];
+
+		if (vns_addr_equal(t->src, src) && vns_addr_equal(t->dst, dst))
+			return t;
 	}
-	all->t[all->slot[at] - 1].n++;
-	all->heard[all->n_heard++] = (struct heard){ all->slot[at] - 1, diff };
+	all->t[all->n++] = (struct talk){ .src = src, .dst = dst };
+	all->slot[at] = (uint32_t)all->n;
+	return &all->t[all->n - 1];
 }
 
-/* All was heard: sort the talks by address, and tell of each what its packets say. */
-static int talks_sum_up(struct talks *all)
+/*
+ * The next packet in time. It is compared with its neighbour of the other way, not with all of them:
+ * whatever a clock steps by, only the few that the step lies between say the opposite.
+ */
+static void talks_hear(struct talks *all, const struct vns_packet *p, int64_t diff)
 {
-	int64_t *diff = malloc((all->n_heard + 1) * sizeof(*diff));
-	size_t from = 0;
+	struct talk *t = talk_of(all, vns_packet_src(p), vns_packet_dst(p));
+	struct talk *back = talk_of(all, vns_packet_dst(p), vns_packet_src(p));
+	int vote = back->heard && t != back ? (diff > back->latest) - (diff < back->latest) : 0;
 
-	if (!diff)
-		return -ENOMEM;
-	for (size_t i = 0; i < all->n; from += all->t[i++].n)
-		all->t[i].end = from;
-	for (size_t i = 0; i < all->n_heard; i++)
-		diff[all->t[all->heard[i].talk].end++] = all->heard[i].diff;
-	for (size_t i = 0; i < all->n; i++) {
-		struct talk *t = &all->t[i];
-		int64_t *d = diff + t->end - t->n;
-
-		t->least = t->most = d[0];
-		for (size_t k = 1; k < t->n; k++) {
-			t->least = d[k] < t->least ? d[k] : t->least;
-			t->most = d[k] > t->most ? d[k] : t->most;
-		}
-		t->median = nth(d, t->n, t->n / 2);
-	}
-	free(diff);
-	qsort(all->t, all->n, sizeof(*all->t), by_addresses);
-	return 0;
+	t->heard = true;
+	t->latest = diff;
+	t->votes += vote;
+	back->votes -= vote;
 }
 
-/* What is known so far: the guest's addresses, and the offset's bounds that follow from them. */
+/* What is known so far: the guest's addresses. */
 struct learnt {
 	struct vns_addr *addr;
 	size_t n, max;
-	bool given;           /* the addresses were given: none are added from unicast */
-	int64_t upper, lower; /* no t_B - t_A towards the guest is lower, none from it higher */
+	bool given; /* they were given: none are added from unicast */
 };
-
-/* Does @t lead to the guest (1), from it (-1), or is it unknown (0)? */
-static int leads(const struct talks *all, const struct talk *t, const struct learnt *known)
-{
-	const struct talk want = { .src = t->dst, .dst = t->src }, *back;
-
-	if (known->given)
-		return contains(known->addr, known->n, t->dst) -
-		       contains(known->addr, known->n, t->src);
-	back = bsearch(&want, all->t, all->n, sizeof(*all->t), by_addresses);
-	return back ? (t->median > back->median) - (t->median < back->median) : 0;
-}
 
 static void learn_unicast(const struct talks *all, struct learnt *known)
 {
-	for (const struct talk *t = all->t; t < all->t + all->n; t++) {
-		int way = leads(all, t, known);
-		const struct vns_addr *guest = way > 0 ? t->dst : t->src;
+	for (const struct talk *t = all->t; t < all->t + all->n && !known->given; t++) {
+		const struct vns_addr *guest = t->votes > 0 ? t->dst : t->src;
 
-		if (way == 0)
-			continue;
-		if (way > 0 && t->least < known->upper)
-			known->upper = t->least;
-		if (way < 0 && t->most > known->lower)
-			known->lower = t->most;
-		if (!known->given && known->n < known->max &&
-		    !contains(known->addr, known->n, guest))
+		if (t->votes != 0 && known->n < known->max && !contains(known->addr, known->n, guest))
 			known->addr[known->n++] = *guest;
 	}
 }
 
-/* A sender of multicast, and t_B - t_A. */
+/* A sender of multicast, t_B - t_A, and how many unicast packets from the guest came before it. */
 struct sender {
 	const struct vns_addr *src;
 	int64_t diff;
+	size_t before;
 };
+
+#define BESIDE 256 /* packets from the guest before and after one that bound what it can be */
+
+static int64_t highest(const int64_t *v, size_t n)
+{
+	int64_t most = INT64_MIN;
+
+	for (size_t i = 0; i < n; i++)
+		most = v[i] > most ? v[i] : most;
+	return most;
+}
 
 /*
  * Multicast has a source only, and an IPv6 link-local address often sends nothing else: it is the
- * guest's when its t_B - t_A is lower than any packet's towards the guest can be.
+ * guest's when its t_B - t_A is lower than any packet's towards the guest can be. @from: t_B - t_A of
+ * the @n_from packets from the guest, none of which is higher than that. A step of a clock changes
+ * what they say: both those before the sender's packet and those after it must say so.
  */
-static void learn_senders(const struct sender *t, size_t n, struct learnt *known)
+static void learn_senders(const struct sender *t, size_t n, const int64_t *from, size_t n_from,
+			  struct learnt *known)
 {
-	for (size_t i = 0; i < n && known->n < known->max; i++)
-		if (t[i].diff < known->lower && t[i].diff > known->lower - VNS_NSEC_PER_SEC &&
+	for (size_t i = 0; i < n && known->n < known->max; i++) {
+		size_t past = t[i].before < BESIDE ? t[i].before : BESIDE;
+		size_t next = n_from - t[i].before < BESIDE ? n_from - t[i].before : BESIDE;
+		int64_t lower = past ? highest(from + t[i].before - past, past) : INT64_MAX;
+		int64_t after = next ? highest(from + t[i].before, next) : INT64_MAX;
+
+		lower = after < lower ? after : lower;
+		if (n_from && t[i].diff < lower && t[i].diff > lower - VNS_NSEC_PER_SEC &&
 		    !contains(known->addr, known->n, t[i].src))
 			known->addr[known->n++] = *t[i].src;
+	}
 }
 
 struct moment {
@@ -605,6 +580,7 @@ static int by_slope(const void *pa, const void *pb)
 }
 
 #define SLICES     32
+#define SPAN       (SLICES / 4) /* slices of a slope at most: a clock's step is in one of six */
 #define SLICE_MIN  8      /* pairs of a slice at least */
 #define MAX_RATE   0.001  /* 1000 ppm: twice what a clock may do */
 
@@ -631,7 +607,7 @@ static double rate_of(const struct pair *pairs, size_t n)
 		for (size_t i = 0; i < count; i++)
 			diff[i] = m[from + i].diff;
 		mid[s] = (struct moment){ m[from + count / 2].time, nth(diff, count, count / 2) };
-		for (size_t i = 0; i < s; i++)
+		for (size_t i = s > SPAN ? s - SPAN : 0; i < s; i++)
 			if (mid[s].time > mid[i].time)
 				slope[n_slope++] = (double)twin_time_sub(mid[s].diff, mid[i].diff) /
 						   (double)twin_time_sub(mid[s].time, mid[i].time);
@@ -653,37 +629,48 @@ static int64_t undrifted(const struct pair *pair, const struct pair *first, doub
 	return twin_time_sub(pair->b->time_ns, pair->a->time_ns) - (int64_t)(rate * (double)since);
 }
 
+/* @pairs' multicast senders, given the guest's addresses as unicast shows them. */
+static void learn_multicast(const struct pair *pairs, size_t n, double rate, struct learnt *known)
+{
+	struct sender *multi = malloc((n + 1) * sizeof(*multi));
+	int64_t *from = malloc((n + 1) * sizeof(*from));
+	size_t n_multi = 0, n_from = 0;
+
+	for (size_t i = 0; multi && from && i < n; i++) {
+		const struct vns_packet *p = pairs[i].b;
+		int64_t diff = undrifted(&pairs[i], &pairs[0], rate);
+
+		if (!usable(p) && !twin_is_unspecified(vns_packet_src(p)))
+			multi[n_multi++] = (struct sender){ vns_packet_src(p), diff, n_from };
+		else if (usable(p) && contains(known->addr, known->n, vns_packet_src(p)) &&
+			 !contains(known->addr, known->n, vns_packet_dst(p)))
+			from[n_from++] = diff;
+	}
+	learn_senders(multi, n_multi, from, n_from, known);
+	free(multi);
+	free(from);
+}
+
 size_t vns_twin_learn_guest_pairs(const struct vns_packet *a, size_t n_a,
 				  const struct vns_packet *b, size_t n_b, struct vns_addr *addr,
 				  size_t n_known, size_t max)
 {
-	struct learnt known = { addr, n_known, max, n_known > 0, INT64_MAX, INT64_MIN };
+	struct learnt known = { addr, n_known, max, n_known > 0 };
 	struct pair *pairs;
-	size_t n = unique_pairs(a, n_a, b, n_b, identity_for(a, n_a, b, n_b), &pairs), n_multi = 0;
-	struct sender *multi = malloc((n + 1) * sizeof(*multi));
+	size_t n = unique_pairs(a, n_a, b, n_b, identity_for(a, n_a, b, n_b), &pairs);
 	struct talks all;
-	bool have = !talks_init(&all, n) && multi && pairs;
-	double rate = 0;
+	double rate;
 
-	if (have) {
+	if (!talks_init(&all, n) && pairs) {
 		n = before_steps(pairs, n);
 		rate = rate_of(pairs, n);
-	}
-	for (size_t i = 0; have && i < n; i++) {
-		const struct vns_packet *p = pairs[i].b;
-		int64_t diff = undrifted(&pairs[i], &pairs[0], rate);
-
-		if (usable(p))
-			talks_hear(&all, p, diff);
-		else if (!twin_is_unspecified(vns_packet_src(p)))
-			multi[n - ++n_multi] = (struct sender){ vns_packet_src(p), diff };
-	}
-	if (have && !talks_sum_up(&all)) {
+		for (size_t i = 0; i < n; i++)
+			if (usable(pairs[i].b))
+				talks_hear(&all, pairs[i].b, undrifted(&pairs[i], &pairs[0], rate));
 		learn_unicast(&all, &known);
-		learn_senders(multi + n - n_multi, n_multi, &known);
+		learn_multicast(pairs, n, rate, &known);
 	}
 	talks_fini(&all);
-	free(multi);
 	free(pairs);
 	return known.n;
 }
@@ -702,7 +689,7 @@ static void learn_translated(struct pair *pairs, size_t n, struct learnt *known)
 	rate = rate_of(pairs, n);
 	for (size_t i = 0; have && i < n; i++)
 		talks_hear(&all, pairs[i].b, undrifted(&pairs[i], &pairs[0], rate));
-	if (have && !talks_sum_up(&all))
+	if (have)
 		learn_unicast(&all, known);
 	talks_fini(&all);
 }
@@ -726,7 +713,7 @@ size_t vns_twin_find_nat(const struct vns_packet *a, size_t n_a, const struct vn
 			 size_t n_b, struct vns_addr *addr, size_t n_known, size_t max,
 			 int64_t *offset_ns, size_t *support, size_t *peers)
 {
-	struct learnt known = { addr, n_known, max, false, INT64_MAX, INT64_MIN };
+	struct learnt known = { addr, n_known, max, false };
 	struct pair *pairs;
 	size_t fit = translated_pairs(a, n_a, b, n_b, bare_whole_identity, &pairs);
 	int end_a, end_b;
