@@ -123,10 +123,11 @@ struct vns_vo_figure {
  * @blocks: of time that were compared; 0: too few for an answer
  * @difference_ns: way in of the first half of the run and way out of the second, of half of the pairs,
  *   less the clock-free sum of the others. What the relation's error changes by from the first
- *   half to the second shows (a wrong rate, a step it does not have), as does a change of the
- *   directions' real difference; a constant error of the offset cancels
- * @half_ns: half of its 95 % interval: sampling (blocks of time) and what the relation itself leaves open
- * @inside: 0 is inside; where nothing is wrong it is not in 1 of 20 by chance
+ *   half to the second shows (a wrong rate, a step it does not have), as does one direction that really grew while
+ *   the other shrank; a constant error of the offset cancels
+ * @half_ns: half of its 95 % interval: sampling (batches of time), half of the change of the sum, which load
+ *   may have made in one direction alone, and what the relation itself leaves open
+ * @inside: 0 is inside; where nothing is wrong it is not in at most 1 of 20 by chance
  */
 struct vns_vo_check {
 	uint32_t blocks;

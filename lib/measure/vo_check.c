@@ -13,9 +13,20 @@
  *
  * which is e(second) - e(first) as long as the two directions' difference did not change itself. So a
  * wrong rate and a step that the relation does not have show; an offset wrong by a constant
- * cancels and cannot. Neighbouring packets share their fate: the interval is Welch's over the means
- * of equal blocks of time (batch means: Law, Simulation Modeling and Analysis, 9.5.3), and what the
- * relation itself claims to be uncertain by is added.
+ * cancels and cannot.
+ *
+ * Load does change that difference: a queue that one way finds in the second half alone lengthens this way
+ * and the sum, whereas an error of the relation lengthens one way, shortens the other by as much and leaves
+ * the sum alone. From the change of the sum S and that of the difference D follow those of the ways,
+ * S / 2 -+ D; only where they have opposite signs, |D| > |S| / 2, can load that lengthens ways or
+ * shortens them not explain it. So |S| / 2 is added to the interval. Each of the two changes then has to
+ * be beyond chance by itself (an intersection-union test: Berger, Technometrics 24, 1982): where nothing
+ * is wrong at most 1 of 20 is outside, mostly fewer.
+ *
+ * Neighbouring packets share their fate, and so do seconds: the interval is Welch's over the means of few
+ * long batches of each half (batch means: Law, Simulation Modeling and Analysis, 9.5.3), widened by what
+ * correlation is left between neighbouring ones as in lib/stat/intervals.c; and what the relation itself
+ * claims to be uncertain by is added.
  */
 #include <math.h>
 
@@ -23,6 +34,8 @@
 
 #define FIRST_LEN_NS (50 * VNS_NSEC_PER_MSEC)
 #define LEAST_BLOCKS 4 /* of each half */
+#define BATCHES	     5 /* of each half, at most: long beside what load takes to change */
+#define MAX_PHI	     0.8
 
 static void double_length(struct vo_check *c)
 {
@@ -64,28 +77,71 @@ void vo_check_add(struct vo_check *c, int64_t at_ns, double in, double out, doub
 }
 
 struct half {
-	double mean, var_of_mean, claim; /* of what the half adds to the difference */
-	double n;
+	struct vo_check_block batch[BATCHES];
+	unsigned int k;
+	double claim;
 };
 
-/* Blocks [first, last) of @index: the way in less half of the sum, or the way out. */
-static struct half half_of(const struct vo_check *c, const size_t *index, size_t first, size_t last,
-			   bool in)
+/* A mean of a half: its variance, and the degrees of freedom of that. */
+struct level {
+	double mean, var, df;
+};
+
+enum what { WAY_IN, WAY_OUT, SUM, IN_LESS_HALF, OUT_LESS_HALF };
+
+static struct half half_of(const struct vo_check *c, const size_t *index, size_t n)
 {
-	struct half h = { .n = (double)(last - first) };
-	double v[VO_CHECK_BLOCKS], ss = 0;
+	struct half h = { .k = n < BATCHES ? (unsigned int)n : BATCHES };
 
-	for (size_t i = first; i < last; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct vo_check_block *b = &c->block[index[i]];
+		struct vo_check_block *to = &h.batch[i * h.k / n];
 
-		v[i] = (in ? b->in : b->out) / (double)b->n_ways - b->both / (double)b->n_both / 2;
-		h.mean += v[i] / h.n;
-		h.claim += b->claim / (double)(b->n_ways + b->n_both) / h.n;
+		to->in += b->in;
+		to->out += b->out;
+		to->both += b->both;
+		to->n_ways += b->n_ways;
+		to->n_both += b->n_both;
+		h.claim += b->claim / (double)(b->n_ways + b->n_both) / (double)n;
 	}
-	for (size_t i = first; i < last; i++)
-		ss += (v[i] - h.mean) * (v[i] - h.mean);
-	h.var_of_mean = ss / (h.n - 1) / h.n;
 	return h;
+}
+
+static double figure_of(const struct vo_check_block *b, enum what what)
+{
+	double in = b->in / (double)b->n_ways, out = b->out / (double)b->n_ways;
+	double half = b->both / (double)b->n_both / 2;
+
+	switch (what) {
+	case WAY_IN:
+		return in;
+	case WAY_OUT:
+		return out;
+	case SUM:
+		return in + out;
+	case IN_LESS_HALF:
+		return in - half;
+	case OUT_LESS_HALF:
+		break;
+	}
+	return out - half;
+}
+
+static struct level level_of(const struct half *h, enum what what)
+{
+	double r[BATCHES], squares = 0, neighbours = 0, phi, k = h->k;
+	struct level l = { .df = k - 1 };
+
+	for (unsigned int i = 0; i < h->k; i++)
+		l.mean += figure_of(&h->batch[i], what) / k;
+	for (unsigned int i = 0; i < h->k; i++) {
+		r[i] = figure_of(&h->batch[i], what) - l.mean;
+		squares += r[i] * r[i];
+		neighbours += i ? r[i] * r[i - 1] : 0;
+	}
+	phi = squares > 0 ? fmin(fmax(neighbours / squares, 0), MAX_PHI) : 0;
+	l.var = squares / (k - 1) / k * (1 + phi) / (1 - phi);
+	return l;
 }
 
 /* Student's t, 97.5 % point: Cornish and Fisher's expansion, within 1 % from 3 degrees of freedom on. */
@@ -97,10 +153,19 @@ static double student_975(double df)
 	       (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * df * df * df);
 }
 
+/* Half of the 95 % interval of a difference (or sum) of two levels. */
+static double half_width(struct level a, struct level b)
+{
+	double var = a.var + b.var;
+
+	return var > 0 ? student_975(var * var / (a.var * a.var / a.df + b.var * b.var / b.df)) * sqrt(var) : 0;
+}
+
 void vo_check_judge(const struct vo_check *c, struct vns_vo_check *out)
 {
 	size_t index[VO_CHECK_BLOCKS], n = 0;
-	double var, df;
+	struct level in, back;
+	double sampling, sum;
 	struct half a, b;
 
 	*out = (struct vns_vo_check){ 0 };
@@ -109,13 +174,16 @@ void vo_check_judge(const struct vo_check *c, struct vns_vo_check *out)
 			index[n++] = i;
 	if (n < 2 * LEAST_BLOCKS)
 		return;
-	a = half_of(c, index, 0, n / 2, true);
-	b = half_of(c, index, n - n / 2, n, false);
-	var = a.var_of_mean + b.var_of_mean;
-	df = var > 0 ? var * var / (a.var_of_mean * a.var_of_mean / (a.n - 1) +
-				    b.var_of_mean * b.var_of_mean / (b.n - 1)) : a.n;
+	a = half_of(c, index, n / 2);
+	b = half_of(c, &index[n - n / 2], n / 2);
+	in = level_of(&a, IN_LESS_HALF);
+	back = level_of(&b, OUT_LESS_HALF);
+	sampling = half_width(in, back);
+	sampling = fmax(sampling, half_width(level_of(&a, WAY_IN), level_of(&b, WAY_IN)));
+	sampling = fmax(sampling, half_width(level_of(&a, WAY_OUT), level_of(&b, WAY_OUT)));
+	sum = level_of(&b, SUM).mean - level_of(&a, SUM).mean;
 	out->blocks = (uint32_t)n;
-	out->difference_ns = a.mean + b.mean;
-	out->half_ns = student_975(df) * sqrt(var) + a.claim + b.claim + 1; /* 1: whole ns */
+	out->difference_ns = in.mean + back.mean;
+	out->half_ns = sampling + fabs(sum) / 2 + a.claim + b.claim + 1; /* 1: whole ns */
 	out->inside = fabs(out->difference_ns) <= out->half_ns;
 }

@@ -265,8 +265,14 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 	vns_table_fini(&table[1]);
 }
 
-static void print_check(const struct vns_vo_check *c, FILE *to)
+/* In mode same both ways are stamped by one clock, which then is no cause. */
+static void print_check(const struct vns_vo_check *c, enum vns_clock_mode mode, FILE *to)
 {
+	const char *cause = mode == VNS_CLOCK_SAME ?
+		": the directions changed\n  against each other (one clock stamps both: it is not the cause; "
+		"by chance in at most 1 of 20)" :
+		": NOT THE SAME: the clock relation drifts or lacks a step, or one\n  direction grew while the "
+		"other shrank (by chance in at most 1 of 20)";
 	char d[VNS_TEXT_LEN], half[VNS_TEXT_LEN];
 
 	if (!c->blocks)
@@ -274,8 +280,7 @@ static void print_check(const struct vns_vo_check *c, FILE *to)
 	fprintf(to, "  check: way in of the first half and way out of the second, of other packets, add up to "
 		"that\n  %s+-%s (95 %%)%s\n", vns_text_signed_ns(d, c->difference_ns),
 		vns_text_ns(half, c->half_ns),
-		c->inside ? "" : ": NOT THE SAME: the clock relation drifts or lacks a step, or the\n  "
-				 "directions really changed against each other (by chance in 1 of 20)");
+		c->inside ? "" : cause);
 }
 
 static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
@@ -294,7 +299,7 @@ static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
 		fprintf(to, ";\n  its rate is corrected, off by at most %s in the mean",
 			vns_text_ns(v, s->gap_error_ns + 1));
 	fputc('\n', to);
-	print_check(&s->check, to);
+	print_check(&s->check, t->clock_mode, to);
 }
 
 static void print_sums(const struct vns_vo_target *t, FILE *to)
