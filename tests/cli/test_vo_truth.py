@@ -163,7 +163,7 @@ class Vo(unittest.TestCase):
     def test_small_steps(self):
         """A step that the latencies of packets may equal: one bound, finite, on both sides of it."""
         ms = 10**6
-        for step in (ms, -ms, 5 * ms, -5 * ms):
+        for step in (ms, -ms, 5 * ms, -5 * ms, 50 * ms, -50 * ms, 500 * ms, -500 * ms):
             with self.subTest(step=step):
                 pair = Pair(self, '--step-ns', step, '--snap', 128, '--seed', 103)
                 target = pair.vo()

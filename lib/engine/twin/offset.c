@@ -9,7 +9,7 @@
  * far that it does not. Traffic of one direction bounds one side only; there the floor of
  * the latencies pulls it, never faster than clocks run apart (500 ppm). A contradiction of more
  * than the slack is a step of a clock, or a stamp gone wrong: it is believed when several twins in a
- * row say so.
+ * row say so. Copies are decided late: those seen before a step say nothing of what is after it.
  *
  * Copies are told apart by time long after they were seen. So what was known is remembered as
  * moments, cells of time with the offset and how far it may have been wrong then: as far as
@@ -25,6 +25,7 @@
 #define IN_A_ROW    8  /* contradictions that make a step */
 #define ENOUGH      4  /* twins of a direction that make its bound worth something */
 #define MARGIN_NS   (50 * VNS_NSEC_PER_USEC) /* stamps are taken some way off the wire */
+#define FOUND_NS    VNS_NSEC_PER_SEC /* after a step: corrections are of its size */
 #define SETTLED     64 /* twins before which a correction is the first guess's, not a step */
 
 static void clear_bounds(struct twin_bounds *b)
@@ -40,6 +41,7 @@ void twin_offset_init(struct vns_twin *t)
 	clear_bounds(&t->bounds[0]);
 	clear_bounds(&t->bounds[1]);
 	t->odd_at[0] = t->odd_at[1] = INT64_MIN;
+	t->stepped_at = INT64_MIN;
 }
 
 /* How far @ahead can be wrong after @elapsed of a cell, which may be its end. */
@@ -107,6 +109,16 @@ static void step(struct vns_twin *t, unsigned int dir, int64_t by)
 			twin_stamp(t, VNS_POINT_A, t->sane_until[dir]),
 			twin_stamp(t, VNS_POINT_A, t->strange_from[dir]), by };
 	t->n_steps++;
+	t->stepping = t->n_steps;
+	t->stepped_at = t->strange_from[dir];
+}
+
+/* @ahead was wrong by @need; so was the size of a step just found, the least that twins asked for. */
+static void correct(struct vns_twin *t, int64_t at, int64_t need)
+{
+	t->ahead += need;
+	if (t->stepping && t->stepping <= VNS_TWIN_STEPS && at - t->stepped_at < FOUND_NS)
+		t->steps[t->stepping - 1].by_ns += need;
 }
 
 /* One more contradiction in a row. Return: are they believed now? */
@@ -140,7 +152,7 @@ static void contradicted(struct vns_twin *t, unsigned int dir, int64_t at, int64
 	if (size <= t->slack / 2) {
 		if (t->sane[dir] && size > error_of_cell(t, at > t->cell_from ? at - t->cell_from : 0))
 			widen(t, t->sane_until[dir] < at ? t->sane_until[dir] : at, t->slack);
-		t->ahead += need;
+		correct(t, at, need);
 		return;
 	}
 	if (size > t->disturbed)
@@ -153,7 +165,7 @@ void twin_offset_odd(struct vns_twin *t, unsigned int dir, int64_t at, int64_t d
 {
 	int64_t need = diff - t->ahead, size = need < 0 ? -need : need;
 
-	if (at <= t->odd_at[dir]) /* looked at before */
+	if (at <= t->odd_at[dir] || at < t->stepped_at) /* looked at before; or of before a step */
 		return;
 	t->odd_at[dir] = at;
 	if (t->strange[dir] == 0 || size > t->odd_most[dir])
@@ -173,6 +185,8 @@ void twin_offset_news(struct vns_twin *t, unsigned int dir, int64_t at, int64_t 
 	if (at - t->cell_from >= t->cell || t->n_twins == 0)
 		end_cell(t, at);
 	t->n_twins++;
+	if (at < t->stepped_at) /* decided late: it tells how far the clocks were apart before the step */
+		return;
 	b->n[dir]++;
 	if (dir == VNS_HOST_TO_GUEST ? diff < t->ahead : diff > t->ahead)
 		need = diff - t->ahead;

@@ -209,6 +209,8 @@ struct vns_twin {
 	int64_t strange_from[VNS_DIRECTIONS], sane_until[VNS_DIRECTIONS]; /* A's time */
 	int64_t odd_at[VNS_DIRECTIONS], odd_most[VNS_DIRECTIONS]; /* twin_offset_odd() */
 	bool sane[VNS_DIRECTIONS]; /* a twin was found that contradicts nothing */
+	int64_t stepped_at;        /* A's time of the first twin after the latest step found */
+	size_t stepping;           /* number of that step, 1 the first; 0: none */
 	uint64_t n_twins;
 	struct vns_twin_step steps[VNS_TWIN_STEPS];
 	size_t n_steps;
