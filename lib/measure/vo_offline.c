@@ -244,8 +244,29 @@ static int first_clock(struct vo_offline *r, struct vns_err *err)
 		return vns_drift_file_read(r->opts->drift_file, &r->clock, err);
 	if (r->opts->have_offset)
 		return fixed_clock(r, VNS_CLOCK_GIVEN, (double)r->opts->offset_ns, &r->clock);
+	if (r->relation && r->relation->clock) {
+		r->clock = r->relation->clock;
+		r->relation->clock = NULL;
+		return 0;
+	}
+	if (r->relation && r->relation->known) {
+		r->lower_ns = r->relation->lower_ns;
+		r->upper_ns = r->relation->upper_ns;
+	}
 	r->want_bounds = true;
 	return fixed_clock(r, VNS_CLOCK_SAME, 0, &r->clock);
+}
+
+/* For the next measurement; not across steps, of which each finds its own instants. */
+static void keep_relation(struct vo_offline *r, const struct vns_vo_target *t)
+{
+	if (!r->relation || r->relation->known || t->n_event || r->opts->have_offset || r->opts->drift_file)
+		return;
+	*r->relation = (struct vo_relation){ .known = true, .lower_ns = r->lower_ns, .upper_ns = r->upper_ns };
+	if (t->clock_mode != VNS_CLOCK_TRAFFIC)
+		return;
+	r->relation->clock = r->clock;
+	r->clock = NULL;
 }
 
 /*
@@ -633,6 +654,12 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
 			   struct vns_err *err)
 {
+	return vo_offline_measure(opts, NULL, out, err);
+}
+
+int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relation *relation,
+		       struct vns_vo_result *out, struct vns_err *err)
+{
 	struct vo_offline *r = calloc(1, sizeof(*r));
 	struct vns_vo_target *t = calloc(1, sizeof(*t));
 	int code = 0;
@@ -642,7 +669,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 		code = vo_out_of_memory(err);
 		goto out;
 	}
-	*r = (struct vo_offline){ .opts = opts, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
+	*r = (struct vo_offline){ .opts = opts, .relation = relation, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
 			       .end[0] = { .path = opts->host_file, .want = opts->host_point },
 			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
 	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
@@ -665,6 +692,7 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 	t->late_samples = r->ring[0].late + r->ring[1].late;
 	notes_of_clock(r, t);
 	notes_of_files(r, t);
+	keep_relation(r, t);
 	out->interrupted = r->end[0].stopped || r->end[1].stopped;
 	out->from_ns = r->from_ns;
 	out->to_ns = r->to_ns;

@@ -55,7 +55,18 @@ struct vo_ring {
 	bool grow;
 };
 
+/*
+ * What one measurement finds of the relation between two files' clocks, for the next one that has the
+ * same clocks: @clock from the traffic, or NULL when it may be 0, and bounds of it then.
+ */
+struct vo_relation {
+	bool known;
+	struct vns_clock *clock;
+	int64_t lower_ns, upper_ns;
+};
+
 struct vo_offline {
+	struct vo_relation *relation; /* NULL: this measurement's alone */
 	size_t max_pending; /* 0: the engine's own; set once, by the memory limit */
 	const struct vns_vo_offline_opts *opts;
 	struct vo_end end[2]; /* by enum vns_point */
@@ -103,6 +114,9 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err);
 int vo_reopen(struct vo_offline *r, struct vns_err *err);
 
 /* vo_offline.c */
+/* As vns_measure_vo_offline(); with @relation if that is known, else it is set (clock: owned). */
+int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relation *relation,
+		       struct vns_vo_result *out, struct vns_err *err);
 /*
  * Take the steps that are known out of @s, so that its clock is one. Return: false when the clocks'
  * relation at its time is not known. Called by the engine's thread.

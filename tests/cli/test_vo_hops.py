@@ -25,7 +25,7 @@ def udp(src, dst, payload):
     return ethernet(ip(src, dst, 17, struct.pack('>HHHH', 53, 53, 8 + len(payload), 0) + payload), False)
 
 
-def records(n=60):
+def records(n=60, offset=OFFSET):
     """(time, frame, place in PATH) of n datagrams and segments each way."""
     out = []
     for k in range(n):
@@ -34,7 +34,7 @@ def records(n=60):
         for i, (frame, outward) in enumerate(frames):
             t = T0 + k * 10 * MS + i * MS
             for place in (3, 2, 1, 0) if outward else (0, 1, 2, 3):
-                out.append((t + (OFFSET if place == 3 else 0), frame, place))
+                out.append((t + (offset if place == 3 else 0), frame, place))
                 if outward:
                     t += PATH[place - 1][2] * US if place else 0
                 else:
@@ -47,10 +47,10 @@ class Hops(unittest.TestCase):
         self.dir = tempfile.TemporaryDirectory()
         self.addCleanup(self.dir.cleanup)
 
-    def file(self, name, places, order=None):
+    def file(self, name, places, order=None, offset=OFFSET):
         """A pcapng of the points @places; @order: how its interfaces are numbered."""
         order = order or places
-        data = pcapng([(t, f, order.index(p)) for t, f, p in records() if p in places],
+        data = pcapng([(t, f, order.index(p)) for t, f, p in records(offset=offset) if p in places],
                       [PATH[p][0] for p in order])
         path = os.path.join(self.dir.name, name)
         with open(path, 'wb') as f:
@@ -109,6 +109,28 @@ class Hops(unittest.TestCase):
         self.assertEqual(list(hops), [('up0', 'br0'), ('br0', 'tap0'), ('tap0', 'guest')])
         self.check(hops['tap0', 'guest'], 30, 20)
         self.check(target, 42, 32)
+
+    def test_one_relation_for_all_of_the_way(self):
+        """The clock of the guest's own file is not known to be the host's; the last hop bounds it best."""
+        host = self.file('h', [0, 1, 2])
+        for offset_us, mode in ((10, 'same'), (25, 'traffic')):  # of 25 the whole way would allow 0
+            guest = self.file('i%d' % offset_us, [3], offset=offset_us * US)
+            args = ('--host', host, '--guest', guest, '--points', 'up0,br0,tap0')
+            target, hops = self.hops(*args)
+            self.assertEqual(target['clock']['mode'], mode)
+            self.assertEqual([h['clock_free'] for h in hops.values()], [True, True, False])
+            bounds = (offset_us * US - 20 * US, offset_us * US + 30 * US)
+            for known, true in zip((target['clock']['lower_ns'], target['clock']['upper_ns']), bounds):
+                self.assertAlmostEqual(known, true, delta=100)
+            self.assertNotIn('The clocks of', target['note'])
+            self.assertEqual('Assumed: one clock' in target['note'], mode == 'same')
+            text = self.vo(*args)
+            self.assertEqual(text.count('exact (one clock)'), 6)
+            self.assertEqual(text.count('as above' if mode == 'same' else 'above its floor only'), 3)
+            if mode == 'same':
+                for d in 'host_to_guest', 'guest_to_host':
+                    ways = [h['directions'][d]['udp']['latency_ns']['mean'] for h in hops.values()]
+                    self.assertAlmostEqual(sum(ways), target['directions'][d]['udp']['latency_ns']['mean'], delta=3)
 
     def test_text_and_bad_input(self):
         path = self.file('f', [0, 1, 2])
