@@ -31,14 +31,12 @@ struct span {
 	double lower, upper;
 };
 
-/* Median with sampling and clock interval together; of too few samples their whole range. */
+/* Median with sampling and clock interval together. */
 static struct span median_span(const struct vns_vo_figure *f)
 {
-	bool known = vns_interval_known(&f->interval.p50);
-	int64_t lower = known ? f->interval.p50.lower : f->first.min;
-	int64_t upper = known ? f->interval.p50.upper : f->first.max;
+	const struct vns_interval *i = &f->interval.p50;
 
-	return (struct span){ (double)lower - f->err_minus_ns, (double)upper + f->err_plus_ns };
+	return (struct span){ (double)i->lower - f->err_minus_ns, (double)i->upper + f->err_plus_ns };
 }
 
 /* "106.0 us [102.4..109.6 us]": a percentile with its 95 % interval, where there is one. */
@@ -222,6 +220,10 @@ static void say_comparison(const struct vns_report_vm *yard, const struct vns_re
 	if (isnan(ratio))
 		snprintf(s, SENTENCE, "%s against %s: a clock related over the measured path tells no "
 			 "single direction, so they are not compared.", vm->name, yard->name);
+	else if (!vns_interval_known(&a->interval.p50) || !vns_interval_known(&b->interval.p50))
+		snprintf(s, SENTENCE, "%s against %s: %s's %s median towards the VM has no interval: not compared.",
+			 vm->name, yard->name, vns_interval_known(&a->interval.p50) ? vm->name : yard->name,
+			 vns_proto_name(p));
 	else if (sa.upper >= sb.lower && sb.upper >= sa.lower)
 		snprintf(s, SENTENCE,
 			 "%s against %s: the intervals of the %s medians towards the VM overlap, so this run "

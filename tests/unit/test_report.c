@@ -214,6 +214,27 @@ static void what_went_wrong_is_said(void **state)
 	teardown(&f);
 }
 
+/* Where a median has no interval, nothing overlaps with it and nothing is apart from it. */
+static void a_median_without_interval_is_not_compared(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct fake f;
+		char *text;
+
+		setup(&f, 50000, 200000, 500);
+		f.vo[i].fig[VNS_HOST_TO_GUEST][VNS_PROTO_UDP].interval.p50 = (struct vns_interval){ 0 };
+		text = reading(&f.report);
+		assert_non_null(strstr(text, i ? "vm2 against vm1: vm2's udp median towards the VM has no interval: "
+						 "not compared." :
+						 "vm2 against vm1: vm1's udp median towards the VM has no interval: "
+						 "not compared."));
+		assert_null(strstr(text, "overlap"));
+		free(text);
+		teardown(&f);
+	}
+}
+
 static void a_machine_without_pairs_is_not_whole(void **state)
 {
 	struct fake f;
@@ -320,6 +341,7 @@ int main(void)
 		cmocka_unit_test(no_samples_is_a_sentence),
 		cmocka_unit_test(nothing_wrong_is_no_remark),
 		cmocka_unit_test(what_went_wrong_is_said),
+		cmocka_unit_test(a_median_without_interval_is_not_compared),
 		cmocka_unit_test(a_machine_without_pairs_is_not_whole),
 		cmocka_unit_test(the_clock_is_said_where_it_matters),
 		cmocka_unit_test(the_share_needs_the_same_traffic),
