@@ -251,6 +251,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	cli_catch_interrupts();
 	if (strcmp(c.lab.backend, "qemu") != 0)
 		run_part(&c, VNS_LAB_NETNS, &part[n++]);
+	if (n && part[0].code == -EINVAL) /* what was asked for is wrong, for the other lab too */
+		return cli_fail(self, VNS_EXIT_USAGE, "%s", part[0].err.text);
 	if (strcmp(c.lab.backend, "netns") != 0 && !cli_interrupted)
 		run_part(&c, VNS_LAB_QEMU, &part[n++]);
 	for (size_t i = 0; i < n && n == 1; i++)

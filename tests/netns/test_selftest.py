@@ -111,6 +111,9 @@ def main(argv):
     p = subprocess.run([program, "self-test", "--backend", "moon"], capture_output=True, text=True,
                        timeout=10, check=False)
     check("usage: exit 2", p.returncode == 2)
+    p = subprocess.run([program, "self-test", "--name", "B_"], capture_output=True, text=True, timeout=10,
+                       check=False)
+    check("a bad name: exit 2, one sentence", (p.returncode, p.stdout, p.stderr.count("\n")) == (2, "", 1))
     print(f"{len(failures)} failures")
     return 1 if failures else 0
 
