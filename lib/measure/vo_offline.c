@@ -514,6 +514,25 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 	note_unlearnt(r, t);
 }
 
+/* Of most packets of a file the capture kept less than the headers that tell them apart. */
+static bool note_cut_headers(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	bool any = false;
+
+	for (int p = 0; p < 2; p++) {
+		struct vns_source_stats st;
+
+		vns_source_stats(r->end[p].source, &st);
+		if (2 * st.verdicts[VNS_PKT_CUT] <= st.frames)
+			continue;
+		any = true;
+		note(t, "Nothing was paired, and in %s the headers of %llu of %llu packets are cut: capture more of each "
+			"(tcpdump -s 128).", r->end[p].path, (unsigned long long)st.verdicts[VNS_PKT_CUT],
+		     (unsigned long long)st.frames);
+	}
+	return any;
+}
+
 /*
  * A file not in an order that it could be paired in, or of an unknown link type (notes_of_files() says
  * so): not a question of what it holds.
@@ -522,6 +541,8 @@ static bool note_unfit_file(const struct vo_offline *r, struct vns_vo_target *t)
 {
 	bool any = false;
 
+	if (note_cut_headers(r, t))
+		return true;
 	for (int p = 0; p < 2; p++) {
 		struct vns_source_stats st;
 

@@ -17,7 +17,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
-from pcapmake import ACK, PSH, ethernet, ip, pcapng, tcp  # noqa: E402
+from pcapmake import ACK, PSH, ethernet, ip, pcap, pcapng, tcp  # noqa: E402
 
 VNETSCOPE = None
 T0 = 1700000000 * 10**9
@@ -234,6 +234,19 @@ class Offline(unittest.TestCase):
                 (pcap_file(host), pcap_file(late), 'No packet of one capture is in the other')):
             t = self.target(*self.files(first, second), '--offset-ns', '0', code=4, says=says)
             self.assertEqual('No packet of one' in t['note'], says.startswith('No packet'))
+
+    def test_headers_cut_by_the_capture(self):
+        """Not a question of time or of order, whatever else is odd in the files."""
+        host, guest = traffic()
+        for first, second, where in ((pcap(host, snap=30), pcap(guest), 'host'),
+                                     (pcap(host + host), pcap(guest + guest, snap=30), 'guest')):
+            files = self.files(first, second)
+            t = self.target(*files, code=4, says='no packet was found')
+            n = 300 if where == 'host' else 600
+            self.assertIn('in %s the headers of %d of %d packets are cut' % (files[1 if where == 'host' else 3], n, n),
+                          t['note'])
+            self.assertEqual(t['note'].count('Nothing was paired'), 1)
+            self.assertNotIn('made at the same time', t['note'])
 
     def check_withheld(self, t, floors_us, wobble_us):
         """No figure that holds half of the split; the intervals, the excesses and the sum stand."""
