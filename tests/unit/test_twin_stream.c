@@ -479,6 +479,48 @@ static void test_learn_guest(void **state)
 	assert_true(vns_addr_equal(&out[0], &guest));
 }
 
+/*
+ * More waits than memory holds: single datagrams at A that B sees 160 ms later, one in ten of them in
+ * two fragments that B sees at once. Work is bounded for each packet, and the fragments are found.
+ */
+static void test_work_of_evictions_is_bounded(void **state)
+{
+	enum { N = 20000, LATE = N, PENDING = 2000 };
+	struct vns_twin_opts o = { .max_pending = PENDING };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (uint32_t i = 0; i < N + LATE; i++) {
+		struct vns_packet p = udp(i * 8 * US, true, i, i), q = p;
+
+		if (i < N)
+			feed(b, VNS_POINT_A, p);
+		if (i < N && i % 10 == 0) {
+			q.flags |= VNS_PKT_F_FIRST_FRAG;
+			q.payload_len = 40;
+			q.digest += vns_length_term(40) - vns_length_term(100);
+			q.verdict = VNS_PKT_FRAGMENT;
+			feed(b, VNS_POINT_B, q);
+			q.flags = VNS_PKT_F_LATER_FRAG;
+			q.frag_off = 48;
+			q.payload_len = 60;
+			q.key.port[0] = q.key.port[1] = 0;
+			q.digest = i;
+			feed(b, VNS_POINT_B, q);
+		} else if (i >= LATE && i % 10) { /* LATE is a multiple of 10 */
+			feed(b, VNS_POINT_B, udp(i * 8 * US, true, i - LATE, i - LATE));
+		}
+	}
+	assert_true(vns_twin_evicted(b->t) > N / 2);
+	assert_in_range(b->t->pieces->walked, 1, 20 * 2 * N);
+	done(b);
+	/* Those at A's end left B, for what came late, before the next look. */
+	assert_in_range(b->c[VNS_POINT_A].wholes, (N - PENDING) / 10, N / 10);
+	assert_int_equal(b->c[VNS_POINT_B].pieces, 2 * b->c[VNS_POINT_A].wholes);
+	assert_int_equal(b->c[VNS_POINT_A].partly, 0);
+	drop(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +531,7 @@ int main(void)
 		cmocka_unit_test(test_seen_before_it_was_sent_again),
 		cmocka_unit_test(test_clock_steps_by_milliseconds),
 		cmocka_unit_test(test_memory_is_bounded),
+		cmocka_unit_test(test_work_of_evictions_is_bounded),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_one_point_ahead),
 		cmocka_unit_test(test_advance),

@@ -23,6 +23,9 @@
  * the first byte is that of the first fragment, of the last byte that of the fragment which
  * ends where the whole does. Fragments upstream of a whole all got there with it.
  * Fragments of TCP are not looked at: nobody sends them since path MTU discovery.
+ *
+ * Where memory is full, packets leave one by one and before their time. A look goes through all that
+ * waits, so there is one for a sixteenth of it: it takes in those that will leave before the next.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,6 +34,7 @@
 #include "engine/twin/pieces.h"
 #include "packet/hash.h"
 
+#define EVICT_SHARE 16 /* of what waits, one part leaves between two looks for want of memory */
 #define TRANSPORT_HEADER 8 /* UDP and ICMP: what the first fragment holds before the payload */
 
 static uint64_t hash_of_hosts(const struct vns_flow_key *key)
@@ -333,7 +337,7 @@ static void conclude(const struct piece_batch *b, const struct piece *p)
 	struct vns_twin *t = b->t;
 	struct twin_entry *entry = t->m.entry, *e = &entry[p->entry];
 
-	if (p->held)
+	if (p->held || (b->early && p->fate != FATE_MATCHED))
 		return;
 	if (p->time <= b->defer || p->fate != FATE_OPEN)
 		e->flags |= E_LOOKED;
@@ -378,23 +382,27 @@ static void look_for_copies(struct piece_batch *b)
 	}
 }
 
-static int add_queue(struct piece_batch *b, const struct twin_queue *q)
+/* The first @max of @q. */
+static int add_queue(struct piece_batch *b, const struct twin_queue *q, uint32_t max)
 {
-	for (uint32_t i = 0; i < q->n; i++)
+	uint32_t n = q->n < max ? q->n : max;
+
+	b->t->pieces->walked += n;
+	for (uint32_t i = 0; i < n; i++)
 		if (add(b, q->slot[(q->head + i) & q->mask]))
 			return -1;
 	return 0;
 }
 
-/* At the end all is looked at in one go: pair first what has a twin of its own size. */
-static void settle_rest(struct piece_batch *b)
+/* What is looked at ahead of its time: pair first what has a twin of its own size. */
+static void settle_first(struct piece_batch *b)
 {
 	struct vns_twin *t = b->t;
 
 	for (int p = 0; p < 2; p++) {
 		const struct twin_queue *q = &t->queue[p][b->dir][STAGE_SETTLE];
 
-		for (uint32_t i = 0; i < q->n; i++) {
+		for (uint32_t i = 0; i < q->n && i < b->unsettled; i++) {
 			uint32_t e = q->slot[(q->head + i) & q->mask];
 
 			if (!(t->m.entry[e].flags & E_DOWN) && twin_is_piece(t, &t->m.entry[e]))
@@ -410,15 +418,15 @@ static int collect(struct piece_batch *b, uint32_t trigger)
 	t->pieces->n = 0;
 	if (add(b, trigger))
 		return -1;
-	if (b->ended)
-		settle_rest(b);
+	if (b->unsettled)
+		settle_first(b);
 	/* Downstream's settle stage lags by what was fed at once; what has a twin is done. */
 	for (int p = 0; p < 2; p++) {
 		bool down = (p == VNS_POINT_B) == (b->dir == VNS_HOST_TO_GUEST);
 
-		for (int s = b->ended || down ? STAGE_SETTLE : STAGE_EXPIRE; s < STAGES; s++)
-			if (add_queue(b, &t->queue[p][b->dir][s]))
-				return -1;
+		if (add_queue(b, &t->queue[p][b->dir][STAGE_SETTLE], down ? UINT32_MAX : b->unsettled) ||
+		    add_queue(b, &t->queue[p][b->dir][STAGE_EXPIRE], UINT32_MAX))
+			return -1;
 	}
 	return 0;
 }
@@ -433,6 +441,7 @@ static void set_times(struct piece_batch *b, uint32_t trigger)
 	b->ended = t->now[VNS_POINT_A] == INT64_MAX && t->now[VNS_POINT_B] == INT64_MAX;
 	if (b->ended) {
 		b->until = b->defer = INT64_MAX;
+		b->unsettled = UINT32_MAX;
 		return;
 	}
 	/* By then the settle stage of both points is past, see twin.c. */
@@ -479,9 +488,11 @@ static void decide_twice(struct piece_batch *b)
 	all_hosts(b);
 }
 
-void twin_pieces_look(struct vns_twin *t, uint32_t e)
+/* @ahead: so many of upstream's that are not settled yet are looked at with @e. @early: see the batch. */
+static void look(struct vns_twin *t, uint32_t e, uint32_t ahead, bool early)
 {
-	struct piece_batch b = { .t = t, .dir = t->m.node[t->m.entry[e].node].direction };
+	struct piece_batch b = { .t = t, .dir = t->m.node[t->m.entry[e].node].direction,
+				 .unsettled = ahead, .early = early };
 	struct twin_pieces *set = t->pieces;
 	size_t up = 0;
 
@@ -501,6 +512,32 @@ void twin_pieces_look(struct vns_twin *t, uint32_t e)
 		conclude(&b, &set->p[i]);
 	t->m.entry[e].flags |= E_LOOKED;
 	free(b.ref);
+}
+
+void twin_pieces_look(struct vns_twin *t, uint32_t e)
+{
+	look(t, e, 0, false);
+}
+
+void twin_pieces_evict(struct vns_twin *t, uint32_t e)
+{
+	struct twin_pieces *set = t->pieces;
+	unsigned int dir = t->m.node[t->m.entry[e].node].direction;
+	uint32_t ahead = 0;
+
+	set->evictions++;
+	if (!twin_is_piece(t, &t->m.entry[e]) || t->m.entry[e].flags & E_LOOKED ||
+	    twin_unit_settle(t, e))
+		return;
+	if (set->evictions < set->next_look[dir]) {
+		t->m.entry[e].flags |= E_LOOKED;
+		return;
+	}
+	for (int p = 0; p < 2; p++)
+		for (int s = 0; s < STAGES; s++)
+			ahead += t->queue[p][dir][s].n / EVICT_SHARE;
+	look(t, e, ahead, true);
+	set->next_look[dir] = set->evictions + ahead;
 }
 
 int twin_pieces_new(struct twin_pieces **out)

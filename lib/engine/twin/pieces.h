@@ -43,13 +43,16 @@ struct piece_ref {
 
 /*
  * What is looked at together: one direction, up to @until (upstream's time). @defer: a train that begins
- * after this may go on beyond @until. @ended: nothing more will come.
+ * after this may go on beyond @until. @ended: nothing more will come. @unsettled: how many of upstream's
+ * that are not settled yet are looked at too. @early: for want of memory, before the other point's
+ * packets are all here: only what is found counts, the rest will be looked at again.
  */
 struct piece_batch {
 	struct vns_twin *t;
 	unsigned int dir;
 	int64_t until, defer;
-	bool ended;
+	bool ended, early;
+	uint32_t unsettled;
 	struct twin_limits limits;
 	struct piece_ref *ref; /* scratch, twice as many as pieces */
 };

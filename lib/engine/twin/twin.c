@@ -422,6 +422,7 @@ void twin_evict(struct vns_twin *t, enum vns_point p)
 	twin_queue_pop(oldest);
 	if ((t->m.entry[e].flags & (E_CONTESTED | E_DOWN)) == (E_CONTESTED | E_DOWN))
 		twin_range_doubt(t, e); /* too early: the copies it would be told apart from are not here */
+	twin_pieces_evict(t, e);
 	t->evicted += expire(t, e) == VNS_TWIN_MISSING;
 }
 

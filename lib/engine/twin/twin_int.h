@@ -182,6 +182,8 @@ struct twin_pieces {
 	size_t n, cap;
 	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
 	int64_t lost[VNS_DIRECTIONS];  /* ... a packet that did not arrive */
+	uint64_t walked;               /* entries gone through in all looks: what they cost */
+	uint64_t evictions, next_look[VNS_DIRECTIONS]; /* no look for an eviction before this one */
 	int64_t cut_at[2];             /* cut.c: when headers were last seen cut, by point */
 	uint32_t cut_flow[2][TWIN_CUT_FLOWS]; /* flows whose packets are cut, at their hash */
 };
@@ -472,6 +474,8 @@ static inline void twin_pieces_lost(struct vns_twin *t, unsigned int direction, 
 }
 /* The last look at @e, which found no twin of its own size, and at all that may have to do with it. */
 void twin_pieces_look(struct vns_twin *t, uint32_t e);
+/* @e was taken from its queue to be evicted: the same, for it and those that will be evicted next. */
+void twin_pieces_evict(struct vns_twin *t, uint32_t e);
 
 /* cut.c */
 /* @e of point @p is cut, and so is its flow there. */
