@@ -75,7 +75,7 @@ static void cell_within(FILE *to, double ns, const struct vns_interval *within, 
 	char b[VNS_TEXT_LEN], span[VNS_SPAN_LEN];
 
 	fprintf(to, "<td>%s<small>%s</small></td>", vns_text_ns(b, ns - (double)floor),
-		vns_interval_known(within) ? vns_text_interval(span, within, floor) : "too few samples");
+		vns_interval_known(within) ? vns_text_interval(span, within, floor) : "too few independent samples");
 }
 
 /* p50, p95, p99, maximum, mean and standard deviation. */

@@ -49,7 +49,7 @@ static const char *with_interval(char to[FIGURE], const struct vns_dist *d, doub
 	if (vns_interval_known(within))
 		snprintf(to, FIGURE, "%s [%s]", v, vns_text_interval(span, within, 0));
 	else
-		snprintf(to, FIGURE, "%s [too few samples]", v);
+		snprintf(to, FIGURE, "%s [too few independent samples]", v);
 	return to;
 }
 

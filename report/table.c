@@ -132,6 +132,7 @@ void vns_report_table(const struct vns_report *r, FILE *to)
 				}
 	print_and_drop(&t[0], "Latency that virtualisation adds, by VM, direction and protocol", to);
 	print_and_drop(&t[1], "These within (95 %, by the samples alone)", to);
+	fputs("-: not enough independent samples; packets close in time share their fate and count less\n", to);
 
 	vns_table_init(&t[0], "<<>>>>>>>", (const char *[]){ "VM", "path", "samples", "min", "mean", "p50",
 							     "p95", "p99", "max" });

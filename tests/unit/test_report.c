@@ -324,7 +324,7 @@ static void the_page_is_escaped_and_whole(void **state)
 	assert_non_null(strstr(html, "<svg"));
 	/* the median's interval beside it, the others of so few samples not known; none without a word */
 	assert_non_null(strstr(html, "<small>49.00..51.00 us</small>"));
-	assert_non_null(strstr(html, "<small>too few samples</small>"));
+	assert_non_null(strstr(html, "<small>too few independent samples</small>"));
 	assert_non_null(strstr(html, "(95 %: 49.00..51.00 us)</title>"));
 	assert_non_null(strstr(html, "class=\"i s1\""));
 	assert_string_equal(html + len - 15, "</body></html>\n");
