@@ -451,10 +451,10 @@ static void print_share(const struct vns_vo_target *t, FILE *to)
 		vns_text_ns(a, sum->mean), t->from_point, vns_text_ns(b, rtt->mean),
 		vns_text_count(n, rtt->n), vns_text_interval(within, whole, 0),
 		100 * sum->mean / rtt->mean);
-	/* at its worst both are at their ends: wider than 95 % */
+	/* at its worst both are at their ends: wider than 95 %; a part is at most the whole */
 	if (vns_interval_known(part) && vns_interval_known(whole) && part->lower >= 0 && whole->lower > 0)
-		fprintf(to, " (%.1f..%.1f %%)", 100 * (double)part->lower / (double)whole->upper,
-			100 * (double)part->upper / (double)whole->lower);
+		fprintf(to, " (%.1f..%.1f %%)", fmin(100 * (double)part->lower / (double)whole->upper, 100),
+			fmin(100 * (double)part->upper / (double)whole->lower, 100));
 	fputc('\n', to);
 }
 

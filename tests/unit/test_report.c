@@ -291,6 +291,13 @@ static void the_share_needs_the_same_traffic(void **state)
 	text = reading(&f.report);
 	assert_non_null(strstr(text, "of it, 40 %"));
 	free(text);
+	/* both ways have their interval; a part is never more than the whole */
+	f.vo[0].fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].interval.mean = (struct vns_interval){ 20000, 60000 };
+	f.vo[0].fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].interval.mean = (struct vns_interval){ 10000, 40000 };
+	f.vo[0].rtt.guest_interval.mean = (struct vns_interval){ 50000, 200000 };
+	text = reading(&f.report);
+	assert_non_null(strstr(text, "[30.00..100.0 us] of it, 40 % [15..100 %]"));
+	free(text);
 	strcpy(f.vo[0].ended_early, "vm1 ended early");
 	text = reading(&f.report);
 	assert_null(strstr(text, "of it, 40 %"));
