@@ -206,14 +206,53 @@ static int check_steady(uint64_t seed)
 	return bad + (widest > 1000); /* what a fast exchange takes, not what a packet does */
 }
 
+/*
+ * Clocks that keep their rate, read over shared memory as on a loaded emulated guest (recorded: a floor of 440 to
+ * 540 ns): a few exchanges are off by up to 150 ns, and the floor is divided otherwise by 10 ns for a while, with no
+ * delay to show for it. All stamps are true, so the bound must hold; that the rate changed may be said in 4 of 100
+ * (1.1 to 1.5 seen; 20 to 21 where each single exchange counts).
+ */
+static int check_odd_exchanges(uint64_t seed)
+{
+	int changed = 0, outside = 0, runs = 2000;
+
+	for (int run = 0; run < runs; run++) {
+		struct link l = { .base = { 240, 240 }, .kind = { Q_EXP, Q_EXP }, .scale = { 40, 40 }, .proc = 200 };
+		double share = 0, move = 0, t = 0;
+		struct vns_clock *c;
+		struct truth w;
+
+		rng_state = seed + 177 + (uint64_t)run * 86028121;
+		share = between(0.005, 0.02);
+		random_truth(&w, 150 * 20e6, 0, 1, 1);
+		for (n_x = 0; n_x < 150; n_x++, t += 20e6 * between(0.9, 1.1)) {
+			double odd = between(0, 1) < share ? between(20, 150) * (rng_next() % 2 ? 1 : -1) : 0;
+
+			if (rng_next() % 40 == 0)
+				move = between(-10, 10);
+			l.base[0] = 240 + move + odd;
+			l.base[1] = 240 - move - odd;
+			make_exchange(&w, &l, t, &xs[n_x]);
+		}
+		c = solve();
+		changed += vns_clock_rate(c) == VNS_CLOCK_RATE_CHANGED;
+		outside += !all_hold(c, &w);
+		vns_clock_free(c);
+	}
+	printf("# steady clocks with 0.5 to 2 %% of odd exchanges: a change said in %d of %d, truth outside in %d\n",
+	       changed, runs, outside);
+	return outside + (changed > runs / 25);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
 	int bad;
 
-	printf("# seed %" PRIu64 "\n1..3\n", seed);
+	printf("# seed %" PRIu64 "\n1..4\n", seed);
 	bad = report(1, "a slewed clock is held when its wander is allowed for", check_wander(seed));
 	bad += report(2, "a linear clock's bound stays useful", check_wander_cost(seed));
 	bad += report(3, "no change of rate is claimed where there is none", check_steady(seed));
+	bad += report(4, "odd exchanges are no change of rate", check_odd_exchanges(seed));
 	return bad != 0;
 }
