@@ -596,6 +596,10 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	source.without |= VNS_WITHOUT_DIGEST;
 	error = run->file ? vns_source_open_file(&st.source, run->file, &source, err) :
 			    vns_source_open_live(&st.source, run->ifname, &source, err);
+	if (error == -EINTR && run->stop && *run->stop) { /* before the first bytes came: no packets */
+		out->interrupted = true;
+		return 0;
+	}
 	if (error)
 		return error;
 	error = vns_memory_begin(&st.memory, run->max_memory, "--max-memory", err);

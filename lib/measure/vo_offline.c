@@ -672,6 +672,28 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 	return 0;
 }
 
+static void name_target(struct vns_vo_target *t)
+{
+	snprintf(t->name, sizeof(t->name), "offline");
+	snprintf(t->from_point, sizeof(t->from_point), "host");
+	t->host_cpu = t->agent_cpu = -1;
+}
+
+/* The relation is what was given, or not bounded. */
+static int nothing_read(struct vo_offline *r, struct vns_vo_target *t, struct vns_err *err)
+{
+	int code = first_clock(r, err);
+
+	if (code)
+		return code;
+	name_target(t);
+	t->clock_mode = vns_clock_get_mode(r->clock);
+	vns_clock_eval(r->clock, 0, &t->clock);
+	if (r->want_bounds)
+		bounds_to_figures(r, t);
+	return 0;
+}
+
 int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo_result *out,
 			   struct vns_err *err)
 {
@@ -703,13 +725,16 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 	if (code)
 		goto out;
 	code = vo_find_out(r, err);
+	if (code == -EINTR && opts->stop && *opts->stop) { /* before the first bytes came: no packets */
+		out->interrupted = true;
+		code = nothing_read(r, t, err);
+		goto out;
+	}
 	if (!code)
 		code = measure(r, t, err);
 	if (code)
 		goto out;
-	snprintf(t->name, sizeof(t->name), "offline");
-	snprintf(t->from_point, sizeof(t->from_point), "host");
-	t->host_cpu = t->agent_cpu = -1;
+	name_target(t);
 	t->late_samples = r->ring[0].late + r->ring[1].late;
 	notes_of_clock(r, t);
 	notes_of_files(r, t);

@@ -89,6 +89,27 @@ class Ends(unittest.TestCase):
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
             return f.read().rpartition(") ")[2][0]
 
+    def test_interrupted_before_the_first_byte(self):
+        for words in (["rtt", "-r", "-"], ["vo", "--host", "-", "--guest", self.guest],
+                      ["vo", "--host", self.host, "--guest", "-"]):
+            p = subprocess.Popen([VNETSCOPE, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+            end = time.monotonic() + 30
+            while True:  # number of read() on x86-64 or arm64, of descriptor 0
+                with open(f"/proc/{p.pid}/syscall", encoding="ascii") as f:
+                    call = f.read().split()
+                if call[0] in ("0", "63") and call[1] == "0x0":
+                    break
+                self.assertLess(time.monotonic(), end, "it does not read")
+                time.sleep(0.01)
+            p.send_signal(signal.SIGINT)
+            out, err = p.stdout.read(), p.stderr.read()
+            self.assertEqual(p.wait(timeout=30), 4, err)
+            for f in (p.stdin, p.stdout, p.stderr):
+                f.close()
+            self.assertTrue(err.startswith(f"vnetscope {words[0]}: interrupted: these are the results so far\n"), err)
+            self.assertIn("packets  0 read" if words[0] == "rtt" else "clock: not known", out)
+
     def test_interrupted_rtt(self):
         data = self.bytes_of(self.rtt)
         part = data[:records(data)[RECORDS]]
