@@ -34,7 +34,7 @@ def text(s):
 
 
 def hello(nonce):
-    return frame(HELLO, struct.pack("<QI", nonce, 2) + text(b"test"), 0)
+    return frame(HELLO, struct.pack("<QI", nonce, 3) + text(b"test"), 0)
 
 
 def argv(*words):
