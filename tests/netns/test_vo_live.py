@@ -55,7 +55,8 @@ def figure(target, direction, proto):
 
 def every_echo_is_found_once(*words):
     up(2)
-    vo = start_vo(*words, targets=("vm1", "vm2"))
+    # A kernel tells its link's multicast groups twice in the same bytes, at times within 20 ms: rightly ambiguous.
+    vo = start_vo("-f", "not ip6 multicast", *words, targets=("vm1", "vm2"))
     for address in ("10.77.0.11", "fd77::12"):
         ok(node("client", "ping", "-q", "-c", "100", "-i", "0.005", address))
     doc, _ = finish(vo)
