@@ -71,7 +71,7 @@ class Host:
                 self.buf = self.buf[-8192:]
         self.buf = self.buf[self.buf.index(mark) - 16:]
         kind, body, _ = self.next()
-        assert kind == REPLY and struct.unpack_from("<I", body, 8)[0] == 2, (kind, body)
+        assert kind == REPLY and struct.unpack_from("<I", body, 8)[0] == 3, (kind, body)
         return self
 
     def next(self):
