@@ -10,6 +10,7 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+UDP_GRO = 104
 
 
 def inside(net, work):
@@ -74,3 +75,16 @@ def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0,
                 s.recv(65536)
                 time.sleep(pause / 2)
     return inside(net, tcp if kind == "tcp" else udp)
+
+
+def sink(net, port):
+    """Take UDP of both families, joined by the kernel where it can (UDP_GRO), until a datagram of one byte."""
+    def work():
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            s.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+            s.bind(("::", port))
+            s.settimeout(60)
+            while len(s.recv(65536)) != 1:
+                pass
+    return inside(net, work)

@@ -19,14 +19,14 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
-from echo import inside, serve, talk  # noqa: E402
+from echo import inside, serve, sink, talk  # noqa: E402
 from natnet import GUEST, GUEST6, OUT, OUT6, PEER, PEER6, Net, needs  # noqa: E402
 from nettest import script  # noqa: E402
 
 VNETSCOPE, TWINDUMP = sys.argv[1:3]
 NET = Net('vnsnk%d' % os.getpid())
 TWO = '10.87.2.3'  # another address of the guest
-SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+SOL_UDP, UDP_SEGMENT = 17, 103
 
 
 def nat(family, pre, post):
@@ -125,19 +125,6 @@ def send_frames(ns, to, sizes):
     inside('/run/netns/' + ns, work).join(20)
 
 
-def sink(ns):
-    """Take what comes, joined."""
-    def work():
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
-            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            s.setsockopt(SOL_UDP, UDP_GRO, 1)
-            s.bind(('::', 5001))
-            s.settimeout(60)
-            while s.recv(65536):
-                pass
-    inside('/run/netns/' + ns, work)
-
-
 def offload(ns, ifname, *words):
     return subprocess.run(['ip', 'netns', 'exec', ns, 'ethtool', '-K', ifname, *words],
                           capture_output=True, timeout=30).returncode == 0
@@ -154,8 +141,8 @@ def frames(tmp):
                   f'to {GUEST}:80; iifname "wan0" udp dport 5353 dnat to {GUEST}:53',
                   'oifname "wan0" masquerade') +
               nat('ip6', f'iifname "wan0" udp dport 5001 dnat to {GUEST6}', 'oifname "wan0" masquerade'))
-    sink(NET.client)
-    sink(NET.guest)
+    sink('/run/netns/' + NET.client, 5001)
+    sink('/run/netns/' + NET.guest, 5001)
     assert offload(NET.router, 'wan0', 'tx-udp-segmentation', 'off', 'tso', 'off')
     through(tmp, 'cut', NET.guest, (PEER, PEER6), sizes)
     if not offload(NET.guest, 'g0', 'gro', 'on'):
