@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is installed is complete and works: programs, library, headers, man pages, completion; and
 a small C program builds against the installed headers by pkg-config and runs; so do the examples, in
-every way that vnetscope(3) names: with the shared library, with the archive, with nothing shared.
+every way that vnetscope(3) names: with the shared library, with the archive, with nothing shared; and by
+both of the module's names.
 
 usage: test_install.py BUILD SOURCE
 """
@@ -15,6 +16,7 @@ import tempfile
 
 # Serve the programs of the suite only and are not installed.
 OWN_HEADERS = {"doctor.h", "output.h"}
+MODULES = ("vnetscope", "libvnetscope")  # of pkg-config: one thing by two names
 PROGRAM = r"""
 #include <stdio.h>
 #include <vnetscope/base.h>
@@ -106,7 +108,7 @@ def main(argv):
                   os.path.join(options["libexecdir"], "vnetscope", "vnetscope-agent"),
                   os.path.join(options["libdir"], "libvnetscope.so"),
                   os.path.join(options["libdir"], "libvnetscope.a"),
-                  os.path.join(options["libdir"], "pkgconfig", "vnetscope.pc")]
+                  *(os.path.join(options["libdir"], "pkgconfig", m + ".pc") for m in MODULES)]
         wanted += [f"include/vnetscope/{h}" for h in headers]
         wanted += [f"share/doc/vnetscope/examples/{n}.c" for n in ("pair", "rtt")]
         wanted += [f"share/man/man{p[-1]}/{p}" for p in pages]
@@ -138,11 +140,18 @@ def main(argv):
             print(f"the manual compiles in {len(commands)} ways, not shared, by the archive, static")
             return 1
         for command in commands[:1] if sanitised else commands:
-            complaint = examples(source, root, command, environment)
-            if complaint:
-                print(f"{command}: {complaint}")
-                return 1
-        folder = run(["pkg-config", "--variable=pythondir", "vnetscope"], env=environment).strip()
+            for module in MODULES:
+                command = command.replace(" vnetscope)", f" {module})")
+                complaint = "does not name it" if f" {module})" not in command else \
+                    examples(source, root, command, environment)
+                if complaint:
+                    print(f"{command}: {complaint}")
+                    return 1
+        folder, again = (run(["pkg-config", "--variable=pythondir", m], env=environment).strip()
+                         for m in MODULES)
+        if folder != again:
+            print(f"{MODULES} say other folders: {folder}, {again}")
+            return 1
         if not folder.startswith(root):  # pkgconf puts the sysroot before variables, pkg-config not
             folder = root + folder
         if not sanitised:
