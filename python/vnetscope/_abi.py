@@ -7,9 +7,12 @@ library of different versions cannot misread each other. A field that is gone is
 from __future__ import annotations
 
 import ctypes
+import math
+import numbers
+import operator
 import os
 import struct
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple, NoReturn
 
 try:
     from ._where import LIBRARY  # written by the installation
@@ -27,6 +30,52 @@ class Error(Exception):
     def __init__(self, text: str, errno: int = 0) -> None:
         super().__init__(text)
         self.errno = errno
+
+
+class Owner:
+    """Owns what the library opened or allocated: a copy would own it a second time."""
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled: it owns what the library "
+                        "holds for it (Rows and samples can)")
+
+
+def whole(name: str, value: Any, low: int = 0, high: int = 2**63 - 1) -> int:
+    """An argument that is a whole number (of numpy's, too) of this range, else a ValueError that names it."""
+    try:
+        n = operator.index(value)
+    except TypeError:
+        n = low - 1
+    if not low <= n <= high:
+        raise ValueError(f"{name}: {value!r} is not a number that fits ({low} to {high})")
+    return n
+
+
+def real(name: str, value: Any, unit: str, above: float = -math.inf) -> float:
+    """An argument that is a number, not a NaN, above a bound."""
+    if not isinstance(value, numbers.Real) or not float(value) > above:
+        raise ValueError(f"{name}: {value!r} is not a number of {unit}" +
+                         (f" above {above:g}" if above > -math.inf else ""))
+    return float(value)
+
+
+def nearest(name: str, value: Any) -> int:
+    """An argument in ns that may have a fraction."""
+    if not isinstance(value, numbers.Integral):
+        value = real(name, value, "ns")
+        value = round(value) if math.isfinite(value) else value
+    return whole(name, value, -2**62, 2**62)
+
+
+def word(name: str, value: Any) -> bytes:
+    """An argument that is text, or a path, as C has it: its NUL would be the end."""
+    try:
+        raw = os.fsencode(value)
+    except TypeError:
+        raise ValueError(f"{name}: {value!r} is not a text") from None
+    if b"\0" in raw:
+        raise ValueError(f"{name}: {value!r} has a NUL character")
+    return raw
 
 
 class _Row(ctypes.Structure):
@@ -64,7 +113,9 @@ class Layout:
             try:
                 struct.pack_into("=" + f.code, buffer, f.offset, value)
             except struct.error:
-                raise ValueError(f"{name}: {value!r} is not a number that fits") from None
+                bits = 8 * struct.calcsize("=" + f.code)
+                low, high = (-2**(bits - 1), 2**(bits - 1) - 1) if f.code.islower() else (0, 2**bits - 1)
+                raise ValueError(f"{name}: {value!r} is not a number that fits ({low} to {high})") from None
         return buffer
 
     def unpack(self, buffer: Any) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import ipaddress
+import math
 import os
+import threading
 import time
 from types import TracebackType
-from typing import Any, Generic, Iterable, Iterator, Optional, TypeVar, Union
+from typing import Any, Callable, Generic, Iterable, Iterator, Optional, TypeVar, Union
 
 from . import _abi
-from .rows import (Packet, RttSample, Rows, TwinSample, packets, rtt_samples, twin_samples)
+from .rows import (Packet, RttSample, Rows, TwinSample, address, packets, rtt_samples, twin_samples)
 
 BATCH = 4096  # packets decoded at once: 512 KiB, half of a common second-level cache
 _EOF = -0x10000
@@ -42,10 +44,11 @@ _twin = {name: _abi.declare("vns_twin_" + name, result, *arguments) for name, re
     ("get_counts", None, (_P, ctypes.c_int, _P)), ("evicted", ctypes.c_uint64, (_P,)),
     ("coarse_offset", ctypes.c_int, (_P, _SIZE, _P, _SIZE, _P, _P)),
     ("find_nat", _SIZE, (_P, _SIZE, _P, _SIZE, _P, _SIZE, _SIZE, _P, _P, _P)),
-    ("learn_guest", _SIZE, (_P, _SIZE, _P, _SIZE)))}
-
+    ("learn_guest", _SIZE, (_P, _SIZE, _P, _SIZE)),
+    ("learn_guest_pairs", _SIZE, (_P, _SIZE, _P, _SIZE, _P, _SIZE, _SIZE)))}
 
 _NAT_SIGNS = 3  # packets that agree but for one end's address, as vnetscope vo wants them
+_GUESTS = 64    # addresses of one guest at most
 
 
 def _pointer(buffer: Any) -> Any:
@@ -60,36 +63,41 @@ def _taken(at: Any, size: int) -> bytearray:
     return data
 
 
-class Capture:
+class Capture(_abi.Owner):
     """A capture file being read: pcap or pcapng, also compressed; or, made by live(), an interface. Use
     it once, in a `with`.
 
     Iterate for one Packet at a time (about 2 us each), or take batches() for arrays: these hold the
-    packets of all capture points. Engines read one point: `point`, else that of the first packet;
-    other_points counts what they passed over.
+    packets of all capture points, or of `point` where one is chosen. Engines read one point: that one,
+    else that of the first packet. other_points counts what was passed over for it. A point that the
+    file has no packet of is an error at its end.
     """
 
     def __init__(self, path: Union[str, os.PathLike[str]], filter: str = "",
                  point: Optional[int] = None) -> None:
-        self._begin(os.fspath(path), point)
-        self._open(_open, os.fsencode(path), filter)
+        name = _abi.word("path", path)
+        self._begin(os.fsdecode(name), point)
+        self._open(_open, name, filter)
 
     @classmethod
     def live(cls, interface: str, filter: str = "", *, duration: Optional[float] = None,
              promiscuous: bool = False, snaplen: int = 0, ring_bytes: int = 0) -> Capture:
         """See vnetscope.live()."""
+        name = _abi.word("interface", interface)
+        seconds = math.inf if duration is None else _abi.real("duration", duration, "seconds", 0)
         self = cls.__new__(cls)
-        self._begin(interface, None)
-        self._open(_live, os.fsencode(interface), filter, promisc=promiscuous, snaplen=snaplen,
-                   ring_bytes=ring_bytes)
+        self._begin(os.fsdecode(name), None)
+        self._open(_live, name, filter, promisc=promiscuous, snaplen=snaplen, ring_bytes=ring_bytes)
         self._is_live = True
-        if duration is not None:
-            self._until = time.monotonic() + duration
+        self._until = time.monotonic() + seconds
         return self
 
     def _begin(self, name: str, point: Optional[int]) -> None:
         self._source = _P()
-        self.point, self.other_points = point, 0
+        self._lock = threading.RLock()  # what is read is in one place; closed is closed for all
+        self._reader: Optional[object] = None
+        self.point = None if point is None else _abi.whole("point", point, 0, 2**16 - 1)
+        self._chosen, self._kept, self.other_points, self._first = point is not None, 0, 0, 0
         self.name = name
         self._is_live, self._ended, self._until = False, False, float("inf")
         self._late_ns, self._passed = 0, False
@@ -100,7 +108,7 @@ class Capture:
         self._at = (ctypes.addressof(self._room) + 63) & ~63
 
     def _open(self, how: Any, name: bytes, filter: str, **more: Any) -> None:
-        text = ctypes.c_char_p(filter.encode())
+        text = ctypes.c_char_p(_abi.word("filter", filter))
         options = _abi.layout("source_opts").pack(filter=ctypes.cast(text, _P).value, **more)
         self._err.raise_for(how(ctypes.byref(self._source), name, _pointer(options),
                                 self._err.buffer))
@@ -111,10 +119,11 @@ class Capture:
 
     def close(self) -> None:
         """Ends reading; again: nothing. stats and sentence stay."""
-        if self._source:
-            self._last = self.stats, self.sentence
-            _close(self._source)
-            self._source = _P()
+        with self._lock:
+            if self._source:
+                self._last = self.stats, self.sentence
+                _close(self._source)
+                self._source = _P()
 
     def __enter__(self) -> Capture:
         return self
@@ -125,57 +134,89 @@ class Capture:
 
     def __del__(self) -> None:
         if getattr(self, "_source", None):
-            self.close()
+            _close(self._source)
 
-    def _fill(self) -> int:
-        """Decodes the next packets to self._at. Return: their number, 0 at the end."""
+    def _check(self) -> None:
         if not self._source:
             raise _abi.Error(f"{self.name} is closed")
         if self._ended:
             raise _abi.Error(f"{self.name} was read to its end: open it again")
-        while True:
-            if self._is_live and not self._late_ns and time.monotonic() >= self._until:
-                self._late_ns = time.time_ns()
-            n = _EOF if self._passed else _next(self._source, self._at, BATCH, self._err.buffer)
-            if n == _EOF or (self._late_ns and n == 0):
-                self._ended = True
-                return 0
-            if self._err.raise_for(n):
-                # what waits was captured in time, but traffic may never cease
-                self._passed = 0 < self._late_ns < self._stamp(n - 1)
-                return n
+
+    def _claim(self, reader: object) -> None:
+        """From now on only this engine reads: what others took would be missing there."""
+        with self._lock:
+            self._check()
+            if self._reader is not None:
+                raise _abi.Error(f"{self.name} is read by an engine already: open it again")
+            self._reader = reader
+
+    def _look(self, reader: Optional[object]) -> Optional[int]:
+        """Decodes what is there to self._at. Return: packets, 0 at the end; None: nothing yet."""
+        self._check()
+        if self._reader is not reader:
+            raise _abi.Error(f"{self.name} is read by an engine: open it again")
+        if self._is_live and not self._late_ns and time.monotonic() >= self._until:
+            self._late_ns = time.time_ns()
+        n = _EOF if self._passed else _next(self._source, self._at, BATCH, self._err.buffer)
+        if n == _EOF or (self._late_ns and n == 0):
+            self._ended = True
+            return 0
+        if not self._err.raise_for(n):
+            return None
+        # what waits was captured in time, but traffic may never cease
+        self._passed = 0 < self._late_ns < self._stamp(n - 1)
+        return n
 
     def _stamp(self, i: int) -> int:
         layout = _abi.layout("packet")
         return ctypes.c_int64.from_address(
             self._at + i * layout.size + layout.field("time_ns").offset).value
 
-    def _fill_point(self) -> int:
-        """The same, of one capture point only: the one that was chosen, else the first packet's."""
+    def _one_point(self, n: int) -> Optional[int]:
+        """Of these packets those of the point that is read, to the front. Return: as _look()."""
+        if n and (self.point is None or not self._kept + self.other_points):
+            f = _abi.layout("packet").field("point")
+            self._first = ctypes.c_uint16.from_address(self._at + f.offset).value
+            self.point = self._first if self.point is None else self.point
+        kept = _of_point(self._at, n, self.point or 0) if n else 0
+        self._kept += kept
+        self.other_points += n - kept
+        if not n and not self._kept and self.other_points:
+            raise _abi.Error(f"point: {self.name} has no packet of point {self.point} among {self.other_points}; "
+                             f"its first one is of point {self._first}")
+        return kept if kept or not n else None
+
+    def _fill(self, take: Callable[[int], T], reader: Optional[object] = None) -> T:
+        """Waits for packets and gives their number to `take`: to copy them, unless only `reader` reads."""
         while True:
-            n = self._fill()
-            if n and self.point is None:
-                f = _abi.layout("packet").field("point")
-                self.point = ctypes.c_uint16.from_address(self._at + f.offset).value
-            kept = _of_point(self._at, n, self.point or 0) if n else 0
-            self.other_points += n - kept
-            if kept or not n:
-                return kept
+            with self._lock:
+                n = self._look(reader)
+                if n is not None and (self._chosen or reader is not None):
+                    n = self._one_point(n)
+                if n is not None:
+                    return take(n)
+            time.sleep(1e-4)  # other threads' turn: stats, close()
+
+    def _fill_point(self, reader: object) -> int:
+        return self._fill(int, reader)
 
     def _copy(self, n: int) -> bytearray:
         return _taken(self._at, n * _abi.layout("packet").size)
 
     def batches(self, size: int = BATCH) -> Iterator[Rows[Packet]]:
         """Packets in copies of about `size` (a file's last one may be shorter). Live: as they come."""
+        enough = _abi.whole("size", size, 1) * _abi.layout("packet").size
+        return self._batches(enough)
+
+    def _batches(self, enough: int) -> Iterator[Rows[Packet]]:
         held = bytearray()
-        width = _abi.layout("packet").size
-        n = self._fill()
-        while n:
-            held = held + self._copy(n) if held else self._copy(n)
-            if len(held) >= size * width or self._is_live:
+        more = self._fill(self._copy)
+        while more:
+            held = held + more if held else more
+            if len(held) >= enough or self._is_live:
                 yield Rows("packet", held, packets)
                 held = bytearray()
-            n = self._fill()
+            more = self._fill(self._copy)
         if held:
             yield Rows("packet", held, packets)
 
@@ -185,21 +226,23 @@ class Capture:
 
     @property
     def stats(self) -> dict[str, Any]:
-        """What was read and what was lost, as struct vns_source_stats."""
-        if not self._source:
-            return self._last[0] if self._last else {}
-        layout = _abi.layout("source_stats")
-        buffer = bytearray(layout.size)
-        _stats(self._source, _pointer(buffer))
-        return layout.unpack(buffer)
+        """What was read and what was lost so far, as struct vns_source_stats (vns_source(3)): packets, bytes."""
+        with self._lock:
+            if not self._source:
+                return self._last[0] if self._last else {}
+            layout = _abi.layout("source_stats")
+            buffer = bytearray(layout.size)
+            _stats(self._source, _pointer(buffer))
+            return layout.unpack(buffer)
 
     @property
     def sentence(self) -> Optional[str]:
         """What is to be said about the end of the file ("... is cut in the middle of record 17")."""
-        if not self._source:
-            return self._last[1] if self._last else None
-        said = _sentence(self._source)
-        return said.decode(errors="replace") if said else None
+        with self._lock:
+            if not self._source:
+                return self._last[1] if self._last else None
+            said = _sentence(self._source)
+            return said.decode(errors="replace") if said else None
 
 
 class _Collector:
@@ -222,7 +265,7 @@ class _Collector:
         self.handle = _P()
 
 
-class _Engine(Generic[T]):
+class _Engine(_abi.Owner, Generic[T]):
     """What Rtt and Twin have in common: they read their captures once."""
     _kind = ""
     _make: Any = None
@@ -230,13 +273,17 @@ class _Engine(Generic[T]):
     def _started(self) -> None:
         if self._used:
             raise _abi.Error("the captures were read already: samples come once (all() keeps them)")
+        for c in self._captures:
+            c._claim(self._reader)
         self._used = True
 
     def _begin(self, *captures: Capture) -> None:
         self._used, self._all = False, None
         self._captures = captures
+        self._reader = object()  # not self: a capture that is not used any more is closed at once
 
     def batches(self) -> Iterator[Rows[T]]:
+        """Samples in Rows, as they are found."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -265,9 +312,29 @@ class _Engine(Generic[T]):
         return self._all
 
 
-def _source(capture: Union[str, os.PathLike[str], Capture, None]) -> Capture:
-    assert capture is not None
-    return capture if isinstance(capture, Capture) else Capture(capture)
+_File = Union[str, "os.PathLike[str]", Capture]
+
+
+def _source(name: str, capture: _File, point: Optional[int] = None) -> Capture:
+    if not isinstance(capture, Capture):
+        return Capture(os.fsdecode(_abi.word(name, capture)), point=point)
+    if point is not None:
+        raise ValueError("point: of a Capture it is chosen by open()")
+    return capture
+
+
+def _addresses(given: Iterable[str]) -> list[Any]:
+    if isinstance(given, (str, bytes)):
+        raise ValueError(f"addresses: a list is wanted, not {given!r} alone")
+    found = []
+    for a in given:
+        try:
+            found.append(ipaddress.ip_address(str(a)))
+        except ValueError:
+            raise ValueError(f"addresses: {a!r} is no IPv4 or IPv6 address") from None
+    if len(found) > _GUESTS:
+        raise ValueError(f"addresses: {len(found)} are more than {_GUESTS}")
+    return found
 
 
 class Rtt(_Engine[RttSample]):
@@ -277,16 +344,20 @@ class Rtt(_Engine[RttSample]):
     numbers), "ts", "seq" or "both"; handshakes are read in any case. Samples of different kinds
     (RttSample.kind, or kind_name() of the number in arrays) are different figures: keep them apart.
 
-    capture: a file's name, a Capture, or instead live="eth0" with a duration in seconds (live() has more
-    options): samples then come as they are seen, and stop() of `capture` ends it.
+    capture: a file's name (point: which interface of a pcapng with several, as in open()), a Capture, or
+    instead live="eth0" with a duration in seconds (live() has more options): samples then come as
+    they are seen, and stop() of `capture` ends it.
+    max_flows: live at most (0: 1,048,576); idle_ns: silent for longer in packet time, a flow is over
+    (0: 300 s).
     Iterate for one RttSample at a time; batches() gives Rows as they come, all() all of them. What
-    the engine counted stands in `counts` once it is read to its end.
+    the engine counted of TCP stands in `counts` (struct vns_rtt_counts, vns_rtt(3)) once it is read
+    to its end.
     """
 
     _kind, _make = "rtt_row", staticmethod(rtt_samples)
 
-    def __init__(self, capture: Union[str, os.PathLike[str], Capture, None] = None, *,
-                 live: Optional[str] = None, duration: Optional[float] = None, apps: bool = False,
+    def __init__(self, capture: Optional[_File] = None, *, live: Optional[str] = None,
+                 duration: Optional[float] = None, point: Optional[int] = None, apps: bool = False,
                  method: str = "auto", max_flows: int = 0, idle_ns: int = 0) -> None:
         if method not in METHODS:
             raise _abi.Error(f"there is no method {method} ({', '.join(METHODS)})")
@@ -294,14 +365,17 @@ class Rtt(_Engine[RttSample]):
             raise _abi.Error("either a capture or live=INTERFACE")
         if duration is not None and live is None:
             raise _abi.Error("duration is for live=INTERFACE")
-        self.capture = _source(capture) if live is None else Capture.live(live, duration=duration)
-        self._begin(self.capture)
+        if point is not None and live is not None:
+            raise ValueError("point: an interface is one point")
         self.counts: dict[str, Any] = {}
-        self._apps = apps
-        self._options = {"max_flows": max_flows, "idle_ns": idle_ns,
+        self._apps = bool(apps)
+        self._options = {"max_flows": max_flows, "idle_ns": _abi.whole("idle_ns", idle_ns),
                          "on_sample": _abi.address(_abi.lib.vns_collect_rtt)}
         self._tcp = {"method": METHODS.index(method)}
         _abi.layout("rtt_opts").pack(**self._options)  # what does not fit is an error here
+        self.capture = Capture.live(live, duration=duration) if capture is None else \
+            _source("capture", capture, point)
+        self._begin(self.capture)
 
     def batches(self) -> Iterator[Rows[RttSample]]:
         """Samples in the order in which packets show them, some thousand packets' at a time."""
@@ -315,7 +389,7 @@ class Rtt(_Engine[RttSample]):
                 engine = _P()
                 err.raise_for(_rtt[prefix + "_new"](ctypes.byref(engine), _pointer(opts), err.buffer))
                 engines.append((prefix, engine))
-            n = self.capture._fill_point()
+            n = self.capture._fill_point(self._reader)
             while n:
                 for prefix, engine in engines:
                     if _rtt[prefix + "_feed"](engine, self.capture._at, n):
@@ -323,7 +397,7 @@ class Rtt(_Engine[RttSample]):
                 data = found.take()
                 if data:
                     yield Rows("rtt_row", data, rtt_samples)
-                n = self.capture._fill_point()
+                n = self.capture._fill_point(self._reader)
             for prefix, engine in engines:
                 _rtt[prefix + "_finish"](engine)
             buffer = bytearray(_abi.layout("rtt_counts").size)
@@ -339,86 +413,89 @@ class Rtt(_Engine[RttSample]):
 
 
 class Twin(_Engine[TwinSample]):
-    """The same packets in two captures, the host's and the guest's.
+    """The same packets in two captures, the host's and the guest's: files' names or Captures, two of them.
 
-    guest: the guest's addresses; without, they are learnt from the start of its capture.
-    offset_ns: what the guest's clock is ahead of the host's, to about a second; without, it is found
-    from the packets. nat: addresses or ports are translated in between. Iterate, or take batches() or all(); then counts["host"], counts["guest"].
+    addresses: the guest's; without, they are learnt from the start of both captures and stand here then.
+    offset_ns: by how many ns the guest's clock is ahead of the host's, to about a second; without, it
+    is found from the packets and stands here then. nat: addresses or ports are translated in
+    between. window_ns: the longest latency that is looked for (0: 5 s). max_pending: packets
+    remembered of each point at most (0: 4 M); beyond, counts["evicted"].
+    Iterate for one TwinSample at a time, or take batches() or all(); at the end counts["host"] and
+    counts["guest"] tell what became of every packet read.
     """
 
     _kind, _make = "twin_sample", staticmethod(twin_samples)
 
-    def __init__(self, host: Union[str, os.PathLike[str], Capture],
-                 guest: Union[str, os.PathLike[str], Capture], *, addresses: Iterable[str] = (),
-                 offset_ns: Optional[int] = None, nat: bool = False, window_ns: int = 0,
+    def __init__(self, host: _File, guest: _File, *, addresses: Iterable[str] = (),
+                 offset_ns: Optional[float] = None, nat: bool = False, window_ns: int = 0,
                  max_pending: int = 0) -> None:
-        self.captures = (_source(host), _source(guest))
-        self._begin(*self.captures)
-        self.counts: dict[str, Any] = {}
-        self.addresses = list(addresses)
-        self._guest = [ipaddress.ip_address(a) for a in self.addresses]
-        self.offset_ns = offset_ns
-        self._options = {"nat": nat, "window_ns": window_ns, "max_pending": max_pending}
+        self._options = {"nat": nat, "window_ns": _abi.whole("window_ns", window_ns),
+                         "max_pending": max_pending}
         _abi.layout("twin_opts").pack(**self._options)  # what does not fit is an error here
+        guests = _addresses(addresses)
+        self._known = b"".join(bytes(10) + b"\xff\xff" + a.packed if a.version == 4 else a.packed
+                               for a in guests)
+        self.addresses = [str(a) for a in guests]
+        self.offset_ns = None if offset_ns is None else \
+            _abi.nearest("offset_ns", offset_ns)
+        if isinstance(host, Capture) and host is guest:
+            raise ValueError("guest: it is the host's Capture; one for each point is wanted")
+        self.captures = (_source("host", host), _source("guest", guest))
+        self.counts: dict[str, Any] = {}
+        self._begin(*self.captures)
 
-    def _coarse(self, n: list[int]) -> int:
-        offset, support = ctypes.c_int64(), _SIZE()
+    def _learn(self, n: list[int]) -> bytearray:
+        """Offset and guest's addresses from the first packets of both, unless they were given."""
         a, b = self.captures
-        found = _twin["coarse_offset"](a._at, n[0], b._at, n[1], ctypes.byref(offset),
-                                       ctypes.byref(support))
-        if found == 0:
-            return offset.value
-        return self._coarse_nat(n) if self._options["nat"] else 0
-
-    def _coarse_nat(self, n: list[int]) -> int:
-        """No flow is the same at both points: from those of which one end differs."""
+        room = bytearray(self._known).ljust(16 * _GUESTS, b"\0")
+        at, known = _pointer(room), len(self._known) // 16
         offset, support, peers = ctypes.c_int64(), _SIZE(), _SIZE()
-        a, b = self.captures
-        known = len(self._guest)
-        room = self._guests(n[1]) if known else bytearray(16 * 64)
-        _twin["find_nat"](a._at, n[0], b._at, n[1], _pointer(room), known, known or 64, ctypes.byref(offset),
-                          ctypes.byref(support), ctypes.byref(peers))
-        if support.value < _NAT_SIGNS:
-            raise _abi.Error(f"{a.name} and {b.name} do not show how far their clocks are apart: give offset_ns")
-        return offset.value
-
-    def _guests(self, n: int) -> bytearray:
-        if self._guest:
-            raw = bytearray()
-            for a in self._guest:
-                raw += bytes(10) + b"\xff\xff" + a.packed if a.version == 4 else a.packed
-            return raw
-        room = bytearray(16 * 64)
-        return room[:16 * _twin["learn_guest"](self.captures[1]._at, n, _pointer(room), 64)]
+        found = _twin["coarse_offset"](a._at, n[0], b._at, n[1], ctypes.byref(offset),
+                                       ctypes.byref(support)) == 0
+        guests = known or _twin["learn_guest_pairs"](a._at, n[0], b._at, n[1], at, 0, _GUESTS)
+        if self._options["nat"]:
+            by_nat = ctypes.c_int64()
+            guests = _twin["find_nat"](a._at, n[0], b._at, n[1], at, guests, known or _GUESTS,
+                                       ctypes.byref(by_nat), ctypes.byref(support), ctypes.byref(peers))
+            if not found and self.offset_ns is None:
+                if support.value < _NAT_SIGNS:
+                    raise _abi.Error(f"{a.name} and {b.name} do not show how far their clocks are apart: "
+                                     "give offset_ns")
+                offset, found = by_nat, True
+        guests = guests or _twin["learn_guest"](b._at, n[1], at, _GUESTS)
+        if not guests:
+            raise _abi.Error(f"{b.name} does not show which addresses are the guest's: give addresses")
+        if self.offset_ns is None:
+            self.offset_ns = offset.value if found else 0
+        room = room[:16 * guests]
+        self.addresses = [address(room[i:i + 16]) for i in range(0, len(room), 16)]
+        return room
 
     def batches(self) -> Iterator[Rows[TwinSample]]:
+        """Samples as pairs are found, some thousand packets' at a time."""
         self._started()
         err, found, engine = _abi.Sentence(), _Collector("twin_sample"), _P()
         stamp = _abi.layout("packet").field("time_ns").offset
         width = _abi.layout("packet").size
         try:
-            n = [c._fill_point() for c in self.captures]
-            if self.offset_ns is None:
-                self.offset_ns = self._coarse(n)
-            guests = self._guests(n[1])
-            if not guests:
-                raise _abi.Error(f"{self.captures[1].name} does not show which addresses are the "
-                                 "guest's: give them")
+            n = [c._fill_point(self._reader) for c in self.captures]
+            guests = self._learn(n)
+            offset_ns = self.offset_ns or 0
             opts = _abi.layout("twin_opts").pack(
-                coarse_offset_ns=self.offset_ns, guest=ctypes.addressof(_pointer(guests)),
+                coarse_offset_ns=offset_ns, guest=ctypes.addressof(_pointer(guests)),
                 n_guest=len(guests) // 16, **self._options)
             err.raise_for(_twin["new"](ctypes.byref(engine), _pointer(opts),
                                        _abi.address(_abi.lib.vns_collect_twin), found.handle,
                                        err.buffer))
             while n[0] or n[1]:
                 last = [ctypes.c_int64.from_address(
-                    c._at + (k - 1) * width + stamp).value - (p and self.offset_ns) if k else 0
+                    c._at + (k - 1) * width + stamp).value - (p and offset_ns) if k else 0
                     for p, (c, k) in enumerate(zip(self.captures, n))]
                 # the one that is behind in time, so that little has to wait
                 p = 0 if n[0] and (not n[1] or last[0] <= last[1]) else 1
                 if _twin["feed"](engine, p, self.captures[p]._at, n[p]):
                     raise MemoryError
-                n[p] = self.captures[p]._fill_point()
+                n[p] = self.captures[p]._fill_point(self._reader)
                 data = found.take()
                 if data:
                     yield Rows("twin_sample", data, twin_samples)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import array
 import ctypes
+import numbers
+import threading
 from typing import Any, Iterable, NamedTuple, Optional
 
 from . import _abi
@@ -40,7 +42,8 @@ class ClockAt(NamedTuple):
 
 
 class ClockPiece(NamedTuple):
-    """A stretch in which the clock is taken to be linear."""
+    """A stretch of the host's time, ns since 1970, in which the clock is taken to be linear; offset_ns is that of
+    its start. step_after: it ends with a step."""
     from_ns: int
     to_ns: int
     offset_ns: float
@@ -50,13 +53,17 @@ class ClockPiece(NamedTuple):
     step_after: bool
 
 
-class Clock:
-    """Offset and drift from exchanges of four stamps (t1, t4 host; t2, t3 guest; ns)."""
+class Clock(_abi.Owner):
+    """Offset and drift from exchanges of four stamps (t1, t4 host; t2, t3 guest; ns since 1970).
+
+    mode: where they come from, as of vnetscope drift: "exchange", "channel", "shm", ...
+    """
 
     def __init__(self, mode: str = "exchange") -> None:
         number = ctypes.c_int()
         self._clock = _P()
-        if _clock["mode_parse"](mode.encode(), ctypes.byref(number)):
+        self._lock = threading.Lock()
+        if _clock["mode_parse"](_abi.word("mode", mode), ctypes.byref(number)):
             raise _abi.Error(f"there is no clock mode {mode}")
         if _clock["new"](ctypes.byref(self._clock), number):
             raise MemoryError
@@ -69,40 +76,47 @@ class Clock:
     def add(self, t1_ns: int, t2_ns: int, t3_ns: int, t4_ns: int) -> bool:
         """One exchange, in order of t1. Return: whether it was accepted."""
         x = _abi.layout("exchange").pack(t1_ns=t1_ns, t2_ns=t2_ns, t3_ns=t3_ns, t4_ns=t4_ns)
-        code = _clock["add"](self._clock, (ctypes.c_char * len(x)).from_buffer(x))
-        if code < 0:
-            raise MemoryError
-        self._solved = False
+        with self._lock:
+            code = _clock["add"](self._clock, (ctypes.c_char * len(x)).from_buffer(x))
+            if code < 0:
+                raise MemoryError
+            self._solved = False
         return code == 0
 
     def add_bound(self, at_ns: int, value_ns: int, upper: bool) -> None:
-        """offset(at) <= value (upper) or >= value, from one packet."""
-        if _clock["add_bound"](self._clock, at_ns, value_ns, upper) < 0:
-            raise MemoryError
-        self._solved = False
+        """One packet's word: at this instant of the host's clock the offset is at most (upper) or at least so
+        many ns."""
+        at, value = _abi.whole("at_ns", at_ns, -2**63), _abi.whole("value_ns", value_ns, -2**63)
+        with self._lock:
+            if _clock["add_bound"](self._clock, at, value, bool(upper)) < 0:
+                raise MemoryError
+            self._solved = False
 
     def _solve(self) -> None:
         if not self._solved and _clock["solve"](self._clock) < 0:
             raise MemoryError
         self._solved = True
 
-    def at(self, at_ns: int) -> ClockAt:
+    def at(self, at_ns: float) -> ClockAt:
         """The relation at this instant of the host's clock."""
-        self._solve()
+        at = _abi.nearest("at_ns", at_ns)
         layout = _abi.layout("clock_at")
         out = bytearray(layout.size)
-        if _clock["eval"](self._clock, at_ns, (ctypes.c_char * len(out)).from_buffer(out)):
-            raise _abi.Error("no exchange was added")
+        with self._lock:
+            self._solve()
+            if _clock["eval"](self._clock, at, (ctypes.c_char * len(out)).from_buffer(out)):
+                raise _abi.Error("no exchange was added")
         found = layout.unpack(out)
         return ClockAt(*(found[name] for name in ClockAt._fields))
 
     @property
     def pieces(self) -> list[ClockPiece]:
         """In order of time."""
-        self._solve()
         layout, n = _abi.layout("clock_piece"), ctypes.c_size_t()
-        at = _clock["pieces"](self._clock, ctypes.byref(n))
-        raw = ctypes.string_at(at, n.value * layout.size) if n.value else b""
+        with self._lock:
+            self._solve()
+            at = _clock["pieces"](self._clock, ctypes.byref(n))
+            raw = ctypes.string_at(at, n.value * layout.size) if n.value else b""
         found = [layout.unpack(raw[i:i + layout.size]) for i in range(0, len(raw), layout.size)]
         return [ClockPiece(*(f[name] for name in ClockPiece._fields)) for f in found]
 
@@ -112,14 +126,21 @@ _blocks = {name: _abi.declare("vns_blocks_" + name, None, *arguments) for name, 
     ("fini", (_P,)))}
 
 
-def _int64(values: Any) -> memoryview:
+def _int64(name: str, values: Any) -> memoryview:
     """As a writable view of int64; in place where it is one."""
     try:
         view = memoryview(values)
-    except TypeError:
-        view = memoryview(array.array("q", values))
-    if view.itemsize != 8 or view.format not in ("q", "l") or not view.c_contiguous:
-        view = memoryview(array.array("q", view.tolist()))
+    except (TypeError, ValueError):  # no buffer, or numpy's dates
+        view = None
+    try:
+        if view is None:
+            view = memoryview(array.array("q", values))
+        if view.ndim != 1:
+            raise ValueError(f"{view.ndim} dimensions")
+        if view.itemsize != 8 or view.format not in ("q", "l") or not view.c_contiguous:
+            view = memoryview(array.array("q", view.tolist()))
+    except (TypeError, ValueError, OverflowError, NotImplementedError) as e:
+        raise ValueError(f"{name}: whole numbers of 64 bits are wanted ({e})") from None
     if view.readonly and view.nbytes:
         view = memoryview(bytearray(view.cast("B")))
     return view
@@ -130,9 +151,9 @@ def _address(view: memoryview) -> Any:
 
 
 def intervals(at_ns: Iterable[int], values: Iterable[int]) -> dict[str, Optional[tuple[int, int]]]:
-    """95 % sampling intervals of mean, p50, p95 and p99 of values at these times, which may be correlated
-    (vns_dist(3)); None where the samples do not suffice."""
-    at, value = _int64(at_ns), _int64(values)
+    """95 % sampling intervals of mean, p50, p95 and p99 of values (their unit) at these times (ns), which may be
+    correlated (vns_dist(3)); None where the samples do not suffice. In any order."""
+    at, value = _int64("at_ns", at_ns), _int64("values", values)
     if at.nbytes != value.nbytes:
         raise ValueError(f"{at.nbytes // 8} times of {value.nbytes // 8} values")
     blocks = ctypes.create_string_buffer(_abi.layout("blocks").size)
@@ -152,11 +173,13 @@ def intervals(at_ns: Iterable[int], values: Iterable[int]) -> dict[str, Optional
         for name in ("mean", "p50", "p95", "p99"))}
 
 
-class Distribution:
-    """Exact count, extremes, mean and deviation; percentiles within 1 %, in bounded memory."""
+class Distribution(_abi.Owner):
+    """Exact count, extremes, mean and deviation; percentiles within 1 %, in bounded memory. Figures are in the
+    unit of the values, ns mostly."""
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._layout = _abi.layout("dist")
+        self._lock = threading.RLock()
         self._data = ctypes.create_string_buffer(self._layout.size)
         _dist["init"](self._data)
         self.add(values)
@@ -167,53 +190,72 @@ class Distribution:
 
     def add(self, values: Iterable[int]) -> None:
         """Samples: any iterable of integers; an int64 array (numpy or array('q')) is read in place."""
-        view = _int64(values)
+        view = _int64("values", values)
         if view.nbytes:
-            _dist["add_many"](self._data, _address(view), view.nbytes // 8)
+            with self._lock:
+                _dist["add_many"](self._data, _address(view), view.nbytes // 8)
 
     def merge(self, other: Distribution) -> None:
         """All of other's samples, too."""
-        _dist["merge"](self._data, other._data)
+        if not isinstance(other, Distribution) or other is self:
+            raise ValueError(f"other: {other!r} is not another Distribution")
+        first, second = sorted((self._lock, other._lock), key=id)  # so that two cannot wait for each other
+        with first, second:
+            _dist["merge"](self._data, other._data)
 
     def _get(self, name: str) -> Any:
-        return self._layout.unpack(self._data.raw)[name]
+        with self._lock:
+            found = self._layout.unpack(self._data.raw)
+        if not found["n"] and name != "n":
+            raise ValueError(f"no {name} of no samples")
+        return found[name]
 
     @property
     def n(self) -> int:
+        """Samples."""
         return self._get("n")
 
     @property
     def min(self) -> int:
+        """The least; ValueError of no samples, as all that follow."""
         return self._get("min")
 
     @property
     def max(self) -> int:
+        """The greatest."""
         return self._get("max")
 
     @property
     def mean(self) -> float:
+        """Their mean, exact but for rounding."""
         return self._get("mean")
 
     @property
     def stddev(self) -> float:
-        return _dist["stddev"](self._data)
+        """Of the sample (n - 1); 0 of one."""
+        self._get("mean")
+        with self._lock:
+            return _dist["stddev"](self._data)
 
     def quantile(self, q: float) -> int:
-        """Nearest rank, 0 <= q <= 1; ValueError otherwise, and of no samples."""
-        if not 0 <= q <= 1:
+        """Nearest rank, 0 <= q <= 1, within 1 %; ValueError otherwise, and of no samples."""
+        if not isinstance(q, numbers.Real) or not 0 <= q <= 1:
             raise ValueError(f"quantile {q} is not within 0 and 1")
-        if not self.n:
-            raise ValueError("no quantile of no samples")
-        return _dist["quantile"](self._data, q)
+        with self._lock:
+            if not self.n:
+                raise ValueError("no quantile of no samples")
+            return _dist["quantile"](self._data, q)
 
     def buckets(self) -> list[tuple[int, int, int]]:
-        """The histogram: (lowest, highest, count), ascending."""
+        """The histogram: (lowest, highest, count), both included, ascending; empty ones are left out."""
         out: list[tuple[int, int, int]] = []
-        _buckets(self._data, _BUCKET(lambda ctx, lo, hi, n: out.append((lo, hi, n))), None)
+        with self._lock:
+            _buckets(self._data, _BUCKET(lambda ctx, lo, hi, n: out.append((lo, hi, n))), None)
         return out
 
     def __repr__(self) -> str:
-        if not self.n:
-            return "<0 samples>"
-        return (f"<{self.n} samples, min {self.min}, median {self.quantile(0.5)}, "
-                f"p99 {self.quantile(0.99)}, max {self.max} ns>")
+        with self._lock:
+            if not self.n:
+                return "<0 samples>"
+            return (f"<{self.n} samples, min {self.min}, median {self.quantile(0.5)}, "
+                    f"p99 {self.quantile(0.99)}, max {self.max} ns>")

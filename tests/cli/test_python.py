@@ -148,6 +148,12 @@ class Module(unittest.TestCase):
                       "except v.Error as e: print('give offset_ns' in str(e))\n",
                       *paths, self.files["guest"])
         self.assertEqual(said.splitlines(), ["400 400 [(False, 4000), (True, 5000)]", "True"])
+        # one peer, and the guest's address not given: both directions tell it, as they do vnetscope vo
+        said = python("import sys, vnetscope as v\n"
+                      "t = v.Twin(*sys.argv[1:3], nat=True); s = t.all()\n"
+                      "print(len(s), t.counts['host']['matched'], t.addresses, abs(t.offset_ns - 3600 * 10**9) < 10**6,\n"
+                      "      sorted({(x.to_guest, x.latency_ns(3600 * 10**9)) for x in s}))\n", *paths)
+        self.assertEqual(said, "400 400 ['10.0.0.2'] True [(False, 4000), (True, 5000)]\n")
 
     def test_clock_and_distribution(self):
         said = python(
@@ -243,16 +249,132 @@ class Module(unittest.TestCase):
                       "          lambda: v.Twin(sys.argv[1], sys.argv[1], max_pending=1 << 70),\n"
                       "          lambda: v.Twin(sys.argv[1], sys.argv[1], addresses='10.0.0.1')):\n"
                       "    try: print(f())\n"
-                      "    except (IndexError, KeyError, ValueError) as e: print(type(e).__name__, e)\n",
+                      "    except (IndexError, KeyError, ValueError) as e: print(type(e).__name__, e)\n"
+                      "print(list(rows[2:5]) == a[2:5], list(rows[-1:0:-7]) == a[-1:0:-7], len(rows[9:3]),\n"
+                      "      list(rows[:2] + rows[5:6]) == a[:2] + a[5:6])\n",
                       self.files["rtt"]).splitlines()
         self.assertRegex(said[0], r"^True True True <\d+ rows of rtt_row: at_ns")
         self.assertEqual(said[1], "True")
         self.assertRegex(said[2], "^IndexError")
         self.assertRegex(said[3], "^KeyError .no column colour: there are at_ns, rtt_ns, ")
-        self.assertEqual(said[4], "ValueError max_flows: -1 is not a number that fits")
-        self.assertEqual(said[5], "ValueError idle_ns: '1s' is not a number that fits")
+        self.assertEqual(said[4], f"ValueError max_flows: -1 is not a number that fits (0 to {2**64 - 1})")
+        self.assertEqual(said[5], f"ValueError idle_ns: '1s' is not a number that fits (0 to {2**63 - 1})")
         self.assertRegex(said[6], r"^ValueError max_pending: \d+ is not a number that fits")
-        self.assertRegex(said[7], "^ValueError '1' does not appear to be an IPv4 or IPv6 address")
+        self.assertEqual(said[7], "ValueError addresses: a list is wanted, not '10.0.0.1' alone")
+        self.assertEqual(said[8], "True True 0 True")
+
+    def test_arguments_are_named(self):
+        """Each argument that does not fit is one ValueError that begins with its name, where it is given."""
+        calls = [line.split("  # ") for line in (
+            "v.open(f, point=-1)  # point",
+            "v.open(f, point=65536)  # point",
+            "v.open(f + '\\0x')  # path",
+            "v.open(7)  # path",
+            "v.open(f, 'tcp\\0')  # filter",
+            "v.open(f, None)  # filter",
+            "v.live('lo\\0')  # interface",
+            "v.live('lo', duration=float('nan'))  # duration",
+            "v.live('lo', duration='5')  # duration",
+            "v.live('lo', duration=-1)  # duration",
+            "v.live('lo', snaplen=-1)  # snaplen",
+            "v.live('lo', ring_bytes=1 << 40)  # ring_bytes",
+            "v.open(f).batches(0)  # size",
+            "v.Rtt(f + '\\0')  # capture",
+            "v.Rtt(live='lo', point=1)  # point",
+            "v.Rtt(v.open(f), point=1)  # point",
+            "v.Rtt(f, idle_ns=-1)  # idle_ns",
+            "v.Rtt(f, max_flows=1.5)  # max_flows",
+            "v.Twin(f, 3)  # guest",
+            "v.Twin(f, f, window_ns=-5)  # window_ns",
+            "v.Twin(f, f, max_pending=-1)  # max_pending",
+            "v.Twin(f, f, offset_ns='1')  # offset_ns",
+            "v.Twin(f, f, offset_ns=float('inf'))  # offset_ns",
+            "v.Twin(f, f, addresses=['10.0.0.300'])  # addresses",
+            "v.Twin(f, f, addresses=['10.0.0.1'] * 65)  # addresses",
+            "v.Twin(*[v.open(f)] * 2)  # guest",
+            "v.Clock('exchange\\0')  # mode",
+            "v.Clock().add(0, 0.5, 0, 0)  # t2_ns",
+            "v.Clock().add_bound(1 << 63, 0, True)  # at_ns",
+            "v.Clock().add_bound(0, 'x', True)  # value_ns",
+            "v.Clock().at(float('nan'))  # at_ns",
+            "v.Distribution([0.5])  # values",
+            "v.Distribution([1 << 63])  # values",
+            "v.Distribution(5)  # values",
+            "v.Distribution().merge([1])  # other",
+            "d.merge(d)  # other",
+            "v.intervals([1], ['x'])  # values",
+            "v.intervals(['x'], [1])  # at_ns",
+            "v.address(bytes(32))  # raw",
+            "v.address(16)  # raw",
+            "v.kind_name(-1)  # kind",
+            "rows.column('key.addr')  # name",
+            "rows + next(v.open(f).batches())  # other")]
+        said = python("import sys, vnetscope as v\n"
+                      "f = sys.argv[1]; rows = v.Rtt(f).all(); d = v.Distribution([1])\n"
+                      "for text in sys.argv[2:]:\n"
+                      "    try: print(eval(text))\n"
+                      "    except ValueError as e: print(e)\n",
+                      self.files["rtt"], *[text for text, _ in calls]).splitlines()
+        self.assertEqual([(text, one.partition(": ")[0]) for (text, _), one in zip(calls, said)],
+                         [(text, name) for text, name in calls])
+        said = python("import vnetscope as v\n"
+                      "for what in ('min', 'max', 'mean', 'stddev'):\n"
+                      "    try: getattr(v.Distribution(), what)\n"
+                      "    except ValueError as e: print(e)\n"
+                      "print(v.Distribution().n, v.Distribution([5]).stddev)\n").splitlines()
+        self.assertEqual(said, ["no min of no samples", "no max of no samples", "no mean of no samples",
+                                "no mean of no samples", "0 0.0"])
+
+    def test_one_owner(self):
+        """What the library holds is not copied or pickled, else it would be freed twice; what was taken is."""
+        said = python("import copy, pickle, sys, vnetscope as v\n"
+                      "r = v.Rtt(sys.argv[1]); rows = r.all(); clock = v.Clock()\n"
+                      "for o in (r, r.capture, v.Twin(sys.argv[1], sys.argv[1]), clock, v.Distribution([1])):\n"
+                      "    for how in (copy.copy, copy.deepcopy, pickle.dumps):\n"
+                      "        try: how(o); print('taken')\n"
+                      "        except TypeError as e: print(str(e)[:30])\n"
+                      "again = pickle.loads(pickle.dumps(rows))\n"
+                      "print(list(again) == list(rows), again.column('rtt_ns') == rows.column('rtt_ns'),\n"
+                      "      pickle.loads(pickle.dumps(rows[3])) == rows[3])\n"
+                      "try: v.open('/nowhere')\n"
+                      "except v.Error as e: e = pickle.loads(pickle.dumps(e)); print(type(e) is v.Error, e.errno, e)\n",
+                      self.files["rtt"]).splitlines()
+        names = [n for n in ("Rtt", "Capture", "Twin", "Clock", "Distribution") for _ in range(3)]
+        self.assertEqual(said[:15], [f"a {n} can be neither copied nor pickled"[:30] for n in names])
+        self.assertEqual(said[15:], ["True True True",
+                                     "True 2 cannot open /nowhere: No such file or directory"])
+
+    def test_threads(self):
+        """One object in several threads: every packet comes once, no sample is lost, close() is safe."""
+        said = python("import sys, threading, vnetscope as v\n"
+                      "def at_once(*work):\n"
+                      "    many = [threading.Thread(target=w) for w in work]\n"
+                      "    [t.start() for t in many]; [t.join() for t in many]\n"
+                      "want = sorted(p.digest for p in v.open(sys.argv[1])); got = []\n"
+                      "c = v.open(sys.argv[1])\n"
+                      "def read():\n"
+                      "    try:\n"
+                      "        for b in c.batches(1): got.extend(p.digest for p in b); c.stats\n"
+                      "    except v.Error as e: assert 'read to its end' in str(e), e\n"
+                      "at_once(*[read] * 4)\n"
+                      "print(sorted(got) == want)\n"
+                      "d, e = v.Distribution(), v.Distribution()\n"
+                      "def add():\n"
+                      "    for i in range(200): d.add(range(i, i + 500)); e.add([i])\n"
+                      "def join():\n"
+                      "    for i in range(50): d.merge(e); e.merge(d) if i == 7 else e.buckets()\n"
+                      "at_once(*[add] * 4); n = d.n\n"
+                      "at_once(*[join] * 4, add)\n"
+                      "print(n, sum(b[2] for b in d.buckets()) == d.n)\n"
+                      "def close():\n"
+                      "    c.close()\n"
+                      "c = v.open(sys.argv[1]); said = []\n"
+                      "def until():\n"
+                      "    try: list(c); said.append('all')\n"
+                      "    except v.Error as e: said.append('is closed' in str(e))\n"
+                      "at_once(until, close)\n"
+                      "print(said[0] in ('all', True))\n", self.files["rtt"]).splitlines()
+        self.assertEqual(said, ["True", "400000 True", "True"])
 
     def test_intervals(self):
         """Those of the program, from the samples that it prints; nothing of a few."""
@@ -289,6 +411,33 @@ class Module(unittest.TestCase):
                       "print(a.data == b.data, len(a) > 100, one.other_points,\n"
                       "      two.other_points == one.stats['frames'])\n", self.files["rtt"], both)
         self.assertEqual(said, "True True 0 True\n")
+        # the point that is asked for, and that alone; one that is not there is an error, not nothing
+        said = python("import sys, vnetscope as v\n"
+                      "a, both = (list(v.open(f)) for f in sys.argv[1:])\n"
+                      "for point in (0, 1):\n"
+                      "    with v.open(sys.argv[2], point=point) as c:\n"
+                      "        rows = list(c)\n"
+                      "        print([p.digest for p in rows] == [p.digest for p in a], {p.point for p in rows},\n"
+                      "              c.other_points == len(a), len(both) == 2 * len(a))\n"
+                      "    print(v.Rtt(sys.argv[2], point=point).all().data == v.Rtt(sys.argv[1]).all().data)\n"
+                      "for f in (lambda: list(v.open(sys.argv[2], point=9)),\n"
+                      "          lambda: v.Rtt(v.open(sys.argv[2], point=9)).all(),\n"
+                      "          lambda: list(v.Rtt(sys.argv[2], point=9)),\n"
+                      "          lambda: v.Twin(sys.argv[1], v.open(sys.argv[2], point=9)).all()):\n"
+                      "    try: f()\n"
+                      "    except v.Error as e: print(str(e).replace(sys.argv[2], 'F'), len(both))\n"
+                      "t = v.Twin(v.open(sys.argv[2], point=0), v.open(sys.argv[2], point=1)); s = t.all()\n"
+                      "print({x.raw_ns for x in s}, t.counts['host']['read'] == len(a))\n"
+                      "c = v.open(sys.argv[1]); i = iter(v.Rtt(c)); next(i)\n"
+                      "for f in (lambda: next(iter(c)), lambda: v.Rtt(c).all()):\n"
+                      "    try: f()\n"
+                      "    except v.Error as e: print(str(e).replace(sys.argv[1], 'F'))\n",
+                      self.files["rtt"], both).splitlines()
+        self.assertEqual(said[:4], ["True {0} True True", "True", "True {1} True True", "True"])
+        for line in said[4:8]:
+            self.assertRegex(line, r"^point: F has no packet of point 9 among (\d+); its first one is of point [01] \1$")
+        self.assertEqual(said[8:], ["{0} True", "F is read by an engine: open it again",
+                                    "F is read by an engine already: open it again"])
 
     def test_numpy(self):
         said = python(
@@ -307,6 +456,19 @@ class Module(unittest.TestCase):
         if said is None:
             self.skipTest("no python3 with numpy")
         self.assertEqual(said.splitlines(), ["True True True 64", "True True", "7", "True True"])
+        said = python("import sys, numpy, pickle, vnetscope as v\n"
+                      "rows = v.Rtt(sys.argv[1]).all(); a = rows.array()\n"
+                      "print(rows[:0].array().shape, rows[:0].array().dtype == rows.dtype == a.dtype,\n"
+                      "      (rows[5:90:3].array() == a[5:90:3]).all(), rows[numpy.int64(3)] == list(rows)[3])\n"
+                      "v.Rtt(sys.argv[1], max_flows=numpy.uint32(9), idle_ns=numpy.int64(5))\n"
+                      "print(v.Twin(sys.argv[1], sys.argv[1], offset_ns=numpy.float64(2.6)).offset_ns)\n"
+                      "for bad in (a['rtt_ns'] * 0.5, numpy.zeros((2, 2), 'i8'), numpy.zeros(3, '>i8'),\n"
+                      "            numpy.zeros(2, 'M8[ns]'), numpy.array([2**63], 'u8')):\n"
+                      "    try: print(v.Distribution(bad))\n"
+                      "    except ValueError as e: print(str(e)[:7])\n"
+                      "print(v.Distribution(numpy.arange(6, dtype='u2')).n, v.Distribution(numpy.arange(9)[::2]).max)\n",
+                      self.files["rtt"], numpy=True).splitlines()
+        self.assertEqual(said, ["(0,) True True True", "3"] + ["values:"] * 5 + ["6 8"])
 
     def test_documentation(self):
         """The example of doc/python.md prints what stands there."""
