@@ -9,11 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vnetscope/output.h>
+
 #include "cli/cli.h"
 
 #define MAX_OPTIONS 64
 #define HELP_CODE   0x1000
 #define LONG_BASE   0x2000
+#define HELP_WIDTH  100
+#define HELP_COLUMN 33 /* where an option's words begin */
 
 int cli_fail(const struct cli_command *cmd, int exit_code, const char *fmt, ...)
 {
@@ -226,16 +230,17 @@ void cli_usage(const struct cli_command *cmd, FILE *to)
 		fprintf(to, "\n%s\n", cmd->detail);
 	fputs("\noptions:\n", to);
 	for (const struct cli_option *o = cmd->options; o && o->name; o++) {
-		char left[64], when[64];
+		char left[64], when[64], line[512];
 
 		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", o->letter ? '-' : ' ',
 			 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
 			 o->arg ? " " : "", o->arg ? o->arg : "");
-		fprintf(to, "  %-30s %s%s%s%s%s\n", left, words_of(cmd, o, when, sizeof(when)), o->help,
-			o->choices ? " (" : "",
-			o->choices ? o->choices : "", o->choices ? ")" : "");
+		snprintf(line, sizeof(line), "  %-*s %s%s%s%s%s", HELP_COLUMN - 3, left,
+			 words_of(cmd, o, when, sizeof(when)), o->help, o->choices ? " (" : "",
+			 o->choices ? o->choices : "", o->choices ? ")" : "");
+		vns_text_wrap(line, HELP_WIDTH, HELP_COLUMN, to);
 	}
-	fprintf(to, "  %-30s %s\n", "-h, --help", "show this text");
+	fprintf(to, "  %-*s %s\n", HELP_COLUMN - 3, "-h, --help", "show this text");
 }
 
 /* getopt's two forms of the table. Return: number of options. */

@@ -189,8 +189,9 @@ static void say_share(const struct vns_report_vm *vm, char *s)
 	const struct vns_interval *in = &t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].interval.mean;
 	const struct vns_interval *out = &t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].interval.mean;
 	const struct vns_interval *rtt = &t->rtt.guest_interval.mean;
+	double ratio = 100 * vo / t->rtt.guest_side.mean, least = 0;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], span[VNS_SPAN_LEN], share[96] = "",
-	     ways[VNS_SPAN_LEN] = "-";
+	     ways[VNS_SPAN_LEN] = "-", all[96] = "";
 
 	if (say_share_withheld(vm, s))
 		return;
@@ -198,17 +199,26 @@ static void say_share(const struct vns_report_vm *vm, char *s)
 	if (vns_interval_known(in) && vns_interval_known(out)) {
 		vns_text_span(ways, (double)in->lower + (double)out->lower,
 			      (double)in->upper + (double)out->upper);
-		if (rtt->lower > 0)
-			snprintf(share, sizeof(share), " [%.0f..%.0f %%]",
-				 fmin(100 * (double)(in->lower + out->lower) / (double)rtt->upper, 100),
+		if (rtt->lower > 0) {
+			least = 100 * (double)(in->lower + out->lower) / (double)rtt->upper;
+			snprintf(share, sizeof(share), " [%.0f..%.0f %%]", fmin(least, 100),
 				 fmin(100 * (double)(in->upper + out->upper) / (double)rtt->lower, 100));
+		}
 	}
+	if (least > 100) {
+		snprintf(s, SENTENCE, "%s: virtualisation's share of TCP's RTT is withheld: both ways' means together "
+			 "are above the RTT's beyond all intervals, so its samples do not stand for these packets.",
+			 vm->name);
+		return;
+	}
+	if (ratio > 100)
+		snprintf(all, sizeof(all), " (all of it: the means, of different packets, give %.0f %%)", ratio);
 	snprintf(s, SENTENCE,
 		 "%s: TCP's RTT from the %s to the VM and back is %s [%s] on average (%s samples); the two ways "
-		 "through virtualisation are %s [%s] of it, %.0f %%%s.",
+		 "through virtualisation are %s [%s] of it, %.0f %%%s%s.",
 		 vm->name, t->from_point, vns_text_ns(a, t->rtt.guest_side.mean),
 		 vns_text_interval(span, rtt, 0), vns_text_count(n, t->rtt.guest_side.n), vns_text_ns(b, vo), ways,
-		 100 * vo / t->rtt.guest_side.mean, share);
+		 fmin(ratio, 100), share, all);
 }
 
 static void say_comparison(const struct vns_report_vm *yard, const struct vns_report_vm *vm, char *s)

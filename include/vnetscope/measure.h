@@ -135,24 +135,30 @@ struct vns_vo_check {
 	bool inside;
 };
 
+/** A reply belongs to a request at most that old; so the sums of both directions hold nothing longer, ns. */
+#define VNS_VO_PAIR_NS VNS_NSEC_PER_SEC
+
 /**
  * struct vns_vo_sum - both directions together, free of the clock offset.
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
- *   it (at most 1 s): raw_h2g - raw_g2h, less what the relation's offset changed by in between; the
- *   offset itself cancels
+ *   it (at most VNS_VO_PAIR_NS): raw_h2g - raw_g2h, less what the relation's offset changed by in between;
+ *   the offset itself cancels
  * @interval: of its figures, 95 %, as of struct vns_vo_figure
  * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
  *   the clock stepped, as the step's instant is not certain
  * @forgotten: requests whose place another flow took over before a reply came
+ * @late_replies: guest_to_host samples that are none's reply, since the latest request before them is older
+ *   than VNS_VO_PAIR_NS: the guest stood still, or spoke unasked; each request counts at most once
+ * @across_step: requests and replies between which a clock stepped: their sum would hold the step
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
 	struct vns_intervals interval;
 	double gap_error_ns;
 	double floor_upper_ns;
-	uint64_t forgotten;
+	uint64_t forgotten, late_replies, across_step;
 	struct vns_vo_check check;
 };
 
@@ -166,11 +172,15 @@ struct vns_vo_hop {
 
 #define VNS_VO_MAX_HOPS 8
 
-/** struct vns_vo_rtt - RTT seen at the host point towards the guest and back: for VO's share. */
+/**
+ * struct vns_vo_rtt - RTT seen at the host point towards the guest and back: for VO's share.
+ * @guest_within: those of @guest_side of at most VNS_VO_PAIR_NS, which the sums of both directions cover too
+ */
 struct vns_vo_rtt {
 	struct vns_dist client_side; /* host point -> client -> host point, TCP timestamps */
 	struct vns_dist guest_side;  /* host point -> guest -> host point */
-	struct vns_intervals client_interval, guest_interval; /* of their figures, 95 % */
+	struct vns_dist guest_within;
+	struct vns_intervals client_interval, guest_interval, within_interval; /* of their figures, 95 % */
 };
 
 /**
@@ -196,7 +206,9 @@ struct vns_vo_event {
  *             clock could show before an exchange told of its step; of before such a change, or of a time
  *             without a relation
  * @late_samples:   matched packets that came out of time order too late to be paired as request and reply
- *             (sum_ns; offline)
+ *             (sum_ns)
+ * @unknown_address, @unknown: packets from the guest at its tap (live) whose source is no address known of
+ *             it, so that they are not measured; one such address
  * @doubled:        second copies of packets that a capture held twice, left out at each point
  * @nat, @n_nat:    address translations learnt; @translated: packets at the host paired by them
  * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
@@ -219,7 +231,8 @@ struct vns_vo_target {
 	uint64_t unrelated;
 	uint32_t sample_first, sample_last;
 	uint64_t not_sampled[2], doubled[2];
-	uint64_t clock_ahead, other_epoch, late_samples;
+	uint64_t clock_ahead, other_epoch, late_samples, unknown_address;
+	struct vns_addr unknown;
 	struct vns_twin_mapping nat[VNS_TWIN_MAPPINGS];
 	size_t n_nat;
 	uint64_t translated;
@@ -267,6 +280,24 @@ struct vns_vo_negative {
 #define VNS_VO_MAX_NEGATIVE ((VNS_DIRECTIONS + 1) * VNS_PROTOS)
 /** vns_vo_negatives() - every printed figure of @t that goes below 0, hops left out. Return: their number. */
 size_t vns_vo_negatives(const struct vns_vo_target *t, struct vns_vo_negative out[VNS_VO_MAX_NEGATIVE]);
+
+/**
+ * struct vns_vo_share - the part of TCP's RTT from the host's point to the guest and back that both directions
+ * take, by means, which add up.
+ * @percent: of the two means; where @ratio is above 100, 100: a part is at most the whole
+ * @lower, @upper: both means at the worst ends of their 95 % intervals, at most 100; NAN: one has none
+ * @ratio:   what the means give: above 100 only since they are of different packets (the RTT has one sample
+ *           for each tick of the time stamps, the sum one for each request and reply)
+ * @left_out: RTT samples above VNS_VO_PAIR_NS: in neither mean
+ * @withheld: why there is no share, half a sentence; or empty
+ */
+struct vns_vo_share {
+	double percent, lower, upper, ratio;
+	uint64_t left_out;
+	char withheld[232];
+};
+/** vns_vo_share() - Return: false where nothing was measured that it could be of (no TCP; offline). */
+bool vns_vo_share(const struct vns_vo_target *t, struct vns_vo_share *out);
 
 /** vns_vo_split() - are @t's figures of each direction known, withheld or assumed? */
 static inline enum vns_split vns_vo_split(const struct vns_vo_target *t)

@@ -129,6 +129,22 @@ const char *vns_text_share(char buf[VNS_TEXT_LEN], uint64_t part, uint64_t of);
 /* "96 B", "1.5 KiB", "23.4 MiB". */
 const char *vns_text_bytes(char buf[VNS_TEXT_LEN], uint64_t bytes);
 
+/* Columns of every text for people, but for single words that are longer. */
+#define VNS_TEXT_COLUMNS 120
+/* Print the lines of @text, those wider than @columns broken at blanks; what goes on stands @indent in. */
+void vns_text_wrap(const char *text, size_t columns, size_t indent, FILE *to);
+
+/*
+ * Why "-" stands in the place of an interval, or of a figure of one sample: zero-initialise, add what each
+ * row of a table shows, then print the sentence below it.
+ */
+struct vns_text_why {
+	bool single, few, bursts, tail[3];
+};
+void vns_text_why_add(struct vns_text_why *w, const struct vns_dist *d, const struct vns_intervals *i);
+/* @what the samples are ("packets"). Return: false when nothing was withheld: no line is printed. */
+bool vns_text_why_print(const struct vns_text_why *w, const char *what, size_t columns, FILE *to);
+
 /*
  * A table: cells are added left to right, a row is full after as many cells as there are columns.
  *
@@ -155,6 +171,8 @@ void vns_table_interval(struct vns_table *t, const struct vns_interval *i);
 void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i);
 /* The same above @floor_ns, the least of the samples. */
 void vns_table_excess(struct vns_table *t, const struct vns_intervals *i, int64_t floor_ns);
+/* The width of its lines, in columns. */
+size_t vns_table_width(const struct vns_table *t);
 /* Two blanks between columns, none at the end of a line. Return: lines printed. */
 size_t vns_table_print(const struct vns_table *t, FILE *to);
 void vns_table_fini(struct vns_table *t);

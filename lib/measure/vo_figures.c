@@ -22,7 +22,6 @@
 
 #define CELL_NS     (50 * VNS_NSEC_PER_MSEC) /* relation evaluated at cell borders, chord between */
 #define BOUND_CELL_NS (20 * VNS_NSEC_PER_MSEC) /* its fastest packets bound the clock */
-#define PAIR_MAX_NS VNS_NSEC_PER_SEC         /* a reply belongs to a request at most that old */
 #define MAX_PPM     500.0                    /* the clock model's limit (clock.h) */
 
 bool vns_vo_sample_pack(struct vns_vo_sample *to, const struct vns_twin_sample *s)
@@ -294,8 +293,12 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 			t->sum[request->proto].forgotten++;
 		*request = *x;
 		request->waiting = true;
-	} else if (request->waiting && request->flow == x->flow && gap >= 0 && gap <= PAIR_MAX_NS) {
-		if (!t->stepped || !across_step(t->clock, request, x))
+	} else if (request->waiting && request->flow == x->flow && gap >= 0) {
+		if (gap > VNS_VO_PAIR_NS)
+			t->sum[x->proto].late_replies++;
+		else if (t->stepped && across_step(t->clock, request, x))
+			t->sum[x->proto].across_step++;
+		else
 			add_pair(t, request, x);
 		request->waiting = false; /* one reply each: the first */
 	}
@@ -563,6 +566,7 @@ void vns_vo_target_fini(struct vns_vo_target *t)
 		vns_dist_fini(&t->sum[p].paired);
 	vns_dist_fini(&t->rtt.client_side);
 	vns_dist_fini(&t->rtt.guest_side);
+	vns_dist_fini(&t->rtt.guest_within);
 }
 
 void vns_vo_result_free(struct vns_vo_result *r)

@@ -92,7 +92,9 @@ static void rtt_sample(void *ctx, const struct vns_rtt_sample *s)
 		return;
 	for (size_t i = 0; i < subject->n_guest; i++) {
 		if (vns_addr_equal(dst, &subject->guest[i])) {
-			vns_blocks_add(&halves->guest_side, s->at_ns, s->rtt_ns);
+			vns_blocks_add(s->rtt_ns > VNS_VO_PAIR_NS ? &halves->guest_over :
+								    &halves->guest_within,
+				       s->at_ns, s->rtt_ns);
 			return;
 		}
 	}
@@ -492,12 +494,19 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		add_note(t, "Out of memory: some samples are counted but not in the figures.");
 }
 
-static void fill_halves(struct vns_vo_rtt *to, const struct vo_halves *from)
+static void fill_half(const struct vns_blocks *from, struct vns_dist *to, struct vns_intervals *interval)
 {
-	vns_blocks_total(&from->client_side, &to->client_side);
-	vns_blocks_total(&from->guest_side, &to->guest_side);
-	vns_blocks_intervals(&from->client_side, &to->client_side, &to->client_interval);
-	vns_blocks_intervals(&from->guest_side, &to->guest_side, &to->guest_interval);
+	vns_blocks_total(from, to);
+	vns_blocks_intervals(from, to, interval);
+}
+
+/* @from->guest_over gets all of the guest's side. */
+static void fill_halves(struct vns_vo_rtt *to, struct vo_halves *from)
+{
+	fill_half(&from->client_side, &to->client_side, &to->client_interval);
+	fill_half(&from->guest_within, &to->guest_within, &to->within_interval);
+	vns_blocks_merge(&from->guest_over, &from->guest_within);
+	fill_half(&from->guest_over, &to->guest_side, &to->guest_interval);
 }
 
 static void fill_events(const struct vo_subject *v, struct vns_vo_target *t)
@@ -605,7 +614,8 @@ void vo_run_fini(struct vo_run *run)
 		for (size_t k = 0; k < VO_POINTS; k++) {
 			vns_rtt_free(v->rtt[k]);
 			vns_blocks_fini(&v->halves[k].client_side);
-			vns_blocks_fini(&v->halves[k].guest_side);
+			vns_blocks_fini(&v->halves[k].guest_within);
+			vns_blocks_fini(&v->halves[k].guest_over);
 		}
 		vns_gather_close(v->gather);
 		vns_clock_free(v->clock);

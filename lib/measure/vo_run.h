@@ -63,9 +63,9 @@ struct vo_pair {
 	struct vns_blocks recent[VNS_DIRECTIONS]; /* since the last progress report, preliminary */
 };
 
-/* What struct vns_vo_rtt is made from at the end. */
+/* What struct vns_vo_rtt is made from at the end: the guest's side in two parts, as VNS_VO_PAIR_NS divides it. */
 struct vo_halves {
-	struct vns_blocks client_side, guest_side;
+	struct vns_blocks client_side, guest_within, guest_over;
 };
 
 /* Context of one passive RTT engine: samples go to the halves of its point. */

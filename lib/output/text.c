@@ -246,16 +246,33 @@ void vns_table_intervals(struct vns_table *t, const struct vns_intervals *i)
 	vns_table_excess(t, i, 0);
 }
 
-size_t vns_table_print(const struct vns_table *t, FILE *to)
+/* Of each column. */
+static void find_widths(const struct vns_table *t, size_t width[sizeof(t->align)])
 {
-	size_t width[sizeof(t->align)] = { 0 };
-
+	memset(width, 0, sizeof(t->align) * sizeof(*width));
 	for (size_t i = 0; i < t->n; i++) {
 		size_t w = text_width(t->cell[i]);
 
 		if (w > width[i % t->columns])
 			width[i % t->columns] = w;
 	}
+}
+
+size_t vns_table_width(const struct vns_table *t)
+{
+	size_t width[sizeof(t->align)], all = 2 * (t->columns - 1);
+
+	find_widths(t, width);
+	for (size_t i = 0; i < t->columns; i++)
+		all += width[i];
+	return all;
+}
+
+size_t vns_table_print(const struct vns_table *t, FILE *to)
+{
+	size_t width[sizeof(t->align)];
+
+	find_widths(t, width);
 	for (size_t i = 0; i < t->n; i++) {
 		size_t column = i % t->columns;
 

@@ -24,6 +24,15 @@ static const char *proto_key(int p)
 	return p == VNS_PROTO_NONE ? "other" : vns_proto_name((enum vns_proto)p);
 }
 
+/* One packet tells no percentile and no spread, and nothing above its own minimum. */
+static void set_single(json_t *o, const struct vns_dist *d, bool above)
+{
+	static const char *const no[] = { "p50", "p95", "p99", "stddev", "mean", "max" };
+
+	for (size_t i = 0; d->n == 1 && i < (above ? 6 : 4); i++)
+		json_object_set_new(o, no[i], json_null());
+}
+
 static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure *f, bool withheld)
 {
 	static const char *const midpoint[] = { "min", "mean", "p50", "p95", "p99", "max",
@@ -37,6 +46,7 @@ static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure
 	json_object_set_new(o, "mean_err_plus_ns", vns_json_whole_ns(f->mean_err_plus_ns, 1));
 	for (size_t i = 0; withheld && i < sizeof(midpoint) / sizeof(midpoint[0]); i++)
 		json_object_set_new(o, midpoint[i], json_null());
+	set_single(o, d, false);
 	return o;
 }
 
@@ -87,6 +97,7 @@ static json_t *figure_json(const struct vns_vo_figure *f, bool withheld)
 			    vns_json_intervals(f->last.n && !withheld ? &f->last_interval : &none));
 	json_object_set_new(o, "last_byte_ns", last);
 	json_object_set_new(o, "interval_ns", interval_json(f));
+	set_single(excess, &f->first, true);
 	json_object_set_new(excess, "sampling_interval_ns",
 			    vns_json_intervals_above(&f->interval, f->first.min));
 	json_object_set_new(o, "excess_ns", excess);
@@ -157,10 +168,32 @@ static json_t *sums_json(const struct vns_vo_target *t)
 				    withheld ? json_null() : vns_json_real(x->gap_error_ns, 1));
 		json_object_set_new(s, "forgotten",
 				    withheld ? json_null() : json_integer((json_int_t)x->forgotten));
+		json_object_set_new(s, "late_replies",
+				    withheld ? json_null() : json_integer((json_int_t)x->late_replies));
+		json_object_set_new(s, "across_step",
+				    withheld ? json_null() : json_integer((json_int_t)x->across_step));
 		json_object_set_new(s, "withheld", text_or_null(withheld));
 		json_object_set_new(s, "check", check_json(&x->check));
 		json_object_set_new(o, proto_key(p), s);
 	}
+	return o;
+}
+
+/* Null where nothing was measured that it could be of. */
+static json_t *share_json(const struct vns_vo_target *t)
+{
+	struct vns_vo_share s;
+	json_t *o;
+
+	if (!vns_vo_share(t, &s))
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "percent", vns_json_real(s.percent, 3));
+	json_object_set_new(o, "lower_percent", vns_json_real(s.lower, 3));
+	json_object_set_new(o, "upper_percent", vns_json_real(s.upper, 3));
+	json_object_set_new(o, "ratio_percent", vns_json_real(s.ratio, 3));
+	json_object_set_new(o, "left_out", json_integer((json_int_t)s.left_out));
+	json_object_set_new(o, "withheld", text_or_null(s.withheld));
 	return o;
 }
 
@@ -245,6 +278,8 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 				    json_integer(p == VNS_POINT_B ? (json_int_t)t->clock_ahead : 0));
 		json_object_set_new(c, "other_epoch",
 				    json_integer(p == VNS_POINT_B ? (json_int_t)t->other_epoch : 0));
+		json_object_set_new(c, "unknown_address",
+				    json_integer(p == VNS_POINT_A ? (json_int_t)t->unknown_address : 0));
 		json_object_set_new(c, "in_pieces", pieces_json(&t->counts[p]));
 		json_object_set_new(c, "by_direction", ways_json(&t->counts[p]));
 		json_object_set_new(c, "missing_by_protocol", missing_json(&t->counts[p]));
@@ -360,7 +395,9 @@ json_t *vns_vo_json_target(const struct vns_vo_target *t)
 	json_object_set_new(o, "hops", hops_json(t));
 	json_object_set_new(rtt, "client_side_ns", dist_json(&t->rtt.client_side, &t->rtt.client_interval));
 	json_object_set_new(rtt, "guest_side_ns", dist_json(&t->rtt.guest_side, &t->rtt.guest_interval));
+	json_object_set_new(rtt, "guest_within_ns", dist_json(&t->rtt.guest_within, &t->rtt.within_interval));
 	json_object_set_new(o, "rtt", rtt);
+	json_object_set_new(o, "share", share_json(t));
 	json_object_set_new(o, "overhead", overhead_json(t));
 	json_object_set_new(o, "ended_early", text_or_null(t->ended_early));
 	json_object_set_new(o, "note", text_or_null(t->note));

@@ -5,6 +5,7 @@
  * What limits the figures comes first (emulation, an assumed clock, a run that ended early), then the
  * figures with their clock interval, then what can be checked without any clock, then the books.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -133,6 +134,21 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 	print_events(t, to);
 }
 
+/* min, mean, p50, p95, p99, max, stddev; of one packet what one value can tell. */
+static void add_dist(struct vns_table *t, const struct vns_dist *d)
+{
+	char v[VNS_TEXT_LEN];
+
+	if (d->n != 1) {
+		vns_table_dist(t, d);
+		vns_table_cell(t, "%s", vns_text_ns(v, vns_dist_stddev(d)));
+		return;
+	}
+	vns_text_ns(v, (double)d->min);
+	for (int i = 0; i < 7; i++)
+		vns_table_cell(t, "%s", i == 0 || i == 1 || i == 5 ? v : "-");
+}
+
 static void add_figure(struct vns_table *t, const char *from, int p, const struct vns_dist *d,
 		       const char *byte)
 {
@@ -142,21 +158,27 @@ static void add_figure(struct vns_table *t, const char *from, int p, const struc
 	vns_table_cell(t, "%s", proto_word(p));
 	vns_table_cell(t, "%s", byte);
 	vns_table_cell(t, "%s", vns_text_count(n, d->n));
-	vns_table_dist(t, d);
-	vns_table_cell(t, "%s", vns_text_ns(n, vns_dist_stddev(d)));
+	add_dist(t, d);
 }
 
-/* What a figure of the table above is known to within: by the samples, and by the clock. */
-static void add_within(struct vns_table *t, const char *from, int p, const char *byte,
+/*
+ * What a figure of the table above is known to within: by the samples, and by the clock; in one table and,
+ * for lines that would be too wide, in two.
+ */
+static void add_within(struct vns_table t[3], const char *from, int p, const char *byte,
 		       const struct vns_vo_figure *f, const struct vns_intervals *sampling)
 {
 	char around[3 * VNS_TEXT_LEN];
 
-	vns_table_cell(t, "%s", from);
-	vns_table_cell(t, "%s", proto_word(p));
-	vns_table_cell(t, "%s", byte);
-	vns_table_intervals(t, sampling);
-	vns_table_cell(t, "%s", interval(around, f->err_minus_ns, f->err_plus_ns));
+	for (int i = 0; i < 3; i++) {
+		vns_table_cell(&t[i], "%s", from);
+		vns_table_cell(&t[i], "%s", proto_word(p));
+		vns_table_cell(&t[i], "%s", byte);
+		if (i < 2)
+			vns_table_intervals(&t[i], sampling);
+		if (i != 1)
+			vns_table_cell(&t[i], "%s", interval(around, f->err_minus_ns, f->err_plus_ns));
+	}
 }
 
 static bool same_dist(const struct vns_dist *a, const struct vns_dist *b)
@@ -190,12 +212,16 @@ static void add_withheld(struct vns_table *bounds, struct vns_table *above, stru
 	vns_table_cell(bounds, "%s", vns_text_count(b, d->n));
 	vns_table_cell(bounds, "%s", vns_text_span(b, f->floor_lower_ns, f->floor_upper_ns));
 	vns_table_cell(bounds, "%s", vns_text_span(b, p50 - f->err_minus_ns, p50 + f->err_plus_ns));
+	vns_table_excess(within, &f->interval, d->min);
+	for (size_t i = 0; d->n == 1 && i < 6; i++)
+		vns_table_cell(above, "-"); /* one is its own least */
+	if (d->n == 1)
+		return;
 	vns_table_cell(above, "%s", vns_text_ns(b, d->mean - floor));
 	for (size_t i = 0; i < sizeof(q) / sizeof(q[0]); i++)
 		vns_table_cell(above, "%s", vns_text_ns(b, (double)vns_dist_quantile(d, q[i]) - floor));
 	vns_table_cell(above, "%s", vns_text_ns(b, (double)d->max - floor));
 	vns_table_cell(above, "%s", vns_text_ns(b, vns_dist_stddev(d)));
-	vns_table_excess(within, &f->interval, d->min);
 }
 
 static void print_tables(struct vns_table *t, size_t n, FILE *to)
@@ -216,17 +242,36 @@ static void print_withheld(const struct vns_vo_target *t, FILE *to)
 	static const char *const above[] = { "above its min", "", "mean", "p50", "p95", "p99", "max",
 					     "stddev" };
 	static const char *const within[] = { "that within (95 %)", "", "mean", "p50", "p95", "p99" };
+	struct vns_text_why why = { 0 };
 	struct vns_table table[3];
 
 	vns_table_init(&table[0], "<<>>>", bounds);
 	vns_table_init(&table[1], "<<>>>>>>", above);
 	vns_table_init(&table[2], "<<>>>>", within);
-	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		for (int p = VNS_PROTOS - 1; p >= 0; p--)
-			if (t->fig[d][p].first.n)
-				add_withheld(&table[0], &table[1], &table[2], direction_words[d], p,
-					     &t->fig[d][p]);
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
+			const struct vns_vo_figure *f = &t->fig[d][p];
+
+			if (!f->first.n)
+				continue;
+			add_withheld(&table[0], &table[1], &table[2], direction_words[d], p, f);
+			vns_text_why_add(&why, &f->first, &f->interval);
+		}
+	}
 	print_tables(table, 3, to);
+	vns_text_why_print(&why, "packets", VNS_TEXT_COLUMNS, to);
+}
+
+/* The figures, and what they are known to within: in lines that are not too wide. */
+static void print_within(struct vns_table table[4], FILE *to)
+{
+	bool wide = vns_table_width(&table[1]) > VNS_TEXT_COLUMNS;
+
+	print_tables(table, 1, to);
+	fputc('\n', to);
+	print_tables(&table[wide ? 2 : 1], wide ? 2 : 1, to);
+	for (int i = wide ? 1 : 2; i < (wide ? 2 : 4); i++)
+		vns_table_fini(&table[i]);
 }
 
 static void print_figures(const struct vns_vo_target *t, FILE *to)
@@ -235,11 +280,15 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 					     "p50", "p95", "p99", "max", "stddev" };
 	static const char *const within[] = { "within (95 %)", "", "", "mean", "p50", "p95", "p99",
 					      "clock interval" };
-	struct vns_table table[2];
+	static const char *const clock[] = { "within (certain)", "", "", "clock interval" };
+	struct vns_text_why why = { 0 };
+	struct vns_table table[4];
 	size_t rows = 0;
 
 	vns_table_init(&table[0], "<<<>>>>>>>>", heads);
 	vns_table_init(&table[1], "<<<>>>><", within);
+	vns_table_init(&table[2], "<<<>>>>", within);
+	vns_table_init(&table[3], "<<<<", clock);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
 			const struct vns_vo_figure *f = &t->fig[d][p];
@@ -249,20 +298,23 @@ static void print_figures(const struct vns_vo_target *t, FILE *to)
 			rows++;
 			add_figure(&table[0], direction_words[d], p, &f->first, "first");
 			add_within(&table[1], direction_words[d], p, "first", f, &f->interval);
+			vns_text_why_add(&why, &f->first, &f->interval);
 			if (!f->last.n || same_dist(&f->first, &f->last))
 				continue;
 			add_figure(&table[0], "", p, &f->last, "last");
 			add_within(&table[1], "", p, "last", f, &f->last_interval);
+			vns_text_why_add(&why, &f->last, &f->last_interval);
 		}
 	}
 	if (rows) {
-		print_tables(table, 2, to);
+		print_within(table, to);
+		vns_text_why_print(&why, "packets", VNS_TEXT_COLUMNS, to);
 		return;
 	}
 	fprintf(to, "no packet was found at both points%s\n",
 		t->counts[VNS_POINT_A].read || t->counts[VNS_POINT_B].read ? "" : ": none passed");
-	vns_table_fini(&table[0]);
-	vns_table_fini(&table[1]);
+	for (int i = 0; i < 4; i++)
+		vns_table_fini(&table[i]);
 }
 
 /* In mode same both ways are stamped by one clock, which then is no cause. */
@@ -283,12 +335,16 @@ static void print_check(const struct vns_vo_check *c, enum vns_clock_mode mode, 
 		c->inside ? "" : cause);
 }
 
-static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
+static void print_sum(const struct vns_vo_target *t, int p, struct vns_text_why *why, FILE *to)
 {
 	const struct vns_vo_sum *s = &t->sum[p];
 	const struct vns_dist *d = &s->paired;
+	struct vns_intervals shown = s->interval;
 	char v[VNS_TEXT_LEN], within[VNS_SPAN_LEN];
 
+	shown.p95 = shown.p99 = (struct vns_interval){ 0, 1 }; /* not shown, so not missed */
+	vns_text_why_add(why, d, &shown);
+	why->single = false;
 	fprintf(to, "both directions, free of the clock's offset: %s %s pairs, min ", proto_word(p),
 		vns_text_count(v, d->n));
 	fprintf(to, "%s,\n", vns_text_ns(v, (double)d->min));
@@ -302,10 +358,35 @@ static void print_sum(const struct vns_vo_target *t, int p, FILE *to)
 	print_check(&s->check, t->clock_mode, to);
 }
 
+/* Pairs that there might have been, and what became of them. */
+static void print_unpaired(const struct vns_vo_target *t, FILE *to)
+{
+	uint64_t forgotten = 0, late = 0, step = 0;
+	char n[VNS_TEXT_LEN];
+
+	for (int p = 0; p < VNS_PROTOS; p++) {
+		forgotten += t->sum[p].forgotten;
+		late += vns_vo_sum_withheld(t, p) ? 0 : t->sum[p].late_replies;
+		step += t->sum[p].across_step;
+	}
+	if (forgotten)
+		fprintf(to, "  %s requests were forgotten before a reply came: their flows share a place with others\n",
+			vns_text_count(n, forgotten));
+	if (late)
+		fprintf(to, "  %s times a flow's next packet from the guest came more than %d s after the latest to it: "
+			"unasked, or late; in no sum\n", vns_text_count(n, late),
+			(int)(VNS_VO_PAIR_NS / VNS_NSEC_PER_SEC));
+	if (step)
+		fprintf(to, "  %s requests and replies lie across a step of the clock: in no sum\n",
+			vns_text_count(n, step));
+	if (t->late_samples)
+		fprintf(to, "  %s matched packets came too late, out of their order, to be paired as request and "
+			"reply\n", vns_text_count(n, t->late_samples));
+}
+
 static void print_sums(const struct vns_vo_target *t, FILE *to)
 {
-	uint64_t forgotten = 0;
-	char n[VNS_TEXT_LEN];
+	struct vns_text_why why_not = { 0 };
 
 	for (int p = VNS_PROTOS - 1; p >= 0; p--) {
 		const char *why = vns_vo_sum_withheld(t, p);
@@ -313,15 +394,10 @@ static void print_sums(const struct vns_vo_target *t, FILE *to)
 		if (t->sum[p].paired.n && why)
 			fprintf(to, "both directions: %s withheld: %s\n", proto_word(p), why);
 		else if (t->sum[p].paired.n)
-			print_sum(t, p, to);
-		forgotten += t->sum[p].forgotten;
+			print_sum(t, p, &why_not, to);
 	}
-	if (forgotten)
-		fprintf(to, "  %s requests were forgotten before a reply came: their flows share a place with others\n",
-			vns_text_count(n, forgotten));
-	if (t->late_samples)
-		fprintf(to, "  %s matched packets came too late, out of their order, to be paired as request and "
-			"reply\n", vns_text_count(n, t->late_samples));
+	vns_text_why_print(&why_not, "pairs", VNS_TEXT_COLUMNS, to);
+	print_unpaired(t, to);
 }
 
 /* No figure below 0 stands without its reason. */
@@ -374,6 +450,31 @@ static double hop_share(const struct vns_vo_target *t, size_t i, int d, int p)
 	return all > 0 ? 100 * t->hop[i].fig[d][p].first.mean / all : NAN;
 }
 
+/* "12.0..30.5 %": the same with each mean at the end of its interval that is worst for it. */
+static void add_share_within(struct vns_table *table, const struct vns_vo_target *t, size_t i, int d, int p)
+{
+	const struct vns_interval *own = &t->hop[i].fig[d][p].interval.mean;
+	double least = 0, most = 0;
+	bool known = vns_interval_known(own) && isfinite(hop_share(t, i, d, p)), nested = is_nested(t, i, d, p);
+
+	for (size_t k = 0; k < t->n_hop; k++) {
+		const struct vns_interval *mean = &t->hop[k].fig[d][p].interval.mean;
+
+		if ((k == i && !nested) || is_stray(t, k, d, p) || is_nested(t, k, d, p))
+			continue;
+		known = known && (vns_interval_known(mean) || !t->hop[k].fig[d][p].first.n);
+		least += (double)mean->lower;
+		most += (double)mean->upper;
+	}
+	least += nested ? 0 : (double)own->upper;
+	most += nested ? 0 : (double)own->lower;
+	if (known && least > 0 && most > 0)
+		vns_table_cell(table, "%.1f..%.1f %%", fmax(100 * (double)own->lower / most, 0),
+			       fmin(100 * (double)own->upper / least, 100));
+	else
+		vns_table_cell(table, "-");
+}
+
 /* p50, mean, p99 of a hop; what lies above its floor where the split is withheld. */
 static const char *hop_figure(char buf[VNS_TEXT_LEN], const struct vns_vo_target *t,
 			      const struct vns_vo_hop *h, const struct vns_dist *x, int which)
@@ -401,7 +502,8 @@ static void add_hop(struct vns_table table[2], const struct vns_vo_target *t, si
 	vns_table_cell(&table[0], "%s", proto_word(p));
 	vns_table_cell(&table[0], "%s", vns_text_count(b, f->first.n));
 	for (int q = 0; q < 3; q++)
-		vns_table_cell(&table[0], "%s", hop_figure(b, t, h, &f->first, q));
+		vns_table_cell(&table[0], "%s", f->first.n == 1 && (q != 1 || withheld) ? "-" :
+				hop_figure(b, t, h, &f->first, q));
 	if (isfinite(share))
 		vns_table_cell(&table[0], is_nested(t, i, d, p) ? "(%.1f %%)" : "%.1f %%", share);
 	else
@@ -410,52 +512,69 @@ static void add_hop(struct vns_table table[2], const struct vns_vo_target *t, si
 					withheld      ? "above its floor only" : "as above");
 	vns_table_cell(&table[1], "%s", proto_word(p));
 	vns_table_excess(&table[1], &f->interval, withheld ? f->first.min : 0);
+	add_share_within(&table[1], t, i, d, p);
 }
 
 static void print_hops(const struct vns_vo_target *t, FILE *to)
 {
 	static const char *const heads[] = { "hop", "direction", "protocol", "matched", "p50",
 					     "mean", "p99", "share", "clock" };
-	static const char *const within[] = { "within (95 %)", "", "mean", "p50", "p95", "p99" };
+	static const char *const within[] = { "within (95 %)", "", "mean", "p50", "p95", "p99", "share" };
+	struct vns_text_why why = { 0 };
 	struct vns_table table[2];
 
 	if (t->n_hop < 2)
 		return;
 	vns_table_init(&table[0], "<<<>>>>><", heads);
-	vns_table_init(&table[1], "<<>>>>", within);
-	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		for (int p = VNS_PROTOS - 1; p >= 0; p--)
-			for (size_t i = 0; i < t->n_hop; i++)
-				if (t->hop[i].fig[d][p].first.n && !is_stray(t, i, d, p))
-					add_hop(table, t, i, d, p);
+	vns_table_init(&table[1], "<<>>>>>", within);
+	for (int d = 0; d < VNS_DIRECTIONS; d++) {
+		for (int p = VNS_PROTOS - 1; p >= 0; p--) {
+			for (size_t i = 0; i < t->n_hop; i++) {
+				const struct vns_vo_figure *f = &t->hop[i].fig[d][p];
+
+				if (!f->first.n || is_stray(t, i, d, p))
+					continue;
+				add_hop(table, t, i, d, p);
+				vns_text_why_add(&why, &f->first, &f->interval);
+			}
+		}
+	}
 	fputc('\n', to);
 	print_tables(table, 2, to);
+	vns_text_why_print(&why, "packets", VNS_TEXT_COLUMNS, to);
+	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD)
+		fputs("no shares: the last hop's split of the directions is not identifiable\n", to);
 }
 
-/*
- * VO as a share of TCP's RTT from the host's point to the guest and back, by means, which add up. The
- * other half, towards the client, is left out: its echo rides on the client's next request, so it
- * holds the client's own pauses.
- */
+/* VO as a share of TCP's RTT from the host's point to the guest and back. */
 static void print_share(const struct vns_vo_target *t, FILE *to)
 {
-	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired, *rtt = &t->rtt.guest_side;
-	const struct vns_interval *part = &t->sum[VNS_PROTO_TCP].interval.mean;
-	const struct vns_interval *whole = &t->rtt.guest_interval.mean;
+	const struct vns_dist *sum = &t->sum[VNS_PROTO_TCP].paired, *rtt = &t->rtt.guest_within;
 	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], within[VNS_SPAN_LEN];
+	struct vns_vo_share s;
 
-	if (!rtt->n || !sum->n || rtt->mean <= 0)
+	if (!vns_vo_share(t, &s))
 		return;
+	if (s.withheld[0]) {
+		fprintf(to, "share of the RTT: withheld: %s\n", s.withheld);
+		return;
+	}
 	fprintf(to, "share of the RTT: both directions take %s of TCP's mean RTT from the %s to the guest "
 		"and back,\n  %s (%s samples, 95 %%: %s): %.1f %%",
 		vns_text_ns(a, sum->mean), t->from_point, vns_text_ns(b, rtt->mean),
-		vns_text_count(n, rtt->n), vns_text_interval(within, whole, 0),
-		100 * sum->mean / rtt->mean);
-	/* at its worst both are at their ends: wider than 95 %; a part is at most the whole */
-	if (vns_interval_known(part) && vns_interval_known(whole) && part->lower >= 0 && whole->lower > 0)
-		fprintf(to, " (%.1f..%.1f %%)", fmin(100 * (double)part->lower / (double)whole->upper, 100),
-			fmin(100 * (double)part->upper / (double)whole->lower, 100));
+		vns_text_count(n, rtt->n), vns_text_interval(within, &t->rtt.within_interval.mean, 0), s.percent);
+	if (isnan(s.lower))
+		fputs(" (no interval: too few independent samples of one of both means)", to);
+	else
+		fprintf(to, " (%.1f..%.1f %%)", s.lower, s.upper);
 	fputc('\n', to);
+	if (s.ratio > 100)
+		fprintf(to, "  all of it: the means give %.1f %%, as they are of different packets (the RTT has one sample "
+			"for each tick\n  of the time stamps), and a part is at most the whole\n", s.ratio);
+	if (s.left_out)
+		fprintf(to, "  without %s RTT samples of more than %d s, which no sum of both directions covers (the guest "
+			"stood still,\n  or answered late)\n", vns_text_count(n, s.left_out),
+			(int)(VNS_VO_PAIR_NS / VNS_NSEC_PER_SEC));
 }
 
 /* What was seen but is not among the packets read. */
@@ -465,6 +584,12 @@ static void print_left_out(const struct vns_vo_target *t, FILE *to)
 
 	if (!t->clock_ahead && !t->other_epoch)
 		return;
+	if (t->clock_mode == VNS_CLOCK_SAME) {
+		fprintf(to, "seen in the guest: %s packets; not among those read: %s from before the pairing began\n",
+			vns_text_count(a, t->counts[VNS_POINT_B].read + t->other_epoch),
+			vns_text_count(c, t->other_epoch));
+		return;
+	}
 	fprintf(to, "seen in the guest: %s packets; not among those read: %s that bear stamps of the future, since its "
 		"clock\n  was set forward, and %s of before a change of the clocks' relation, or of a time without "
 		"one\n", vns_text_count(a, t->counts[VNS_POINT_B].read + t->clock_ahead + t->other_epoch),
@@ -514,7 +639,7 @@ static void print_overhead(const struct vns_vo_target *t, FILE *to)
 	fprintf(to, " %s from the agent\n", vns_text_bytes(b, t->agent_bytes));
 }
 
-int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
+static void print_targets(const struct vns_vo_result *r, FILE *to)
 {
 	for (size_t i = 0; i < r->n_target; i++) {
 		const struct vns_vo_target *t = &r->target[i];
@@ -533,5 +658,22 @@ int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
 		print_books(t, to);
 		print_overhead(t, to);
 	}
+}
+
+int vns_vo_print_text(const struct vns_vo_result *r, FILE *to)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *whole = open_memstream(&text, &size);
+
+	if (!whole)
+		return -errno;
+	print_targets(r, whole);
+	if (fclose(whole)) {
+		free(text);
+		return -ENOMEM;
+	}
+	vns_text_wrap(text, VNS_TEXT_COLUMNS, 2, to);
+	free(text);
 	return vns_text_flush(to);
 }

@@ -23,7 +23,7 @@
  *               Graubard, Survey Methodology 24, 1998), the rank by its Cornish-Fisher expansion.
  *
  * Not given: with fewer than VNS_INTERVAL_SAMPLES samples; where few batches hold most of them
- * (MIN_BATCHES); a percentile with fewer than TAIL effective samples on its thin side, by its own
+ * (MIN_BATCHES); a percentile with fewer than VNS_INTERVAL_TAIL effective samples on its thin side, by its own
  * design effect and by the median's, whichever is larger. Its own alone would let through just
  * those captures in which the tail by chance seems to be better known than it is.
  *
@@ -35,7 +35,6 @@
 
 #define BATCHES     20u /* Schmeiser, Operations Research 30, 1982: 10 to 30 */
 #define MIN_BATCHES 6   /* effective number */
-#define TAIL        8   /* p50 from 16 effective samples on, p95 from 160, p99 from 800 */
 #define MAX_PHI     0.8
 #define NO_PHI      0.1 /* half the standard error of phi: positive ones alone have no mean of 0 */
 #define Z95         1.96
@@ -157,7 +156,7 @@ static void of_quantile(const struct grouping *g, const struct vns_dist *all, do
 	double half = Z95 * sqrt(n * q * (1 - q));
 	int64_t unused;
 
-	if (g->all / fmax(fmax(deff, decides), 1) * thin < TAIL)
+	if (g->all / fmax(fmax(deff, decides), 1) * thin < VNS_INTERVAL_TAIL)
 		return;
 	/* both are read from the histogram: somewhere in that bucket */
 	vns_hist_bounds(vns_dist_quantile(all, fmax((middle - half) / (n + 1), 0)), &out->lower,

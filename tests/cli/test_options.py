@@ -7,6 +7,8 @@ Every pair of option and mode is tried: where the table says "without", the prog
 name both; elsewhere it must not complain. A new option or mode without a sample here fails, so that
 none escapes. No pair measures anything: each command line ends in another error right after.
 
+No line of any `--help` is wider than 120 columns.
+
 usage: test_options.py VNETSCOPE
 """
 import subprocess
@@ -123,6 +125,9 @@ def main(argv):
     done = run(program, "vo", "vm1", "lab:vm1")
     if done.returncode != 2 or "lab:vm1 stands twice" not in done.stderr:
         wrong.append(f"the same target twice: '{done.stderr.strip()}'")
+    for words in [[], *([c] for c in sorted({o[0] for o in options}))]:
+        wrong += [f"{' '.join(words)} --help: {len(line)} columns: {line}"
+                  for line in run(program, *words, "--help").stdout.splitlines() if len(line) > 120]
     for line in wrong:
         print(line)
     print(f"{tried} pairs of option and mode, {len(wrong)} complaints")

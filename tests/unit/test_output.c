@@ -234,6 +234,73 @@ static void test_spans(void **state)
 	assert_string_equal(vns_text_interval(b, &(struct vns_interval){ 0, 0 }, 200), "-");
 }
 
+static void print_wrapped(FILE *to)
+{
+	vns_text_wrap("one two three four\n  a b\n\nabcdefghijklmnop q\n\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 "
+		      "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 x", 10, 2, to);
+}
+
+/* No line is wider than asked, but for a word that is; none is lost, and UTF-8 counts by columns. */
+static void test_wrap(void **state)
+{
+	char *text = printed(print_wrapped);
+
+	(void)state;
+	assert_string_equal(text, "one two\n  three\n  four\n  a b\n\nabcdefghijklmnop\n  q\n"
+			    "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 \xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\n  x\n");
+	free(text);
+}
+
+static struct vns_text_why why;
+
+static void print_why(FILE *to)
+{
+	vns_text_why_print(&why, "packets", 1000, to);
+}
+
+/* What one row adds to the sentence below a table. @known: of mean, p50, p95, p99. */
+static char *why_of(uint64_t n, const char *known)
+{
+	struct vns_intervals i = { 0 };
+	struct vns_interval *of[] = { &i.mean, &i.p50, &i.p95, &i.p99 };
+	const struct vns_dist d = { .n = n };
+
+	for (int k = 0; k < 4; k++)
+		if (known[k] == '+')
+			*of[k] = (struct vns_interval){ 1, 2 };
+	why = (struct vns_text_why){ 0 };
+	vns_text_why_add(&why, &d, &i);
+	return printed(print_why);
+}
+
+/* Only the rules that withheld something are named. */
+static void test_why(void **state)
+{
+	static const struct {
+		uint64_t n;
+		const char *known, *says;
+	} rows[] = {
+		{ 0, "----", "" },
+		{ 5000, "++++", "" },
+		{ 1, "----", "-: not known from these packets. One has no spread and no percentiles. An interval "
+			     "needs 16 of them.\n" },
+		{ 15, "----", "-: not known from these packets. An interval needs 16 of them.\n" },
+		{ 500, "----", "-: not known from these packets. Most came within a few moments, which says nothing "
+			       "of the rest of the time.\n" },
+		{ 500, "++--", "-: not known from these packets. The interval of p95 needs 160, p99 needs 800 "
+			       "independent ones (8 beyond it); those close in time share their fate and count "
+			       "less.\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = why_of(rows[i].n, rows[i].known);
+
+		assert_string_equal(text, rows[i].says);
+		free(text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,7 +308,7 @@ int main(void)
 		cmocka_unit_test(test_counts), cmocka_unit_test(test_words_of_others),
 		cmocka_unit_test(test_table),  cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_head),   cmocka_unit_test(test_full),
-		cmocka_unit_test(test_spans),
+		cmocka_unit_test(test_spans), cmocka_unit_test(test_wrap), cmocka_unit_test(test_why),
 	};
 
 	return cmocka_run_group_tests_name("output", tests, NULL, NULL);

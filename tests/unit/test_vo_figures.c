@@ -355,6 +355,67 @@ static void unsorted_samples_are_sorted(void **state)
 	vns_clock_free(same);
 }
 
+/*
+ * A guest that stands still for 3 s: the pair over it is in no sum, and counted; the share is of the RTT's
+ * samples that are in the same bounds, by truth 105 us of 200 us.
+ */
+static void a_pause_does_not_shrink_the_share(void **state)
+{
+	const struct truth tr = { 0, 0 };
+	struct vns_vo_share share;
+	struct made m;
+
+	(void)state;
+	memset(&m, 0, sizeof(m));
+	m.clock = related(&tr, 6 * VNS_NSEC_PER_SEC);
+	for (int i = 0; i < 100; i++) {
+		int64_t t = T0 + i * 9 * VNS_NSEC_PER_MSEC + (i >= 50) * 4 * VNS_NSEC_PER_SEC;
+		int64_t pause = i == 49 ? 3 * VNS_NSEC_PER_SEC : 0;
+
+		packet(&m.samples, &tr, VNS_HOST_TO_GUEST, t, 80000 + pause, 700, 42);
+		packet(&m.samples, &tr, VNS_GUEST_TO_HOST, t + 175000 + pause, 25000, 900, 42);
+		vns_dist_add(&m.t.rtt.guest_side, 200000 + pause);
+		if (!pause)
+			vns_dist_add(&m.t.rtt.guest_within, 200000);
+	}
+	assert_int_equal(vns_vo_figures(&m.samples, m.clock, m.t.fig, m.t.sum), 0);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].paired.n, 99);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].late_replies, 1);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].across_step, 0);
+	assert_true(vns_vo_share(&m.t, &share));
+	assert_string_equal(share.withheld, "");
+	assert_int_equal(share.left_out, 1);
+	assert_true(fabs(share.percent - 52.5) < 0.1);
+	drop(&m);
+}
+
+/* A part is at most the whole, the interval holds the point, and what contradicts that is no share. */
+static void a_share_is_at_most_all(void **state)
+{
+	struct vns_vo_target t = { .from_point = "tap" };
+	struct vns_vo_sum *sum = &t.sum[VNS_PROTO_TCP];
+	struct vns_vo_share share;
+
+	(void)state;
+	assert_false(vns_vo_share(&t, &share));
+	vns_dist_add(&sum->paired, 104000);
+	vns_dist_add(&t.rtt.guest_within, 100000);
+	assert_true(vns_vo_share(&t, &share));
+	assert_true(share.percent == 100 && fabs(share.ratio - 104) < 1e-6 && isnan(share.lower));
+	sum->interval.mean = (struct vns_interval){ 90000, 110000 };
+	t.rtt.within_interval.mean = (struct vns_interval){ 95000, 120000 };
+	assert_true(vns_vo_share(&t, &share));
+	assert_true(share.percent == 100 && share.lower == 75 && share.upper == 100);
+	t.rtt.within_interval.mean = (struct vns_interval){ 50000, 80000 };
+	assert_true(vns_vo_share(&t, &share));
+	assert_non_null(strstr(share.withheld, "beyond both intervals"));
+	assert_true(isnan(share.percent));
+	t.unrelated = 1;
+	assert_true(vns_vo_share(&t, &share));
+	assert_non_null(strstr(share.withheld, "while the clocks' relation changed"));
+	vns_vo_target_fini(&t);
+}
+
 static void far_last_byte_is_counted(void **state)
 {
 	struct vns_vo_samples s = { 0 };
@@ -441,6 +502,8 @@ int main(void)
 		cmocka_unit_test(disagreement_is_seen),
 		cmocka_unit_test(check_holds_the_clocks_claim),
 		cmocka_unit_test(unsorted_samples_are_sorted),
+		cmocka_unit_test(a_pause_does_not_shrink_the_share),
+		cmocka_unit_test(a_share_is_at_most_all),
 		cmocka_unit_test(far_last_byte_is_counted),
 		cmocka_unit_test(correlated_samples_widen_the_median),
 		cmocka_unit_test(a_disturbed_clock_is_not_called_slewed),
