@@ -5,8 +5,9 @@
  * Four steps that may be done at once: reading and decoding each file, pairing, and adding samples to
  * the figures. Pairing is one thread's work, the caller's: where a packet's twin is depends on
  * all that came before it. The others are jobs of a crew (crew.h), done in order each, so the
- * results are the same with any number of threads. Of a packet's cost, reading and figures are
- * about half, so a second thread nearly doubles the speed and a fourth is the last that helps.
+ * results are the same with any number of threads. To reading belongs all that a packet tells the engine by
+ * itself (brief.h). Pairing is left with about half of a packet's cost, so a second thread nearly
+ * doubles the speed and a fourth is the last that helps.
  *
  * Both files are fed in turns of time, all of one and then all of the other that lies in a few
  * milliseconds, so that the engine remembers no more than its window. The turns follow from the stamps
@@ -18,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/twin/brief.h"
 #include "measure/crew.h"
 #include "measure/vo_offline.h"
 
@@ -33,7 +35,10 @@ struct pipeline;
 /* Batches read from one file: full ones from head on. @head and @n are the crew's lock's. */
 struct inbox {
 	struct vo_end *end;
+	const struct vns_addr *guest; /* of the engine, for briefs */
+	size_t n_guest;
 	struct vns_packet *pkt[BUFFERS];
+	struct twin_brief *brief[BUFFERS]; /* NULL: the engine makes them itself */
 	size_t count[BUFFERS];
 	size_t wanted; /* batches that are read ahead of the engine */
 	size_t head, n, filling;
@@ -58,6 +63,7 @@ struct outbox {
 /* What the engine gets next from a file: what probing left over, then batches. */
 struct feed {
 	const struct vns_packet *pkt;
+	const struct twin_brief *brief; /* of these, or NULL */
 	size_t n;
 	bool from_inbox, eof;
 	int64_t last_ns; /* stamp of the packet fed last */
@@ -108,6 +114,8 @@ static void fill(void *ctx)
 	} while (got > 0 && n < VO_BATCH);
 	in->late = got < 0 ? got : 0; /* what came before it comes first */
 	in->got = n ? (int)n : got;
+	if (in->brief[in->filling])
+		twin_brief(in->brief[in->filling], to, n, in->guest, in->n_guest);
 }
 
 static void filled(void *ctx)
@@ -224,6 +232,7 @@ static int next_batch(struct pipeline *pl, enum vns_point p, struct vns_err *err
 	vns_crew_wait(pl->crew, has_input, in);
 	if (in->n) {
 		f->pkt = in->pkt[in->head];
+		f->brief = in->brief[in->head];
 		f->n = in->count[in->head];
 		f->from_inbox = true;
 	} else {
@@ -320,19 +329,25 @@ static bool is_jump(const struct vo_offline *r, int64_t from, int64_t to)
 	return __builtin_sub_overflow(to, from, &by) || by > r->jump_ns || by < -r->jump_ns;
 }
 
+/* Where another thread made briefs, packets are looked at no more: they are in that one's cache. */
+static int64_t stamp_of(const struct feed *f, size_t i)
+{
+	return f->brief ? f->brief[i].time_ns : f->pkt[i].time_ns;
+}
+
 /* On A's clock, as this turn has it. Any 64-bit stamp may be in a file. */
-static int64_t time_of(const struct pipeline *pl, enum vns_point p, const struct vns_packet *pkt)
+static int64_t time_of(const struct pipeline *pl, enum vns_point p, int64_t stamp)
 {
 	int64_t time;
 
-	if (__builtin_sub_overflow(pkt->time_ns, p == VNS_POINT_B ? pl->turn_offset : 0, &time))
+	if (__builtin_sub_overflow(stamp, p == VNS_POINT_B ? pl->turn_offset : 0, &time))
 		return INT64_MAX - 1;
 	return time;
 }
 
 static int64_t next_time(const struct pipeline *pl, enum vns_point p)
 {
-	return pl->feed[p].n ? time_of(pl, p, &pl->feed[p].pkt[0]) : INT64_MAX;
+	return pl->feed[p].n ? time_of(pl, p, stamp_of(&pl->feed[p], 0)) : INT64_MAX;
 }
 
 /* The point that has packets in this turn, A first; where neither has, the next turn begins. */
@@ -356,8 +371,8 @@ static size_t of_turn(const struct vo_offline *r, const struct pipeline *pl, enu
 	const struct feed *f = &pl->feed[p];
 	size_t n = 1;
 
-	while (n < f->n && time_of(pl, p, &f->pkt[n]) < pl->turn_until &&
-	       !is_jump(r, f->pkt[n - 1].time_ns, f->pkt[n].time_ns))
+	while (n < f->n && time_of(pl, p, stamp_of(f, n)) < pl->turn_until &&
+	       !is_jump(r, stamp_of(f, n - 1), stamp_of(f, n)))
 		n++;
 	return n;
 }
@@ -374,9 +389,9 @@ static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *e
 		int code;
 
 		f = &pl->feed[i];
-		if (!f->n || !f->any || !is_jump(r, f->last_ns, f->pkt[0].time_ns))
+		if (!f->n || !f->any || !is_jump(r, f->last_ns, stamp_of(f, 0)))
 			continue;
-		f->last_ns = f->pkt[0].time_ns; /* looked at once */
+		f->last_ns = stamp_of(f, 0); /* looked at once */
 		code = see_jump(r, pl, i, err);
 		if (code)
 			return code;
@@ -385,14 +400,16 @@ static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *e
 	p = whose_turn(r, pl);
 	f = &pl->feed[p];
 	n = of_turn(r, pl, p);
-	if (vns_twin_feed(r->twin, p, f->pkt, n))
+	if (f->brief ? twin_feed_briefed(r->twin, p, f->pkt, f->brief, n) :
+		       vns_twin_feed(r->twin, p, f->pkt, n))
 		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
 	f->any = true;
-	f->last_ns = f->pkt[n - 1].time_ns;
+	f->last_ns = stamp_of(f, n - 1);
 	if (n == f->n) {
 		done_with(pl, p);
 	} else {
 		f->pkt += n;
+		f->brief = f->brief ? f->brief + n : NULL;
 		f->n -= n;
 	}
 	return 0;
@@ -439,19 +456,32 @@ static bool is_pipe(const struct vo_end *e)
 	return (strcmp(e->path, "-") ? stat(e->path, &s) : fstat(STDIN_FILENO, &s)) || !S_ISREG(s.st_mode);
 }
 
-static int take_buffers(struct vo_offline *r, struct pipeline *pl)
+/* @ahead: briefs are made with the packets; the engine must know its guest's addresses for it. */
+static bool take_inbox(struct inbox *in, bool ahead)
 {
 	bool have = true;
 
 	for (int i = 0; i < BUFFERS; i++) {
-		for (int p = 0; p < 2; p++)
-			have &= (pl->in[p].pkt[i] = aligned_alloc(64, VO_BATCH * sizeof(struct vns_packet))) !=
+		have &= (in->pkt[i] = aligned_alloc(64, VO_BATCH * sizeof(*in->pkt[i]))) != NULL;
+		if (ahead)
+			have &= (in->brief[i] = aligned_alloc(64, VO_BATCH * sizeof(*in->brief[i]))) !=
 				NULL;
-		have &= (pl->out.s[i] = malloc(VO_BATCH * sizeof(*pl->out.s[i]))) != NULL;
 	}
+	return have;
+}
+
+static int take_buffers(struct vo_offline *r, struct pipeline *pl)
+{
+	bool have = true;
+
+	for (int i = 0; i < BUFFERS; i++)
+		have &= (pl->out.s[i] = malloc(VO_BATCH * sizeof(*pl->out.s[i]))) != NULL;
 	for (int p = 0; p < 2; p++) {
 		pl->in[p].end = &r->end[p];
+		pl->in[p].guest = r->guest;
+		pl->in[p].n_guest = r->n_guest;
 		pl->in[p].wanted = r->opts->threads > 1 && !is_pipe(&r->end[p]) ? BUFFERS : 1;
+		have &= take_inbox(&pl->in[p], pl->in[p].wanted > 1 && r->n_guest);
 		pl->feed[p] = (struct feed){ .pkt = r->end[p].pkt, .n = r->end[p].n };
 		pl->job[p] = (struct vns_crew_job){ can_fill, fill, filled, fill_urgency, &pl->in[p],
 						     false, is_pipe(&r->end[p]) };
@@ -469,6 +499,8 @@ static void free_pipeline(struct pipeline *pl)
 	for (int i = 0; i < BUFFERS; i++) {
 		free(pl->in[0].pkt[i]);
 		free(pl->in[1].pkt[i]);
+		free(pl->in[0].brief[i]);
+		free(pl->in[1].brief[i]);
 		free(pl->out.s[i]);
 	}
 	free(pl);

@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/twin/brief.h"
 #include "engine/twin/pieces.h"
 #include "packet/hash.h"
 
@@ -51,14 +52,14 @@ static uint64_t hash_of_hosts(const struct vns_flow_key *key)
 	return h;
 }
 
-void twin_pieces_note(struct twin_entry *e, const struct vns_packet *p)
+void twin_pieces_note(struct twin_brief *b, const struct vns_packet *p)
 {
 	unsigned int kind = p->flags & VNS_PKT_F_LATER_FRAG ? PIECE_LATER :
 			    p->flags & VNS_PKT_F_FIRST_FRAG ? PIECE_FIRST : PIECE_WHOLE;
 
-	e->first = (int64_t)(p->digest - vns_length_term(p->payload_len));
-	e->last = (int64_t)hash_of_hosts(&p->key);
-	e->tsval = kind << 16 | p->frag_off;
+	b->first = (int64_t)(p->digest - vns_length_term(p->payload_len));
+	b->last = (int64_t)hash_of_hosts(&p->key);
+	b->tsval = kind << 16 | p->frag_off;
 }
 
 /* ---- a batch ---- */

@@ -8,8 +8,8 @@
  * upstream and downstream. Both live in flat arrays and refer to each other by 32-bit
  * index (0: none), which keeps either at one cache line.
  *
- * Who writes what: memory.c owns allocation, the hash table and the queues; intake.c fills entries
- * and queues them; range.c and unit.c link entries and set flags; only twin.c decides when a queued
+ * Who writes what: memory.c owns allocation, the hash table and the queues; brief.c says what an entry will
+ * hold, intake.c fills and queues it; range.c and unit.c link entries and set flags; only twin.c decides when a queued
  * entry's time has come, counts its class and frees it.
  */
 #ifndef VNS_ENGINE_TWIN_INT_H
@@ -101,7 +101,6 @@ struct twin_node {
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
 	bool repeated : 1; /* UNIT without IP ID: the same was seen before, maybe long ago */
-	               /* RANGE: its first packet was multicast, so its ends do not tell the direction */
 	bool translated : 1; /* its packets of A had other addresses there */
 };
 
@@ -173,6 +172,7 @@ struct twin_epoch {
 enum { STAGE_SETTLE, STAGE_EXPIRE, STAGES };
 
 struct twin_nat;
+struct twin_brief;
 struct piece;
 
 #define TWIN_CUT_FLOWS 4096
@@ -429,7 +429,7 @@ bool twin_is_unspecified(const struct vns_addr *a);
  */
 uint64_t twin_bare_identity(const struct vns_packet *p);
 
-/* intake.c */
+/* brief.c */
 bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a);
 
 /* nat.c */
@@ -454,8 +454,8 @@ bool twin_nat_fits(const struct vns_packet *a, const struct vns_flow_key *key_b,
 /* pieces.c */
 int twin_pieces_new(struct twin_pieces **out);
 void twin_pieces_free(struct twin_pieces *p);
-/* Keep in @e, which is no TCP segment, what may be needed of @p. */
-void twin_pieces_note(struct twin_entry *e, const struct vns_packet *p);
+/* Keep for the entry of @p, which is no TCP segment, what may be needed of it. */
+void twin_pieces_note(struct twin_brief *b, const struct vns_packet *p);
 static inline bool twin_is_piece(const struct vns_twin *t, const struct twin_entry *e)
 {
 	return t->m.node[e->node].kind == TWIN_UNIT && e->tsval;

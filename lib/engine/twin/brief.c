@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Briefs: what each packet is to the engine, without looking at any other; see brief.h.
+ *
+ * In: decoded packets. Out: key of the node (of TCP with sequence space the flow direction, of all else
+ * the identity), direction by the guest's addresses, and what the entry will hold.
+ */
+#include <string.h>
+
+#include "engine/twin/brief.h"
+#include "engine/twin/inorder.h"
+
+#define FEW_GUESTS 8 /* addresses that are compared with all */
+
+static bool is_one_of(const struct vns_addr *guest, size_t n, const struct vns_addr *a)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(a, &guest[i], sizeof(*a)) == 0)
+			return true;
+	return false;
+}
+
+bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a)
+{
+	return is_one_of(t->guest, t->n_guest, a);
+}
+
+/* Bits: is endpoint 0, is endpoint 1 of @p the guest? Which it is, is a coin toss: no branch. */
+TWIN_INLINE unsigned int guest_ends(const struct vns_addr *guest, size_t n,
+				   const struct vns_packet *p)
+{
+	uint64_t end[4], addr[2];
+	unsigned int ends = 0;
+
+	if (n > FEW_GUESTS)
+		return is_one_of(guest, n, &p->key.addr[0]) |
+		       (unsigned int)is_one_of(guest, n, &p->key.addr[1]) << 1;
+	memcpy(end, p->key.addr, sizeof(end));
+	for (size_t i = 0; i < n; i++) {
+		memcpy(addr, &guest[i], sizeof(addr));
+		ends |= !((end[0] ^ addr[0]) | (end[1] ^ addr[1]));
+		ends |= (unsigned int)!((end[2] ^ addr[0]) | (end[3] ^ addr[1])) << 1;
+	}
+	return ends;
+}
+
+/* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
+TWIN_INLINE int direction_of(const struct vns_addr *guest, size_t n, const struct vns_packet *p)
+{
+	unsigned int ends = guest_ends(guest, n, p);
+
+	_Static_assert(VNS_GUEST_TO_HOST == 1 && VNS_HOST_TO_GUEST == 0, "what the source's bit says");
+	if (__builtin_expect(ends != 0, 1))
+		return ends >> p->dir & 1;
+	/* Flooded to the guest too; a sender without an address could be the guest itself. */
+	if ((p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)))
+		return VNS_HOST_TO_GUEST;
+	return -1;
+}
+
+/* Bits of @from that are @bit become @to: one shift, since both are single bits. */
+#define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
+
+/*
+ * What tells packets of one identity, or copies of the same bytes, apart: the IP ID; of TCP without one what
+ * the sender had heard by then (acknowledgement, TSecr, SACK block), which a retransmission within one
+ * tick of TSval, and each of the duplicate ACKs of a loss, often has of its own. Segmentation hands these on
+ * as they are, and joins only what agrees in them.
+ */
+TWIN_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
+{
+	uint32_t heard = 0;
+
+	/* an IPv6 fragment's has 32 bits; one less tells as well */
+	if (p->ip_id || p->proto != VNS_PROTO_TCP || p->flags & VNS_PKT_F_OPTS_CUT)
+		return p->ip_id & ~TWIN_WEAK_ID;
+	if (range)
+		heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
+	if (p->flags & VNS_PKT_F_HAS_SACK)
+		heard += (p->sack_left * 0x9e3779b1u ^ p->sack_right) * 0xc2b2ae35u;
+	return heard | TWIN_WEAK_ID;
+}
+
+static uint8_t proto_of(const struct vns_packet *p)
+{
+	if (p->proto != VNS_PROTO_NONE)
+		return p->proto;
+	switch (p->key.ipproto) { /* later fragments */
+	case 6:
+		return VNS_PROTO_TCP;
+	case 17:
+		return VNS_PROTO_UDP;
+	case 1:
+	case 58:
+		return VNS_PROTO_ICMP;
+	}
+	return VNS_PROTO_NONE;
+}
+
+TWIN_INLINE uint64_t key_of(const struct vns_packet *p, bool range)
+{
+	uint64_t id = range ? p->flow_hash + p->dir : twin_identity(p);
+
+	/* Spread into the upper half, which the table uses (multiplier: golden ratio * 2^64). */
+	id *= UINT64_C(0x9e3779b97f4a7c15);
+	return (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + range;
+}
+
+/* TCP that takes sequence space. */
+TWIN_INLINE void brief_range(struct twin_brief *b, const struct vns_packet *p)
+{
+	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
+
+	b->seq = p->seq;
+	b->len = p->payload_len + syn + fin;
+	b->tsval = p->tsval;
+	b->flags = (uint16_t)(syn * E_CTRL_SYN | fin * E_CTRL_FIN |
+			      MOVE_BIT(p->flags, VNS_PKT_F_HAS_TS, E_TS) |
+			      MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT));
+	b->what = BRIEF_RANGE;
+}
+
+TWIN_INLINE void brief_unit(struct twin_brief *b, const struct vns_packet *p)
+{
+	b->seq = 0;
+	b->len = p->payload_len;
+	b->tsval = 0;
+	b->flags = 0;
+	b->what = (uint8_t)((p->ip_id ? 0 : BRIEF_NO_ID) |
+			    (p->flags & VNS_PKT_F_DIGEST_SHORT ? BRIEF_SHORT : 0));
+	if (p->proto == VNS_PROTO_UDP || p->proto == VNS_PROTO_ICMP)
+		twin_pieces_note(b, p);
+}
+
+TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, const struct vns_addr *guest,
+			   size_t n_guest)
+{
+	bool decoded = p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT;
+	bool range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
+		     !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
+		     (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
+
+	b->key = key_of(p, range);
+	b->time_ns = p->time_ns;
+	b->flow_hash = p->flow_hash;
+	b->first = b->last = 0;
+	b->ip_id = telling_id(p, range);
+	b->proto = proto_of(p);
+	b->dir = decoded ? (int8_t)direction_of(guest, n_guest, p) : -1;
+	if (range)
+		brief_range(b, p);
+	else
+		brief_unit(b, p);
+}
+
+void twin_brief(struct twin_brief *out, const struct vns_packet *pkts, size_t n,
+		const struct vns_addr *guest, size_t n_guest)
+{
+	for (size_t i = 0; i < n; i++)
+		brief_one(&out[i], &pkts[i], guest, n_guest);
+}
