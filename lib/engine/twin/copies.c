@@ -46,9 +46,14 @@ static void make_pair(struct twin_copies *up, struct twin_copies *down, size_t u
 }
 
 struct id_ref {
-	uint64_t id; /* sequence number and IP ID */
+	uint64_t id; /* sequence number and IP ID, which counts up with the former; or what was heard */
 	size_t index;
 };
+
+static bool is_weak(const struct twin_copy *c)
+{
+	return c->ip_id & TWIN_WEAK_ID;
+}
 
 static int by_id(const void *pa, const void *pb)
 {
@@ -63,7 +68,8 @@ static size_t sorted_ids(const struct twin_copies *set, struct id_ref *out)
 
 	for (size_t i = 0; i < set->n; i++)
 		if (set->c[i].ip_id)
-			out[n++] = (struct id_ref){ (uint64_t)set->c[i].seq << 32 | set->c[i].ip_id, i };
+			out[n++] = (struct id_ref){ (is_weak(&set->c[i]) ? 0 : (uint64_t)set->c[i].seq << 32) |
+						    set->c[i].ip_id, i };
 	qsort(out, n, sizeof(*out), by_id);
 	return n;
 }
@@ -140,7 +146,9 @@ struct group {
 /* Can upstream @x have become downstream @y, by all but their times? */
 static bool alike(const struct group *g, const struct twin_copy *x, const struct twin_copy *y)
 {
-	return !g->ids_tell || !x->ip_id || !y->ip_id || x->ip_id == y->ip_id || x->seq != y->seq;
+	if (!g->ids_tell || !x->ip_id || !y->ip_id || x->ip_id == y->ip_id)
+		return true;
+	return x->seq != y->seq && !(is_weak(x) && is_weak(y));
 }
 
 /*

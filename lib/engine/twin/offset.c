@@ -113,10 +113,15 @@ static void step(struct vns_twin *t, unsigned int dir, int64_t by)
 	t->stepped_at = t->strange_from[dir];
 }
 
-/* @ahead was wrong by @need; so was the size of a step just found, the least that twins asked for. */
+/*
+ * @ahead was wrong by @need; so was the size of a step just found, the least that twins asked for. The first
+ * guess was as wrong all the time: copies seen under it keep their order to those seen since.
+ */
 static void correct(struct vns_twin *t, int64_t at, int64_t need)
 {
 	t->ahead += need;
+	for (unsigned int i = 0; t->n_twins < SETTLED && i < t->n_moment && i < TWIN_MOMENTS; i++)
+		t->moment[i].ahead += need;
 	if (t->stepping && t->stepping <= VNS_TWIN_STEPS && at - t->stepped_at < FOUND_NS)
 		t->steps[t->stepping - 1].by_ns += need;
 }

@@ -396,7 +396,8 @@ static void resolve_one(struct vns_twin *t, uint32_t e)
 
 /*
  * Decide contested upstream @e, and with it all copies it overlaps: once @e is gone, their count
- * would be wrong. Copies that are too young to have reached the other point wait for their own turn.
+ * would be wrong, also where @e itself was decided with another one before. Copies that are too young to
+ * have reached the other point wait for their own turn.
  */
 void twin_range_resolve(struct vns_twin *t, uint32_t e)
 {
@@ -405,7 +406,8 @@ void twin_range_resolve(struct vns_twin *t, uint32_t e)
 	uint32_t end = x->seq + x->len;
 	bool blind = tsval_unknown(t, node);
 
-	resolve_one(t, e);
+	if (!(x->flags & E_DONE))
+		resolve_one(t, e);
 	for (uint32_t i = first_candidate(t, &node->side[TWIN_UP], x->seq);
 	     i && before(entry[i].seq, end); i = entry[i].next)
 		if (i != e && (entry[i].flags & (E_CONTESTED | E_DONE)) == E_CONTESTED &&

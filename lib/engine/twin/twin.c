@@ -302,7 +302,7 @@ static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
 {
 	struct twin_entry *e = &t->m.entry[index];
 
-	if (e->flags & E_DONE)
+	if (t->m.node[e->node].kind == TWIN_UNIT && e->flags & E_DONE)
 		return retire(t, index);
 	if (t->m.node[e->node].kind == TWIN_UNIT) {
 		int64_t until = t->finishing ? INT64_MAX : e->time + t->window - t->settle;

@@ -64,14 +64,34 @@ static void make_twins(struct vns_twin *t, uint32_t u, uint32_t d)
 	twin_unit_remove(t, d);
 }
 
-/* The oldest of both sides carry the same IP ID, and their successors another. */
-static bool told_by_id(const struct twin_entry *entry, uint32_t u, uint32_t d)
+#define LIKES 256 /* packets of one identity that are compared before their time */
+
+/* Does none of those behind @e, the oldest of its side, bear its IP ID, up to @until (its point's time)? */
+static bool only_id(const struct twin_entry *entry, uint32_t e, int64_t until)
 {
+	uint32_t next = entry[e].next;
+	int n = 0;
+
+	while (next && entry[next].time <= until) {
+		if (n++ == LIKES || entry[next].ip_id == entry[e].ip_id)
+			return false;
+		next = entry[next].next;
+	}
+	return true;
+}
+
+/*
+ * The oldest of both sides carry the same IP ID, and no others that can have been taken for them: sent before
+ * downstream's was seen, or seen so soon after it that they are a second copy, which would be left over.
+ */
+static bool told_by_id(const struct vns_twin *t, uint32_t u, uint32_t d, int64_t lag)
+{
+	const struct twin_entry *entry = t->m.entry;
 	uint32_t id = entry[u].ip_id;
 
 	return id && !(id & TWIN_WEAK_ID) && entry[d].ip_id == id &&
-	       (!entry[u].next || entry[entry[u].next].ip_id != id) &&
-	       (!entry[d].next || entry[entry[d].next].ip_id != id);
+	       only_id(entry, u, entry[u].time + lag + 2 * t->slack) &&
+	       only_id(entry, d, entry[d].time + 2 * t->slack);
 }
 
 static void report_odd(struct vns_twin *t, const struct twin_node *node, uint32_t u, uint32_t d)
@@ -107,7 +127,7 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 				report_odd(t, node, e, d);
 			return false;
 		}
-	} else if (!told_by_id(entry, e, d)) {
+	} else if (!told_by_id(t, e, d, lag)) {
 		return false;
 	}
 	make_twins(t, e, d);
