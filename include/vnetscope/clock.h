@@ -68,6 +68,8 @@ struct vns_exchange {
  * @step_after: true when the piece ends in a detected step
  * @widened_ns: what its bounds were moved outward by as the rate may change within it; 0: not at all
  * @bent: there are signs that it did (a clock that is slewed)
+ * @undecided: at an end; exchanges there contradict the others, and nothing decides between a step and wrong stamps:
+ *	the bound is that of both
  */
 struct vns_clock_piece {
 	int64_t from_ns, to_ns;
@@ -75,7 +77,7 @@ struct vns_clock_piece {
 	double drift_ppm, drift_lower_ppm, drift_upper_ppm;
 	bool step_after;
 	double widened_ns;
-	bool bent;
+	bool bent, undecided;
 };
 
 /**
@@ -161,6 +163,16 @@ const struct vns_clock_piece *vns_clock_pieces(const struct vns_clock *c, size_t
  */
 void vns_clock_counts(const struct vns_clock *c, uint64_t *used, uint64_t *rejected);
 
+/**
+ * vns_clock_contradictions() - of the last solve: exchanges that no clock explains together with the others if it
+ * keeps each line for six exchanges at least.
+ * @wrong: left out: they bound nothing; the bound around them is moved outward (vns_clock_piece.widened_ns)
+ * @undecided: at an end, where they may as well tell of a step: they made a piece of their own
+ *
+ * Nothing is left out in mode TRAFFIC, nor where more than a tenth contradict: there each makes a piece.
+ */
+void vns_clock_contradictions(const struct vns_clock *c, uint64_t *wrong, uint64_t *undecided);
+
 /** One exchange as the thesis plots it: its midpoint offset and its own bound (fig 3.2). */
 struct vns_clock_sample {
 	int64_t at_ns;        /* (t1 + t4) / 2 */
@@ -168,6 +180,7 @@ struct vns_clock_sample {
 	double lower_ns, upper_ns; /* t3 - t4, t2 - t1 */
 	int64_t rtt_ns, processing_ns; /* t4 - t1, t3 - t2 */
 	bool used;
+	bool contradicts; /* the others: see vns_clock_contradictions() */
 };
 const struct vns_clock_sample *vns_clock_samples(const struct vns_clock *c, size_t *n);
 

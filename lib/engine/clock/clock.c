@@ -276,7 +276,7 @@ bool vns_clock_bent(const struct vns_clock *c, double *widened_ns)
 enum vns_clock_rate vns_clock_rate(const struct vns_clock *c)
 {
 	for (size_t i = 0; i + 1 < c->n_seg; i++)
-		if (!c->seg[i].step_after)
+		if (!c->seg[i].step_after && !c->seg[i].undecided && !c->seg[i + 1].undecided)
 			return VNS_CLOCK_RATE_CHANGED;
 	return vns_clock_bent(c, NULL) ? VNS_CLOCK_RATE_SIGNS : VNS_CLOCK_RATE_STEADY;
 }
@@ -312,7 +312,10 @@ static size_t members(const struct vns_clock *c, size_t first, size_t last,
 
 		if (side == end || (first < last && c->con[first].x <= c->side[side].x))
 			k = &c->con[first++];
-		else
+		else if (c->side[side].sample != SIZE_MAX && c->sample[c->side[side].sample].contradicts) {
+			side++;
+			continue;
+		} else
 			k = &c->side[side++];
 		if (k->lo >= seg->from && k->hi <= seg->to)
 			out[n++] = k;
@@ -345,6 +348,27 @@ static uint64_t bounds_within(const struct vns_clock *c, const struct clock_seg 
 	return n;
 }
 
+/* Exchanges beside the others that contradict them each by itself are left out and counted. */
+static int refuse_wrong(struct vns_clock *c, const struct clock_fit *fit, const struct clock_seg *seg)
+{
+	struct clock_seg own = { .from = seg->from, .to = seg->to };
+	int ret = clock_seg_from_fit(fit, &own);
+
+	for (size_t i = side_after(c, nextafter(seg->from, -INFINITY));
+	     ret == 0 && i < c->n_side && c->side[i].x <= seg->to; i++) {
+		const struct clock_con *k = &c->side[i];
+		struct vns_clock_sample *s = k->sample == SIZE_MAX ? NULL : &c->sample[k->sample];
+
+		if (!s || s->contradicts || k->lo < seg->from || k->hi > seg->to)
+			continue;
+		s->contradicts = k->upper ? k->y < clock_seg_lower(&own, k->x) - CLOCK_TOL_NS :
+					    k->y > clock_seg_upper(&own, k->x) + CLOCK_TOL_NS;
+		c->n_wrong += s->contradicts;
+	}
+	clock_seg_fini(&own);
+	return ret;
+}
+
 /*
  * Chains of one piece from the constraints that are certainly its own. One-sided bounds only make
  * them tighter; if one of them contradicts the exchanges none of this piece's is believed.
@@ -367,6 +391,15 @@ static int bound_piece(struct vns_clock *c, const struct clock_split *sp, size_t
 	seg->to = i + 1 == sp->n ? c->span_hi : c->con[last - 1].hi;
 	n = members(c, first, last, seg, !seg->weak, con);
 	ret = fit_all(con, n, !seg->weak, fit);
+	if (ret > 0) {
+		n = members(c, first, last, seg, false, con);
+		ret = fit_all(con, n, false, fit);
+		if (ret == 0)
+			ret = refuse_wrong(c, fit, seg);
+		n = members(c, first, last, seg, true, con);
+		if (ret == 0)
+			ret = fit_all(con, n, true, fit);
+	}
 	if (ret > 0) {
 		c->side_refused += bounds_within(c, seg);
 		n = members(c, first, last, seg, false, con);
@@ -442,6 +475,23 @@ static void set_split(struct vns_clock *c, size_t i, size_t start)
 	a->step_after = false;
 }
 
+/* Contradicting exchanges at an end make a piece that may not be one: the neighbour's line is the likelier. */
+static void leave_open(struct vns_clock *c)
+{
+	struct clock_seg *last = c->n_seg ? &c->seg[c->n_seg - 1] : NULL;
+
+	if (c->n_seg < 2)
+		return;
+	if (c->open_first) {
+		c->seg[0].weak = c->seg[0].undecided = true;
+		c->seg[0].split_after = -INFINITY;
+	}
+	if (c->open_last) {
+		last->weak = last->undecided = true;
+		last[-1].split_after = INFINITY;
+	}
+}
+
 static int solve_pieces(struct vns_clock *c, const struct clock_split *sp, struct clock_fit *fit,
 			size_t *start)
 {
@@ -471,6 +521,7 @@ static int solve_pieces(struct vns_clock *c, const struct clock_split *sp, struc
 			ret = clock_estimate(c, start[i], start[i + 1], &c->seg[i]);
 	for (size_t i = 0; i + 1 < sp->n; i++)
 		set_split(c, i, start[i + 1]);
+	leave_open(c);
 	return ret;
 }
 
@@ -507,6 +558,12 @@ int vns_clock_solve(struct vns_clock *c)
 	clock_split_fini(&sp);
 	free(start);
 	return ret;
+}
+
+void vns_clock_contradictions(const struct vns_clock *c, uint64_t *wrong, uint64_t *undecided)
+{
+	*wrong = c->n_wrong;
+	*undecided = c->n_open;
 }
 
 void vns_clock_counts(const struct vns_clock *c, uint64_t *used, uint64_t *rejected)

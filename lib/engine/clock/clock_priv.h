@@ -58,6 +58,11 @@ void clock_fit_reset(struct clock_fit *f);
 void clock_fit_fini(struct clock_fit *f);
 /* Add a constraint with x >= all before. Return: 0, 1 no line satisfies it, -ENOMEM. */
 int clock_fit_add(struct clock_fit *f, const struct clock_con *c);
+/* Would an exchange's two points, right of all before, both fit? */
+bool clock_fit_has_room(const struct clock_fit *f, const struct clock_con *upper, const struct clock_con *lower);
+/* Of one that does not: where the points before are that contradict it; NAN for less than two. */
+void clock_fit_against(const struct clock_fit *f, const struct clock_con *upper, const struct clock_con *lower,
+		       double x[2]);
 
 /* What stands for a piece when it is asked: two chains, a line, its interval (relation.c). */
 struct clock_seg {
@@ -71,6 +76,7 @@ struct clock_seg {
 	bool have_ci;
 	bool weak;            /* no constraint is certain to be its own: take the neighbours in */
 	bool step_after;
+	bool undecided;       /* a step, or wrong stamps: the neighbour may hold in its place */
 	/* of widen.c and wander.c: opposite points next to each other, what the bounds are moved by */
 	size_t n_pair;
 	double least_pair, fast_pair;
@@ -92,7 +98,9 @@ struct vns_clock {
 	size_t n_con;
 	struct clock_con *side;  /* all others: these only tighten */
 	size_t n_side;
-	uint64_t refused; /* contradictory stamps */
+	uint64_t refused; /* stamps that contradict themselves */
+	uint64_t n_wrong, n_open; /* exchanges that contradict the others: left out, or perhaps a step (contradict.c) */
+	bool open_first, open_last; /* the latter stand at the beginning, at the end */
 	uint64_t side_used, side_refused;
 	double wander; /* how far a piece's rate may be from a constant */
 	double span_lo, span_hi;
@@ -103,6 +111,8 @@ struct vns_clock {
 
 /* Sort what was given into con and side (order.c). Return: 0 or -ENOMEM. */
 int clock_order(struct vns_clock *c);
+/* Leave out of con, two points of each exchange, what contradicts the others (contradict.c). Return: 0 or -ENOMEM. */
+int clock_find_wrong(struct vns_clock *c);
 
 /* Where pieces begin: latest and earliest possible first constraint of each (split.c). */
 struct clock_split {

@@ -125,3 +125,60 @@ int clock_fit_add(struct clock_fit *f, const struct clock_con *c)
 
 	return c->upper ? add_upper(f, p) : add_lower(f, p);
 }
+
+/* Highest and lowest feasible line. */
+static double highest_at(const struct clock_fit *f, double x)
+{
+	return f->at_max.y + f->bmax * (x - f->at_max.x);
+}
+
+static double lowest_at(const struct clock_fit *f, double x)
+{
+	return f->at_min.y + f->bmin * (x - f->at_min.x);
+}
+
+bool clock_fit_has_room(const struct clock_fit *f, const struct clock_con *upper, const struct clock_con *lower)
+{
+	struct clock_point u = { upper->x, upper->y };
+	double highest = highest_at(f, lower->x);
+
+	if (u.y < lowest_at(f, u.x) - CLOCK_TOL_NS)
+		return false;
+	u.y = fmax(u.y, lowest_at(f, u.x));
+	if (u.y < highest_at(f, u.x))
+		highest = u.y + fmax(f->bmin, fmin(CLOCK_MAX_RATE, tangent_slope(&f->low, u, 1))) * (lower->x - u.x);
+	return lower->y <= highest + CLOCK_TOL_NS;
+}
+
+/* The vertex of @h that a line through @p of slope @b touches. */
+static double touched(const struct clock_hull *h, struct clock_point p, double b)
+{
+	double least = INFINITY, x = NAN;
+
+	for (size_t i = 0; i < h->n; i++) {
+		double d = fabs(h->v[i].y - p.y - b * (h->v[i].x - p.x));
+
+		if (d < least) {
+			least = d;
+			x = h->v[i].x;
+		}
+	}
+	return x;
+}
+
+void clock_fit_against(const struct clock_fit *f, const struct clock_con *upper, const struct clock_con *lower,
+		       double x[2])
+{
+	struct clock_point u = { upper->x, upper->y };
+
+	x[0] = x[1] = NAN;
+	if (u.y < lowest_at(f, u.x) - CLOCK_TOL_NS) {
+		x[0] = f->at_min.x;
+		x[1] = touched(&f->up, f->at_min, f->bmin);
+	} else if (lower->y > highest_at(f, lower->x) + CLOCK_TOL_NS) {
+		x[0] = f->at_max.x;
+		x[1] = touched(&f->low, f->at_max, f->bmax);
+	} else { /* its own points and one before */
+		x[0] = touched(&f->low, u, tangent_slope(&f->low, u, 1));
+	}
+}

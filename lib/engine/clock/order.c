@@ -79,6 +79,8 @@ int clock_order(struct vns_clock *c)
 			c->con[c->n_con++] = c->given.v[i];
 	else
 		ret = choose(c);
+	if (ret == 0 && c->mode != VNS_CLOCK_TRAFFIC)
+		ret = clock_find_wrong(c);
 	for (size_t i = 0; i < c->bounds.n; i++)
 		c->side[c->n_side++] = c->bounds.v[i];
 	qsort(c->con, c->n_con, sizeof(*c->con), by_time);

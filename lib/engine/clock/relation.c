@@ -312,6 +312,7 @@ int clock_publish_pieces(struct vns_clock *c)
 			.step_after = s->step_after,
 			.widened_ns = fmax(s->more_up, s->more_low),
 			.bent = s->bent,
+			.undecided = s->undecided,
 		};
 	}
 	return 0;
@@ -406,6 +407,7 @@ static int import_seg(const struct vns_clock *c, const struct vns_clock_saved *p
 	s->step_after = p->piece.step_after;
 	s->more_up = s->more_low = p->piece.widened_ns;
 	s->bent = p->piece.bent;
+	s->undecided = p->piece.undecided;
 	s->weak = p->weak;
 	s->have_ci = p->have_ci;
 	s->ci_x = clock_rel(p->ci_at_ns, c->epoch_ns);

@@ -13,6 +13,8 @@
  * outward by that of an exchange that is faster than most. Where one-sided bounds help to make the region,
  * an upper point and the lower one next to it stand for an exchange too, once the drift between is taken out;
  * exchanges that are faster than such (a page in memory shared with the guest, beside its packets) say more.
+ * Where exchanges contradict the others and were left out (contradict.c), wrong ones that contradict nothing may
+ * be left, or a small step may be what they told: the same distance holds the truth then, for the same reason.
  * A bend that leaves none of these signs is what vns_clock_set_wander() is for (wander.c).
  */
 #include <errno.h>
@@ -73,7 +75,7 @@ static size_t delays_of(const struct vns_clock *c, const struct clock_seg *s, do
 	for (size_t i = 0; i < c->n_sample; i++) {
 		double x = clock_rel(c->sample[i].at_ns, c->epoch_ns);
 
-		if (x >= s->from && x <= s->to)
+		if (x >= s->from && x <= s->to && !c->sample[i].contradicts)
 			d[n++] = (double)(c->sample[i].rtt_ns - c->sample[i].processing_ns);
 	}
 	qsort(d, n, sizeof(*d), by_value);
@@ -109,6 +111,18 @@ static double hidden(const struct vns_clock *c, const struct clock_seg *s, bool 
 	return fast;
 }
 
+/* Do exchanges in the piece contradict the others? Then wrong ones that contradict nothing may be left. */
+static bool has_wrong(const struct vns_clock *c, const struct clock_seg *s)
+{
+	for (size_t i = 0; c->n_wrong && i < c->n_sample; i++) {
+		double x = clock_rel(c->sample[i].at_ns, c->epoch_ns);
+
+		if (c->sample[i].contradicts && x >= s->from && x <= s->to)
+			return true;
+	}
+	return false;
+}
+
 int clock_widen(struct vns_clock *c)
 {
 	double *d = malloc((c->n_sample + 1) * sizeof(*d));
@@ -120,6 +134,8 @@ int clock_widen(struct vns_clock *c)
 		double more = hidden(c, s, all, d);
 
 		s->bent = more > 0;
+		if (has_wrong(c, s))
+			more = hidden(c, s, true, d);
 		s->more_up = fmax(s->more_up, more);
 		s->more_low = fmax(s->more_low, more);
 		ret = clock_move_bounds(s, c->wander);
