@@ -327,6 +327,7 @@ struct vns_drift_way {
  * struct vns_drift_result - one mode's clock relation.
  * @floor_sum_ns: least delay of both directions together, free of the offset; with @way, 0 samples
  *	where the mode makes no exchange
+ * @floor_sum_upper_ns: it is not above this, whatever the rate; so is neither direction's
  */
 struct vns_drift_result {
 	char target[64];
@@ -337,7 +338,7 @@ struct vns_drift_result {
 	bool interrupted;
 	bool assume_symmetric;       /* see vns_split_of() */
 	struct vns_drift_way way[VNS_DIRECTIONS];
-	double floor_sum_ns;
+	double floor_sum_ns, floor_sum_upper_ns;
 	uint64_t lost;               /* probes sent that came to no exchange */
 	char ended_early[256];       /* why the measurement ended before it was complete, or empty */
 	char note[1024];
@@ -348,7 +349,7 @@ static inline enum vns_split vns_drift_split(const struct vns_drift_result *r)
 {
 	return vns_split_of(r->mode, r->assume_symmetric);
 }
-/** vns_drift_ways() - fill @way and @floor_sum_ns from the solved clock's exchanges. */
+/** vns_drift_ways() - fill @way, @floor_sum_ns and its upper bound from the solved clock's exchanges. */
 void vns_drift_ways(struct vns_drift_result *r);
 
 #define VNS_DRIFT_MAX_MODES 4

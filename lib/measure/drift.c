@@ -101,6 +101,8 @@ static int open_mode(struct drift_run *r, enum vns_clock_mode mode, struct vns_e
 	if (mode == VNS_CLOCK_SAME && r->s->same_clock)
 		return vns_clock_set_fixed(d->clock, vns_now_ns(), 0, 0, 0);
 	code = vns_gather_open(&r->gather[r->n - 1], r->s, mode, d->clock, NULL, err);
+	if (!code && !r->opts->duration_ns)
+		vns_gather_limit(r->gather[r->n - 1], r->opts->count);
 	if (!code && mode == VNS_CLOCK_EXCHANGE)
 		r->echo = r->gather[r->n - 1];
 	return code;
@@ -157,7 +159,7 @@ static int round_of(struct drift_run *r, struct vns_err *err)
 	int code = 0;
 
 	for (size_t i = 0; i < r->n && !code; i++)
-		if (r->gather[i])
+		if (r->gather[i] && (r->opts->duration_ns || exchanges(&r->out[i]) < r->opts->count))
 			code = vns_gather_burst(r->gather[i], 1, err);
 	return code;
 }
@@ -261,8 +263,8 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 				 "bound is as good as these allow; --duration gives it longer.",
 				 (size_t)exchanges(d), r->opts->count,
 				 (double)r->elapsed_ns / 1e9);
-		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > exchanges(d))
-			d->lost = vns_gather_sent(r->gather[i]) - exchanges(d);
+		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > vns_gather_done(r->gather[i]))
+			d->lost = vns_gather_sent(r->gather[i]) - vns_gather_done(r->gather[i]);
 		if (vns_clock_mode_shares_path(d->mode))
 			add_note(d, "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");

@@ -168,6 +168,7 @@ static int get_piece(struct reader *r, const json_t *doc, const json_t *o, size_
 		return FAIL(r, "%s: pieces[%zu].drift_ppm is beyond %g ppm", r->path, i, MAX_RATE_PPM);
 	p->step_after = json_is_true(json_object_get(o, "step_after"));
 	p->bent = json_is_true(json_object_get(o, "bent"));
+	p->undecided = json_is_true(json_object_get(o, "undecided"));
 	s->weak = json_is_true(json_object_get(o, "uncertain"));
 	s->split_ns = p->to_ns;
 	if (json_object_get(o, "split_ns"))

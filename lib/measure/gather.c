@@ -54,7 +54,7 @@ struct vns_gather {
 	struct vns_addr peer;
 	uint16_t id, next_seq;
 	int64_t last_t1_ns;
-	uint64_t sent;
+	uint64_t sent, done, limit; /* of echo requests; as many exchanges are wanted, 0: any number */
 	int64_t shm_ns;             /* shm: how long a burst may take */
 	struct vns_tsc tsc;
 	int next_cpu;               /* shm: where to ask from next; -1 leaves it to the kernel */
@@ -435,6 +435,7 @@ int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err)
 static void complete(struct vns_gather *g, struct pending *slot)
 {
 	const struct vns_exchange *x = &slot->x;
+	size_t have;
 
 	if (!x->t1_ns || !x->t2_ns || !x->t3_ns || !x->t4_ns)
 		return;
@@ -442,6 +443,10 @@ static void complete(struct vns_gather *g, struct pending *slot)
 	if (x->t1_ns <= g->last_t1_ns)
 		return; /* overtaken by a later probe: the estimator wants order */
 	g->last_t1_ns = x->t1_ns;
+	g->done++;
+	vns_clock_samples(g->clock, &have);
+	if (g->limit && have >= g->limit)
+		return; /* one sent before the last one wanted came back */
 	vns_clock_add(g->clock, x);
 }
 
@@ -488,6 +493,16 @@ bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct 
 		slot->x.t3_ns = p->time_ns;
 	complete(g, slot);
 	return true;
+}
+
+void vns_gather_limit(struct vns_gather *g, uint64_t n)
+{
+	g->limit = n;
+}
+
+uint64_t vns_gather_done(const struct vns_gather *g)
+{
+	return g->done;
 }
 
 uint64_t vns_gather_sent(const struct vns_gather *g)

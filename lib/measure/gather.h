@@ -60,6 +60,10 @@ uint64_t vns_gather_changes(const struct vns_gather *g);
 
 /* Probes sent so far (mode exchange). */
 uint64_t vns_gather_sent(const struct vns_gather *g);
+/* Those of them that came back, wanted or not. */
+uint64_t vns_gather_done(const struct vns_gather *g);
+/* So many exchanges are wanted: what was sent before the last of them came back is not taken (mode exchange). */
+void vns_gather_limit(struct vns_gather *g, uint64_t n);
 
 /* pcap expression that matches mode exchange's probes of @s, for a capture of them alone. */
 void vns_gather_filter(const struct vns_subject *s, char *to, size_t size);

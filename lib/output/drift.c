@@ -48,6 +48,7 @@ static json_t *piece_json(const struct vns_clock_saved *s)
 	json_object_set_new(o, "step_after", json_boolean(p->step_after));
 	json_object_set_new(o, "widened_ns", vns_json_whole_ns(p->widened_ns, 1));
 	json_object_set_new(o, "bent", json_boolean(p->bent));
+	json_object_set_new(o, "undecided", json_boolean(p->undecided));
 	json_object_set_new(o, "split_ns", json_integer(s->split_ns));
 	json_object_set_new(o, "uncertain", json_boolean(s->weak));
 	if (s->have_ci) {
@@ -95,6 +96,7 @@ static json_t *samples_json(const struct vns_clock *clock)
 		json_object_set_new(o, "rtt_ns", json_integer(s[i].rtt_ns));
 		json_object_set_new(o, "processing_ns", json_integer(s[i].processing_ns));
 		json_object_set_new(o, "used", json_boolean(s[i].used));
+		json_object_set_new(o, "contradicts", json_boolean(s[i].contradicts));
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -121,6 +123,7 @@ static json_t *ways_json(const struct vns_drift_result *r)
 		json_object_set_new(o, names[d], way);
 	}
 	json_object_set_new(o, "floor_sum_ns", vns_json_whole_ns(r->floor_sum_ns, 0));
+	json_object_set_new(o, "floor_sum_upper_ns", vns_json_whole_ns(r->floor_sum_upper_ns, 1));
 	return o;
 }
 
@@ -131,9 +134,10 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_t *exchanges = json_object();
 	size_t n;
 	const struct vns_clock_piece *p = vns_clock_pieces(r->clock, &n);
-	uint64_t used, rejected;
+	uint64_t used, rejected, wrong, undecided;
 
 	vns_clock_counts(r->clock, &used, &rejected);
+	vns_clock_contradictions(r->clock, &wrong, &undecided);
 	json_object_set_new(o, "target", vns_json_string(r->target));
 	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(r->mode)));
 	json_object_set_new(o, "shares_measured_path",
@@ -160,6 +164,8 @@ static void add_members(json_t *o, const struct vns_drift_result *r)
 	json_object_set_new(o, "note", r->note[0] ? vns_json_string(r->note) : json_null());
 	json_object_set_new(exchanges, "used", json_integer((json_int_t)used));
 	json_object_set_new(exchanges, "rejected", json_integer((json_int_t)rejected));
+	json_object_set_new(exchanges, "contradicting", json_integer((json_int_t)wrong));
+	json_object_set_new(exchanges, "undecided", json_integer((json_int_t)undecided));
 	json_object_set_new(exchanges, "lost", json_integer((json_int_t)r->lost));
 	json_object_set_new(o, "exchanges", exchanges);
 	json_object_set_new(o, "ways", ways_json(r));

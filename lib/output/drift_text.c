@@ -53,7 +53,8 @@ static void print_pieces(const struct vns_drift_result *r, FILE *to)
 
 	if (n < 2)
 		return;
-	fprintf(to, "  %zu pieces: the clock stepped or changed its rate\n", n);
+	fprintf(to, "  %zu pieces: the clock %s or changed its rate\n", n,
+		n == 2 && (p[0].undecided || p[1].undecided) ? "perhaps stepped" : "stepped");
 	for (size_t i = 0; i < n && i < MAX_PIECES; i++) {
 		char off[VNS_TEXT_LEN];
 
@@ -62,10 +63,28 @@ static void print_pieces(const struct vns_drift_result *r, FILE *to)
 			(double)(p[i].to_ns - p[0].from_ns) / 1e9,
 			vns_text_exact_ns(off, p[i].offset_ns), p[i].drift_ppm, p[i].drift_lower_ppm,
 			p[i].drift_upper_ppm,
+			p[i].undecided ? ", if that is no wrong stamp" :
+			i + 1 < n && p[i + 1].undecided ? ", then perhaps a step" :
 			p[i].step_after ? ", then a step" : i + 1 < n ? ", then another rate" : "");
 	}
 	if (n > MAX_PIECES)
 		fprintf(to, "    ... and %zu more\n", n - MAX_PIECES);
+}
+
+/* Exchanges with wrong stamps, or what may be such. */
+static void print_contradictions(const struct vns_drift_result *r, FILE *to)
+{
+	uint64_t wrong, undecided;
+
+	vns_clock_contradictions(r->clock, &wrong, &undecided);
+	if (wrong)
+		fprintf(to, "  wrong      %" PRIu64 " exchange%s contradict%s the others, as no clock does that keeps "
+			"its line for six: left out, the bound widened\n", wrong, wrong > 1 ? "s" : "",
+			wrong > 1 ? "" : "s");
+	if (undecided)
+		fprintf(to, "  undecided  %" PRIu64 " exchange%s at an end contradict%s the others: a step or wrong "
+			"stamps; the bound there is that of both\n", undecided, undecided > 1 ? "s" : "",
+			undecided > 1 ? "" : "s");
 }
 
 static void print_exchanges(const struct vns_drift_result *r, FILE *to)
@@ -80,7 +99,7 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 	if (used + rejected == 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (s[i].rtt_ns - s[i].processing_ns < best)
+		if (!s[i].contradicts && s[i].rtt_ns - s[i].processing_ns < best)
 			best = s[i].rtt_ns - s[i].processing_ns;
 	fprintf(to, "  exchanges  %" PRIu64 " used, %" PRIu64 " rejected", used, rejected);
 	if (r->lost)
@@ -89,6 +108,7 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 		fprintf(to, "; the best one alone bounds the error by %s",
 			vns_text_ns(a, (double)best / 2));
 	fputs(rejected ? " (far slower than the fastest: they still bound)\n" : "\n", to);
+	print_contradictions(r, to);
 }
 
 /* What the bound is certain under. */
@@ -170,8 +190,8 @@ static void print_ways(const struct vns_drift_result *r, FILE *to)
 			vns_text_ns(b, (double)vns_dist_quantile(&w->excess, 0.95)),
 			vns_text_ns(c, (double)w->excess.max));
 	}
-	fprintf(to, "  both ways  least delays add up to %s, whatever the offset\n",
-		vns_text_ns(a, r->floor_sum_ns));
+	fprintf(to, "  both ways  least delays add up to %s (%s at most), whatever the offset\n",
+		vns_text_ns(a, r->floor_sum_ns), vns_text_ns(b, r->floor_sum_upper_ns));
 }
 
 static void print_result(const struct vns_drift_result *r, FILE *to)

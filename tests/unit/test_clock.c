@@ -471,6 +471,71 @@ static void test_wander(void **state)
 	vns_clock_free(d);
 }
 
+/* One pair of the guest's stamps off by @by in exchange @wrong of 60 (and @more after it). */
+static struct vns_clock *one_wrong(int wrong, int more, int64_t by)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_SHM);
+
+	for (int i = 0; i < 60; i++)
+		add(c, T0 + i * SEC / 50, 400 + i * 7919 % 90, 400 + i * 104729 % 80,
+		    2000 * i + (i >= wrong && i <= wrong + more ? by : 0));
+	assert_int_equal(vns_clock_solve(c), 0);
+	return c;
+}
+
+/* Up to five in a row are left out and counted; at an end the bound holds both, and so does a file. */
+static void test_contradictions(void **state)
+{
+	static const int64_t by[] = { 3000, -3000, SEC, -SEC };
+	struct vns_clock_saved s[2];
+	uint64_t wrong, undecided;
+	struct vns_clock *c, *d;
+	struct vns_clock_at a;
+	size_t n;
+
+	(void)state;
+	for (int k = 0; k < 16; k++) {
+		int in_a_row = 1 + k / 4;
+
+		c = one_wrong(30, in_a_row - 1, by[k % 4]);
+		vns_clock_contradictions(c, &wrong, &undecided);
+		assert_int_equal(wrong, in_a_row);
+		assert_int_equal(undecided, 0);
+		assert_int_equal(n_pieces(c), 1);
+		assert_true(vns_clock_samples(c, &n)[30].contradicts && !vns_clock_samples(c, &n)[29].contradicts);
+		a = at(c, T0 + 30 * SEC / 50);
+		assert_true(a.lower_ns <= 60000 && a.lower_ns > 57000 && a.upper_ns >= 60000 && a.upper_ns < 63000);
+		assert_int_equal(vns_clock_rate(c), VNS_CLOCK_RATE_STEADY);
+		vns_clock_free(c);
+	}
+	c = one_wrong(30, 29, SEC);
+	vns_clock_contradictions(c, &wrong, &undecided);
+	assert_true(wrong + undecided == 0 && n_pieces(c) == 2);
+	vns_clock_free(c);
+	for (int first = 0; first < 2; first++) {
+		int64_t end = T0 + (first ? 0 : 59 * SEC / 50);
+		double truth = first ? 0 : 118000;
+
+		c = one_wrong(first ? 0 : 58, 1, SEC);
+		vns_clock_contradictions(c, &wrong, &undecided);
+		assert_true(wrong == 0 && undecided == 2 && n_pieces(c) == 2);
+		a = at(c, end);
+		assert_true(a.lower_ns <= truth && a.lower_ns > truth - 20000 && a.upper_ns >= truth + 1e9);
+		assert_true(fabs(a.offset_ns - truth) < 20000); /* the longer line is the likelier */
+		assert_int_equal(vns_clock_rate(c), VNS_CLOCK_RATE_STEADY);
+		for (size_t i = 0; i < 2; i++)
+			assert_int_equal(vns_clock_export(c, i, &s[i]), 0);
+		assert_int_equal(vns_clock_restore(&d, VNS_CLOCK_SHM, s, 2), 0);
+		a = at(d, end);
+		assert_true(a.lower_ns <= truth && a.upper_ns >= truth + 1e9 && fabs(a.offset_ns - truth) < 20000);
+		assert_true(vns_clock_pieces(d, &n)[first ? 0 : 1].undecided);
+		for (size_t i = 0; i < 2; i++)
+			vns_clock_saved_fini(&s[i]);
+		vns_clock_free(d);
+		vns_clock_free(c);
+	}
+}
+
 static void test_names(void **state)
 {
 	enum vns_clock_mode m;
@@ -503,6 +568,7 @@ int main(void)
 		cmocka_unit_test(test_ptp),
 		cmocka_unit_test(test_save_and_restore),
 		cmocka_unit_test(test_wander),
+		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_names),
 	};
 

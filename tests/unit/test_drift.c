@@ -231,12 +231,48 @@ static void test_text(void **state)
 	vns_drift_result_free(&r[1]);
 }
 
+/* A wrong exchange is told in text and JSON, and no direction's least delay is above that of both. */
+static void test_wrong_exchange(void **state)
+{
+	struct vns_drift_result r = measured(VNS_CLOCK_SHM, 5, 999);
+	int64_t t = T0 + 10 * SEC + SEC / 20;
+	struct vns_exchange x = { t, t + 30000 + SEC, t + 31000 + SEC, t + 61000 };
+	char *text = NULL;
+	json_t *doc, *sub;
+	size_t size;
+	FILE *to;
+
+	(void)state;
+	assert_int_equal(vns_clock_add(r.clock, &x), 0);
+	assert_int_equal(vns_clock_solve(r.clock), 0);
+	assert_int_equal(vns_clock_eval(r.clock, T0 + 19 * SEC, &r.at), 0);
+	vns_drift_ways(&r);
+	for (int d = 0; d < VNS_DIRECTIONS; d++)
+		assert_true(r.way[d].floor_upper_ns <= r.floor_sum_upper_ns);
+	assert_true(r.floor_sum_ns <= r.floor_sum_upper_ns && r.floor_sum_upper_ns < 43000);
+	assert_true(r.floor_sum_upper_ns >= 40000); /* the true sum */
+	doc = vns_drift_document(&r, 1, 0, NULL);
+	sub = json_object_get(doc, "exchanges");
+	assert_int_equal(json_integer_value(json_object_get(sub, "contradicting")), 1);
+	assert_int_equal(json_integer_value(json_object_get(sub, "undecided")), 0);
+	assert_int_equal(json_array_size(json_object_get(doc, "pieces")), 1);
+	sub = json_array_get(json_object_get(doc, "samples"), 200);
+	assert_true(json_is_true(json_object_get(sub, "contradicts")));
+	json_decref(doc);
+	to = open_memstream(&text, &size);
+	vns_drift_text(&r, 1, 0, to);
+	fclose(to);
+	assert_non_null(strstr(text, "1 exchange contradicts the others"));
+	free(text);
+	vns_drift_result_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_contract),
 		cmocka_unit_test(test_plain_document), cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_text), cmocka_unit_test(test_wrong_exchange),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,9 @@
 
 #include "engine/clock/clock_priv.h"
 
+/* Beyond the span: where a relation is asked that far out, either line may be the guess. */
+#define OPEN_NS 86400e9
+
 static const char *const mode_names[VNS_CLOCK_MODES] = {
 	[VNS_CLOCK_NONE] = "none",	 [VNS_CLOCK_EXCHANGE] = "exchange",
 	[VNS_CLOCK_CHANNEL] = "channel", [VNS_CLOCK_SHM] = "shm",
@@ -484,11 +487,11 @@ static void leave_open(struct vns_clock *c)
 		return;
 	if (c->open_first) {
 		c->seg[0].weak = c->seg[0].undecided = true;
-		c->seg[0].split_after = -INFINITY;
+		c->seg[0].split_after = c->span_lo - OPEN_NS;
 	}
 	if (c->open_last) {
 		last->weak = last->undecided = true;
-		last[-1].split_after = INFINITY;
+		last[-1].split_after = c->span_hi + OPEN_NS;
 	}
 }
 

@@ -3,7 +3,7 @@
  * Exchanges that contradict the others: exchanges in order of time -> those that no clock of the model explains
  * together with their neighbours, left out and counted.
  *
- * Model. Between two steps or changes of rate a clock keeps its line for at least 2 CUT_COST exchanges, so that fewer
+ * Model. Between two steps or changes of rate a clock keeps its line for at least LEAST_LINE exchanges, so that fewer
  * which do not fit the line that holds before and after them have wrong stamps (a thread moved to a CPU whose counter
  * is off, a packet taken for another). The division into lines with the least cost is looked for, where a
  * wrong exchange costs 1 and another line CUT_COST: to fit lines to the greatest consistent part of inequalities is
@@ -28,6 +28,7 @@
 #include "engine/clock/clock_priv.h"
 
 #define CUT_COST   3    /* exchanges: what is betrayed by fewer is not a step of the model */
+#define LEAST_LINE (2 * CUT_COST)
 #define MOST_SHARE 0.1  /* of the exchanges may contradict: more is no error of single ones */
 #define END        8    /* exchanges kept after it that settle that one before them is wrong */
 #define LOOKS      3    /* how far is looked ahead, in exchanges */
@@ -69,8 +70,8 @@ static int replay(const struct scan *s, struct clock_fit *f, size_t start, size_
 }
 
 /*
- * Carry @f on through what follows @from: what does not fit costs 1 each, and as many in a row as another line costs
- * begin that line, so that a step further on costs every hypothesis the same.
+ * Carry @f on through what follows @from: what does not fit costs 1 each, and as many in a row as a line has at
+ * least begin another line, so that a step further on costs every hypothesis the same.
  */
 static int carry_on(const struct scan *s, struct clock_fit *f, size_t from, size_t cost, struct cost *out)
 {
@@ -85,9 +86,9 @@ static int carry_on(const struct scan *s, struct clock_fit *f, size_t from, size
 		ret = add(f, &s->con[2 * i]);
 		row = ret > 0 ? row + 1 : 0;
 		cost += ret > 0;
-		if (row == CUT_COST) {
+		if (row == LEAST_LINE) {
 			clock_fit_reset(f);
-			for (row = 0, i -= CUT_COST; row < CUT_COST && ret >= 0; row++)
+			for (row = 0, i -= LEAST_LINE; row < LEAST_LINE && ret >= 0; row++)
 				ret = add(f, &s->con[2 * ++i]);
 			row = 0;
 		}
@@ -268,9 +269,14 @@ static int settle(struct scan *s, size_t start, size_t end)
 /* The last exchanges (the first ones, @first): do few enough follow a wrong one that it may be a step? */
 static int look_at_end(struct scan *s, bool first)
 {
-	size_t kept = 0;
+	size_t kept = 0, end = line_end(s, 0);
 	int ret = 0;
 
+	if (first && end < CUT_COST && end < s->n) { /* the scan began with them: they fit no line after them */
+		for (size_t i = 0; i < end; i++)
+			s->fate[i] = s->fate[i] == KEPT ? OPEN : s->fate[i];
+		return 0;
+	}
 	for (size_t k = 0; k < s->n && kept < END && ret >= 0; k++) {
 		size_t i = first ? k : s->n - 1 - k;
 
@@ -294,7 +300,7 @@ static int find(struct scan *s)
 {
 	int ret = go_through(s);
 
-	if (ret || s->n_wrong == 0 || s->n_wrong > most_wrong(s))
+	if (ret || s->n_wrong > most_wrong(s))
 		return ret;
 	for (size_t a = 0, b; a < s->n && ret == 0; a = b) {
 		b = line_end(s, a);
