@@ -238,17 +238,25 @@ static void on_sample(void *ctx, uint16_t point, const struct vns_rtt_sample *s)
 /* Live on a terminal: the table is drawn over its predecessor. */
 static void roll_table(struct view *v, const struct vns_rtt_result *so_far)
 {
-	/* the rendering sorts: a borrowed shallow copy may be sorted in place */
+	/* the rendering sorts: a shallow copy with an order of its own */
 	struct vns_rtt_result r = *so_far;
+	size_t bytes = r.rows.n * sizeof(*r.rows.at), len = 0;
 	char *text = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
+	FILE *f = NULL;
 
-	if (!f)
+	r.rows.at = malloc(bytes + 1);
+	if (r.rows.at)
+		f = open_memstream(&text, &len);
+	if (!f) {
+		free(r.rows.at);
 		return;
+	}
+	if (bytes)
+		memcpy(r.rows.at, so_far->rows.at, bytes);
 	vns_rtt_sort(&r, v->order);
 	vns_rtt_print_text(&r, true, TOP_FLOWS, f);
 	fclose(f);
+	free(r.rows.at);
 	if (v->lines)
 		printf("\033[%zuA\033[J", v->lines);
 	v->lines = 0;
@@ -478,7 +486,7 @@ static int failed_to_begin(const struct cli_command *self, int error, const char
  */
 static uint64_t row_bytes(const struct rtt_config *c)
 {
-	return (c->halves ? 2 * sizeof(struct vns_rtt_path) : 0) + (c->json || c->csv ? 0 : 2048);
+	return (c->halves ? 2 * sizeof(struct vns_rtt_path) + sizeof(struct vns_rtt_entry) : 0) + (c->json || c->csv ? 0 : 2048);
 }
 
 static int measure(const struct cli_command *self, const struct rtt_config *c,
@@ -501,6 +509,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 		.prefix4 = w->prefix4, .prefix6 = w->prefix6, .one_point = c->point != NO_POINT,
 		.point = (uint16_t)c->point,
 		.per_flow = per_flow || (rolling && isatty(STDOUT_FILENO)),
+		.tick_rows = rolling && isatty(STDOUT_FILENO),
 		.stop = &cli_interrupted, .on_tick = on_tick, .ctx = &v,
 		.on_sample = c->samples || rolling ? on_sample : NULL,
 	};

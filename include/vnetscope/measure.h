@@ -526,6 +526,25 @@ struct vns_rtt_entry {
 	bool ended;
 };
 
+/**
+ * struct vns_rtt_rows - directions of flows, packed: some 40 to 70 bytes each. Read with vns_rtt_rows_get().
+ * @n:  how many
+ * @at, @cap, @bytes, @used, @room: private. A copy of the struct with an array @at of its own may be put in
+ *      another order without changing this one's
+ */
+struct vns_rtt_rows {
+	size_t n;
+	uint32_t *at;
+	size_t cap;
+	uint8_t *bytes;
+	size_t used, room;
+};
+/** vns_rtt_rows_get() - the direction at place @i (below @r->n) of the present order. */
+void vns_rtt_rows_get(const struct vns_rtt_rows *r, size_t i, struct vns_rtt_entry *out);
+/** vns_rtt_rows_add() - behind the last one. Return: 0, or -ENOMEM. */
+int vns_rtt_rows_add(struct vns_rtt_rows *r, const struct vns_rtt_entry *e);
+void vns_rtt_rows_fini(struct vns_rtt_rows *r); /* frees the contents, not @r */
+
 /** struct vns_rtt_point - what one capture point saw; the same packet at two points is not mixed. */
 struct vns_rtt_point {
 	uint16_t point;
@@ -537,7 +556,7 @@ struct vns_rtt_point {
 
 /**
  * struct vns_rtt_result - passive RTT of a file or a live capture.
- * @flow:         with per_flow: every direction with at least min_samples
+ * @rows:         with per_flow: every direction with at least min_samples
  * @flows_hidden: directions left out: fewer samples, or no memory to list them
  * @counts, @total: of all points together; @total per kind, @total_interval of its figures (95 %)
  * @kinds:        bit 1 << kind: this kind was asked for by name, or there is traffic to read it from
@@ -554,8 +573,7 @@ struct vns_rtt_point {
  * @interrupted:  the stop flag was raised
  */
 struct vns_rtt_result {
-	struct vns_rtt_entry *flow;
-	size_t n_flow;
+	struct vns_rtt_rows rows;
 	uint64_t flows_hidden;
 	struct vns_rtt_counts counts;
 	unsigned int kinds;
@@ -588,7 +606,7 @@ struct vns_rtt_result {
  *               idle) and no more of those that left are listed; a process with transparent huge
  *               pages needs more room than the margin kept, see prctl(2) PR_SET_THP_DISABLE
  * @row_bytes:   what showing one listed direction or group will take, counted against @max_memory
- * @per_flow:    fill the result's flows
+ * @per_flow:    fill the result's rows
  * @min_samples: list a direction only with so many
  * @kinds:       bits 1 << kind to look for; 0: all
  * @method, @inside: of TCP, see struct vns_rtt_opts
@@ -597,6 +615,7 @@ struct vns_rtt_result {
  * @stop:        raised from outside (signal handler, thread): end with what there is; may be NULL
  * @on_sample:   each sample, @point beside it; may be NULL
  * @on_tick:     about every @tick_ns of wall time with the figures so far (borrowed); NULL: never
+ * @tick_rows:   with per_flow: those figures hold rows too, which is work for each flow
  */
 struct vns_rtt_run {
 	const char *file, *ifname;
@@ -620,6 +639,7 @@ struct vns_rtt_run {
 	void (*on_sample)(void *ctx, uint16_t point, const struct vns_rtt_sample *s);
 	void (*on_tick)(void *ctx, const struct vns_rtt_result *so_far);
 	int64_t tick_ns;
+	bool tick_rows;
 	void *ctx;
 };
 
@@ -639,7 +659,7 @@ enum vns_rtt_order {
 	VNS_RTT_BY_FIRST,   /* earliest first */
 	VNS_RTT_BY_ADDRESS, /* lowest first */
 };
-/** vns_rtt_sort() - order @r->flow, kind by kind; ties by address, so that the same run prints the same. */
+/** vns_rtt_sort() - order @r->rows, kind by kind; ties by address, so that the same run prints the same. */
 void vns_rtt_sort(struct vns_rtt_result *r, enum vns_rtt_order order);
 
 #ifdef __cplusplus

@@ -175,6 +175,11 @@ void vns_table_excess(struct vns_table *t, const struct vns_intervals *i, int64_
 size_t vns_table_width(const struct vns_table *t);
 /* Two blanks between columns, none at the end of a line. Return: lines printed. */
 size_t vns_table_print(const struct vns_table *t, FILE *to);
+/* As vns_table_print(); where that is wider than VNS_TEXT_COLUMNS, the first @names columns of a row have a
+ * line of their own and the others stand below them. */
+void vns_table_print_within(const struct vns_table *t, size_t names, FILE *to);
+/* Leave out column @column if the table fits into VNS_TEXT_COLUMNS without it, and not with it. */
+void vns_table_leave_out(struct vns_table *t, size_t column);
 void vns_table_fini(struct vns_table *t);
 
 /* --- drift: one result per clock mode, all evaluated at one instant --- */

@@ -74,7 +74,7 @@ bool vns_rtt_seems_doubled(const struct vns_rtt_result *r);
  * the first @worst (0: none), are dropped and counted in @hidden. Nothing may be added afterwards.
  */
 void vns_rtt_groups_sort(struct vns_rtt_result *r, int order, uint64_t min_samples, size_t worst);
-/** vns_rtt_keep_worst() - of r->flow, sorted, only the first @n of each kind; the rest are hidden. */
+/** vns_rtt_keep_worst() - of r->rows, sorted, only the first @n of each kind; the rest are hidden. */
 void vns_rtt_keep_worst(struct vns_rtt_result *r, size_t n);
 
 /** enum vns_rtt_role - how the client of a flow is known. */
@@ -118,8 +118,8 @@ struct vns_rtt_path {
 };
 
 /**
- * vns_rtt_paths() - pair the directions of @r->flow; owned array in *@out, free() it.
- * Sorts @r->flow by address. ICMP and DNS, which have one side, are left out.
+ * vns_rtt_paths() - pair the directions of @r->rows; owned array in *@out, free() it.
+ * In the order of their keys. ICMP and DNS, which have one side, are left out.
  * Return: number of paths, or -ENOMEM.
  */
 long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/reserve.h"
 
@@ -51,6 +52,15 @@ void vns_unreserve(void *p)
 
 	if (note)
 		munmap(note->start, note->bytes);
+}
+
+void vns_release(void *p, size_t from, size_t to, size_t size)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t begin = (from * size + page - 1) / page * page, end = to * size / page * page;
+
+	if (p && end > begin)
+		madvise((char *)p + begin, end - begin, MADV_DONTNEED);
 }
 
 int vns_touched_init(struct vns_touched *t, size_t n, size_t size)

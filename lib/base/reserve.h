@@ -13,6 +13,8 @@
 void *vns_reserve(size_t n, size_t size);
 /* Give back what vns_reserve() returned; NULL does nothing. */
 void vns_unreserve(void *p);
+/* The pages that hold nothing but elements @from to @to - 1, of @size bytes, are no longer needed; @p may be NULL. */
+void vns_release(void *p, size_t from, size_t to, size_t size);
 
 /*
  * Which pages of such a table were touched, where elements are met in no order: a bit each. Zero-initialise;

@@ -6,6 +6,7 @@
  * apart, and each point's RTT is that point's.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 
 #define WATCH      1024 /* packets between two looks at the memory */
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
+#define ROW_BYTES  128 /* one listed direction: IPv6 with all its intervals */
+#define SORT_BYTES 64  /* sorting one: its key, and as much for the sort itself */
+#define TRIM_ROWS  100000 /* from so many on, what flows held is given back before the rows are sorted */
 #define MAX_POINTS 256 /* with more interfaces one must be named */
 
 struct point {
@@ -38,7 +42,6 @@ struct state {
 	struct point point[MAX_POINTS];
 	size_t n_point;
 	struct vns_rtt_result *out;
-	size_t cap_flow;
 	uint64_t samples;
 	bool any;
 	bool done;
@@ -72,6 +75,7 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 	struct state *st = p->state;
 	struct vns_rtt_result *out = st->out;
 	const struct vns_dist *d = f->rtt;
+	struct vns_rtt_entry e;
 
 	if (!(wanted_kinds(st->run) & 1u << f->kind))
 		return;
@@ -83,18 +87,7 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		out->flows_hidden++;
 		return;
 	}
-	if (out->n_flow == st->cap_flow) {
-		size_t cap = st->cap_flow ? st->cap_flow + st->cap_flow / 2 : 256;
-		struct vns_rtt_entry *bigger = realloc(out->flow, cap * sizeof(*bigger));
-
-		if (!bigger) {
-			out->flows_hidden++;
-			return;
-		}
-		out->flow = bigger;
-		st->cap_flow = cap;
-	}
-	out->flow[out->n_flow++] = (struct vns_rtt_entry){
+	e = (struct vns_rtt_entry){
 		.key = *f->key, .first_ns = f->first_ns, .last_ns = f->last_ns,
 		.packets = f->packets, .samples = d->n, .min = d->min,
 		.p50 = vns_dist_quantile(d, 0.50), .p95 = vns_dist_quantile(d, 0.95),
@@ -103,8 +96,9 @@ static void list_flow(void *ctx, const struct vns_rtt_flow *f)
 		.opener = f->opener,
 		.ended = f->evicted,
 	};
-	if (f->evicted || st->final) /* not for every tick of a live table */
-		vns_series_intervals(f->series, d, &out->flow[out->n_flow - 1].interval);
+	vns_series_intervals(f->series, d, &e.interval);
+	if (vns_rtt_rows_add(&out->rows, &e))
+		out->flows_hidden++;
 }
 
 /* The engine for what is not TCP, when such kinds are wanted. */
@@ -275,7 +269,7 @@ static void collect_app(struct state *st, struct point *p)
 		vns_dist_merge(&out->total[k], d);
 		out->counts.samples[k] += d->n;
 	}
-	if (st->run->per_flow || st->run->by)
+	if ((st->run->per_flow || st->run->by) && (st->final || st->run->tick_rows))
 		vns_rtt_app_each_flow(p->app, list_flow, p);
 }
 
@@ -327,6 +321,17 @@ static void total_interval(struct state *st, enum vns_rtt_kind k)
 	vns_blocks_fini(&all);
 }
 
+/* TCP flows that are still in the table. Aggregates merge them in the order of their age. */
+static void list_flows(struct state *st, struct point *p)
+{
+	if (!st->final && !st->run->tick_rows)
+		return;
+	if (st->final && !st->run->by && st->run->per_flow)
+		vns_rtt_take_flows(p->engine, list_flow, p);
+	else if (st->run->per_flow || st->run->by)
+		vns_rtt_each_flow(p->engine, list_flow, p);
+}
+
 /* Totals, flows still in the tables and source counters: the state so far. */
 static void collect(struct state *st)
 {
@@ -339,8 +344,7 @@ static void collect(struct state *st)
 		add_counts(&out->counts, &c, sizeof(c));
 		for (int k = 0; k < VNS_RTT_KINDS; k++)
 			vns_dist_merge(&out->total[k], vns_rtt_total(st->point[i].engine, k));
-		if (st->run->per_flow || st->run->by)
-			vns_rtt_each_flow(st->point[i].engine, list_flow, &st->point[i]);
+		list_flows(st, &st->point[i]);
 		if (st->point[i].app)
 			collect_app(st, &st->point[i]);
 	}
@@ -364,12 +368,13 @@ static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])
 static void tick(struct state *st)
 {
 	struct vns_rtt_result *out = st->out;
-	size_t ended = out->n_flow;
-	uint64_t hidden = out->flows_hidden;
+	const size_t ended = out->rows.n, used = out->rows.used;
+	const uint64_t hidden = out->flows_hidden;
 
 	collect(st);
 	st->run->on_tick(st->run->ctx, out);
-	out->n_flow = ended;
+	out->rows.n = ended;
+	out->rows.used = used;
 	out->flows_hidden = hidden;
 	out->counts = (struct vns_rtt_counts){ 0 };
 	out->app = (struct vns_rtt_app_counts){ 0 };
@@ -427,9 +432,9 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 
 	if (run->min_samples && rows > l->samples / run->min_samples)
 		rows = l->samples / run->min_samples;
-	all = rows + out->n_flow;
+	all = rows + out->rows.n;
 	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint64_t) + 4 * sizeof(uint64_t));
-	bytes += rows * sizeof(*out->flow) + all * (sizeof(*out->flow) + run->row_bytes);
+	bytes += rows * ROW_BYTES + all * (SORT_BYTES + run->row_bytes);
 	return bytes + out->groups.n * (sizeof(*out->groups.group) + run->row_bytes);
 }
 
@@ -437,7 +442,7 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 static uint64_t counted(struct state *st)
 {
 	const struct vns_rtt_result *out = st->out;
-	uint64_t tables = out->n_flow * sizeof(*out->flow) + out->groups.cap * sizeof(*out->groups.group) +
+	uint64_t tables = out->rows.used + out->rows.n * sizeof(*out->rows.at) + out->groups.cap * sizeof(*out->groups.group) +
 			  out->groups.n_slot * sizeof(*out->groups.slot);
 
 	for (size_t i = 0; i < st->n_point; i++) {
@@ -619,6 +624,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 			vns_rtt_app_finish(st.point[i].app);
 	}
 	st.final = true;
+	counted(&st); /* before flows become rows */
 	collect(&st);
 	counted(&st);
 	out->memory_bytes = run->max_memory ? st.memory.peak : 0;
@@ -633,6 +639,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 		free(st.point[i].mixed);
 	}
 	vns_source_close(st.source);
+	if (out->rows.n > TRIM_ROWS)
+		malloc_trim(0);
 	return 0;
 }
 
@@ -641,7 +649,7 @@ void vns_rtt_result_free(struct vns_rtt_result *r)
 	for (size_t i = 0; i < r->n_point; i++)
 		fini_kinds(r->point[i].rtt);
 	free(r->point);
-	free(r->flow);
+	vns_rtt_rows_fini(&r->rows);
 	vns_rtt_groups_fini(&r->groups);
 	fini_kinds(r->total);
 	*r = (struct vns_rtt_result){ 0 };

@@ -1,39 +1,46 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Flows of a result -> their order: kind by kind, by a figure, ties by address.
+ * Rows of a result -> their order: kind by kind, by a figure, ties by address.
  *
- * A capture may have millions of them, of 170 bytes each, and most of them share their figure with
- * thousands of others (a single sample). So what is compared stands in a key of 40 bytes, numbers
- * only; the flows themselves are looked at where keys say no more, and moved once, at the end.
+ * A capture may have millions of them, and most of them share their figure with thousands of others (a
+ * single sample). So what is compared stands in a key of 32 bytes, numbers only; the rows themselves are
+ * looked at where keys say no more. Keys are made for one kind at a time: they take less than the rows.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include <vnetscope/measure.h>
+#include "measure/rtt_rows.h"
 
 /*
- * @rank: the kind and the figure, as numbers that rise where the order goes on
+ * @rank: the figure, as a number that rises where the order goes on
  * @src, @dst: of the address; see address_key()
+ * @at: the row, as in struct vns_rtt_rows
  */
 struct key {
 	uint64_t rank;
 	uint64_t src, dst;
 	uint32_t ports;
 	uint32_t at;
-	uint8_t kind;
 };
 #define NOT_ALL (UINT64_C(1) << 62) /* an address key from here on is that of several addresses */
 
-static int by_address(const struct vns_rtt_entry *a, const struct vns_rtt_entry *b)
+static int by_address(const struct vns_rtt_row_head *a, const struct vns_rtt_row_head *b)
 {
-	const int8_t da = (int8_t)a->dir, db = (int8_t)b->dir;
-	int c = memcmp(&a->key.addr[da], &b->key.addr[db], sizeof(a->key.addr[0]));
+	const unsigned int da = a->flags & VNS_RTT_ROW_DIR, db = b->flags & VNS_RTT_ROW_DIR;
+	const int64_t fa = vns_rtt_row_first(a), fb = vns_rtt_row_first(b);
+	int c = 0;
 
-	c = c ? c : memcmp(&a->key.addr[!da], &b->key.addr[!db], sizeof(a->key.addr[0]));
-	c = c ? c : a->key.port[da] - b->key.port[db];
-	c = c ? c : a->key.port[!da] - b->key.port[!db];
+	for (unsigned int end = 0; end < 2 && !c; end++) {
+		struct vns_addr x, y;
+
+		vns_rtt_row_addr(a, da ^ end, &x);
+		vns_rtt_row_addr(b, db ^ end, &y);
+		c = memcmp(&x, &y, sizeof(x));
+	}
+	c = c ? c : a->port[da] - b->port[db];
+	c = c ? c : a->port[!da] - b->port[!db];
 	c = c ? c : a->point - b->point;
-	return c ? c : (a->first_ns > b->first_ns) - (a->first_ns < b->first_ns);
+	return c ? c : (fa > fb) - (fa < fb);
 }
 
 static uint64_t word_of(const uint8_t *p)
@@ -103,73 +110,103 @@ static struct key key_of(const struct vns_rtt_entry *e, enum vns_rtt_order order
 			     .src = address_key(&k->addr[e->dir]),
 			     .dst = address_key(&k->addr[!e->dir]),
 			     .ports = (uint32_t)k->port[e->dir] << 16 | k->port[!e->dir],
-			     .at = at, .kind = (uint8_t)e->kind };
+			     .at = at };
 }
 
 #define DIFFERENCE(a, b) (((a) > (b)) - ((a) < (b)))
 
-static int compare_keys(const void *pa, const void *pb, void *flows)
+static int compare_keys(const void *pa, const void *pb, void *rows)
 {
 	const struct key *a = pa, *b = pb;
-	const struct vns_rtt_entry *flow = flows;
-	int c = DIFFERENCE(a->kind, b->kind);
+	int c = DIFFERENCE(a->rank, b->rank);
 
-	c = c ? c : DIFFERENCE(a->rank, b->rank);
 	c = c ? c : DIFFERENCE(a->src, b->src);
-	if (c || a->src >= NOT_ALL)
-		return c ? c : by_address(&flow[a->at], &flow[b->at]);
-	c = DIFFERENCE(a->dst, b->dst);
-	if (c || a->dst >= NOT_ALL)
-		return c ? c : by_address(&flow[a->at], &flow[b->at]);
-	c = DIFFERENCE(a->ports, b->ports);
-	return c ? c : by_address(&flow[a->at], &flow[b->at]);
-}
-
-/* Each flow to the place of its key, along the cycles of the permutation; @key is used up. */
-static void put_in_order(struct vns_rtt_entry *flow, struct key *key, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct vns_rtt_entry first = flow[i];
-		size_t to = i;
-
-		if (key[i].at == i)
-			continue;
-		while (key[to].at != i) {
-			size_t from = key[to].at;
-
-			flow[to] = flow[from];
-			key[to].at = (uint32_t)to;
-			to = from;
-		}
-		flow[to] = first;
-		key[to].at = (uint32_t)to;
+	if (!c && a->src < NOT_ALL) {
+		c = DIFFERENCE(a->dst, b->dst);
+		if (!c && a->dst < NOT_ALL)
+			c = DIFFERENCE(a->ports, b->ports);
 	}
+	return c ? c : by_address(vns_rtt_row_at(rows, a->at), vns_rtt_row_at(rows, b->at));
 }
 
-/* Without memory for keys, which is less than that for the flows. */
-static int compare_entries(const void *pa, const void *pb, void *order)
-{
-	struct vns_rtt_entry flow[2] = { *(const struct vns_rtt_entry *)pa,
-					 *(const struct vns_rtt_entry *)pb };
-	struct key a = key_of(&flow[0], *(enum vns_rtt_order *)order, 0);
-	struct key b = key_of(&flow[1], *(enum vns_rtt_order *)order, 1);
+struct order {
+	const struct vns_rtt_rows *rows;
+	enum vns_rtt_order by;
+};
 
-	return compare_keys(&a, &b, flow);
+/* Without memory for keys: rows are opened again and again. */
+static int compare_rows(const void *pa, const void *pb, void *ctx)
+{
+	const struct order *o = ctx;
+	struct vns_rtt_entry a, b;
+	struct key ka, kb;
+
+	vns_rtt_row_open(vns_rtt_row_at(o->rows, *(const uint32_t *)pa), &a);
+	vns_rtt_row_open(vns_rtt_row_at(o->rows, *(const uint32_t *)pb), &b);
+	ka = key_of(&a, o->by, *(const uint32_t *)pa);
+	kb = key_of(&b, o->by, *(const uint32_t *)pb);
+	return compare_keys(&ka, &kb, (void *)o->rows);
+}
+
+/* The @n rows from @from on, all of one kind. */
+static void sort_kind(struct vns_rtt_rows *r, size_t from, size_t n, enum vns_rtt_order by)
+{
+	struct key *key = n > 1 ? reallocarray(NULL, n, sizeof(*key)) : NULL;
+	struct order order = { r, by };
+
+	if (!key) {
+		qsort_r(r->at + from, n, sizeof(*r->at), compare_rows, &order);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct vns_rtt_entry e;
+
+		vns_rtt_rows_get(r, from + i, &e);
+		key[i] = key_of(&e, by, r->at[from + i]);
+	}
+	qsort_r(key, n, sizeof(*key), compare_keys, r);
+	for (size_t i = 0; i < n; i++)
+		r->at[from + i] = key[i].at;
+	free(key);
+}
+
+static unsigned int kind_at(const struct vns_rtt_rows *r, size_t i)
+{
+	return vns_rtt_rows_head(r, i)->kind & VNS_RTT_ROW_KIND;
+}
+
+/* Rows of the lowest kind to the front, then those of the next ...; in place, cycle by cycle. */
+static void part_kinds(struct vns_rtt_rows *r, size_t begin[VNS_RTT_KINDS + 1])
+{
+	size_t next[VNS_RTT_KINDS], n[VNS_RTT_KINDS] = { 0 };
+
+	for (size_t i = 0; i < r->n; i++)
+		n[kind_at(r, i)]++;
+	begin[0] = 0;
+	for (int k = 0; k < VNS_RTT_KINDS; k++) {
+		next[k] = begin[k];
+		begin[k + 1] = begin[k] + n[k];
+	}
+	for (unsigned int k = 0; k < VNS_RTT_KINDS; k++) {
+		while (next[k] < begin[k + 1]) {
+			unsigned int is = kind_at(r, next[k]);
+			uint32_t moved = r->at[next[k]];
+
+			if (is == k) {
+				next[k]++;
+				continue;
+			}
+			r->at[next[k]] = r->at[next[is]];
+			r->at[next[is]++] = moved;
+		}
+	}
 }
 
 void vns_rtt_sort(struct vns_rtt_result *r, enum vns_rtt_order order)
 {
-	struct key *key = r->n_flow && r->n_flow < UINT32_MAX ?
-				  malloc(r->n_flow * sizeof(*key)) : NULL;
+	size_t begin[VNS_RTT_KINDS + 1];
 
-	if (!key) {
-		if (r->n_flow)
-			qsort_r(r->flow, r->n_flow, sizeof(*r->flow), compare_entries, &order);
-		return;
-	}
-	for (size_t i = 0; i < r->n_flow; i++)
-		key[i] = key_of(&r->flow[i], order, (uint32_t)i);
-	qsort_r(key, r->n_flow, sizeof(*key), compare_keys, r->flow);
-	put_in_order(r->flow, key, r->n_flow);
-	free(key);
+	part_kinds(&r->rows, begin);
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		sort_kind(&r->rows, begin[k], begin[k + 1] - begin[k], order);
 }

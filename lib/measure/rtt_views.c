@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <vnetscope/measure.h>
+#include "measure/rtt_rows.h"
 
 #define DEFAULT_MAX_GROUPS (1u << 20)
 #define FIRST_SLOTS        1024u
@@ -209,16 +209,20 @@ void vns_rtt_groups_sort(struct vns_rtt_result *r, int order, uint64_t min_sampl
 
 void vns_rtt_keep_worst(struct vns_rtt_result *r, size_t n)
 {
+	struct vns_rtt_rows *rows = &r->rows;
 	size_t kept = 0, of_kind = 0;
+	unsigned int kind = VNS_RTT_KINDS;
 
-	for (size_t i = 0; i < r->n_flow; i++) {
-		if (kept == 0 || r->flow[kept - 1].kind != r->flow[i].kind)
-			of_kind = 0;
-		if (of_kind++ < n)
-			r->flow[kept++] = r->flow[i];
+	for (size_t i = 0; i < rows->n; i++) {
+		unsigned int is = vns_rtt_rows_head(rows, i)->kind & VNS_RTT_ROW_KIND;
+
+		of_kind = is == kind ? of_kind + 1 : 1;
+		kind = is;
+		if (of_kind <= n)
+			rows->at[kept++] = rows->at[i];
 	}
-	r->flows_hidden += r->n_flow - kept;
-	r->n_flow = kept;
+	r->flows_hidden += rows->n - kept;
+	rows->n = kept;
 }
 
 /* --- Halves of the path --- */
@@ -279,33 +283,49 @@ static void add_intervals(struct vns_rtt_path *p)
 							      a->upper + b->upper };
 }
 
+/* Directions that have another side, by flow; their number in *@n. NULL: no memory. */
+static struct vns_rtt_entry *sided(const struct vns_rtt_rows *rows, size_t *n)
+{
+	struct vns_rtt_entry *e = reallocarray(NULL, rows->n + 1, sizeof(*e));
+
+	*n = 0;
+	for (size_t i = 0; e && i < rows->n; i++) {
+		vns_rtt_rows_get(rows, i, &e[*n]);
+		*n += has_sides(&e[*n]);
+	}
+	if (e)
+		qsort(e, *n, sizeof(*e), by_flow);
+	return e;
+}
+
 long vns_rtt_paths(struct vns_rtt_result *r, struct vns_rtt_path **out)
 {
-	struct vns_rtt_path *path = calloc(r->n_flow ? r->n_flow : 1, sizeof(*path));
+	size_t n_side;
+	struct vns_rtt_entry *side = sided(&r->rows, &n_side);
+	struct vns_rtt_path *path = calloc(n_side + 1, sizeof(*path));
 	long n = 0;
 
-	if (!path)
+	if (!path || !side) {
+		free(path);
+		free(side);
 		return -ENOMEM;
-	if (r->n_flow)
-		qsort(r->flow, r->n_flow, sizeof(*r->flow), by_flow);
-	for (size_t i = 0; i < r->n_flow; i++) {
-		const struct vns_rtt_entry *e = &r->flow[i];
-		struct vns_rtt_path *p = &path[n];
+	}
+	for (size_t i = 0; i < n_side; i++) {
+		const struct vns_rtt_entry *e = &side[i];
+		struct vns_rtt_path *p = &path[n++];
 
-		if (!has_sides(e))
-			continue;
 		*p = (struct vns_rtt_path){ .key = e->key, .kind = (uint8_t)e->kind,
 					    .point = e->point, .first_ns = e->first_ns };
 		find_client(p, e);
 		put_side(p, e);
-		if (i + 1 < r->n_flow && same_flow(e, &r->flow[i + 1])) {
-			put_side(p, &r->flow[++i]);
+		if (i + 1 < n_side && same_flow(e, &side[i + 1])) {
+			put_side(p, &side[++i]);
 			p->sum_min = p->side[0].min + p->side[1].min;
 			p->sum_mean = p->side[0].mean + p->side[1].mean;
 			add_intervals(p);
 		}
-		n++;
 	}
+	free(side);
 	*out = path;
 	return n;
 }

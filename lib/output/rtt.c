@@ -3,12 +3,14 @@
  * Passive RTT for people and programs: struct vns_rtt_result -> text, JSON, CSV.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
 #include <vnetscope/output.h>
 
 #include "output/rtt_flow.h"
+#include "output/rtt_say.h"
 
 /* {"ts": {"samples", "rtt_ns"}, ...}: every kind that was looked for. */
 static json_t *methods(unsigned int kinds, const struct vns_dist dist[VNS_RTT_KINDS],
@@ -139,9 +141,12 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct 
 	vns_json_stream_begin(&s, to, head);
 	if (flows) {
 		vns_json_stream_array(&s, "flows");
-		for (size_t i = 0; i < r->n_flow && !ferror(to); i++) {
+		for (size_t i = 0; i < r->rows.n && !ferror(to); i++) {
+			struct vns_rtt_entry e;
+
+			vns_rtt_rows_get(&r->rows, i, &e);
 			vns_json_stream_next(&s);
-			vns_rtt_json_flow(&r->flow[i], r->n_point > 1, to);
+			vns_rtt_json_flow(&e, r->n_point > 1, to);
 		}
 		vns_json_stream_array_end(&s);
 	}
@@ -154,23 +159,30 @@ int vns_rtt_print_json(const struct vns_rtt_result *r, bool flows, const struct 
 	return vns_json_stream_end(&s);
 }
 
+static void csv_row(const struct vns_rtt_entry *e, FILE *to)
+{
+	char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
+
+	fprintf(to, "%s,%u,%s,%u,%s,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
+		",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u,%.6g,%.3g",
+		vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
+		vns_addr_format(&e->key.addr[!e->dir], dst),
+		(unsigned)e->key.port[!e->dir], vns_rtt_kind_name(e->kind), e->samples,
+		e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
+		(unsigned)e->point, e->clock.hz, e->clock.error_hz);
+	vns_rtt_csv_intervals(&e->interval, to);
+}
+
 int vns_rtt_print_csv(const struct vns_rtt_result *r, FILE *to)
 {
 	fputs("src,sport,dst,dport,method,samples,min_ns,mean_ns,p50_ns,p95_ns,p99_ns,max_ns,"
 	      "stddev_ns,packets,first_ns,last_ns,ended,point,tsval_hz,tsval_error_hz,"
 	      VNS_RTT_CSV_INTERVALS "\n", to);
-	for (size_t i = 0; i < r->n_flow; i++) {
-		const struct vns_rtt_entry *e = &r->flow[i];
-		char src[VNS_ADDR_STRLEN], dst[VNS_ADDR_STRLEN];
+	for (size_t i = 0; i < r->rows.n; i++) {
+		struct vns_rtt_entry e;
 
-		fprintf(to, "%s,%u,%s,%u,%s,%" PRIu64 ",%" PRId64 ",%.3f,%" PRId64 ",%" PRId64
-			",%" PRId64 ",%" PRId64 ",%.3f,%" PRIu64 ",%" PRId64 ",%" PRId64 ",%d,%u,%.6g,%.3g",
-			vns_addr_format(&e->key.addr[e->dir], src), (unsigned)e->key.port[e->dir],
-			vns_addr_format(&e->key.addr[!e->dir], dst),
-			(unsigned)e->key.port[!e->dir], vns_rtt_kind_name(e->kind), e->samples,
-			e->min, e->mean, e->p50, e->p95, e->p99, e->max, e->stddev, e->packets, e->first_ns, e->last_ns, e->ended,
-			(unsigned)e->point, e->clock.hz, e->clock.error_hz);
-		vns_rtt_csv_intervals(&e->interval, to);
+		vns_rtt_rows_get(&r->rows, i, &e);
+		csv_row(&e, to);
 	}
 	return vns_text_flush(to);
 }
@@ -222,71 +234,88 @@ static void clock_cell(struct vns_table *t, const struct vns_rtt_entry *e)
 		vns_table_cell(t, "about %.4g Hz%s", c->hz, star);
 }
 
-/* A second table: of those with samples enough. */
-static void print_kind_intervals(const struct vns_rtt_entry *e, size_t n, FILE *to)
+/* A second table: of those with samples enough. The @n rows from @from on. */
+static void print_kind_intervals(const struct vns_rtt_rows *rows, size_t from, size_t n, FILE *to)
 {
 	static const char *const heads[] = { "within (95 %)", "to (and back)", "mean", "p50", "p95",
 					     "p99" };
+	struct vns_rtt_entry e;
 	struct vns_table t;
 	char a[64];
 
 	vns_table_init(&t, "<<>>>>", heads);
-	for (; n--; e++) {
-		if (!vns_interval_known(&e->interval.mean))
+	for (size_t i = from; i < from + n; i++) {
+		vns_rtt_rows_get(rows, i, &e);
+		if (!vns_interval_known(&e.interval.mean))
 			continue;
-		vns_table_cell(&t, "%s", endpoint(e, e->dir, a));
-		vns_table_cell(&t, "%s", endpoint(e, !e->dir, a));
-		vns_table_intervals(&t, &e->interval);
+		vns_table_cell(&t, "%s", endpoint(&e, e.dir, a));
+		vns_table_cell(&t, "%s", endpoint(&e, !e.dir, a));
+		vns_table_intervals(&t, &e.interval);
 	}
-	if (t.n) {
+	if (t.n > t.columns) {
 		fputc('\n', to);
-		vns_table_print(&t, to);
+		vns_table_print_within(&t, 2, to);
 	}
 	vns_table_fini(&t);
 }
 
-/* The @n directions from @e on, all of one kind. */
-static void print_kind(const struct vns_rtt_entry *e, size_t n, FILE *to)
+static void flow_cells(struct vns_table *t, const struct vns_rtt_entry *e)
 {
-	const char *const heads[] = { vns_rtt_kind_label(e->kind), "to (and back)", "samples", "min", "mean",
-				      "p50", "p95", "p99", "max", "stddev", "TSval clock" };
-	const struct vns_rtt_entry *first = e;
-	bool ts = e->kind == VNS_RTT_TS;
-	size_t coarse = 0, all = n;
+	const double v[] = { (double)e->min, e->mean, (double)e->p50, (double)e->p95,
+			     (double)e->p99, (double)e->max, e->stddev };
 	char a[64], b[VNS_TEXT_LEN];
+
+	vns_table_cell(t, "%s", endpoint(e, e->dir, a));
+	vns_table_cell(t, "%s", endpoint(e, !e->dir, a));
+	vns_table_cell(t, "%s", vns_text_count(b, e->samples));
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++)
+		vns_table_cell(t, "%s", vns_text_ns(b, v[k]));
+	if (e->kind == VNS_RTT_TS)
+		clock_cell(t, e);
+}
+
+/* The @n directions from @from on, all of one @kind. */
+static void print_kind(const struct vns_rtt_rows *rows, size_t from, size_t n, enum vns_rtt_kind kind,
+		       FILE *to)
+{
+	enum { STDDEV = 9 };
+	const char *const heads[] = { vns_rtt_kind_label(kind), "to (and back)", "samples", "min", "mean",
+				      "p50", "p95", "p99", "max", "stddev", "TS clock" };
+	struct vns_rtt_entry e;
 	struct vns_table t;
+	char b[VNS_TEXT_LEN];
+	size_t coarse = 0;
 
-	vns_table_init(&t, ts ? "<<>>>>>>>>>" : "<<>>>>>>>>", heads);
-	for (; n--; e++) {
-		const double v[] = { (double)e->min, e->mean, (double)e->p50, (double)e->p95,
-				     (double)e->p99, (double)e->max, e->stddev };
-
-		vns_table_cell(&t, "%s", endpoint(e, e->dir, a));
-		vns_table_cell(&t, "%s", endpoint(e, !e->dir, a));
-		vns_table_cell(&t, "%s", vns_text_count(b, e->samples));
-		for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++)
-			vns_table_cell(&t, "%s", vns_text_ns(b, v[k]));
-		if (ts)
-			clock_cell(&t, e);
-		coarse += vns_rtt_clock_is_coarse(e);
+	vns_table_init(&t, kind == VNS_RTT_TS ? "<<>>>>>>>>>" : "<<>>>>>>>>", heads);
+	for (size_t i = from; i < from + n; i++) {
+		vns_rtt_rows_get(rows, i, &e);
+		flow_cells(&t, &e);
+		coarse += vns_rtt_clock_is_coarse(&e);
 	}
-	vns_table_print(&t, to);
+	vns_table_leave_out(&t, STDDEV);
+	vns_table_print_within(&t, 2, to);
 	vns_table_fini(&t);
 	if (coarse)
 		fprintf(to, "* %s directions: a tick is longer than the median, so many round trips go "
 			"unseen (--method seq sees them)\n", vns_text_count(b, coarse));
-	print_kind_intervals(first, all, to);
+	print_kind_intervals(rows, from, n, to);
 }
 
 /* One block per kind (the flows stand kind by kind), of each at most @max lines. */
 static void print_flows(const struct vns_rtt_result *r, size_t max, FILE *to)
 {
+	const struct vns_rtt_rows *rows = &r->rows;
+	struct vns_rtt_entry e;
 	char b[VNS_TEXT_LEN];
 
-	for (size_t i = 0, n; i < r->n_flow; i += n) {
-		for (n = 1; i + n < r->n_flow && r->flow[i + n].kind == r->flow[i].kind;)
+	for (size_t i = 0, n; i < rows->n; i += n) {
+		enum vns_rtt_kind kind;
+
+		vns_rtt_rows_get(rows, i, &e);
+		kind = e.kind;
+		for (n = 1; i + n < rows->n && (vns_rtt_rows_get(rows, i + n, &e), e.kind == kind);)
 			n++;
-		print_kind(&r->flow[i], max && n > max ? max : n, to);
+		print_kind(rows, i, max && n > max ? max : n, kind, to);
 		if (max && n > max)
 			fprintf(to, "... and %s more\n", vns_text_count(b, n - max));
 		fputc('\n', to);
@@ -309,116 +338,194 @@ static void total_row(struct vns_table t[2], const char *name, const struct vns_
 	vns_table_intervals(&t[1], interval);
 }
 
-/* A kind of TCP without samples is no row where other kinds have some and no packet was TCP. */
-static bool is_idle(const struct vns_rtt_result *r, int kind)
+/* Whether there was anything to read a kind from: what the capture has nothing of is no row. */
+static bool has_traffic(const struct vns_rtt_counts *c, const struct vns_rtt_app_counts *a, int kind)
 {
-	uint64_t others = 0;
+	switch (kind) {
+	case VNS_RTT_TS:
+		return with_timestamp(c);
+	case VNS_RTT_SEQ:
+		return with_sequence(c);
+	case VNS_RTT_ICMP:
+		return a->icmp.requests + a->icmp.replies;
+	case VNS_RTT_DNS:
+		return a->dns.requests + a->dns.replies + a->dns_tcp.unread;
+	case VNS_RTT_QUIC_HANDSHAKE:
+		return a->quic.long_headers;
+	case VNS_RTT_QUIC_SPIN:
+		return a->quic.short_headers;
+	}
+	return false; /* a handshake is its sample */
+}
 
-	for (int k = 0; k < VNS_RTT_KINDS; k++)
-		others += r->total[k].n;
-	return others && r->counts.packets == r->counts.not_tcp + r->counts.undecodable &&
-	       !(VNS_RTT_APP_KINDS & 1u << kind) && !r->total[kind].n;
+/* Rows of one kind: those of each point, where there are several, and that of all. */
+static void total_rows(struct vns_table t[2], const struct vns_rtt_result *r, int k)
+{
+	static const struct vns_rtt_app_counts none;
+	const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
+	char name[96];
+
+	for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
+		const struct vns_rtt_point *p = &r->point[i];
+
+		if (!p->rtt[k].n && !has_traffic(&p->counts, &none, k))
+			continue;
+		snprintf(name, sizeof(name), "%s, point %u%s%s", label, (unsigned)p->point,
+			 p->name[0] ? " " : "", p->name);
+		total_row(t, name, &p->rtt[k], &p->interval[k]);
+	}
+	snprintf(name, sizeof(name), "%s, all %s", label, r->n_point > 1 ? "points" : "flows");
+	total_row(t, name, &r->total[k], &r->total_interval[k]);
 }
 
 static void print_totals(const struct vns_rtt_result *r, FILE *to)
 {
+	enum { STDDEV = 8 };
 	static const char *const heads[] = { "RTT", "samples", "min", "mean", "p50",
 					     "p95", "p99", "max", "stddev" };
 	static const char *const within[] = { "within (95 %)", "mean", "p50", "p95", "p99" };
 	struct vns_table t[2];
-	char name[96];
 
 	vns_table_init(&t[0], "<>>>>>>>>", heads);
 	vns_table_init(&t[1], "<>>>>", within);
-	for (int k = 0; k < VNS_RTT_KINDS; k++) {
-		const char *label = vns_rtt_kind_label((enum vns_rtt_kind)k);
-
-		if (!(r->kinds & 1u << k) || is_idle(r, k))
-			continue;
-		for (size_t i = 0; r->n_point > 1 && i < r->n_point; i++) {
-			const char *of = r->point[i].name;
-
-			snprintf(name, sizeof(name), "%s, point %u%s%s", label,
-				 (unsigned)r->point[i].point, of[0] ? " " : "", of);
-			total_row(t, name, &r->point[i].rtt[k], &r->point[i].interval[k]);
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		if (r->kinds & 1u << k && (r->total[k].n || has_traffic(&r->counts, &r->app, k)))
+			total_rows(t, r, k);
+	vns_table_leave_out(&t[0], STDDEV);
+	for (int i = 0; i < 2; i++) {
+		if (t[i].n > t[i].columns) {
+			if (i)
+				fputc('\n', to);
+			vns_table_print_within(&t[i], 1, to);
 		}
-		snprintf(name, sizeof(name), "%s, all %s", label,
-			 r->n_point > 1 ? "points" : "flows");
-		total_row(t, name, &r->total[k], &r->total_interval[k]);
+		vns_table_fini(&t[i]);
 	}
-	vns_table_print(&t[0], to);
-	if (t[1].n) {
-		fputc('\n', to);
-		vns_table_print(&t[1], to);
-	}
-	vns_table_fini(&t[0]);
-	vns_table_fini(&t[1]);
 }
 
-/* ", N what" unless N is 0. */
-static void also(FILE *to, uint64_t n, const char *what)
+/* --- What became of the packets, in sentences --- */
+
+void vns_rtt_say(struct vns_rtt_sentence *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	s->n += (size_t)vsnprintf(s->text + s->n, sizeof(s->text) - s->n, fmt, ap);
+	va_end(ap);
+	if (s->n >= sizeof(s->text))
+		s->n = sizeof(s->text) - 1;
+}
+
+void vns_rtt_say_count(struct vns_rtt_sentence *s, uint64_t n, const char *what)
 {
 	char b[VNS_TEXT_LEN];
 
-	if (n)
-		fprintf(to, ", %s %s", vns_text_count(b, n), what);
+	if (!n)
+		return;
+	vns_rtt_say(s, "%s%s %s", s->items ? ", " : "", vns_text_count(b, n), what);
+	s->items++;
 }
 
-/* What gave no sample, and why. */
-static void print_sequence(const struct vns_rtt_counts *c, FILE *to)
+void vns_rtt_said(struct vns_rtt_sentence *s, FILE *to)
 {
+	enum { LABEL = 9 };
+
+	vns_text_wrap(s->text, VNS_TEXT_COLUMNS, LABEL, to);
+	*s = (struct vns_rtt_sentence){ 0 };
+}
+
+static void print_packets(const struct vns_rtt_result *r, FILE *to)
+{
+	const struct vns_rtt_counts *c = &r->counts;
+	struct vns_rtt_sentence s = { 0 };
 	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
 
-	if (!with_sequence(c))
+	vns_rtt_say(&s, "packets  %s read over %s: ", vns_text_count(b, c->packets + r->other_point),
+		    vns_text_ns(t, (double)(r->to_ns - r->from_ns)));
+	vns_rtt_say_count(&s, with_timestamp(c) + c->timestamp_not_read, "of TCP with timestamps");
+	vns_rtt_say_count(&s, c->no_timestamp, "of TCP without timestamps");
+	vns_rtt_say_count(&s, c->not_tcp, "not TCP");
+	vns_rtt_say_count(&s, c->options_cut, "of TCP whose options the capture cut");
+	vns_rtt_say_count(&s, c->undecodable, "cut or malformed");
+	vns_rtt_say_count(&s, r->other_point, "of other points");
+	vns_rtt_say_count(&s, r->source.bad_records, "bad records skipped");
+	vns_rtt_say_count(&s, r->source.dropped, "LOST BY THE CAPTURE");
+	vns_rtt_say_count(&s, r->source.backwards, "with time running back");
+	if (!s.items)
+		s.text[s.n - 2] = '\0';
+	vns_rtt_said(&s, to);
+}
+
+/* Round trips by timestamps, and what gave none. */
+static void print_timestamps(const struct vns_rtt_counts *c, FILE *to)
+{
+	struct vns_rtt_sentence s = { 0 };
+	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
+
+	if (!c->tsval_stored)
 		return;
-	fprintf(to, "\nranges   %s remembered by sequence number: %s acknowledged",
-		vns_text_count(b, c->seq_stored),
-		vns_text_count(t, c->ack_matched + c->ack_sacked));
-	also(to, c->seq_repeated, "sent again");
-	also(to, c->seq_late, "late (reordered, or lost before)");
-	also(to, c->ack_ambiguous, "ambiguous ACKs");
-	also(to, c->ack_behind_hole, "ACKs that filled a hole");
-	also(to, c->ack_inside, "ACKs inside a segment");
-	also(to, c->ack_unseen, "ACKs of what was not seen");
-	also(to, c->seq_dropped, "given up");
+	vns_rtt_say(&s, "by time  %s timestamp values passed on data, SYN or FIN, and %s of them came back in an "
+		    "echo: a round trip each", vns_text_count(b, c->tsval_stored),
+		    c->echo_matched ? vns_text_count(t, c->echo_matched) : "none");
+	s.items = 1;
+	vns_rtt_say_count(&s, c->tsval_passed, "were skipped, since the receiver acknowledged later data at once "
+			  "(delayed ACK)");
+	vns_rtt_say_count(&s, c->outstanding_dropped, "given up (too many waited for an echo)");
+	vns_rtt_said(&s, to);
+}
+
+/* Round trips by sequence numbers, and what gave none. */
+static void print_sequence(const struct vns_rtt_counts *c, FILE *to)
+{
+	const uint64_t sampled = c->ack_matched + c->ack_sacked;
+	struct vns_rtt_sentence s = { 0 };
+	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
+
+	if (c->seq_stored + c->seq_repeated + c->seq_late) {
+		vns_rtt_say(&s, "by ACK   %s segments with data, SYN or FIN; %s acknowledgements give a round trip",
+			    vns_text_count(b, c->seq_stored + c->seq_repeated + c->seq_late),
+			    sampled ? vns_text_count(t, sampled) : "no");
+		s.items = 1;
+		vns_rtt_say_count(&s, c->seq_repeated, "segments were sent again");
+		vns_rtt_say_count(&s, c->seq_late, "came late (reordered, or a first copy was lost before here)");
+		vns_rtt_say_count(&s, c->ack_ambiguous, "acknowledgements of such give none (which copy is "
+				  "answered?)");
+		vns_rtt_say_count(&s, c->ack_behind_hole, "ACKs waited for lost data and give none");
+		vns_rtt_say_count(&s, c->ack_inside, "ACKs end inside a segment (--inside takes them)");
+		vns_rtt_say_count(&s, c->ack_unseen, "ACKs are of data that the capture has not");
+		vns_rtt_say_count(&s, c->seq_dropped, "segments given up (too many waited)");
+		vns_rtt_said(&s, to);
+	}
+}
+
+static void print_flow_counts(const struct vns_rtt_result *r, FILE *to)
+{
+	const struct vns_rtt_counts *c = &r->counts;
+	struct vns_rtt_sentence s = { 0 };
+
+	vns_rtt_say(&s, "flows    ");
+	vns_rtt_say_count(&s, c->flows, "of TCP");
+	vns_rtt_say_count(&s, c->flows_one_direction, "seen in one direction only");
+	vns_rtt_say_count(&s, c->flows_closed, "closed");
+	vns_rtt_say_count(&s, c->flows_evicted_idle, "silent for too long (--idle)");
+	vns_rtt_say_count(&s, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE (--max-flows)");
+	vns_rtt_say_count(&s, c->flows_reused, "with ports used again");
+	vns_rtt_say_count(&s, r->flows_hidden, "directions not listed");
+	if (s.items)
+		vns_rtt_said(&s, to);
 }
 
 static void print_accounting(const struct vns_rtt_result *r, FILE *to)
 {
-	const struct vns_rtt_counts *c = &r->counts;
-	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
-
-	fprintf(to, "\npackets  %s read over %s: ", vns_text_count(b, c->packets + r->other_point),
-		vns_text_ns(t, (double)(r->to_ns - r->from_ns)));
-	fprintf(to, "%s with timestamps", vns_text_count(b, with_timestamp(c)));
-	also(to, c->no_timestamp, "TCP without");
-	also(to, c->not_tcp, "not TCP");
-	also(to, c->options_cut, "with TCP options cut");
-	also(to, c->undecodable, "cut or malformed");
-	also(to, r->other_point, "of other points");
-	also(to, r->source.bad_records, "bad records skipped");
-	also(to, r->source.dropped, "LOST BY THE CAPTURE");
-	also(to, r->source.backwards, "with time running back");
-	if (with_timestamp(c)) {
-		fprintf(to, "\nTSvals   %s remembered: %s echoed", vns_text_count(b, c->tsval_stored),
-			vns_text_count(t, c->echo_matched));
-		also(to, c->tsval_passed, "passed by a later echo (delayed ACKs)");
-		also(to, c->outstanding_dropped, "given up");
-	}
-	print_sequence(c, to);
-	fprintf(to, "\nflows    %s", vns_text_count(b, c->flows));
-	also(to, c->flows_one_direction, "seen in one direction only");
-	also(to, c->flows_closed, "closed");
-	also(to, c->flows_evicted_idle, "aged out");
-	also(to, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE");
-	also(to, c->flows_reused, "with ports used again");
-	also(to, r->flows_hidden, "directions not listed");
 	fputc('\n', to);
+	print_packets(r, to);
+	print_timestamps(&r->counts, to);
+	print_sequence(&r->counts, to);
+	print_flow_counts(r, to);
 }
 
 int vns_rtt_print_text(const struct vns_rtt_result *r, bool flows, size_t max_flows, FILE *to)
 {
-	if (flows && r->n_flow)
+	if (flows && r->rows.n)
 		print_flows(r, max_flows, to);
 	print_totals(r, to);
 	print_accounting(r, to);

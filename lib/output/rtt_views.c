@@ -8,6 +8,8 @@
 
 #include <vnetscope/output.h>
 
+#include "output/rtt_say.h"
+
 /* --- Accounting of ICMP, DNS and QUIC --- */
 
 #define ROW(field) VNS_JSON_COUNTER(struct vns_rtt_query_counts, field)
@@ -72,63 +74,62 @@ json_t *vns_rtt_json_app(const struct vns_rtt_result *r)
 	return o;
 }
 
-/* ", N what" unless N is 0. */
-static void also(FILE *to, uint64_t n, const char *what)
-{
-	char b[VNS_TEXT_LEN];
-
-	if (n)
-		fprintf(to, ", %s %s", vns_text_count(b, n), what);
-}
-
 static void text_queries(const struct vns_rtt_query_counts *c, const char *name, FILE *to)
 {
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	struct vns_rtt_sentence s = { 0 };
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], d[VNS_TEXT_LEN];
 
-	fprintf(to, "%-8s %s requests, %s replies: %" PRIu64 " round trips", name,
-		vns_text_count(a, c->requests), vns_text_count(b, c->replies), c->samples);
-	also(to, c->ambiguous, "ambiguous (request sent again)");
-	also(to, c->unasked, "without their request");
-	also(to, c->repeated_replies, "further replies");
-	also(to, c->backwards, "stamped before their request");
-	also(to, c->unanswered, "unanswered");
-	also(to, c->dropped, "GIVEN UP: TOO MANY WAITING");
-	fputc('\n', to);
+	if (!(c->requests + c->replies))
+		return;
+	vns_rtt_say(&s, "%-8s %s requests, %s replies: %s round trips", name, vns_text_count(a, c->requests),
+		    vns_text_count(b, c->replies), c->samples ? vns_text_count(d, c->samples) : "no");
+	s.items = 1;
+	vns_rtt_say_count(&s, c->ambiguous, "ambiguous (request sent again)");
+	vns_rtt_say_count(&s, c->unasked, "without their request");
+	vns_rtt_say_count(&s, c->repeated_replies, "further replies");
+	vns_rtt_say_count(&s, c->backwards, "stamped before their request");
+	vns_rtt_say_count(&s, c->unanswered, "unanswered");
+	vns_rtt_say_count(&s, c->dropped, "GIVEN UP: TOO MANY WAITING");
+	vns_rtt_said(&s, to);
 }
 
 /* Of port 53 by TCP, beside the messages: nothing where there is no more to it. */
 static void text_stream(const struct vns_rtt_stream_counts *c, FILE *to)
 {
+	struct vns_rtt_sentence s = { 0 };
 	char b[VNS_TEXT_LEN];
 
 	if (!(c->lengths + c->continued + c->unread + c->inside))
 		return;
-	fprintf(to, "DNS/TCP  %s segments beside those that begin a message",
-		vns_text_count(b, c->lengths + c->continued + c->unread));
-	also(to, c->continued, "the rest of one");
-	also(to, c->lengths, "a length alone");
-	also(to, c->unread, "NOT READ (begin not known, or no DNS)");
-	also(to, c->inside, "MESSAGES NOT READ that begin within a segment");
-	fputc('\n', to);
+	vns_rtt_say(&s, "DNS/TCP  %s segments beside those that begin a message",
+		    vns_text_count(b, c->lengths + c->continued + c->unread));
+	s.items = 1;
+	vns_rtt_say_count(&s, c->continued, "the rest of one");
+	vns_rtt_say_count(&s, c->lengths, "a length alone");
+	vns_rtt_say_count(&s, c->unread, "NOT READ (begin not known, or no DNS)");
+	vns_rtt_say_count(&s, c->inside, "MESSAGES NOT READ that begin within a segment");
+	vns_rtt_said(&s, to);
 }
 
 static void text_quic(const struct vns_rtt_quic_counts *c, FILE *to)
 {
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	struct vns_rtt_sentence s = { 0 };
 
-	fprintf(to, "QUIC     %s handshakes", vns_text_count(a, c->connections));
-	also(to, c->retries, "with Retry");
-	also(to, c->negotiations, "with version negotiation");
-	also(to, c->ambiguous, "round trips ambiguous (Initial sent again)");
-	also(to, c->foreign, "answers to others");
-	fprintf(to, "; %s spin edges", vns_text_count(b, c->spin_edges));
-	also(to, c->spin_rejected, "packets out of order");
-	also(to, c->spin_low, "too low");
-	also(to, c->spin_silent, "after a silence");
-	also(to, c->spin_unconfirmed, "unconfirmed");
-	also(to, c->spin_not_spinning, "flows set it by chance");
-	also(to, c->flows_full, "FLOWS PUSHED OUT OF A FULL TABLE");
-	fputc('\n', to);
+	vns_rtt_say(&s, "QUIC     ");
+	vns_rtt_say_count(&s, c->connections, "handshakes");
+	vns_rtt_say_count(&s, c->retries, "with Retry");
+	vns_rtt_say_count(&s, c->negotiations, "with version negotiation");
+	vns_rtt_say_count(&s, c->ambiguous, "round trips ambiguous (Initial sent again)");
+	vns_rtt_say_count(&s, c->foreign, "answers to others");
+	vns_rtt_say_count(&s, c->spin_edges, "changes of the spin bit");
+	vns_rtt_say_count(&s, c->spin_rejected, "packets out of order");
+	vns_rtt_say_count(&s, c->spin_low, "spin samples too low");
+	vns_rtt_say_count(&s, c->spin_silent, "after a silence");
+	vns_rtt_say_count(&s, c->spin_unconfirmed, "unconfirmed");
+	vns_rtt_say_count(&s, c->spin_not_spinning, "flows set it by chance");
+	vns_rtt_say_count(&s, c->flows_full, "FLOWS PUSHED OUT OF A FULL TABLE");
+	if (s.items)
+		vns_rtt_said(&s, to);
 }
 
 void vns_rtt_text_app(const struct vns_rtt_result *r, FILE *to)
@@ -206,15 +207,16 @@ static void text_group_intervals(const struct vns_rtt_group *g, size_t n, bool p
 		name_cell(&t, g, points);
 		vns_table_intervals(&t, &g->interval);
 	}
-	if (t.n) {
+	if (t.n > t.columns) {
 		fputc('\n', to);
-		vns_table_print(&t, to);
+		vns_table_print_within(&t, 1, to);
 	}
 	vns_table_fini(&t);
 }
 
 static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool points, FILE *to)
 {
+	enum { STDDEV = 9 };
 	const struct vns_rtt_group *first = g;
 	size_t all = n;
 	char title[64], b[VNS_TEXT_LEN];
@@ -231,7 +233,8 @@ static void text_groups_of_kind(const struct vns_rtt_group *g, size_t n, bool po
 		vns_table_dist(&t, &g->rtt);
 		vns_table_cell(&t, "%s", vns_text_ns(b, vns_dist_stddev(&g->rtt)));
 	}
-	vns_table_print(&t, to);
+	vns_table_leave_out(&t, STDDEV);
+	vns_table_print_within(&t, 1, to);
 	vns_table_fini(&t);
 	text_group_intervals(first, all, points, to);
 	fputc('\n', to);
@@ -323,44 +326,51 @@ static const char *end_name(const struct vns_rtt_path *p, unsigned int end, char
 	return buf;
 }
 
-static void side_cells(struct vns_table *t, const struct vns_rtt_half *h)
-{
-	char b[VNS_TEXT_LEN];
-
-	vns_table_cell(t, "%s", vns_text_count(b, h->samples));
-	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->min) : "-");
-	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->p50) : "-");
-	vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, h->mean) : "-");
-}
-
 static bool both(const struct vns_rtt_path *p)
 {
 	return p->side[0].samples && p->side[1].samples;
 }
 
+/* A line for each side and one for the sum. */
+static void path_rows(struct vns_table *t, const struct vns_rtt_path *p)
+{
+	char a[64], b[VNS_TEXT_LEN];
+
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct vns_rtt_half *h = &p->side[i];
+
+		if (i)
+			vns_table_cell(t, "server %s", end_name(p, !p->client, a));
+		else
+			vns_table_cell(t, "client %s (%s)", end_name(p, p->client, a), role_name(p->role));
+		vns_table_cell(t, "%s", h->samples ? vns_text_count(b, h->samples) : "-");
+		vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->min) : "-");
+		vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, (double)h->p50) : "-");
+		vns_table_cell(t, "%s", h->samples ? vns_text_ns(b, h->mean) : "-");
+		vns_table_interval(t, &h->interval.mean);
+	}
+	if (!both(p))
+		return;
+	vns_table_cell(t, "  whole path: sum min, sum mean");
+	vns_table_cell(t, "%s", "");
+	vns_table_cell(t, "%s", vns_text_ns(b, (double)p->sum_min));
+	vns_table_cell(t, "%s", "");
+	vns_table_cell(t, "%s", vns_text_ns(b, p->sum_mean));
+	vns_table_interval(t, &p->sum_mean_interval);
+}
+
 /* The @n paths from @p on, all of one kind. */
 static void text_paths_of_kind(const struct vns_rtt_path *p, size_t n, FILE *to)
 {
-	char title[64], a[64], b[VNS_TEXT_LEN];
-	const char *const heads[] = { title, "known by", "server", "client: n", "min", "p50", "mean",
-				      "server: n", "min", "p50", "mean", "sum min", "sum mean",
-				      "within (95 %)" };
+	char title[64];
+	const char *const heads[] = { title, "samples", "min", "p50", "mean", "mean within (95 %)" };
 	struct vns_table t;
 
-	snprintf(title, sizeof(title), "%s, client",
-		 vns_rtt_kind_label((enum vns_rtt_kind)p->kind));
-	vns_table_init(&t, "<<<>>>>>>>>>>>", heads);
-	for (; n--; p++) {
-		vns_table_cell(&t, "%s", end_name(p, p->client, a));
-		vns_table_cell(&t, "%s", role_name(p->role));
-		vns_table_cell(&t, "%s", end_name(p, !p->client, a));
-		side_cells(&t, &p->side[0]);
-		side_cells(&t, &p->side[1]);
-		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, (double)p->sum_min) : "-");
-		vns_table_cell(&t, "%s", both(p) ? vns_text_ns(b, p->sum_mean) : "-");
-		vns_table_interval(&t, &p->sum_mean_interval);
-	}
-	vns_table_print(&t, to);
+	snprintf(title, sizeof(title), "%s, side of", vns_rtt_kind_label((enum vns_rtt_kind)p->kind));
+	vns_table_init(&t, "<>>>>>", heads);
+	for (; n--; p++)
+		path_rows(&t, p);
+	vns_table_print_within(&t, 1, to);
 	vns_table_fini(&t);
 	fputc('\n', to);
 }

@@ -282,6 +282,43 @@ size_t vns_table_print(const struct vns_table *t, FILE *to)
 	return (t->n + t->columns - 1) / t->columns;
 }
 
+void vns_table_print_within(const struct vns_table *t, size_t names, FILE *to)
+{
+	size_t width[sizeof(t->align)];
+
+	if (vns_table_width(t) <= VNS_TEXT_COLUMNS) {
+		vns_table_print(t, to);
+		return;
+	}
+	find_widths(t, width);
+	for (size_t i = 0; i < t->n; i++) {
+		size_t column = i % t->columns;
+
+		if (column == names)
+			fputs("    ", to);
+		print_cell(to, t->cell[i], width[column], t->align[column] == '>',
+			   column + 1 == names || column + 1 == t->columns || i + 1 == t->n);
+	}
+}
+
+void vns_table_leave_out(struct vns_table *t, size_t column)
+{
+	size_t width[sizeof(t->align)], all = vns_table_width(t), kept = 0;
+
+	find_widths(t, width);
+	if (t->failed || all <= VNS_TEXT_COLUMNS || all - width[column] - 2 > VNS_TEXT_COLUMNS)
+		return;
+	for (size_t i = 0; i < t->n; i++) {
+		if (i % t->columns == column)
+			free(t->cell[i]);
+		else
+			t->cell[kept++] = t->cell[i];
+	}
+	t->n = kept;
+	memmove(&t->align[column], &t->align[column + 1], t->columns - column);
+	t->columns--;
+}
+
 void vns_table_fini(struct vns_table *t)
 {
 	for (size_t i = 0; i < t->n; i++)

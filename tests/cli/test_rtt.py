@@ -114,6 +114,49 @@ class Rtt(unittest.TestCase):
         self.assertFalse([x for x in lines if ':81' in x])
         self.assertTrue([x for x in lines if '1 directions not listed' in x])
 
+    def test_text_fits(self):
+        """No line above 120 columns, whatever the addresses; every figure is still there."""
+        six = [('2001:db8:1234:5678:9abc:def0:%x:1111' % (0x1000 + i), 54321 + i) for i in range(2)]
+        wide = ('2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa', 65000)
+        four = [('192.168.100.%d' % (100 + i), 54321 + i) for i in range(2)]
+        records = []
+        for k, host in enumerate(six + four):
+            to = wide if ':' in host[0] else ('192.168.200.200', 28443)
+            for i in range(40):  # data both ways: both halves
+                t = T0 + i * 3 * 10**9 + k * 1000
+                records += [(t, tcp(*host, *to, ACK | PSH, 100 + 2 * i, 50 + i, 10, seq=1 + 10 * i)),
+                            (t + 998_250 + i % 7 * 1000, tcp(*to, *host, ACK | PSH, 51 + i, 100 + 2 * i, 10,
+                                                             seq=1 + 10 * i, ack=11 + 10 * i)),
+                            (t + 1_998_250, tcp(*host, *to, ACK, 101 + 2 * i, 51 + i, 0, seq=11 + 10 * i,
+                                                ack=11 + 10 * i))]
+        path = self.file(pcap(sorted(records)))
+        for args in (['--flows'], ['--halves'], ['--flows', '-m', 'both'], ['--by', 'host'], [],
+                     ['--halves', '-m', 'seq'], ['--by', 'prefix', '-m', 'both']):
+            out = self.run_rtt('-r', path, *args)
+            self.assertLessEqual(max(map(len, out.splitlines())), 120, out)
+            if '--flows' in args or '--halves' in args:
+                for host in six + four:
+                    self.assertIn('%s]:%d' % host if ':' in host[0] else '%s:%d' % host, out)
+        lines = self.run_rtt('-r', path, '--flows', '-m', 'ts').splitlines()
+        at = lines.index('[%s]:%d  [%s]:%d' % (*six[0], *wide))
+        # samples, seven figures and the clock's rate
+        self.assertEqual(len(lines[at + 1].split()), 1 + 7 * 2 + 4, lines[at + 1])
+        lines = self.run_rtt('-r', path, '--halves', '-m', 'ts', 'ip').splitlines()
+        at = [i for i, x in enumerate(lines) if x.startswith('client 192.168.100.100:54321 (ports)')][0]
+        self.assertRegex(lines[at + 1], r'^server 192.168.200.200:28443 ')
+        self.assertRegex(lines[at + 2], r'^ +whole path: sum min, sum mean ')
+
+    def test_only_what_there_is(self):
+        """No row and no count of what the capture has nothing of, not even when it is asked for."""
+        path = self.file(pcap(exchange(20)))
+        out = self.run_rtt('-r', path, '--kinds', 'tcp,icmp,dns,quic')
+        self.assertEqual({x.split(',')[0] for x in out.splitlines() if 'all flows' in x}, {'TCP timestamps'})
+        self.assertNotRegex(out, r'(^|[ ,])0 |seq/ack|by ACK|DNS|echo  |QUIC')
+        self.assertIn('40 read over', out)
+        self.assertIn('20 timestamp values passed on data, SYN or FIN, and 20 of them came back', out)
+        doc = json.loads(self.run_rtt('-r', path, '--kinds', 'tcp,icmp,dns,quic', '--json'))
+        self.assertEqual(doc['totals']['methods']['dns']['samples'], 0)  # asked for by name
+
     def test_csv(self):
         path = self.file(pcap(exchange(20)))
         rows = list(csv.DictReader(io.StringIO(self.run_rtt('-r', path, '--csv'))))

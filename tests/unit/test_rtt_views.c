@@ -128,8 +128,11 @@ static void test_paths(void **state)
 		entry(0, 80, 40000, 0, 7), /* the ports again, opened by the lower one */
 		entry(1, 80, 40000, 0, 7),
 	};
-	struct vns_rtt_result r = { .flow = e, .n_flow = 5 };
+	struct vns_rtt_result r = { 0 };
 	struct vns_rtt_path *p;
+
+	for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++)
+		assert_int_equal(vns_rtt_rows_add(&r.rows, &e[i]), 0);
 
 	assert_int_equal(vns_rtt_paths(&r, &p), 3);
 	for (int i = 0; i < 3; i++) {
@@ -147,6 +150,73 @@ static void test_paths(void **state)
 		assert_true(p[i].sum_mean == 601);
 	}
 	free(p);
+	vns_rtt_rows_fini(&r.rows);
+	(void)state;
+}
+
+/* Every number at its ends, single samples, IPv6: what goes into a row comes out of it. */
+static void test_rows(void **state)
+{
+	static const int64_t odd[] = { 0, 1, -1, 63, -64, 127, 128, 1000000, INT64_MAX, INT64_MIN };
+	enum { N = sizeof(odd) / sizeof(odd[0]) };
+	struct vns_rtt_rows rows = { 0 };
+	struct vns_rtt_entry want[2 * N * N], got;
+	size_t n = 0;
+
+	for (size_t i = 0; i < N; i++) {
+		for (size_t k = 0; k < N; k++) {
+			struct vns_rtt_entry *e = &want[n++];
+
+			memset(e, 0, sizeof(*e));
+			e->key = (struct vns_flow_key){ .addr = { v4(10, 0, (uint8_t)i, 1),
+								  v4(255, 0, (uint8_t)k, 2) },
+							.port = { (uint16_t)odd[i], (uint16_t)odd[k] },
+							.ipproto = 6, .family = i & 1 ? 6 : 4 };
+			if (i & 1) /* one of another family than the other does not happen, nor does it hurt */
+				memset(e->key.addr[k & 1].b, 0xa5, sizeof(e->key.addr[0].b));
+			e->first_ns = odd[i];
+			e->last_ns = odd[k];
+			e->packets = (uint64_t)odd[k];
+			e->samples = (uint64_t)odd[(i + k) % N];
+			e->min = odd[i];
+			e->p50 = odd[k];
+			e->p95 = odd[(i + 1) % N];
+			e->p99 = odd[(k + 2) % N];
+			e->max = odd[(i + k + 3) % N];
+			e->mean = 0.1 + (double)odd[i];
+			e->stddev = k ? 1.0 / (double)k : 0;
+			e->interval.p50 = (struct vns_interval){ odd[i], odd[k] };
+			e->interval.p99 = (struct vns_interval){ odd[k], odd[i] };
+			if (k & 1)
+				e->clock = (struct vns_rtt_clock){ 999.9, 0.25, 1000 };
+			e->kind = (enum vns_rtt_kind)(k % VNS_RTT_KINDS);
+			e->point = (uint16_t)odd[i];
+			e->dir = i & 1;
+			e->opener = (uint8_t)(k % 3);
+			e->ended = k & 1;
+			want[n] = *e;
+			e = &want[n++];
+			e->samples = 1;
+			e->p50 = e->p95 = e->p99 = e->max = e->min;
+			e->mean = (double)e->min;
+			e->stddev = 0;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(vns_rtt_rows_add(&rows, &want[i]), 0);
+	assert_int_equal(rows.n, n);
+	for (size_t i = 0; i < n; i++) {
+		memset(&got, 0x5a, sizeof(got));
+		vns_rtt_rows_get(&rows, i, &got);
+		assert_memory_equal(&got.key, &want[i].key, sizeof(got.key));
+		assert_memory_equal(&got.first_ns, &want[i].first_ns,
+				    offsetof(struct vns_rtt_entry, clock) - offsetof(struct vns_rtt_entry, first_ns));
+		assert_true(got.clock.hz == want[i].clock.hz && got.clock.error_hz == want[i].clock.error_hz &&
+			    got.clock.nominal_hz == want[i].clock.nominal_hz);
+		assert_true(got.kind == want[i].kind && got.point == want[i].point && got.dir == want[i].dir &&
+			    got.opener == want[i].opener && got.ended == want[i].ended);
+	}
+	vns_rtt_rows_fini(&rows);
 	(void)state;
 }
 
@@ -158,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_mask),
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

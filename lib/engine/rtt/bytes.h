@@ -10,5 +10,10 @@
 
 uint64_t vns_rtt_bytes(const struct vns_rtt *r);
 uint64_t vns_rtt_app_bytes(const struct vns_rtt_app *a);
+/*
+ * At the end: vns_rtt_each_flow(), in the order of the memory, which is given back as it goes, so that what @fn
+ * makes of flows finds room. Afterwards none has a figure any more; counts and totals stay.
+ */
+void vns_rtt_take_flows(struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx);
 
 #endif

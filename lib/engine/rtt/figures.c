@@ -5,20 +5,25 @@
  * A distribution is some hundred bytes somewhere in memory: samples wait by the dozen, while what they
  * will touch is on its way to the cache.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "engine/rtt/tcp.h"
 
+#define RELEASED    16384 /* flows, whose pages are given back at once */
 #define FLOWS_AHEAD 8 /* reported so many later: some 100 ns each */
 
 static void prefetch_histograms(struct vns_rtt *r)
 {
 	for (size_t i = 0; i < r->n_sample; i++) {
+		const struct flow_dists *f;
 		const char *hist;
 
 		if (r->sample[i].kind == VNS_RTT_HANDSHAKE)
 			continue;
-		hist = (const char *)tcp_flow_dist(r, &r->sample[i])->hist;
+		f = tcp_flow_dists(r, &r->sample[i]);
+		hist = f ? (const char *)f->rtt[r->sample[i].dir].hist : NULL;
 		if (!hist) /* the flow's first sample */
 			continue;
 		/* the search starts in the middle of some 200 bytes */
@@ -42,14 +47,26 @@ static void add_to_total(struct vns_rtt *r, enum vns_rtt_kind kind)
 		vns_blocks_add_many(&r->totals->block[kind], at_ns, rtt_ns, n);
 }
 
+/* Where memory is at its end the sample is in the totals alone. */
+static struct flow_dists *make_dists(struct vns_rtt *r, uint32_t id)
+{
+	r->seq_rtt[id] = calloc(1, sizeof(*r->seq_rtt[id]));
+	vns_held_change(0, r->seq_rtt[id] ? sizeof(*r->seq_rtt[id]) : 0);
+	return r->seq_rtt[id];
+}
+
 static void add_to_flow(struct vns_rtt *r, const struct sample *s)
 {
-	struct vns_dist *d = tcp_flow_dist(r, s);
+	struct flow_dists *f = tcp_flow_dists(r, s);
 
-	if (d->n == 0)
-		vns_touched_mark(s->kind == VNS_RTT_TS ? &r->touched_ts_rtt : &r->touched_seq_rtt, s->id);
-	vns_dist_add(d, s->rtt_ns);
-	vns_series_add(tcp_flow_series(r, s), s->at_ns, s->rtt_ns);
+	if (s->kind == VNS_RTT_TS && f->rtt[s->dir].n == 0)
+		vns_touched_mark(&r->touched_ts_rtt, s->id);
+	if (!f)
+		f = make_dists(r, s->id);
+	if (!f)
+		return;
+	vns_dist_add(&f->rtt[s->dir], s->rtt_ns);
+	vns_series_add(&f->series[s->dir], s->at_ns, s->rtt_ns);
 }
 
 void tcp_flush_samples(struct vns_rtt *r)
@@ -97,13 +114,14 @@ void tcp_report_flow(const struct vns_rtt *r, uint32_t id, bool evicted, vns_rtt
 	for (int i = 0; i < 2 * 3; i++) {
 		int d = i / 3;
 		struct vns_dist syn = handshake_dist(c, d);
-		const struct vns_dist *by_seq = r->seq_rtt && h->user & (BY_SEQ | WAS_BY_SEQ) ?
-						      &r->seq_rtt[id].rtt[d] : &none;
+		const struct flow_dists *seq = r->seq_rtt && h->user & (BY_SEQ | WAS_BY_SEQ) ?
+						       r->seq_rtt[id] : NULL;
+		const struct vns_dist *by_seq = seq ? &seq->rtt[d] : &none;
 		const struct vns_dist *by_ts = r->ts_rtt ? &r->ts_rtt[id].rtt[d] : &none;
 		const struct vns_dist *of[] = { by_ts, by_seq, &syn };
 		const struct vns_series *series[] = {
 			by_ts == &none ? NULL : r->ts_rtt[id].series[d],
-			by_seq == &none ? NULL : r->seq_rtt[id].series[d], NULL };
+			seq ? seq->series[d] : NULL, NULL };
 		struct vns_rtt_flow f = { .key = &h->key, .kind = (enum vns_rtt_kind)(i % 3),
 					  .dir = (uint8_t)d, .evicted = evicted,
 					  .first_ns = c->first_ns, .last_ns = h->last_ns,
@@ -148,8 +166,13 @@ void tcp_forget_flow(struct vns_rtt *r, uint32_t id)
 			r->tick[id][d] = (struct tick_line){ 0 };
 		if (r->ts_rtt)
 			forget_dist(&r->ts_rtt[id], d);
-		if (r->seq_rtt && had_seq)
-			forget_dist(&r->seq_rtt[id], d);
+		if (r->seq_rtt && had_seq && r->seq_rtt[id])
+			forget_dist(r->seq_rtt[id], d);
+	}
+	if (r->seq_rtt && had_seq && r->seq_rtt[id]) {
+		vns_held_change(sizeof(*r->seq_rtt[id]), 0);
+		free(r->seq_rtt[id]);
+		r->seq_rtt[id] = NULL;
 	}
 	h->user = 0;
 }
@@ -257,4 +280,23 @@ void vns_rtt_each_flow(const struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
 			tcp_report_flow(r, id, false, fn, ctx);
 		}
 	}
+}
+
+void vns_rtt_take_flows(struct vns_rtt *r, vns_rtt_flow_fn fn, void *ctx)
+{
+	uint32_t from = 0;
+
+	for (uint32_t id = 0; id < r->flows.used; id++) {
+		if (vns_flow_lives(&r->flows, id))
+			tcp_report_flow(r, id, false, fn, ctx);
+		tcp_forget_flow(r, id);
+		if (id - from < RELEASED)
+			continue;
+		vns_release(r->ts_rtt, from, id, sizeof(*r->ts_rtt));
+		vns_release(r->tick, from, id, sizeof(*r->tick));
+		from = id;
+	}
+	vns_release(r->ts_rtt, from, r->flows.used, sizeof(*r->ts_rtt));
+	vns_release(r->tick, from, r->flows.used, sizeof(*r->tick));
+	r->touched_ts_rtt.pages = r->touched_tick.pages = 0;
 }

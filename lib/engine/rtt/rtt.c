@@ -69,8 +69,7 @@ static int take_memory(struct vns_rtt *r, size_t max)
 	r->seq_always = r->opts.method != VNS_RTT_METHOD_AUTO ? VNS_PKT_F_HAS_TS : 0;
 	r->seq = vns_reserve(max, sizeof(*r->seq));
 	r->seq_rtt = r->opts.per_flow ? vns_reserve(max, sizeof(*r->seq_rtt)) : NULL;
-	if (!r->seq || vns_touched_init(&r->touched_seq, max, sizeof(*r->seq)) ||
-	    vns_touched_init(&r->touched_seq_rtt, max, sizeof(*r->seq_rtt)))
+	if (!r->seq || vns_touched_init(&r->touched_seq, max, sizeof(*r->seq)))
 		return -ENOMEM;
 	return r->seq_rtt || !r->opts.per_flow ? 0 : -ENOMEM;
 }
@@ -78,8 +77,9 @@ static int take_memory(struct vns_rtt *r, size_t max)
 uint64_t vns_rtt_bytes(const struct vns_rtt *r)
 {
 	return vns_flow_table_bytes(&r->flows) + r->flows.used * (sizeof(*r->track) + sizeof(*r->cold)) +
+	       (r->seq_rtt ? r->flows.used * sizeof(*r->seq_rtt) : 0) +
 	       vns_touched_bytes(&r->touched_seq) + vns_touched_bytes(&r->touched_ts_rtt) +
-	       vns_touched_bytes(&r->touched_seq_rtt) + vns_touched_bytes(&r->touched_tick);
+	       vns_touched_bytes(&r->touched_tick);
 }
 
 int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vns_err *err)
@@ -126,7 +126,6 @@ void vns_rtt_free(struct vns_rtt *r)
 	vns_unreserve(r->tick);
 	vns_touched_fini(&r->touched_seq);
 	vns_touched_fini(&r->touched_ts_rtt);
-	vns_touched_fini(&r->touched_seq_rtt);
 	vns_touched_fini(&r->touched_tick);
 	free(r);
 }

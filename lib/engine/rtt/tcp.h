@@ -9,7 +9,8 @@
  *   seq[id]      64 bytes: both directions' ranges in flight    flows read by sequence numbers
  *   cold[id]     first time, handshake                          SYNs, the flow's end
  *   ts_rtt[id]   distributions by timestamps                    samples, with per_flow only
- *   seq_rtt[id]  distributions by sequence numbers              samples, with per_flow only
+ *   seq_rtt[id]  its distributions by sequence numbers, or NULL samples, with per_flow only: few flows
+ *                                                               have any, and they lie everywhere
  *   tick[id]     rates of the TSval clocks                      samples, with per_flow only
  * All grow by use up to the largest number of flows that live at once.
  */
@@ -92,7 +93,8 @@ struct vns_rtt {
 	struct track *track;
 	struct seq_track *seq;
 	struct cold *cold;
-	struct flow_dists *ts_rtt, *seq_rtt; /* NULL unless per_flow, as tick */
+	struct flow_dists *ts_rtt; /* NULL unless per_flow, as the next two */
+	struct flow_dists **seq_rtt;
 	struct tick_line (*tick)[2];
 	uint16_t any_tcp;    /* VNS_PKT_F_HAS_TS: TCP without timestamps is read too, by seq[] */
 	uint16_t seq_always; /* VNS_PKT_F_HAS_TS: seq[] also of flows that have them */
@@ -105,18 +107,13 @@ struct vns_rtt {
 	uint64_t ack[VNS_ACKS];
 	struct sample sample[SAMPLES]; /* not yet in the distributions */
 	size_t n_sample;
-	struct vns_touched touched_seq, touched_ts_rtt, touched_seq_rtt, touched_tick; /* their pages */
+	struct vns_touched touched_seq, touched_ts_rtt, touched_tick; /* their pages */
 };
 
-static inline struct vns_dist *tcp_flow_dist(struct vns_rtt *r, const struct sample *s)
+/* Where the sample's flow keeps its kind; NULL: nowhere yet. */
+static inline struct flow_dists *tcp_flow_dists(const struct vns_rtt *r, const struct sample *s)
 {
-	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id].rtt[s->dir] : &r->seq_rtt[s->id].rtt[s->dir];
-}
-
-static inline struct vns_series **tcp_flow_series(struct vns_rtt *r, const struct sample *s)
-{
-	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id].series[s->dir] :
-				       &r->seq_rtt[s->id].series[s->dir];
+	return s->kind == VNS_RTT_TS ? &r->ts_rtt[s->id] : r->seq_rtt[s->id];
 }
 
 /* Give the collected samples to the distributions and the sink. */
@@ -130,7 +127,8 @@ static inline void tcp_add_sample(struct vns_rtt *r, uint32_t id, struct sample 
 		tcp_flush_samples(r);
 	r->sample[r->n_sample++] = s;
 	if (r->opts.per_flow && s.kind != VNS_RTT_HANDSHAKE) {
-		__builtin_prefetch(tcp_flow_dist(r, &s), 1);
+		__builtin_prefetch(s.kind == VNS_RTT_TS ? (void *)&r->ts_rtt[id].rtt[s.dir] :
+							  (void *)&r->seq_rtt[id], 1);
 		if (r->tick)
 			__builtin_prefetch(&r->tick[id][s.dir], 1);
 	}
