@@ -186,7 +186,7 @@ struct vns_vo_rtt {
 /**
  * struct vns_vo_event - something that happened to a target while it was measured.
  * @kind: "clock_step", "stood_still", "agent_silent", "lost", "reboot", "back", "renamed", "removed", "returned",
- *        "link_down", "link_up", "sampling", "clock_changed", "late"
+ *        "link_down", "link_up", "sampling", "clock_changed", "late", "drops", "behind"
  * @text: one sentence
  */
 struct vns_vo_event {

@@ -38,7 +38,8 @@ enum vns_capture {
  * @capture:    live: enum vns_capture
  * @threads:    live, AF_PACKET: read and decode by so many threads, each with a socket and a ring of
  *              its share of the flows, in the order of time up to 50 ms later; 0 and 1: the caller's
- *              thread. Such a source has no descriptor and ends when the interface goes down
+ *              thread. Such a source has no descriptor and ends when the interface goes down. Where the kernel
+ *              shares nothing out it is one thread, and vns_source_sentence() says so
  * @fanout:     live, AF_PACKET: sources on one interface with the same number (1 to 65533) share its
  *              packets out by flow, both directions to the same source; fragments, first and later,
  *              go by their addresses alone. The number is the network namespace's: choose one of your own, e.g. the pid
@@ -136,7 +137,8 @@ void vns_source_stats(struct vns_source *s, struct vns_source_stats *out);
 
 /**
  * vns_source_sentence() - a message about the end of the file ("FILE is cut in the middle of
- * record 17 at byte 4242"), or NULL when there is nothing to say. Borrowed.
+ * record 17 at byte 4242"), or that a live capture has one socket where several were asked for; NULL when there
+ * is nothing to say. Borrowed.
  */
 const char *vns_source_sentence(const struct vns_source *s);
 

@@ -5,7 +5,8 @@
  * Stamps are the kernel's and rings hold tenths of a second, so whoever reads them may be late; what it
  * observes may not: a transaction between two busy processors waits for every slice that we take. Whoever wakes
  * preempts the idle class at once. Where no processor is ever idle it gets next to nothing, so that
- * other threads watch it: not seen for LATE_NS, it is put back into the ordinary class for good. Somebody who chose
+ * other threads watch it: not seen for LATE_NS, it is put back into the ordinary class for good; and it goes back
+ * itself where that is not often enough (vo_pump.c). Somebody who chose
  * another class for us meant it. Schedulers that share out by group (cgroups, autogroup) know
  * "idle" within a group only: nothing is gained there, and nothing lost.
  */
@@ -107,8 +108,11 @@ void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
 	}
 }
 
-void give_way_end(struct give_way *g)
+bool give_way_end(struct give_way *g)
 {
-	if (atomic_exchange(&g->idle, false))
+	bool gave = atomic_exchange(&g->idle, false);
+
+	if (gave)
 		set_class(0, SCHED_OTHER);
+	return gave;
 }

@@ -26,7 +26,7 @@ void give_way_alive(struct give_way *g);
 void give_way_watch(struct give_way *g);
 /* By other threads: take @lock, which that thread takes too, and watch as long as that lasts: it may starve with it. */
 void give_way_lock(struct give_way *g, pthread_mutex_t *lock);
-/* By that thread: back to what it was. */
-void give_way_end(struct give_way *g);
+/* By that thread: back to what it was. Return: did it give way until now? */
+bool give_way_end(struct give_way *g);
 
 #endif

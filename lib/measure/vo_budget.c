@@ -47,10 +47,8 @@ static void set_share(struct vo_run *run, uint32_t one_in, double used, const ch
 		vo_event(v, vns_now_ns(), "sampling", "%s used %.1f %% of a CPU, the budget is %.1f %%: from "
 			 "here on 1 packet in %u is looked at.", whose, 100 * used,
 			 100 * run->opts->max_cpu, one_in);
-		if (vo_epoch_renew(v, SIZE_MAX, &err) && !atomic_load(&v->dead)) {
-			snprintf(v->why, sizeof(v->why), "%s ended early: %.200s", v->s->name, err.text);
-			atomic_store(&v->dead, true);
-		}
+		if (vo_epoch_renew(v, SIZE_MAX, &err))
+			vo_subject_fail(v, err.text);
 		pthread_mutex_unlock(&v->lock);
 	}
 }

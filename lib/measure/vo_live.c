@@ -20,6 +20,7 @@
 #include "measure/vo_budget.h"
 #include "measure/vo_ending.h"
 #include "measure/vo_epoch.h"
+#include "measure/vo_pump.h"
 #include "measure/vo_quiet.h"
 
 #define BURSTS         12 /* of exchanges before and after the traffic */
@@ -39,37 +40,6 @@
 #define CLOCKS_NS      (5 * VNS_NSEC_PER_SEC)  /* between looks at the kernels' clock sources */
 #define SLOW_NS        (300 * VNS_NSEC_PER_MSEC) /* a burst that took longer: the next ones are short */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
-#define HOST_LAG_NS    (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
-
-/* The phase that both sides go by. */
-static bool in_phase(const struct vo_run *run, enum vo_phase phase)
-{
-	return atomic_load(&run->phase) == phase;
-}
-
-static void subject_fail(struct vo_subject *v, const char *sentence)
-{
-	if (atomic_load(&v->dead))
-		return;
-	snprintf(v->why, sizeof(v->why), "%s ended early: %.200s", v->s->name, sentence);
-	atomic_store(&v->dead, true);
-}
-
-/* Packets of one point of a subject, some of them perhaps its own under other addresses. */
-static void feed_host(struct vo_subject *v, size_t k, const struct vns_packet *pkts, size_t n)
-{
-	for (size_t i = 0; i < v->n_pair; i++) {
-		if (!v->pair[i].twin) {
-			if (v->pair[i].a == k && v->pair[i].b == VO_GUEST)
-				vo_pair_unseen(&v->pair[i], pkts, n);
-			continue;
-		}
-		if (v->pair[i].a == k)
-			vns_twin_feed(v->pair[i].twin, VNS_POINT_A, pkts, n);
-		else if (v->pair[i].b == k)
-			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
-	}
-}
 
 static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
 {
@@ -78,80 +48,12 @@ static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size
 			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
 }
 
-static bool is_guest(const struct vns_subject *s, const struct vns_addr *a)
-{
-	for (size_t i = 0; i < s->n_guest; i++)
-		if (vns_addr_equal(a, &s->guest[i]))
-			return true;
-	return false;
-}
-
-static bool is_any_guest(const struct vo_run *run, const struct vns_addr *a)
-{
-	for (size_t i = 0; i < run->n; i++)
-		if (is_guest(run->subject[i].s, a))
-			return true;
-	return false;
-}
-
-/* At a point where addresses are translated: may @p be a subject's all the same? */
-static bool may_be_translated(const struct vo_run *run, const struct vns_packet *p)
-{
-	return !(p->flags & VNS_PKT_F_MULTICAST) && !is_any_guest(run, &p->key.addr[0]) &&
-	       !is_any_guest(run, &p->key.addr[1]);
-}
-
-/*
- * Take the subject's own packets out of a batch of a shared point: probes go to the clock, the rest to
- * twins and RTT. Where NAT hides whose they are the twins get the others too.
- */
-static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
-		     const struct vns_packet *pkts, size_t n)
-{
-	bool nat = run->points.point[run->points.index[v - run->subject][k]].nat &&
-		   run->points.nat[v - run->subject];
-	struct vns_packet own[BATCH], all[BATCH];
-	size_t m = 0, n_all = 0;
-
-	pthread_mutex_lock(&v->lock);
-	for (size_t i = 0; i < n; i++) {
-		const struct vns_packet *p = &pkts[i];
-
-		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1])) {
-			if (nat && vns_packet_sampled(p, v->one_in) && may_be_translated(run, p))
-				all[n_all++] = *p;
-			continue;
-		}
-		if (v->gather) {
-			/* the innermost point stamps the probes; the others only leave them out */
-			bool inner = k == v->s->n_point - 1;
-
-			if (inner ? vns_gather_packet(v->gather, VNS_POINT_A, p) :
-				    vns_gather_is_probe(v->gather, p))
-				continue;
-		}
-		if (k + 1 == v->s->n_point && is_guest(v->s, vns_packet_src(p)))
-			vo_quiet_packet(v, p->time_ns);
-		if (!vns_packet_sampled(p, v->one_in))
-			continue;
-		own[m++] = *p;
-		if (nat)
-			all[n_all++] = *p;
-	}
-	if (in_phase(run, VO_TRAFFIC)) {
-		feed_host(v, k, nat ? all : own, nat ? n_all : m);
-		if (v->rtt[k])
-			vns_rtt_feed(v->rtt[k], own, m);
-	}
-	pthread_mutex_unlock(&v->lock);
-}
-
 /* Is a guest's packet one for the engines? Of the traffic's others it is counted why not. */
 static bool of_this_epoch(struct vo_subject *v, int64_t guest_ns)
 {
 	enum vo_epoch e = vo_epoch_of(v, guest_ns);
 
-	if (e != VO_EPOCH_THIS && !in_phase(v->run, VO_BEFORE))
+	if (e != VO_EPOCH_THIS && !vo_in_phase(v->run, VO_BEFORE))
 		v->other_epoch[e]++;
 	return e == VO_EPOCH_THIS;
 }
@@ -163,6 +65,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 	struct vns_packet own[BATCH];
 
 	(void)capture_id;
+	give_way_watch(&v->run->reading);
 	give_way_lock(&v->run->reading, &v->lock);
 	v->guest_lost += dropped;
 	v->guest_upto_ns = now_ns > v->guest_upto_ns ? now_ns : v->guest_upto_ns;
@@ -189,110 +92,6 @@ static void agent_note(void *ctx, const char *sentence)
 	give_way_lock(&v->run->reading, &v->lock);
 	snprintf(v->note, sizeof(v->note), "%s", sentence);
 	pthread_mutex_unlock(&v->lock);
-}
-
-/* Something happened at a host point: every subject seen there is told. */
-static void tell_point(void *ctx, size_t at, const char *kind, const char *text)
-{
-	struct vo_run *run = ctx;
-	struct vns_err err = { "" };
-
-	for (size_t i = 0; i < run->n; i++) {
-		for (size_t k = 0; k < run->subject[i].s->n_point; k++) {
-			if (run->points.index[i][k] != at)
-				continue;
-			pthread_mutex_lock(&run->subject[i].lock);
-			vo_event(&run->subject[i], vns_now_ns(), kind, "%s: %s",
-				 run->points.point[at].ifname, text);
-			if (strcmp(kind, "returned") == 0 &&
-			    vo_epoch_renew(&run->subject[i], k, &err))
-				subject_fail(&run->subject[i], err.text);
-			pthread_mutex_unlock(&run->subject[i].lock);
-		}
-	}
-}
-
-/* Read one host interface until it has nothing more now. */
-static void drain_point(struct vo_run *run, size_t at)
-{
-	struct vns_vo_point *p = &run->points.point[at];
-	struct vns_packet pkts[BATCH];
-	int n;
-
-	while (!p->ended && (n = vns_source_next(p->source, pkts, BATCH, &p->why)) != 0) {
-		give_way_alive(&run->reading);
-		if (n < 0) {
-			p->ended = n != -ENETDOWN;
-			if (n == -ENETDOWN && !p->down)
-				tell_point(run, at, "link_down", p->why.text);
-			p->down = n == -ENETDOWN;
-			break;
-		}
-		if (p->down)
-			tell_point(run, at, "link_up", "It is up again: packets come.");
-		p->down = false;
-		run->budget_packets += (uint64_t)n;
-		for (size_t i = 0; i < run->n; i++)
-			for (size_t k = 0; k < run->subject[i].s->n_point; k++)
-				if (run->points.index[i][k] == at)
-					sort_out(run, &run->subject[i], k, pkts, (size_t)n);
-	}
-}
-
-/*
- * Tell a pair up to when all that was captured at point @k has been read: for good, once it ended. What
- * came before the pair was begun went to another or to none, so of that time it says nothing:
- * packets of it that come late from the guest are outside the window.
- */
-static void advance_pair(const struct vo_run *run, const struct vo_pair *p, enum vns_point at, size_t k,
-			 int64_t now_ns)
-{
-	size_t i = (size_t)(p->subject - run->subject);
-	int64_t from_ns = p->from_ns > run->from_ns ? p->from_ns : run->from_ns;
-
-	if (run->points.point[run->points.index[i][k]].ended)
-		vns_twin_advance(p->twin, at, INT64_MAX);
-	else if (now_ns - HOST_LAG_NS >= from_ns)
-		vns_twin_advance(p->twin, at, now_ns - HOST_LAG_NS);
-}
-
-static void advance_host(struct vo_run *run, int64_t now_ns)
-{
-	for (size_t i = 0; in_phase(run, VO_TRAFFIC) && i < run->n; i++) {
-		struct vo_subject *v = &run->subject[i];
-
-		pthread_mutex_lock(&v->lock);
-		for (size_t j = 0; j < v->n_pair; j++) {
-			if (!v->pair[j].twin)
-				continue;
-			advance_pair(run, &v->pair[j], VNS_POINT_A, v->pair[j].a, now_ns);
-			if (v->pair[j].b != VO_GUEST)
-				advance_pair(run, &v->pair[j], VNS_POINT_B, v->pair[j].b, now_ns);
-		}
-		pthread_mutex_unlock(&v->lock);
-	}
-}
-
-/*
- * Main thread: wait a little, then read all that is there. By the clock: a wake-up for each block that the
- * kernel hands over would take a processor from the observed 400 times a second.
- */
-static void pump_host(struct vo_run *run, int64_t wait_ns)
-{
-	int64_t now_ns;
-
-	vns_sleep_ns(wait_ns);
-	give_way_alive(&run->reading);
-	now_ns = vns_now_ns();
-	for (size_t i = 0; i < run->points.n; i++)
-		drain_point(run, i);
-	vns_vo_watch_read(&run->points, tell_point, run);
-	advance_host(run, now_ns);
-}
-
-static bool stopped(const struct vo_run *run)
-{
-	return run->opts->stop && *run->opts->stop;
 }
 
 /* Did a kernel's clock change since the last look? An event then, and relations allow for it. */
@@ -348,7 +147,7 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	if (code >= 0 && v->capturing)
 		vo_quiet_look(v);
 	/* the end has its time; one that is silent would hold up its thread */
-	if (!in_phase(v->run, VO_TRAFFIC) || stopped(v->run))
+	if (!vo_in_phase(v->run, VO_TRAFFIC) || vo_stopped(v->run))
 		return code < 0 ? code : 0;
 	if (code >= 0 && v->capturing)
 		vo_budget_agent(v);
@@ -365,7 +164,7 @@ static bool alive_after(struct vo_subject *v, size_t exchanges, int64_t ns)
 
 	if (exchange_and_poll(v, exchanges, ns, &err) == 0)
 		return true;
-	subject_fail(v, err.text);
+	vo_subject_fail(v, err.text);
 	return false;
 }
 
@@ -426,7 +225,7 @@ static void end_subject(struct vo_subject *v)
 	int code = 0;
 
 	if (!vo_quiet_answers(v, &err)) {
-		subject_fail(v, err.text);
+		vo_subject_fail(v, err.text);
 		read_traffic(v);
 		v->capturing = false;
 		return;
@@ -442,7 +241,7 @@ static void end_subject(struct vo_subject *v)
 		code = vo_ending_fetch(v, &err);
 	/* one that ended by itself has said why */
 	if (code)
-		subject_fail(v, code == -ENOENT && v->note[0] ? v->note : err.text);
+		vo_subject_fail(v, code == -ENOENT && v->note[0] ? v->note : err.text);
 	v->capturing = false;
 	for (int i = 0; i < BURSTS && v->mode != VNS_CLOCK_EXCHANGE && !atomic_load(&v->dead) &&
 			vo_ending_bound(v); i++) { /* exchange needs the captures: it went on to the end */
@@ -502,7 +301,7 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	int code = -EPIPE;
 
 	if (!v->s->reconnect) {
-		subject_fail(v, why->text);
+		vo_subject_fail(v, why->text);
 		return false;
 	}
 	memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
@@ -517,7 +316,7 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	v->quiet.since_ns = 0;
 	code = vo_epoch_end(v, why);
 	pthread_mutex_unlock(&v->lock);
-	while (!code && in_phase(v->run, VO_TRAFFIC) && !stopped(v->run)) {
+	while (!code && vo_in_phase(v->run, VO_TRAFFIC) && !vo_stopped(v->run)) {
 		code = attempt(v, why);
 		if (!code) {
 			tell_return(v, boot_id, lost_ns);
@@ -528,7 +327,7 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		code = 0;
 		vns_sleep_ns(100 * VNS_NSEC_PER_MSEC);
 	}
-	subject_fail(v, why->text);
+	vo_subject_fail(v, why->text);
 	return false;
 }
 
@@ -540,16 +339,16 @@ static void *subject_thread(void *arg)
 	bool alive = true;
 
 	look_at_clocks(v); /* what changes from the first exchange on must be seen */
-	for (int i = 0; i < BURSTS && alive && !stopped(v->run); i++)
+	for (int i = 0; i < BURSTS && alive && !vo_stopped(v->run); i++)
 		alive = alive_after(v, EXCHANGES, BURST_GAP_NS);
 	atomic_store(&v->ready, true);
-	while (alive && in_phase(v->run, VO_BEFORE))
+	while (alive && vo_in_phase(v->run, VO_BEFORE))
 		alive = alive_after(v, 1, BURST_GAP_NS);
 	if (alive) {
 		read_usage(v, true);
 		vns_agent_set_timeout(v->s->agent, REPLY_MS);
 	}
-	while (alive && in_phase(v->run, VO_TRAFFIC))
+	while (alive && vo_in_phase(v->run, VO_TRAFFIC))
 		if (exchange_and_poll(v, 1, gap, &err))
 			alive = reach_again(v, &err);
 	if (alive)
@@ -607,8 +406,8 @@ static void traffic_phase(struct vo_run *run)
 	run->from_ns = vns_now_ns();
 	atomic_store(&run->phase, VO_TRAFFIC);
 	give_way_begin(&run->reading);
-	while ((now = vns_monotonic_ns()) < end && !stopped(run) && any_alive(run)) {
-		pump_host(run, READ_NS);
+	while ((now = vns_monotonic_ns()) < end && !vo_stopped(run) && any_alive(run)) {
+		vo_pump(run, READ_NS);
 		vo_budget_check(run, now);
 		vo_quiet_watch(run, now);
 		if (run->opts->progress && now >= next_report) {
@@ -616,13 +415,11 @@ static void traffic_phase(struct vo_run *run)
 			next_report += REPORT_NS;
 		}
 	}
-	/* what was captured up to here is handed over by the rings within HOST_LAG_NS */
-	for (now = vns_monotonic_ns(); vns_monotonic_ns() < now + HOST_LAG_NS;)
-		pump_host(run, READ_NS);
+	vo_pump_end(run, READ_NS);
 	give_way_end(&run->reading);
 	run->elapsed_ns = vns_monotonic_ns() - begin;
 	run->to_ns = vns_now_ns();
-	run->interrupted = stopped(run);
+	run->interrupted = vo_stopped(run);
 }
 
 static int64_t own_cpu_ns(void)
@@ -643,11 +440,11 @@ static int measure(struct vo_run *run, struct vns_err *err)
 	if (!code)
 		code = start_threads(run, err);
 	while (!code && !all_ready(run))
-		pump_host(run, BEFORE_NS);
+		vo_pump(run, BEFORE_NS);
 	if (!code)
 		code = vo_run_open_twins(run, err);
 	if (!code) {
-		pump_host(run, 0); /* what came before, and was lost before, is no part of it */
+		vo_pump(run, 0); /* what came before, and was lost before, is no part of it */
 		vns_vo_points_count(&run->points, true);
 		run->cpu_ns = own_cpu_ns();
 		traffic_phase(run);
@@ -655,7 +452,7 @@ static int measure(struct vo_run *run, struct vns_err *err)
 		vns_vo_points_count(&run->points, false);
 	}
 	join_threads(run);
-	run->interrupted |= stopped(run); /* while the last packets were waited for */
+	run->interrupted |= vo_stopped(run); /* while the last packets were waited for */
 	return code;
 }
 

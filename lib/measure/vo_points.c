@@ -212,14 +212,31 @@ void vns_vo_points_close(struct vns_vo_points *p)
 	p->n = 0;
 }
 
+static uint64_t dropped(const struct vns_vo_point *p)
+{
+	struct vns_source_stats st = { 0 };
+
+	if (p->source)
+		vns_source_stats(p->source, &st);
+	return st.dropped + p->lost_before;
+}
+
 void vns_vo_points_count(struct vns_vo_points *p, bool begin)
 {
 	for (size_t i = 0; i < p->n; i++) {
-		struct vns_source_stats st = { 0 };
+		struct vns_vo_point *point = &p->point[i];
 
-		if (p->point[i].source)
-			vns_source_stats(p->point[i].source, &st);
-		p->point[i].lost = begin ? st.dropped : st.dropped + p->point[i].lost_before -
-								   p->point[i].lost;
+		if (begin)
+			point->lost = point->drops_seen = dropped(point);
+		else
+			point->lost = dropped(point) - point->lost + point->left;
 	}
+}
+
+uint64_t vns_vo_point_drops(struct vns_vo_point *p)
+{
+	uint64_t before = p->drops_seen;
+
+	p->drops_seen = dropped(p);
+	return p->drops_seen - before;
 }

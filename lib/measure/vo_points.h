@@ -19,6 +19,12 @@ struct vns_vo_point {
 	ino_t netns_ino;   /* tells two namespaces apart */
 	uint64_t lost;     /* by the kernel, between the two counts */
 	uint64_t lost_before; /* by captures of it that have ended */
+	uint64_t drops_seen; /* by the kernel so far, at the last look */
+	uint64_t left;     /* captured in time, and not read when the run ended; part of @lost then */
+	bool dropping;     /* the kernel dropped packets of the traffic */
+	bool begun;        /* what is read now was captured since the traffic began */
+	bool behind;       /* the last look left packets that it should have read */
+	int64_t upto_ns;   /* all that was captured by then has been read */
 	bool ended;        /* interface gone; @why says it */
 	bool down;
 	struct vns_err why;
@@ -75,7 +81,9 @@ int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err);
 void vns_vo_watch_read(struct vns_vo_points *p,
 		       void (*tell)(void *ctx, size_t at, const char *kind, const char *text),
 		       void *ctx);
-/* The kernel's drop counters: once when the traffic begins, once when it has ended (into @lost). */
+/* What is lost: once when the traffic begins, once when it has ended (into @lost; with @left). */
 void vns_vo_points_count(struct vns_vo_points *p, bool begin);
+/* Packets that the kernel dropped since the last call, or since the traffic began. */
+uint64_t vns_vo_point_drops(struct vns_vo_point *p);
 
 #endif

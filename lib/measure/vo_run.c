@@ -276,6 +276,14 @@ int vo_run_open_twins(struct vo_run *run, struct vns_err *err)
 	return 0;
 }
 
+void vo_subject_fail(struct vo_subject *v, const char *sentence)
+{
+	if (atomic_load(&v->dead))
+		return;
+	snprintf(v->why, sizeof(v->why), "%s ended early: %.200s", v->s->name, sentence);
+	atomic_store(&v->dead, true);
+}
+
 static void pair_counts(const struct vo_pair *p, enum vns_point at, struct vns_twin_counts *out)
 {
 	struct vns_twin_counts now;
@@ -476,6 +484,8 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 				 p->why.text);
 			add_note(t, text);
 		}
+		if (p->source && vns_source_sentence(p->source))
+			add_note(t, vns_source_sentence(p->source));
 		if (p->queues > 1) {
 			snprintf(text, sizeof(text), "%s has %u queues: packets of different queues may "
 				 "overtake each other.", p->ifname, p->queues);

@@ -148,12 +148,25 @@ struct vo_run {
 	int64_t over_ns; /* the traffic's end, monotonic: what comes after it is waited for so long only */
 	_Atomic int64_t stop_ns; /* an interrupt was first seen; monotonic */
 	uint32_t one_in;
+	bool behind;      /* the last look at the rings left packets there that it should have read */
+	int64_t drops_ns; /* the kernel's counters of drops were looked at; monotonic */
 	int64_t watched_ns; /* guests' processes were looked at; monotonic */
 	int64_t budget_at_ns, budget_cpu_ns; /* when the budget was looked at, CPU time by then */
 	uint64_t budget_packets; /* read at host points since then */
 	double budget_before; /* what was used when the share was changed last, or could not be */
 	bool budget_raised, budget_told;
 };
+
+/* The phase that both sides go by. */
+static inline bool vo_in_phase(const struct vo_run *run, enum vo_phase phase)
+{
+	return atomic_load(&run->phase) == phase;
+}
+
+static inline bool vo_stopped(const struct vo_run *run)
+{
+	return run->opts->stop && *run->opts->stop;
+}
 
 int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,
 		const struct vns_vo_live_opts *opts, struct vns_err *err);
@@ -168,6 +181,8 @@ void vo_pair_hand_over(struct vo_pair *p);
 void vo_pair_unseen(struct vo_pair *p, const struct vns_packet *pkts, size_t n);
 /* Does traffic of the guest cross @inner's point that does not cross @outer's, beyond what edges explain? */
 bool vo_pair_sees_more(const struct vo_pair *inner, const struct vo_pair *outer);
+/* Measuring it ends here, and its result says why; what was measured stands. */
+void vo_subject_fail(struct vo_subject *v, const char *sentence);
 void vo_run_report(struct vo_run *run, int64_t elapsed_ns);
 int vo_run_result(struct vo_run *run, struct vns_vo_result *out, struct vns_err *err);
 void vo_run_fini(struct vo_run *run);

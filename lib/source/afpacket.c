@@ -16,7 +16,8 @@
  * Where both ends of a flow run on processors of their own, these take turns at the socket: its state
  * moves between their caches with each packet, which costs the observed more than the copy. With
  * opts->fanout VNS_FANOUT_CPU the interface has a lane, a socket with a ring, for each
- * processor (PACKET_FANOUT_CPU), and next() takes the earliest head of all. A lane that is empty may
+ * processor (PACKET_FANOUT_CPU), and next() takes the earliest head of all. A kernel that refuses leaves one
+ * lane, and a sentence (vns_source_sentence()). A lane that is empty may
  * still hold an earlier packet in the block that the kernel fills: what is SETTLED_NS old is complete,
  * and what is younger waits, yet never longer than that after its block came, whatever the clock does.
  *
@@ -34,6 +35,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -91,6 +93,7 @@ struct live {
 	uint16_t fanout;
 	int failed;    /* error the socket reported, handed out once the ring is empty */
 	bool gone;     /* interface removed: nothing will come any more */
+	bool refused;  /* the kernel does not let sockets share packets out */
 };
 
 static struct tpacket_block_desc *block_at(const struct lane *l, unsigned int i)
@@ -145,11 +148,24 @@ static int64_t stamp_of(const struct tpacket3_hdr *h)
 	return (int64_t)h->tp_sec * VNS_NSEC_PER_SEC + h->tp_nsec;
 }
 
+static const struct sockaddr_ll *from_of(const struct tpacket3_hdr *h)
+{
+	return (const void *)((const uint8_t *)h + TPACKET_ALIGN(sizeof(*h)));
+}
+
+/* Loopback's first sighting of a packet? */
+static bool is_twice(const struct live *l, const struct tpacket3_hdr *h)
+{
+	const struct sockaddr_ll *from = from_of(h);
+
+	return from->sll_pkttype == PACKET_OUTGOING &&
+	       (l->loopback || from->sll_hatype == ARPHRD_LOOPBACK);
+}
+
 /* One ring entry to one packet. Return: false when it is loopback's first sighting. */
 static bool take_packet(struct live *l, const struct tpacket3_hdr *h, struct vns_packet *out)
 {
-	const struct sockaddr_ll *from = (const void *)((const uint8_t *)h +
-							TPACKET_ALIGN(sizeof(*h)));
+	const struct sockaddr_ll *from = from_of(h);
 	bool outgoing = from->sll_pkttype == PACKET_OUTGOING;
 	struct vns_frame f = {
 		.time_ns = stamp_of(h),
@@ -160,7 +176,7 @@ static bool take_packet(struct live *l, const struct tpacket3_hdr *h, struct vns
 		.flags = outgoing ? VNS_PKT_F_OUTGOING : 0,
 	};
 
-	if (outgoing && (l->loopback || from->sll_hatype == ARPHRD_LOOPBACK))
+	if (is_twice(l, h))
 		return false;
 	if (l->any)
 		cook(from, &f);
@@ -267,6 +283,38 @@ static int report_failure(struct live *l, struct vns_err *err)
 	return vns_err_set(err, -e, "capturing on %s failed: %s", l->ifname, strerror(e));
 }
 
+static uint64_t left_in_lane(const struct live *l, const struct lane *k, int64_t upto_ns)
+{
+	const struct tpacket3_hdr *h = k->packet;
+	uint32_t left = k->left;
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < k->n_block; i++) {
+		struct tpacket_block_desc *b = block_at(k, (k->block + i) % k->n_block);
+
+		if (!h) {
+			if (!(__atomic_load_n(&b->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+				break;
+			h = (const void *)((uint8_t *)b + b->hdr.bh1.offset_to_first_pkt);
+			left = b->hdr.bh1.num_pkts;
+		}
+		for (; left; left--, h = (const void *)((const uint8_t *)h + h->tp_next_offset))
+			sum += stamp_of(h) <= upto_ns && !is_twice(l, h);
+		h = NULL;
+	}
+	return sum;
+}
+
+static uint64_t live_left(struct vns_source *s, int64_t upto_ns)
+{
+	const struct live *l = (const struct live *)s;
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < l->n_lane; i++)
+		sum += left_in_lane(l, &l->lane[i], upto_ns);
+	return sum;
+}
+
 /* poll() of all lanes. A block that is held back says at once that there is something: look again soon. */
 static int wait_for_lanes(struct live *l, int timeout_ms, short *seen)
 {
@@ -371,7 +419,7 @@ static void live_close(struct vns_source *s)
 
 static const struct vns_source_ops live_ops = {
 	.next = live_next, .refresh = live_refresh, .point_name = live_point_name, .fd = live_fd,
-	.close = live_close,
+	.left = live_left, .close = live_close,
 };
 
 /* socket() inside the namespace @netns_fd (> 0), back in ours afterwards. */
@@ -571,7 +619,7 @@ static int open_socket(struct live *l, struct lane *k, const char *ifname, int n
  * (0: no group at all) cannot be told to the other sockets. Return: as usual, or 1: that was such a number, and
  * a socket made anew gets the next one.
  */
-static int join_group(const struct live *l, const struct lane *k, uint16_t *group, struct vns_err *err)
+static int join_group(struct live *l, const struct lane *k, uint16_t *group, struct vns_err *err)
 {
 	int kind = l->n_lane > 1 ? PACKET_FANOUT_CPU : PACKET_FANOUT_HASH;
 	int how = *group | kind << 16;
@@ -579,8 +627,9 @@ static int join_group(const struct live *l, const struct lane *k, uint16_t *grou
 
 	if (*group == VNS_FANOUT_NEW || *group == VNS_FANOUT_CPU)
 		how = (kind | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
-	if (setsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) ||
-	    getsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, &len))
+	l->refused = setsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, sizeof(how)) ||
+		     getsockopt(k->fd, SOL_PACKET, PACKET_FANOUT, &how, &len);
+	if (l->refused)
 		return vns_err_set(err, -errno, "cannot share out the packets of %s: %s", l->ifname,
 				   strerror(errno));
 	if ((uint16_t)how == 0 || (uint16_t)how >= VNS_FANOUT_CPU)
@@ -590,7 +639,7 @@ static int join_group(const struct live *l, const struct lane *k, uint16_t *grou
 }
 
 /* Return: as join_group(). */
-static int bind_and_join(const struct live *l, const struct lane *k, const struct sockaddr_ll *to,
+static int bind_and_join(struct live *l, const struct lane *k, const struct sockaddr_ll *to,
 			 uint16_t *group,
 			 const struct vns_bpf_insn *filter, size_t n_filter, uint32_t snaplen,
 			 struct vns_err *err)
@@ -658,6 +707,30 @@ uint16_t vns_live_fanout(const struct vns_source *s)
 	return ((const struct live *)s)->fanout;
 }
 
+static int open_lanes(struct live *l, const char *ifname, const struct vns_bpf_insn *filter, size_t n_filter,
+		      const struct vns_source_opts *o, uint32_t ring_bytes, struct vns_err *err)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; i < l->n_lane; i++)
+		l->lane[i].fd = -1;
+	for (unsigned int i = 0; i < l->n_lane && !rc; i++)
+		rc = open_lane(l, &l->lane[i], ifname, filter, n_filter, o, ring_bytes / l->n_lane, err);
+	return rc;
+}
+
+/* The kernel shares nothing out (an old one, or a group too many): one socket sees the same. */
+static int open_alone(struct live *l, const char *ifname, const struct vns_bpf_insn *filter, size_t n_filter,
+		      const struct vns_source_opts *o, uint32_t ring_bytes, struct vns_err *err)
+{
+	for (unsigned int i = 0; i < l->n_lane; i++)
+		close_lane(&l->lane[i]);
+	snprintf(l->base.sentence, sizeof(l->base.sentence), "%.300s, so one socket takes all", err->text);
+	l->n_lane = 1;
+	l->fanout = 0;
+	return open_lanes(l, ifname, filter, n_filter, o, ring_bytes, err);
+}
+
 int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 			     const struct vns_bpf_insn *filter, size_t n_filter,
 			     const struct vns_source_opts *opts, struct vns_err *err)
@@ -666,7 +739,7 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 	const struct vns_source_opts *o = opts ? opts : &defaults;
 	uint32_t ring_bytes = o->ring_bytes ? o->ring_bytes : RING_BYTES;
 	struct live *l = calloc(1, sizeof(*l));
-	int rc = 0;
+	int rc;
 
 	if (!l)
 		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
@@ -676,10 +749,9 @@ int vns_source_open_live_bpf(struct vns_source **out, const char *ifname,
 	l->last_ns = INT64_MIN;
 	l->n_lane = o->fanout == VNS_FANOUT_CPU ? lanes_for(ifname, ring_bytes) : 1;
 	l->fanout = o->fanout == VNS_FANOUT_CPU && l->n_lane == 1 ? 0 : o->fanout;
-	for (unsigned int i = 0; i < l->n_lane; i++)
-		l->lane[i].fd = -1;
-	for (unsigned int i = 0; i < l->n_lane && !rc; i++)
-		rc = open_lane(l, &l->lane[i], ifname, filter, n_filter, o, ring_bytes / l->n_lane, err);
+	rc = open_lanes(l, ifname, filter, n_filter, o, ring_bytes, err);
+	if (rc && l->refused && (o->fanout == VNS_FANOUT_CPU || o->fanout == VNS_FANOUT_NEW))
+		rc = open_alone(l, ifname, filter, n_filter, o, ring_bytes, err);
 	if (rc) {
 		live_close(&l->base);
 		return rc;

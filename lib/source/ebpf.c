@@ -58,6 +58,7 @@ struct ebpf {
 	int timeout_ms;
 	int64_t last_ns, state_ns;
 	bool found;  /* the last look found packets: another comes WAKE_NS later */
+	bool by_clock; /* nobody is woken */
 	bool down;   /* said so; until it is up again */
 	bool gone;
 };
@@ -287,7 +288,7 @@ static int ebpf_next(struct vns_source *s, struct vns_packet *out, size_t max, s
 	size_t n = drain(e, out, max);
 
 	while (!n) {
-		int slice = e->found && left > WAKE_NS / VNS_NSEC_PER_MSEC ?
+		int slice = (e->found || e->by_clock) && left > WAKE_NS / VNS_NSEC_PER_MSEC ?
 			    (int)(WAKE_NS / VNS_NSEC_PER_MSEC) : left;
 
 		if (e->gone)
@@ -295,6 +296,8 @@ static int ebpf_next(struct vns_source *s, struct vns_packet *out, size_t max, s
 		rc = look_at_interface(e, err);
 		if (rc)
 			return rc;
+		if (e->by_clock && slice <= 0)
+			return VNS_SOURCE_NONE;
 		rc = epoll_wait(e->epoll, &event, 1, slice); /* also takes the edge back */
 		if (rc == 0) /* not for an edge that was pending: it may be that of what was read */
 			e->found = false;
@@ -320,7 +323,14 @@ static void ebpf_refresh(struct vns_source *s)
 
 static int ebpf_fd(const struct vns_source *s)
 {
-	return ((const struct ebpf *)s)->epoll;
+	const struct ebpf *e = (const struct ebpf *)s;
+
+	return e->by_clock ? -1 : e->epoll;
+}
+
+static uint64_t ebpf_left(struct vns_source *s, int64_t upto_ns)
+{
+	return vns_ebpf_rings_left(&((struct ebpf *)s)->rings, upto_ns);
 }
 
 static void ebpf_close(struct vns_source *s)
@@ -338,7 +348,7 @@ static void ebpf_close(struct vns_source *s)
 }
 
 static const struct vns_source_ops ebpf_ops = {
-	.next = ebpf_next, .refresh = ebpf_refresh, .fd = ebpf_fd, .close = ebpf_close,
+	.next = ebpf_next, .refresh = ebpf_refresh, .fd = ebpf_fd, .left = ebpf_left, .close = ebpf_close,
 };
 
 static int watch_rings(struct ebpf *e, struct vns_err *err)
@@ -365,7 +375,9 @@ static int set_up(struct ebpf *e, const char *ifname, const struct vns_bpf_insn 
 {
 	uint32_t snaplen = o->snaplen ? o->snaplen : VNS_LIVE_SNAPLEN;
 	uint32_t ring_bytes = o->ring_bytes ? o->ring_bytes : RING_BYTES;
-	struct vns_bpf_config config = { .wake_ns = WAKE_NS, .ring_mask = vns_ebpf_ring_mask(ring_bytes),
+	/* each wake-up is an interrupt on the processor of the observed: none for those who look by the clock */
+	struct vns_bpf_config config = { .wake_ns = o->fanout == VNS_FANOUT_CPU ? UINT64_MAX : WAKE_NS,
+					 .ring_mask = vns_ebpf_ring_mask(ring_bytes),
 					 .no_digest = o->without & VNS_WITHOUT_DIGEST };
 	int arphrd, rc, token, back;
 
@@ -413,6 +425,7 @@ int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
 	e->base.ops = &ebpf_ops;
 	e->base.without = o->without;
 	e->timeout_ms = o->timeout_ms ? (o->timeout_ms > 0 ? o->timeout_ms : 0) : TIMEOUT_MS;
+	e->by_clock = o->fanout == VNS_FANOUT_CPU;
 	e->last_ns = INT64_MIN;
 	e->epoll = e->control = -1;
 	e->object = (struct vns_ebpf_object){ .filter = { -1, -1 }, .gates = -1 };

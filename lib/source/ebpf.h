@@ -111,6 +111,8 @@ void vns_ebpf_rings_unmap(struct vns_ebpf_rings *r);
 /* Up to @max packets into @out in the order of time, counted in @s. @linktype: of raw records. */
 size_t vns_ebpf_rings_drain(struct vns_ebpf_rings *r, struct vns_source *s, uint32_t linktype,
 			    int64_t *last_ns, struct vns_packet *out, size_t max);
+/* Packets with stamps up to @upto_ns (REALTIME) that wait to be read. */
+uint64_t vns_ebpf_rings_left(const struct vns_ebpf_rings *r, int64_t upto_ns);
 /* Look at both clocks again, at most once in 5 ms; a step of REALTIME is taken over. */
 void vns_ebpf_time_track(struct vns_ebpf_timebase *t);
 

@@ -260,3 +260,19 @@ size_t vns_ebpf_rings_drain(struct vns_ebpf_rings *r, struct vns_source *s, uint
 			__atomic_store_n(r->ring[i].consumer, r->ring[i].at, __ATOMIC_RELEASE);
 	return n;
 }
+
+uint64_t vns_ebpf_rings_left(const struct vns_ebpf_rings *r, int64_t upto_ns)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < r->n; i++) {
+		struct vns_ebpf_ring copy = r->ring[i];
+		const struct vns_bpf_record *rec;
+		bool busy = false;
+
+		copy.end = __atomic_load_n(copy.producer, __ATOMIC_ACQUIRE);
+		for (; (rec = head(&copy, &busy)); pass(&copy, record_len(&copy)))
+			sum += (int64_t)rec->mono_ns + r->time.offset_ns <= upto_ns;
+	}
+	return sum;
+}

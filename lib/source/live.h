@@ -49,7 +49,8 @@ int vns_live_linktype(int arphrd);
 #define VNS_FANOUT_NEW 0xffffu
 /*
  * opts->fanout: one source of several sockets, one for each processor, in the order of time up to 40 ms
- * later. For an interface that several processors' packets pass. It has no descriptor to poll.
+ * later. For an interface that several processors' packets pass. It has no descriptor to poll. By eBPF, which
+ * has its rings by processor anyway, it means that the reader looks by the clock and is never woken.
  */
 #define VNS_FANOUT_CPU 0xfffeu
 uint16_t vns_live_fanout(const struct vns_source *s);

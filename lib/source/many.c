@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -244,9 +245,14 @@ static int open_lane(struct many *m, struct lane *l, const char *ifname,
 	if (!l->queue)
 		return vns_err_set(err, -ENOMEM, "no memory to capture on %s", ifname);
 	rc = vns_source_open_live_bpf(&l->source, ifname, filter, n_filter, o, err);
-	if (!rc)
-		o->fanout = vns_live_fanout(l->source);
-	return rc;
+	if (rc)
+		return rc;
+	o->fanout = vns_live_fanout(l->source);
+	if (!o->fanout) { /* the kernel shares nothing out: this one has all */
+		m->n = 1;
+		snprintf(m->base.sentence, sizeof(m->base.sentence), "%s", vns_source_sentence(l->source));
+	}
+	return 0;
 }
 
 /* Signals are the caller's. */

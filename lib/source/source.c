@@ -23,6 +23,11 @@ void vns_source_stats(struct vns_source *s, struct vns_source_stats *out)
 	*out = s->stats;
 }
 
+uint64_t vns_source_left(struct vns_source *s, int64_t upto_ns)
+{
+	return s->ops->left ? s->ops->left(s, upto_ns) : 0;
+}
+
 const char *vns_source_sentence(const struct vns_source *s)
 {
 	return s->sentence[0] ? s->sentence : NULL;

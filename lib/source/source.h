@@ -14,6 +14,7 @@ struct vns_source_ops {
 	void (*refresh)(struct vns_source *s); /* bring stats up to date; may be NULL */
 	const char *(*point_name)(const struct vns_source *s, uint16_t point); /* NULL: one, nameless */
 	int (*fd)(const struct vns_source *s); /* may be NULL: nothing to poll */
+	uint64_t (*left)(struct vns_source *s, int64_t upto_ns); /* may be NULL: it cannot be told */
 	void (*close)(struct vns_source *s);
 };
 
@@ -23,6 +24,9 @@ struct vns_source {
 	unsigned int without; /* VNS_WITHOUT_* */
 	char sentence[512];
 };
+
+/* Live: packets with stamps up to @upto_ns that wait to be read, filtered by the kernel already. */
+uint64_t vns_source_left(struct vns_source *s, int64_t upto_ns);
 
 /* Count one frame that is handed out. @last_ns: time of the last one at this point. */
 static inline void vns_source_count(struct vns_source *s, const struct vns_frame *frame,

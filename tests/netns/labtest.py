@@ -90,6 +90,15 @@ def wait_captures(lab, settle=2.5):
     time.sleep(settle)
 
 
+def wait_traffic(lab, vo, settle=2.5):
+    """As wait_captures(), but no longer than until the process @vo says by its scheduling class that its traffic
+    has begun: it reads in the idle class from then on, where it may."""
+    wait_captures(lab, 0)
+    end = time.monotonic() + settle
+    while time.monotonic() < end and vo.poll() is None and os.sched_getscheduler(vo.pid) != os.SCHED_IDLE:
+        time.sleep(0.005)
+
+
 def gone(pids):
     return not set(pids) & set(processes())
 

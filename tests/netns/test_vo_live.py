@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from labtest import AGENT, VNETSCOPE, frozen, kill, main, ok, run, skip, status, wait_captures, wait_until
+from labtest import AGENT, VNETSCOPE, frozen, kill, main, ok, run, skip, status, wait_traffic, wait_until
 
 LAB = f"t-vo{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -34,7 +34,7 @@ def start_vo(*words, targets=("vm1",), seconds=6, settle=2.5):
     vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t",
                            str(seconds), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True)
-    wait_captures(LAB, settle)
+    wait_traffic(LAB, vo, settle)
     return vo
 
 
