@@ -78,7 +78,7 @@ struct outcome {
 
 static uint64_t rng;
 static bool verbose;
-static uint32_t kinds = 4, id_modes = 2;
+static uint32_t kinds = KINDS, id_modes = 2;
 
 static uint32_t rnd(uint32_t below)
 {
@@ -302,7 +302,7 @@ static int64_t frame_round(struct world *o, struct capture *c, struct stream *s,
 		uint32_t n_got = 0;
 
 		for (uint32_t k = 0; k < n; k++) {
-			send_wire(o, &w[k], to_guest, at, true);
+			send_wire(o, &w[k], to_guest, at, !s->super || !s->joins);
 			w[k].len = k == n - 1 ? rest : s->size;
 			w[k].base = s->identical ? mix(6, s->like.flow_hash) : mix(mix(7, s->like.flow_hash), s->count++);
 			w[k].id = s->id_mode == ID_COUNTS ? (s->id[to_guest] + k) & 0xffffu : 0;
@@ -312,7 +312,7 @@ static int64_t frame_round(struct world *o, struct capture *c, struct stream *s,
 			for (int copy = 0; !w[k].lost && copy <= w[k].twice && n_got < MAX_WIRE; copy++)
 				got[n_got++] = w[k];
 		}
-		s->id[to_guest] = (uint16_t)(s->id[to_guest] + (rnd(2) ? n : 1));
+		s->id[to_guest] = (uint16_t)(s->id[to_guest] + (s->super && rnd(2) ? 1 : n));
 		if (s->super)
 			shape_frame(see(o, c, up, w[0].sent, s, to_guest, tx), w, n);
 		for (uint32_t k = 0; k < n && !s->super; k++)
@@ -435,6 +435,15 @@ static struct stream make_stream(const struct world *o, unsigned int number)
 	p->flow_hash = mix(number + 1, 3);
 	if (s.joins && s.kind == TCP)
 		s.same = false;
+	/*
+	 * Frames of zeros tell nothing where they are cut or put together otherwise; and where both points see
+	 * frames, only those of more than an Ethernet frame holds are known to be some.
+	 */
+	if (s.kind == FRAMES && s.super)
+		s.identical = false;
+	if (s.kind == FRAMES && s.super && s.joins)
+		s.size = 737 + rnd(600);
+	p->vlan = s.kind == FRAMES && s.identical; /* zeros: see is_sure() */
 	return s;
 }
 
@@ -637,13 +646,16 @@ static bool holds(const struct seen *x, uint32_t w)
 
 /*
  * Is @d the first to hold what @u's number @w is? A second copy of a datagram is as good where the first one
- * is inside a joined frame, where nobody sees it.
+ * is inside a joined frame, where nobody sees it; or where @d is the very frame.
  */
 static bool is_true(const struct seen *u, const struct seen *d, const struct seen *first, uint32_t w)
 {
 	if (!u || !d)
 		return false;
-	return d == first || (u->p.proto == VNS_PROTO_UDP && first && first->n > 1 && holds(d, w));
+	if (d == first || u->p.proto != VNS_PROTO_UDP)
+		return d == first;
+	return first && holds(d, w) &&
+	       (first->n > 1 || (u->n == d->n && memcmp(u->w, d->w, u->n * sizeof(u->w[0])) == 0));
 }
 
 static bool is_sure(const struct world *o, const struct seen *u, const struct seen *d)
@@ -651,7 +663,7 @@ static bool is_sure(const struct world *o, const struct seen *u, const struct se
 	int64_t lag = d->true_ns - u->true_ns;
 
 	return u->lone && d->lone && lag < o->slack && (is_range(&u->p) || u->p.digest == d->p.digest) &&
-	       u->n == d->n;
+	       u->n == d->n && !u->p.vlan;
 }
 
 /* Hold @out against the truth. */
@@ -751,8 +763,8 @@ int main(int argc, char **argv)
 {
 	static struct capture c[2];
 	static struct outcome out;
-	uint64_t storms = argc > 1 ? strtoull(argv[1], NULL, 10) : 3000;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	uint64_t storms = argc > 1 ? strtoull(argv[1], NULL, 10) : 2500;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000;
 	struct verdicts v = { 0 };
 
 	verbose = argc > 3;

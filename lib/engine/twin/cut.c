@@ -14,8 +14,6 @@
  */
 #include "engine/twin/twin_int.h"
 
-#define LONGEST 1472 /* payload of a datagram in an Ethernet frame (IEEE 802.3: 1500 bytes, less IP and UDP) */
-
 static uint32_t *place(const struct vns_twin *t, enum vns_point p, uint64_t flow)
 {
 	return &t->pieces->cut_flow[p][(flow >> 32) % TWIN_CUT_FLOWS];
@@ -52,7 +50,7 @@ enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
 		return VNS_TWIN_AMBIGUOUS;
 	/* A may hold the pieces of a frame of many datagrams (UDP GSO) as strangers. */
 	if (t->nat && p == VNS_POINT_B && t->m.node[e->node].proto == VNS_PROTO_UDP &&
-	    e->len > LONGEST && !twin_nat_knows(t->nat, e->flow_hash))
+	    e->len > TWIN_LONGEST && !twin_nat_knows(t->nat, e->flow_hash))
 		return VNS_TWIN_AMBIGUOUS;
 	return VNS_TWIN_MISSING;
 }

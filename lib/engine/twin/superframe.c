@@ -246,13 +246,31 @@ static void place_strays(struct trains *s)
 	}
 }
 
+/* Has the train datagrams that no frame's numbers explain? */
+static bool strangers_in(const struct train *a)
+{
+	for (const struct piece *d = a->d + 1; d < a->d_end; d++)
+		if (d->fate == FATE_OPEN)
+			return true;
+	return false;
+}
+
+/* May what came of @a's frame have been joined again on the way, so that pieces are no datagrams? */
+static bool joined_again(const struct train *a)
+{
+	for (const struct piece *d = a->d; d < a->d_end; d++)
+		if (d->len > a->size && !d->known)
+			return true;
+	return a->size > TWIN_LONGEST;
+}
+
 /* Is the datagram in @a's last place surely @a's? */
 static bool last_is_sure(const struct trains *s, size_t i)
 {
 	const struct train *a = &s->t[i];
 	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
 
-	return !a->upset && lackers(s, i, d) == 0;
+	return !a->upset && !strangers_in(a) && !joined_again(a) && lackers(s, i, d) == 0;
 }
 
 static void cut_by_number(struct trains *s, size_t i)
@@ -295,7 +313,7 @@ static void cut_by_bytes(struct trains *s, size_t i)
 	struct train *a = &s->t[i];
 	uint64_t sent = 0, got = 0;
 	size_t n = 0, n_rest = 0, frames = 0;
-	struct piece *rest = NULL;
+	struct piece *rest = NULL, *last = NULL;
 	bool fits;
 
 	for (struct piece *u = a->u; u < a->u_end; u++) {
@@ -311,6 +329,7 @@ static void cut_by_bytes(struct trains *s, size_t i)
 			continue;
 		got += d->len;
 		n++;
+		last = d;
 		if (d->len == a->rest && a->rest < a->size) {
 			rest = d;
 			n_rest++;
@@ -323,7 +342,8 @@ static void cut_by_bytes(struct trains *s, size_t i)
 		if (d->fate == FATE_OPEN && d->len <= a->size &&
 		    (d->len == a->size || frames > 1 || d->len == a->rest))
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
-	if (fits && n_rest == 1 && frames == 1 && !rest_shared(s, i))
+	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
+	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) && !rest_shared(s, i))
 		a->u->last = rest;
 	piece_count(s->b, a->u, n, got == sent);
 }
@@ -397,7 +417,9 @@ static void joined(struct trains *s, struct train *a, bool even)
 	else if (n > a->places)
 		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
 	sure &= !lately_upset(s, a->d) && !lately_lost(s, a->d);
-	a->u->last = a->d;
+	/* A frame itself may have been cut and put together otherwise: where its last went is not known. */
+	if (a->u->len <= TWIN_LONGEST)
+		a->u->last = a->d;
 	for (struct piece *u = a->u + 1; u < a->u_end; u++) {
 		if (u->fate != FATE_OPEN || !may_be_in(a, u))
 			continue;
@@ -416,15 +438,6 @@ static void joined(struct trains *s, struct train *a, bool even)
 		if (d->fate == FATE_OPEN && d->len > a->size)
 			d->fate = FATE_AMBIGUOUS;
 	piece_count(s->b, a->d, n < a->places ? n : a->places, true);
-}
-
-/* Has the train datagrams that no frame's numbers explain? */
-static bool strangers_in(const struct train *a)
-{
-	for (const struct piece *d = a->d + 1; d < a->d_end; d++)
-		if (d->fate == FATE_OPEN)
-			return true;
-	return false;
 }
 
 /* No piece longer than the first, but what has a twin? */

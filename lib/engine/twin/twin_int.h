@@ -452,6 +452,7 @@ bool twin_nat_fits(const struct vns_packet *a, const struct vns_flow_key *key_b,
 		   int *end_a, int *end_b);
 
 /* pieces.c */
+#define TWIN_LONGEST 1472 /* payload of a datagram in an Ethernet frame (IEEE 802.3: 1500, less IP and UDP) */
 int twin_pieces_new(struct twin_pieces **out);
 void twin_pieces_free(struct twin_pieces *p);
 /* Keep for the entry of @p, which is no TCP segment, what may be needed of it. */
