@@ -197,10 +197,11 @@ static enum vns_rtt_method method_of(const char *word)
 static json_t *sample_json(uint16_t point, const struct vns_rtt_sample *s, const char *src,
 			   const char *dst)
 {
-	return json_pack("{s:I,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:i}", "at_ns", (json_int_t)s->at_ns, "src",
+	return json_pack("{s:I,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:i,s:i}", "at_ns", (json_int_t)s->at_ns, "src",
 			 src, "sport", (int)s->key->port[s->dir], "dst", dst, "dport",
 			 (int)s->key->port[!s->dir], "method", vns_rtt_kind_name(s->kind), "rtt_ns",
-			 (json_int_t)s->rtt_ns, "id", (json_int_t)s->id, "point", (int)point);
+			 (json_int_t)s->rtt_ns, "id", (json_int_t)s->id, "point", (int)point,
+			 "ident", (int)s->ident);
 }
 
 static void print_sample(struct view *v, uint16_t point, const struct vns_rtt_sample *s)
@@ -214,9 +215,9 @@ static void print_sample(struct view *v, uint16_t point, const struct vns_rtt_sa
 	if (v->config->json)
 		failed = vns_json_print_line(sample_json(point, s, src, dst), stdout);
 	else if (v->config->csv)
-		failed = printf("%" PRId64 ",%s,%u,%s,%u,%s,%" PRId64 ",%" PRIu32 ",%u\n",
+		failed = printf("%" PRId64 ",%s,%u,%s,%u,%s,%" PRId64 ",%" PRIu32 ",%u,%u\n",
 				s->at_ns, src, sport, dst, dport, vns_rtt_kind_name(s->kind),
-				s->rtt_ns, s->id, (unsigned)point) < 0;
+				s->rtt_ns, s->id, (unsigned)point, (unsigned)s->ident) < 0;
 	else
 		failed = printf("%" PRId64 ".%09" PRId64 " %s %u > %s %u  %s  %s\n",
 				s->at_ns / VNS_NSEC_PER_SEC, s->at_ns % VNS_NSEC_PER_SEC, src, sport,
@@ -358,6 +359,8 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 				"was answered is not known; capture on one interface", what);
 	if (all_samples(n))
 		return VNS_EXIT_OK;
+	if (n->packets == 0 && r->source.truncated && !r->source.filtered) /* nothing of it can be read */
+		return VNS_EXIT_SETUP;
 	if (n->packets == 0 && r->source.filtered)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
 				"none of the %" PRIu64 " packets of %s matches the filter",
@@ -465,7 +468,7 @@ static void print_sample_head(const struct rtt_config *c)
 		vns_json_print_line(vns_json_head("vnetscope.rtt.samples/2", cli_argc, cli_argv),
 				    stdout);
 	else if (c->csv)
-		puts("at_ns,src,sport,dst,dport,method,rtt_ns,id,point");
+		puts("at_ns,src,sport,dst,dport,method,rtt_ns,id,point,ident");
 }
 
 /* -EINVAL of an open is the filter's; of the file itself the library says something else. */

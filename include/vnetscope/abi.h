@@ -45,7 +45,7 @@ struct vns_rtt_row {
 	struct vns_flow_key key;
 	uint32_t id;
 	uint8_t kind, dir;
-	uint8_t zero[2];
+	uint16_t ident;
 };
 
 /**

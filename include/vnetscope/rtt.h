@@ -41,9 +41,11 @@ const char *vns_rtt_kind_name(enum vns_rtt_kind kind);
 
 /**
  * struct vns_rtt_sample - @dir of @key: src = key.addr[dir]. @at_ns: time of the echo.
- * @key:  borrowed, valid during the call
+ * @key:  borrowed, valid during the call; that of the flow whose figures the sample is in (struct
+ *        vns_rtt_flow): ICMP without ports, DNS without the client's
  * @id:   what was answered: TSval; sequence number behind the segment; ICMP sequence; DNS id; spin: 0
  * @kind: enum vns_rtt_kind
+ * @ident: what the key leaves out: ICMP identifier, DNS client's port; else 0
  */
 struct vns_rtt_sample {
 	int64_t at_ns;
@@ -52,6 +54,7 @@ struct vns_rtt_sample {
 	uint32_t id;
 	uint8_t kind;
 	uint8_t dir;
+	uint16_t ident;
 };
 typedef void (*vns_rtt_sample_fn)(void *ctx, const struct vns_rtt_sample *s);
 

@@ -59,7 +59,7 @@ static const struct vns_abi_field fields[] = {
 	ONE(vns_rtt_row, at_ns), ONE(vns_rtt_row, rtt_ns),
 	FIELD(vns_rtt_row, key.addr, uint8_t, 'u'), ARRAY(vns_rtt_row, key.port),
 	ONE(vns_rtt_row, key.ipproto), ONE(vns_rtt_row, key.family), ONE(vns_rtt_row, id),
-	ONE(vns_rtt_row, kind), ONE(vns_rtt_row, dir),
+	ONE(vns_rtt_row, kind), ONE(vns_rtt_row, dir), ONE(vns_rtt_row, ident),
 	WHOLE(vns_rtt_opts),
 	ONE(vns_rtt_opts, per_flow), ONE(vns_rtt_opts, max_flows), ONE(vns_rtt_opts, idle_ns),
 	FIELD(vns_rtt_opts, method, AT(vns_rtt_opts, method), 'u'), ONE(vns_rtt_opts, inside),
@@ -186,7 +186,7 @@ void vns_collect_rtt(void *ctx, const struct vns_rtt_sample *s)
 
 	if (r)
 		*r = (struct vns_rtt_row){ .at_ns = s->at_ns, .rtt_ns = s->rtt_ns, .key = *s->key,
-					   .id = s->id, .kind = s->kind, .dir = s->dir };
+					   .id = s->id, .kind = s->kind, .dir = s->dir, .ident = s->ident };
 }
 
 void vns_collect_twin(void *ctx, const struct vns_twin_sample *s)

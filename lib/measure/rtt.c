@@ -43,6 +43,7 @@ struct state {
 	size_t n_point;
 	struct vns_rtt_result *out;
 	uint64_t samples;
+	int64_t last_ns, epoch_ns; /* of the packets read; see on_line() */
 	bool any;
 	bool done;
 	bool final; /* no tick: what is reported now belongs to the aggregates */
@@ -145,6 +146,22 @@ static struct point *point_of(struct state *st, uint16_t number, struct vns_err 
 	return p;
 }
 
+/*
+ * pcap's seconds have 32 bits: behind the end of 2106-02-07 comes 1970. Where stamps fall from the last month to the
+ * first they went on, and come back where they rise so. Return: @time_ns on a line that goes on.
+ */
+static int64_t on_line(struct state *st, int64_t time_ns)
+{
+	const int64_t seconds = (INT64_C(1) << 32) * VNS_NSEC_PER_SEC, month = INT64_C(2678400) * VNS_NSEC_PER_SEC;
+
+	if (st->last_ns <= seconds && st->last_ns >= seconds - month && time_ns >= 0 && time_ns < month)
+		st->epoch_ns = seconds;
+	else if (st->last_ns >= 0 && st->last_ns < month && time_ns >= seconds - month && time_ns <= seconds)
+		st->epoch_ns = 0;
+	st->last_ns = time_ns;
+	return time_ns + st->epoch_ns;
+}
+
 static int feed_point(struct state *st, struct point *p, const struct vns_packet *pkts, size_t n,
 		      struct vns_err *err)
 {
@@ -158,7 +175,7 @@ static int feed_point(struct state *st, struct point *p, const struct vns_packet
 			return vns_err_set(err, -ENOMEM, "no memory for the flow table");
 		st->done = limit && st->samples >= limit;
 		if (st->done) /* what follows in the batch was not looked at */
-			st->out->to_ns = pkts[i].time_ns;
+			st->out->to_ns = on_line(st, pkts[i].time_ns);
 	}
 	return 0;
 }
@@ -195,19 +212,21 @@ static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n
 {
 	const struct vns_rtt_run *run = st->run;
 	size_t kept = n;
+	int64_t last_ns;
 
 	if (n && !st->any) {
-		st->out->from_ns = st->out->to_ns = pkts[0].time_ns;
+		st->out->from_ns = st->out->to_ns = st->last_ns = pkts[0].time_ns;
 		st->any = true;
 	}
 	if (run->file && run->duration_ns) {
 		for (kept = 0; kept < n && !st->done; kept++)
-			st->done = pkts[kept].time_ns - st->out->from_ns >= run->duration_ns;
+			st->done = on_line(st, pkts[kept].time_ns) - st->out->from_ns >= run->duration_ns;
 		kept -= st->done;
 	}
+	last_ns = kept ? on_line(st, pkts[kept - 1].time_ns) : 0;
 	/* a clock that was set back in between does not shorten what was read */
-	if (kept && pkts[kept - 1].time_ns > st->out->to_ns)
-		st->out->to_ns = pkts[kept - 1].time_ns;
+	if (kept && last_ns > st->out->to_ns)
+		st->out->to_ns = last_ns;
 	if (run->one_point) {
 		size_t all = kept;
 

@@ -175,7 +175,8 @@ class RttSample(NamedTuple):
     """One round-trip time, seen in packets from src to dst, of the kind that `kind` names.
 
     at_ns: when the answer was captured, since 1970; id: what was answered (TSval, sequence
-    number behind the segment, ICMP sequence, DNS id; spin bit: 0).
+    number behind the segment, ICMP sequence, DNS id; spin bit: 0). sport, dport: 0 for ICMP and of DNS
+    clients; ident has the ICMP identifier or the client's port.
     """
     at_ns: int
     rtt_ns: int
@@ -185,6 +186,7 @@ class RttSample(NamedTuple):
     dst: str
     dport: int
     id: int
+    ident: int = 0
 
 
 _kind_name = _abi.declare("vns_rtt_kind_name", _abi.ctypes.c_char_p, _abi.ctypes.c_int)
@@ -198,11 +200,11 @@ def kind_name(kind: int) -> str:
 
 def rtt_samples(layout: _abi.Layout, data: bytearray) -> Iterator[RttSample]:
     """Of structs vns_rtt_row."""
-    names = ["at_ns", "rtt_ns", "key.addr", "key.port", "id", "kind", "dir"]
-    for at, rtt, addr, port0, port1, ident, kind, d in layout.reader(names).iter_unpack(data):
+    names = ["at_ns", "rtt_ns", "key.addr", "key.port", "id", "kind", "dir", "ident"]
+    for at, rtt, addr, port0, port1, what, kind, d, ident in layout.reader(names).iter_unpack(data):
         a, b = address_text(addr[:16]), address_text(addr[16:])
         src, dst, sport, dport = (b, a, port1, port0) if d else (a, b, port0, port1)
-        yield RttSample(at, rtt, kind_name(kind), src, sport, dst, dport, ident)
+        yield RttSample(at, rtt, kind_name(kind), src, sport, dst, dport, what, ident)
 
 
 class TwinSample(NamedTuple):

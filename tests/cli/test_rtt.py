@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """vnetscope rtt from the outside: contract of its outputs, bad input, exit codes. argv: vnetscope."""
 import csv
+import gzip
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
-from pcapmake import ACK, PSH, echo, ethernet, pcap, pcapng, tcp, udp  # noqa: E402
+from pcapmake import ACK, PSH, dns, echo, ethernet, pcap, pcapng, tcp, udp  # noqa: E402
 
 VNETSCOPE = None
 T0 = 1700000000 * 10**9
@@ -281,6 +282,62 @@ class Rtt(unittest.TestCase):
         doc = json.loads(self.run_rtt('-r', path, '--json', says='cut'))
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 19)
         self.assertTrue(doc['accounting']['file_cut'])
+
+    def test_cut_before_the_first_packet(self):
+        """Nothing of it can be read: the same exit code and one sentence, whatever it is packed in."""
+        def zstd(data):  # RFC 8878: magic, a window of 1 KiB, one raw block
+            return b'\x28\xb5\x2f\xfd\0\0' + (1 | len(data) << 3).to_bytes(3, 'little') + data
+        whole = pcap(exchange(1))
+        for kind, data in (('pcap', whole[:60]), ('cut header', whole[:20]),
+                           ('pcapng', pcapng([(t, f, 0) for t, f in exchange(1)])[:80]),
+                           ('gzip', gzip.compress(whole)[:30]), ('gzip header', gzip.compress(whole)[:12]),
+                           ('zstd', zstd(whole)[:69]), ('zstd header', zstd(whole)[:12])):
+            with self.subTest(kind):
+                self.run_rtt('-r', self.file(data), code=3, says='cut')
+        self.run_rtt('-r', self.file(zstd(whole)))
+        self.run_rtt('-r', self.file(whole[:24]), code=4, says='no packets in')  # whole, and empty
+
+    def test_seconds_wrap(self):
+        """32 bits of seconds end in 2106 and begin anew: the capture goes on, and lasts as long as it does."""
+        end = 2**32 * 10**9
+        records = [(t % end, f) for t, f in exchange(400, t0=end - 10**9)]
+        path = self.file(pcap(records))
+        for more in ([], ['-j', '2']):
+            doc = json.loads(self.run_rtt('-r', path, '--json', *more))
+            self.assertEqual(doc['totals']['to_ns'] - doc['totals']['from_ns'], 399 * 5_000_000 + 499_000)
+        self.assertIn('800 read over 1.995 s:', self.run_rtt('-r', path))
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '1500ms'))
+        self.assertEqual(doc['accounting']['read'], 600)
+
+    def test_samples_join_flows(self):
+        """The key columns of a sample are those of its flow, of every kind."""
+        records = exchange(20)
+        for i in range(30):
+            t = T0 + i * 10**7
+            records += [(t, echo(A[0], B[0], 7 + i % 3, i)), (t + 90_000 + i, echo(B[0], A[0], 7 + i % 3, i, reply=True)),
+                        (t + 5000, udp(A[0], 5000 + i, B[0], 53, data=dns(i))),
+                        (t + 75_000 + i, udp(B[0], 53, A[0], 5000 + i, data=dns(i, response=True)))]
+        path = self.file(pcap(sorted(records)))
+        key = ('src', 'sport', 'dst', 'dport', 'method')
+        for form in ('--json', '--csv'):
+            flows, every = {}, {}
+            if form == '--json':
+                samples = [s for s in map(json.loads, self.run_rtt('-r', path, '--samples', form).splitlines())
+                           if 'at_ns' in s]
+                rows = [{**f, **{k + '_ns': v for k, v in f['rtt_ns'].items()}} for f in
+                        json.loads(self.run_rtt('-r', path, '--flows', form))['flows']]
+            else:
+                samples = list(csv.DictReader(io.StringIO(self.samples_csv(path))))
+                rows = list(csv.DictReader(io.StringIO(self.run_rtt('-r', path, form))))
+            for s in samples:
+                every.setdefault(tuple(s[k] for k in key), []).append(int(s['rtt_ns']))
+            for f in rows:
+                flows[tuple(f[k] for k in key)] = [int(f[k]) for k in ('samples', 'min_ns', 'max_ns')]
+            self.assertEqual({k: [len(v), min(v), max(v)] for k, v in every.items()}, flows)
+            self.assertEqual({k[4] for k in flows}, {'ts', 'icmp', 'dns'})
+            # what the key leaves out: three processes' identifiers, thirty ports
+            self.assertEqual({int(s['ident']) for s in samples if s['method'] == 'icmp'}, {7, 8, 9})
+            self.assertEqual({int(s['ident']) for s in samples if s['method'] == 'dns'}, set(range(5000, 5030)))
 
     def test_cuts_end_well(self):
         """Cut in headers, records and blocks: an exit code we know, few words, never a hang."""

@@ -190,17 +190,24 @@ static int64_t reply(struct vns_rtt_app *a, const struct vns_packet *p, uint16_t
  * The flow for the figures of @p's exchange, @client being the direction of requests: hosts, and for
  * DNS the server's port; the rest is new for every process or query.
  */
-static uint32_t figures_of(struct vns_rtt_app *a, const struct vns_packet *p, int client, bool dns)
+static struct vns_flow_key figures_key(const struct vns_packet *p, int client, bool dns)
 {
 	struct vns_flow_key key = p->key;
+
+	key.port[client] = 0;
+	if (!dns)
+		key.port[!client] = 0;
+	return key;
+}
+
+static uint32_t figures_of(struct vns_rtt_app *a, const struct vns_packet *p,
+			   const struct vns_flow_key *key)
+{
 	uint32_t id;
 
 	if (!a->opts.per_flow)
 		return VNS_FLOW_NONE;
-	key.port[client] = 0;
-	if (!dns)
-		key.port[!client] = 0;
-	id = vns_rtt_app_flow(a, &key, vns_flow_key_hash(&key), p->time_ns, true);
+	id = vns_rtt_app_flow(a, key, vns_flow_key_hash(key), p->time_ns, true);
 	if (id != VNS_FLOW_NONE)
 		a->flow[id].packets[p->dir] += a->flow[id].packets[p->dir] != UINT32_MAX;
 	return id;
@@ -210,7 +217,8 @@ static int exchange(struct vns_rtt_app *a, const struct vns_packet *p, enum vns_
 		    bool is_reply, uint16_t ident)
 {
 	int client = is_reply ? !p->dir : p->dir;
-	uint32_t flow = figures_of(a, p, client, kind == VNS_RTT_DNS);
+	struct vns_flow_key key = figures_key(p, client, kind == VNS_RTT_DNS);
+	uint32_t flow = figures_of(a, p, &key);
 	int64_t rtt_ns;
 
 	if (!is_reply)
@@ -218,8 +226,8 @@ static int exchange(struct vns_rtt_app *a, const struct vns_packet *p, enum vns_
 	rtt_ns = reply(a, p, ident);
 	if (rtt_ns >= 0)
 		vns_rtt_app_emit(a, flow, &(struct vns_rtt_sample){
-			.at_ns = p->time_ns, .rtt_ns = rtt_ns, .key = &p->key, .id = ident,
-			.kind = (uint8_t)kind, .dir = (uint8_t)client });
+			.at_ns = p->time_ns, .rtt_ns = rtt_ns, .key = &key, .id = ident,
+			.ident = p->key.port[client], .kind = (uint8_t)kind, .dir = (uint8_t)client });
 	return 0;
 }
 
