@@ -330,11 +330,21 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 	return t->slot ? 0 : -ENOMEM;
 }
 
-void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
+void vns_vo_tally_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	add_figure(t, s);
+}
+
+void vns_vo_tally_pair(struct vns_vo_tally *t, const struct vns_vo_sample *s)
+{
 	if (t->sum)
 		pair_up(t, s);
+}
+
+void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s)
+{
+	vns_vo_tally_figure(t, s);
+	vns_vo_tally_pair(t, s);
 }
 
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart)

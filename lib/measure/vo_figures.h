@@ -99,6 +99,12 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 		      struct vns_vo_figure fig[VNS_DIRECTIONS][VNS_PROTOS],
 		      struct vns_vo_sum *sum);
 void vns_vo_tally_add(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+/*
+ * The same in two steps: to @fig, which wants the samples of each direction in order, and to @sum, which
+ * wants both directions in one order and may wait for it.
+ */
+void vns_vo_tally_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s);
+void vns_vo_tally_pair(struct vns_vo_tally *t, const struct vns_vo_sample *s);
 /* Samples wait for others to be corrected with: correct them now, before their clock is freed. */
 void vns_vo_tally_flush(struct vns_vo_tally *t);
 #define VNS_VO_PAIR_SLOTS 65536 /* flows remembered for pairing, direct mapped */

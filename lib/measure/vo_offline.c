@@ -67,24 +67,44 @@ static void tally_oldest(struct vo_offline *r, struct vo_ring *q)
 
 	vns_vo_tally_expect(&r->tally, &q->s[(q->head + AHEAD - 1) & (q->size - 1)]);
 	q->done_ns = s->host_ns;
-	vns_vo_tally_add(&r->tally, s);
+	vns_vo_tally_pair(&r->tally, s);
 	q->n--;
 }
 
-/*
- * The engine gives each direction in order, but one direction after the other, a batch at a
- * time. Merge them, since the sum of both directions pairs replies with requests before them.
- */
-static void merge(struct vo_offline *r, bool all)
+/* The earlier of both directions' oldest; which it is, is a coin toss: no branch. Return: false: not both have one. */
+static bool tally_earlier(struct vo_offline *r)
 {
 	struct vo_ring *q = r->ring;
 
-	while (q[0].n && q[1].n) /* which is the earlier is a coin toss: no branch */
-		tally_oldest(r, &q[q[0].s[q[0].head & (q[0].size - 1)].host_ns >
-				   q[1].s[q[1].head & (q[1].size - 1)].host_ns]);
+	if (!q[0].n || !q[1].n)
+		return false;
+	tally_oldest(r, &q[q[0].s[q[0].head & (q[0].size - 1)].host_ns >
+			   q[1].s[q[1].head & (q[1].size - 1)].host_ns]);
+	return true;
+}
+
+#define AT_ONCE 64 /* samples that leave a full ring: many at once cost less each */
+
+/*
+ * The engine gives each direction in order, but one direction after the other, a batch at a
+ * time. Merge them, since the sum of both directions pairs replies with requests before them. A ring
+ * that is full is emptied no farther than need be: the longer a sample waits, the less comes too late; and
+ * the pairing thread waits meanwhile.
+ */
+static void make_room(struct vo_offline *r, struct vo_ring *q)
+{
+	while (q->n > q->size - AT_ONCE)
+		if (!tally_earlier(r))
+			tally_oldest(r, q);
+}
+
+static void merge_all(struct vo_offline *r)
+{
+	while (tally_earlier(r))
+		;
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
-		while (all ? q[d].n > 0 : q[d].n == q[d].size)
-			tally_oldest(r, &q[d]);
+		while (r->ring[d].n > 0)
+			tally_oldest(r, &r->ring[d]);
 }
 
 /* More room to wait in, since a sample came too late. Out of memory: it stays as it is. */
@@ -108,6 +128,7 @@ void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t
 	for (size_t i = 0; i < n; i++) {
 		struct vo_ring *q = &r->ring[s[i].direction];
 
+		vns_vo_tally_figure(&r->tally, &s[i]); /* these need not wait */
 		r->from_ns = s[i].host_ns < r->from_ns ? s[i].host_ns : r->from_ns;
 		r->to_ns = s[i].host_ns > r->to_ns ? s[i].host_ns : r->to_ns;
 		if (r->want_bounds && add_bound(r, &s[i]))
@@ -119,7 +140,7 @@ void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t
 		if (q->n == q->size && q->grow && q->size < VO_RING_MAX)
 			grow(q);
 		else if (q->n == q->size)
-			merge(r, false);
+			make_room(r, q);
 		q->s[(q->head + q->n++) & (q->size - 1)] = s[i];
 	}
 }
@@ -211,7 +232,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 	}
 	code = vo_pipeline(r, &opts, err);
 	if (!code) {
-		merge(r, true);
+		merge_all(r);
 		for (int p = 0; p < 2; p++)
 			vns_twin_get_counts(r->twin, p, &t->counts[p]);
 		t->evicted = vns_twin_evicted(r->twin);
