@@ -44,22 +44,35 @@ TWIN_INLINE unsigned int guest_ends(const struct vns_addr *guest, size_t n,
 	return ends;
 }
 
+/* Neither end is the guest. Flooded to it too; a sender without an address could be the guest itself. */
+static int direction_of_strange(const struct vns_packet *p)
+{
+	return (p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)) ?
+		       VNS_HOST_TO_GUEST : -1;
+}
+
 /* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
 TWIN_INLINE int direction_of(const struct vns_addr *guest, size_t n, const struct vns_packet *p)
 {
 	unsigned int ends = guest_ends(guest, n, p);
 
 	_Static_assert(VNS_GUEST_TO_HOST == 1 && VNS_HOST_TO_GUEST == 0, "what the source's bit says");
-	if (__builtin_expect(ends != 0, 1))
-		return ends >> p->dir & 1;
-	/* Flooded to the guest too; a sender without an address could be the guest itself. */
-	if ((p->flags & VNS_PKT_F_MULTICAST) && !twin_is_unspecified(vns_packet_src(p)))
-		return VNS_HOST_TO_GUEST;
-	return -1;
+	if (__builtin_expect(p->verdict != VNS_PKT_OK && p->verdict != VNS_PKT_FRAGMENT, 0))
+		return -1;
+	return __builtin_expect(ends != 0, 1) ? (int)(ends >> p->dir & 1) : direction_of_strange(p);
 }
 
 /* Bits of @from that are @bit become @to: one shift, since both are single bits. */
 #define MOVE_BIT(from, bit, to) (((from) & (bit)) * 1u / (bit) * (to))
+
+/* @yes or @no, without a branch: which it is, is a coin toss. */
+TWIN_INLINE uint64_t either(bool which, uint64_t yes, uint64_t no)
+{
+	uint64_t mask = -(uint64_t)which;
+
+	__asm__("" : "+r"(mask)); /* any number to the compiler, or it would branch after all */
+	return no ^ ((no ^ yes) & mask);
+}
 
 /*
  * What tells packets of one identity, or copies of the same bytes, apart: the IP ID; of TCP without one what
@@ -69,23 +82,20 @@ TWIN_INLINE int direction_of(const struct vns_addr *guest, size_t n, const struc
  */
 TWIN_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
 {
-	uint32_t heard = 0;
+	bool by_id = (p->ip_id != 0) | (p->proto != VNS_PROTO_TCP) | !!(p->flags & VNS_PKT_F_OPTS_CUT);
+	uint32_t heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
 
-	/* an IPv6 fragment's has 32 bits; one less tells as well */
-	if (p->ip_id || p->proto != VNS_PROTO_TCP || p->flags & VNS_PKT_F_OPTS_CUT)
-		return p->ip_id & ~TWIN_WEAK_ID;
-	if (range)
-		heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
+	heard &= -(uint32_t)range;
 	if (p->flags & VNS_PKT_F_HAS_SACK)
 		heard += (p->sack_left * 0x9e3779b1u ^ p->sack_right) * 0xc2b2ae35u;
-	return heard | TWIN_WEAK_ID;
+	/* an IPv6 fragment's has 32 bits; one less tells as well */
+	return (uint32_t)either(by_id, p->ip_id & ~TWIN_WEAK_ID, heard | TWIN_WEAK_ID);
 }
 
-static uint8_t proto_of(const struct vns_packet *p)
+/* Of what has no transport: later fragments, and what is foreign. */
+static uint8_t proto_by_number(const struct vns_packet *p)
 {
-	if (p->proto != VNS_PROTO_NONE)
-		return p->proto;
-	switch (p->key.ipproto) { /* later fragments */
+	switch (p->key.ipproto) {
 	case 6:
 		return VNS_PROTO_TCP;
 	case 17:
@@ -99,63 +109,69 @@ static uint8_t proto_of(const struct vns_packet *p)
 
 TWIN_INLINE uint64_t key_of(const struct vns_packet *p, bool range)
 {
-	uint64_t id = range ? p->flow_hash + p->dir : twin_identity(p);
+	uint64_t id = either(range, p->flow_hash + p->dir, twin_identity(p));
 
 	/* Spread into the upper half, which the table uses (multiplier: golden ratio * 2^64). */
 	id *= UINT64_C(0x9e3779b97f4a7c15);
 	return (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15) + range;
 }
 
-/* TCP that takes sequence space. */
-TWIN_INLINE void brief_range(struct twin_brief *b, const struct vns_packet *p)
+/* Is it TCP that takes sequence space? */
+TWIN_INLINE bool is_range(const struct vns_packet *p)
 {
-	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
+	unsigned int ends = p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN);
+	unsigned int not = (unsigned int)(p->verdict ^ VNS_PKT_OK) | (p->proto ^ VNS_PROTO_TCP) |
+			   (p->flags & VNS_PKT_F_FIRST_FRAG) | (p->tcp_flags & VNS_TCP_RST);
 
-	b->seq = p->seq;
-	b->len = p->payload_len + syn + fin;
-	b->tsval = p->tsval;
-	b->flags = (uint16_t)(syn * E_CTRL_SYN | fin * E_CTRL_FIN |
-			      MOVE_BIT(p->flags, VNS_PKT_F_HAS_TS, E_TS) |
-			      MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT));
-	b->what = BRIEF_RANGE;
+	return !not & !!(p->payload_len | ends);
 }
 
-TWIN_INLINE void brief_unit(struct twin_brief *b, const struct vns_packet *p)
-{
-	b->seq = 0;
-	b->len = p->payload_len;
-	b->tsval = 0;
-	b->flags = 0;
-	b->what = (uint8_t)((p->ip_id ? 0 : BRIEF_NO_ID) |
-			    (p->flags & VNS_PKT_F_DIGEST_SHORT ? BRIEF_SHORT : 0));
-	if (p->proto == VNS_PROTO_UDP || p->proto == VNS_PROTO_ICMP)
-		twin_pieces_note(b, p);
-}
-
+/*
+ * Without a branch on what kind of packet it is: kinds follow each other by chance, and a wrong guess costs
+ * more than all of this.
+ */
 TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, const struct vns_addr *guest,
 			   size_t n_guest)
 {
-	bool decoded = p->verdict == VNS_PKT_OK || p->verdict == VNS_PKT_FRAGMENT;
-	bool range = p->verdict == VNS_PKT_OK && p->proto == VNS_PROTO_TCP &&
-		     !(p->flags & VNS_PKT_F_FIRST_FRAG) && !(p->tcp_flags & VNS_TCP_RST) &&
-		     (p->payload_len || (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_FIN)));
+	bool range = is_range(p);
+	uint32_t only = -(uint32_t)range; /* in ranges */
+	unsigned int syn = !!(p->tcp_flags & VNS_TCP_SYN), fin = p->tcp_flags & VNS_TCP_FIN;
+	unsigned int flags = syn * E_CTRL_SYN | fin * E_CTRL_FIN |
+			     MOVE_BIT(p->flags, VNS_PKT_F_HAS_TS, E_TS) |
+			     MOVE_BIT(p->flags, VNS_PKT_F_OPTS_CUT, E_TS_CUT);
 
 	b->key = key_of(p, range);
 	b->time_ns = p->time_ns;
 	b->flow_hash = p->flow_hash;
 	b->first = b->last = 0;
+	b->seq = p->seq & only;
+	b->len = p->payload_len + ((syn + fin) & only);
+	b->tsval = p->tsval & only;
 	b->ip_id = telling_id(p, range);
-	b->proto = proto_of(p);
-	b->dir = decoded ? (int8_t)direction_of(guest, n_guest, p) : -1;
-	if (range)
-		brief_range(b, p);
-	else
-		brief_unit(b, p);
+	b->flags = (uint16_t)(flags & only);
+	b->proto = __builtin_expect(p->proto != VNS_PROTO_NONE, 1) ? p->proto : proto_by_number(p);
+	b->dir = (int8_t)direction_of(guest, n_guest, p);
+	b->what = (uint8_t)(range * BRIEF_RANGE | !p->ip_id * BRIEF_NO_ID |
+			    MOVE_BIT(p->flags, VNS_PKT_F_DIGEST_SHORT, BRIEF_SHORT));
 }
+
+#define SOME 32 /* packets whose kinds are told apart together */
 
 void twin_brief(struct twin_brief *out, const struct vns_packet *pkts, size_t n,
 		const struct vns_addr *guest, size_t n_guest)
 {
-	for (size_t i = 0; i < n; i++)
-		brief_one(&out[i], &pkts[i], guest, n_guest);
+	for (size_t at = 0; at < n; at += SOME) {
+		size_t end = n - at < SOME ? n : at + SOME, pieces = 0;
+		size_t piece[SOME];
+
+		for (size_t i = at; i < end; i++) {
+			const struct vns_packet *p = &pkts[i];
+
+			brief_one(&out[i], p, guest, n_guest);
+			piece[pieces] = i;
+			pieces += (p->proto == VNS_PROTO_UDP) | (p->proto == VNS_PROTO_ICMP);
+		}
+		for (size_t i = 0; i < pieces; i++)
+			twin_pieces_note(&out[piece[i]], &pkts[piece[i]]);
+	}
 }

@@ -23,16 +23,6 @@ bool twin_is_unspecified(const struct vns_addr *a)
 	return vns_addr_equal(a, &v6) || vns_addr_equal(a, &v4);
 }
 
-uint64_t twin_identity(const struct vns_packet *p)
-{
-	uint64_t h = p->flow_hash + p->dir;
-
-	h = (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
-	if (p->verdict == VNS_PKT_FRAGMENT || p->frag_off)
-		return h + ((uint64_t)p->ip_id << 16 ^ p->frag_off) * UINT64_C(0x94d049bb133111eb);
-	return h ^ (p->digest + (uint64_t)p->window * UINT64_C(0x94d049bb133111eb));
-}
-
 static uint64_t bare(const struct vns_packet *p, uint64_t digest, uint16_t window)
 {
 	uint64_t h = digest + ((uint64_t)p->ip_id << 16 ^ window) * UINT64_C(0x94d049bb133111eb) +

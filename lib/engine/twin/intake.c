@@ -143,8 +143,10 @@ int twin_release_held(struct vns_twin *t)
 TWIN_INLINE void fetch(const struct vns_twin *t, enum vns_point p, const struct twin_brief *b,
 		       uint32_t *node, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		twin_prefetch_slot(&t->m, b[i].key);
+		twin_prefetch_told(&t->m, b[i].key);
+	}
 	for (size_t i = 0; i < n; i++)
 		node[i] = twin_prefetch_node(&t->m, b[i].key);
 	for (size_t i = 0; i < n; i++)

@@ -75,9 +75,13 @@ static int add(struct piece_batch *b, uint32_t index)
 	struct twin_pieces *set = b->t->pieces;
 	const struct twin_entry *e = &b->t->m.entry[index];
 	unsigned int kind = e->tsval >> 16;
-	int64_t time = upstream_time(b, e);
+	int64_t time;
 
-	if (!twin_is_piece(b->t, e) || e->flags & (E_DONE | E_LOOKED) || time > b->until)
+	/* A look goes through all that waits: what can be told of an entry alone comes first. */
+	if (!e->tsval || e->flags & (E_DONE | E_LOOKED) || !twin_is_piece(b->t, e))
+		return 0;
+	time = upstream_time(b, e);
+	if (time > b->until)
 		return 0;
 	if (set->n == set->cap) {
 		size_t cap = set->cap ? 2 * set->cap : 256;

@@ -326,7 +326,7 @@ static enum vns_twin_class expire(struct vns_twin *t, uint32_t index)
 TWIN_PREFETCHER void prefetch_queue(const struct vns_twin *t, const struct twin_queue *q)
 {
 	const struct twin_entry *e, *entry = t->m.entry;
-	const struct twin_side *s;
+	const struct twin_node *node;
 
 	if (q->n <= 3 * AHEAD)
 		return;
@@ -335,8 +335,10 @@ TWIN_PREFETCHER void prefetch_queue(const struct vns_twin *t, const struct twin_
 	__builtin_prefetch(&t->m.node[e->node]);
 	__builtin_prefetch(&entry[e->next]);
 	e = &entry[q->slot[(q->head + AHEAD) & q->mask]];
-	s = t->m.node[e->node].side;
-	__builtin_prefetch(&entry[s[TWIN_DOWN].head]);
+	node = &t->m.node[e->node];
+	__builtin_prefetch(&entry[node->side[TWIN_DOWN].head]);
+	/* the node may go with its last entry, and its slot with it */
+	twin_prefetch_slot(&t->m, node->key);
 }
 
 /* Look at all entries of point @p and direction @dir whose time has come. */

@@ -405,6 +405,11 @@ TWIN_PREFETCHER uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_
 	__builtin_prefetch(&m->node[node]);
 	return node;
 }
+/* Where twin_told_before() will look. */
+TWIN_PREFETCHER void twin_prefetch_told(const struct twin_memory *m, uint64_t key)
+{
+	__builtin_prefetch(&m->told[(key >> 32) % TWIN_TOLD]);
+}
 /* Is it @key's? Free nodes have key 0, which is nobody's guess. */
 static inline bool twin_is_node_of(const struct twin_memory *m, uint32_t node, uint64_t key)
 {
@@ -418,8 +423,18 @@ TWIN_PREFETCHER void twin_prefetch_entries(const struct twin_memory *m, uint32_t
 	__builtin_prefetch(&m->entry[s[!down].finger]);
 }
 
-/* coarse.c: identity of a packet that travels whole; in it: flow, direction, digest, window. */
-uint64_t twin_identity(const struct vns_packet *p);
+/* Identity of a packet that travels whole; in it: flow, direction, digest, window. */
+static inline uint64_t twin_identity(const struct vns_packet *p)
+{
+	uint64_t h = p->flow_hash + p->dir;
+
+	h = (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+	if (__builtin_expect(p->verdict == VNS_PKT_FRAGMENT || p->frag_off, 0))
+		return h + ((uint64_t)p->ip_id << 16 ^ p->frag_off) * UINT64_C(0x94d049bb133111eb);
+	return h ^ (p->digest + (uint64_t)p->window * UINT64_C(0x94d049bb133111eb));
+}
+
+/* coarse.c */
 /* 0.0.0.0 or ::, the source of a machine that has no address yet. */
 bool twin_is_unspecified(const struct vns_addr *a);
 
