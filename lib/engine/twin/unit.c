@@ -102,12 +102,21 @@ static void report_odd(struct vns_twin *t, const struct twin_node *node, uint32_
 	twin_offset_odd(t, node->direction, t->m.entry[in ? u : d].time, in ? lag : -lag);
 }
 
+/*
+ * Is @e the last of its side that was seen before the horizon, which is @until on its point's clock? What came
+ * later may have been fed or not, by the turns that the points take: it tells nothing.
+ */
+static bool last_by(const struct twin_entry *entry, uint32_t e, int64_t until)
+{
+	return !entry[e].next || entry[entry[e].next].time >= until;
+}
+
 bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry;
 	struct twin_node *node = &t->m.node[entry[e].node];
 	uint32_t d = node->side[TWIN_DOWN].head;
-	int64_t lag;
+	int64_t lag, until;
 
 	if (entry[e].flags & E_DONE)
 		return true;
@@ -117,7 +126,9 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 	if (lag > t->window || lag < -t->window ||
 	    entry[d].time >= t->quiet_before[node->direction])
 		return false; /* the last: there may be rivals that were not read yet */
-	if (node->side[TWIN_UP].n == 1 && node->side[TWIN_DOWN].n == 1) {
+	until = t->horizon + (node->direction == VNS_HOST_TO_GUEST ? 0 : t->ahead);
+	if (last_by(entry, e, until) &&
+	    last_by(entry, d, until + twin_ahead(node->direction, t->ahead))) {
 		struct twin_limits limits = { t->slack, twin_reach(t, node->direction), 0,
 					      node->repeated,
 					      twin_earliest(t, node->direction, 0, entry[e].time) };
