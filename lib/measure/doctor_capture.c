@@ -71,7 +71,8 @@ static void examine_bpf(struct vns_doctor *d)
 	fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 	if (fd < 0)
 		vns_doctor_add(d, "capture", "bpf", VNS_DOCTOR_NO, 0,
-			       "loading a raw tracepoint program: %s", strerror(errno));
+			       "loading a raw tracepoint program: %s%s", strerror(errno),
+			       errno == EPERM ? "; it needs root or CAP_BPF and CAP_PERFMON" : "");
 	else
 		vns_doctor_add(d, "capture", "bpf", VNS_DOCTOR_YES, 0,
 			       "a raw tracepoint program loads");
@@ -85,7 +86,7 @@ static void examine_ebpf_capture(struct vns_doctor *d)
 
 	if (vns_source_try_ebpf(&err))
 		vns_doctor_add(d, "capture", "ebpf_capture", VNS_DOCTOR_NO, 0,
-			       "--capture ebpf: %.400s", err.text);
+			       "%.400s", err.text);
 	else
 		vns_doctor_add(d, "capture", "ebpf_capture", VNS_DOCTOR_YES, 0,
 			       "--capture ebpf: the kernel takes the programs");

@@ -82,10 +82,14 @@ const char *vns_ebpf_said(void)
 
 static int load_failed(struct vns_ebpf_object *o, int code, struct vns_err *err)
 {
+	bool root = geteuid() == 0;
+
 	vns_ebpf_unload(o);
-	if (code == -EPERM || code == -EACCES)
-		return vns_err_set(err, code, "eBPF capture needs the capabilities CAP_BPF, "
-				   "CAP_NET_ADMIN and CAP_NET_RAW: run as root (%s)", said);
+	/* What libbpf says then names nothing but our own object; EACCES is a verifier's word, too. */
+	if (code == -EPERM || (code == -EACCES && !root))
+		return vns_err_set(err, code, "eBPF capture needs the capabilities CAP_BPF, CAP_NET_ADMIN and "
+				   "CAP_NET_RAW%s", root ? ", which root does not have here (a container, "
+				   "or a locked-down kernel)" : ": run as root");
 	return vns_err_set(err, code, "the kernel does not take the capture program: %s (%s)",
 			   strerror(-code), said);
 }

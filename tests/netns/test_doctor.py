@@ -23,6 +23,7 @@ from nettest import sh  # noqa: E402
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 PR_CAPBSET_DROP, CAP_NET_RAW = 24, 13
+OF_EBPF = (12, 13, 21, 38, 39)  # CAP_NET_ADMIN, NET_RAW, SYS_ADMIN, PERFMON, BPF
 PROGRAM = ""
 
 
@@ -43,6 +44,11 @@ def checks(document):
 def without_net_raw():
     """In the child: root without CAP_NET_RAW, which exec then cannot give back."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_RAW, 0, 0, 0)
+
+
+def without_bpf():
+    for capability in OF_EBPF:
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def state_of_machine():
@@ -92,6 +98,21 @@ class Doctor(unittest.TestCase):
         self.assertEqual(checks(document)["packet_socket"]["verdict"], "no")
         done, document = doctor("--for", "live")
         self.assertEqual((done.returncode, document["missing"]), (0, None))
+
+    def test_no_privilege_for_ebpf(self):
+        """One sentence that names what is missing; nothing of a library's inside."""
+        _, document = doctor(prepare=without_bpf)
+        found = checks(document)
+        if "built without" in found["ebpf_capture"]["detail"]:
+            self.skipTest("built without eBPF")
+        self.assertEqual(found["ebpf_capture"]["detail"], "eBPF capture needs the capabilities CAP_BPF, "
+                         "CAP_NET_ADMIN and CAP_NET_RAW, which root does not have here (a container, or a "
+                         "locked-down kernel)")
+        self.assertIn("needs root or CAP_BPF", found["bpf"]["detail"])
+        done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", PROGRAM, "doctor", "--json"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(checks(json.loads(done.stdout))["ebpf_capture"]["detail"], "eBPF capture needs the "
+                         "capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW: run as root")
 
     def test_no_qemu(self):
         done, document = doctor("--for", "lab", path="/nonexistent")
@@ -163,6 +184,7 @@ def main(argv):
             return 77
         # The program is copied: /tmp, in which it may stand, is covered.
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            os.chmod(folder, 0o755)
             os.environ["VNS_DOCTOR_INSIDE"] = shutil.copy(argv[1], folder)
             return subprocess.run(["unshare", "--net", "--mount", "--propagation", "private",
                                    sys.executable, *argv]).returncode
