@@ -309,6 +309,18 @@ int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
 	return code ? vns_err_set(err, code, "out of memory") : 0;
 }
 
+int vo_epoch_forget(struct vo_subject *v, struct vns_err *err)
+{
+	struct vns_clock *empty = NULL;
+	int code = clock_from(v, 0, 0, &empty);
+
+	if (code)
+		return vns_err_set(err, code, "out of memory");
+	take_clock(v, empty);
+	v->known = false;
+	return 0;
+}
+
 int vo_epoch_begin(struct vo_subject *v, struct vns_err *err)
 {
 	struct vns_clock_at at;

@@ -26,6 +26,9 @@ int vo_epoch_check(struct vo_subject *v, struct vns_err *err);
  */
 int vo_epoch_renew(struct vo_subject *v, size_t k, struct vns_err *err);
 
+/* Before the first epoch: the exchanges made so far are of a guest that was lost and count no more. */
+int vo_epoch_forget(struct vo_subject *v, struct vns_err *err);
+
 /* The guest cannot be reached: end the epoch; its pairs wait for vo_epoch_begin(). */
 int vo_epoch_end(struct vo_subject *v, struct vns_err *err);
 

@@ -40,6 +40,8 @@
 #define CLOCKS_NS      (5 * VNS_NSEC_PER_SEC)  /* between looks at the kernels' clock sources */
 #define SLOW_NS        (300 * VNS_NSEC_PER_MSEC) /* a burst that took longer: the next ones are short */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
+#define AWAY_NS        (20 * VNS_NSEC_PER_SEC) /* before the traffic: the others wait that long, all told */
+#define AGAIN_NS       (100 * VNS_NSEC_PER_MSEC) /* between attempts */
 
 static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
 {
@@ -325,10 +327,97 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		if ((code == -ECONNREFUSED || code == -ENOENT) && vns_monotonic_ns() - since > GIVE_UP_NS)
 			break;
 		code = 0;
-		vns_sleep_ns(100 * VNS_NSEC_PER_MSEC);
+		vns_sleep_ns(AGAIN_NS);
 	}
 	vo_subject_fail(v, why->text);
 	return false;
+}
+
+/* Before the traffic, where the agent was lost: a new connection, and its capture. Return: 0 or -errno. */
+static int capture_again(struct vo_subject *v, struct vns_err *why)
+{
+	int64_t now = vns_monotonic_ns();
+	int code = -EPIPE;
+
+	v->away_ns = v->away_ns ? v->away_ns : now;
+	v->capturing = false;
+	while (v->s->reconnect && !vo_stopped(v->run) && vns_monotonic_ns() - v->away_ns < AWAY_NS) {
+		code = v->s->reconnect(v->s->reconnect_ctx, ATTEMPT_MS, &v->own.agent, why);
+		if ((code == -ECONNREFUSED || code == -ENOENT) && vns_monotonic_ns() - now > GIVE_UP_NS)
+			break;
+		if (!code)
+			code = start_guest_capture(v, why);
+		if (!code)
+			break;
+		vns_sleep_ns(AGAIN_NS);
+	}
+	return code;
+}
+
+/* Is an epoch open already? If not, none is opened until @v is ready again. */
+static bool is_paired_else_unready(struct vo_subject *v)
+{
+	bool paired;
+
+	pthread_mutex_lock(&v->lock);
+	paired = v->paired;
+	if (!paired)
+		atomic_store(&v->ready, false);
+	pthread_mutex_unlock(&v->lock);
+	return paired;
+}
+
+/*
+ * The agent is lost before the traffic began (a guest that is migrated just then): it is reached anew, and the
+ * exchanges are made anew, since its clock may be another one.
+ */
+static bool begin_again(struct vo_subject *v, struct vns_err *why)
+{
+	int64_t lost_ns = vns_now_ns() - vns_agent_silence_ns(v->s->agent);
+	char boot_id[40];
+	int code;
+
+	if (is_paired_else_unready(v)) { /* the traffic begins this moment */
+		while (vo_in_phase(v->run, VO_BEFORE))
+			vns_sleep_ns(BEFORE_NS);
+		return reach_again(v, why);
+	}
+	if (v->s->reconnect) {
+		memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
+		pthread_mutex_lock(&v->lock);
+		vo_event(v, lost_ns, "lost", "Before the traffic began nothing more came from the guest: %.150s.",
+			 why->text);
+		pthread_mutex_unlock(&v->lock);
+	}
+	code = capture_again(v, why);
+	if (!code) {
+		tell_return(v, boot_id, lost_ns);
+		pthread_mutex_lock(&v->lock);
+		code = vo_epoch_forget(v, why);
+		pthread_mutex_unlock(&v->lock);
+	}
+	if (code) { /* what is known of its clock stands, for those that are measured with it */
+		vo_subject_fail(v, why->text);
+		return false;
+	}
+	v->watch.seen[CLOCK_GUEST] = false;
+	look_at_clocks(v);
+	return true;
+}
+
+/* The exchanges before the traffic. Return: false: @v is dead. */
+static bool relate(struct vo_subject *v)
+{
+	struct vns_err err = { "" };
+
+	for (int i = 0; i < BURSTS && !vo_stopped(v->run); i++) {
+		if (exchange_and_poll(v, EXCHANGES, BURST_GAP_NS, &err) == 0)
+			continue;
+		if (!begin_again(v, &err))
+			return false;
+		i = -1;
+	}
+	return true;
 }
 
 static void *subject_thread(void *arg)
@@ -339,11 +428,13 @@ static void *subject_thread(void *arg)
 	bool alive = true;
 
 	look_at_clocks(v); /* what changes from the first exchange on must be seen */
-	for (int i = 0; i < BURSTS && alive && !vo_stopped(v->run); i++)
-		alive = alive_after(v, EXCHANGES, BURST_GAP_NS);
+	alive = relate(v);
 	atomic_store(&v->ready, true);
-	while (alive && vo_in_phase(v->run, VO_BEFORE))
-		alive = alive_after(v, 1, BURST_GAP_NS);
+	while (alive && vo_in_phase(v->run, VO_BEFORE)) {
+		if (exchange_and_poll(v, 1, BURST_GAP_NS, &err))
+			alive = begin_again(v, &err) && (v->paired || relate(v));
+		atomic_store(&v->ready, true);
+	}
 	if (alive) {
 		read_usage(v, true);
 		vns_agent_set_timeout(v->s->agent, REPLY_MS);
@@ -435,14 +526,19 @@ static int measure(struct vo_run *run, struct vns_err *err)
 {
 	int code = vns_vo_points_open(&run->points, run->first, run->n, run->opts, err);
 
-	for (size_t i = 0; i < run->n && !code; i++)
+	for (size_t i = 0; i < run->n && !code; i++) {
 		code = start_guest_capture(&run->subject[i], err);
+		if (code == -EPIPE)
+			code = capture_again(&run->subject[i], err);
+	}
 	if (!code)
 		code = start_threads(run, err);
-	while (!code && !all_ready(run))
-		vo_pump(run, BEFORE_NS);
-	if (!code)
-		code = vo_run_open_twins(run, err);
+	do {
+		while (code >= 0 && !all_ready(run))
+			vo_pump(run, BEFORE_NS);
+		if (code >= 0)
+			code = vo_run_open_twins(run, err);
+	} while (code > 0); /* one was lost again meanwhile */
 	if (!code) {
 		vo_pump(run, 0); /* what came before, and was lost before, is no part of it */
 		vns_vo_points_count(&run->points, true);

@@ -261,11 +261,12 @@ int vo_run_open_twins(struct vo_run *run, struct vns_err *err)
 {
 	for (size_t i = 0; i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
-		int code;
+		int code = 0;
 
 		pthread_mutex_lock(&v->lock);
-		code = open_pairs(v, err);
-		if (!code)
+		if (!v->paired)
+			code = atomic_load(&v->ready) ? open_pairs(v, err) : 1;
+		if (!code && !v->paired)
 			code = vo_epoch_begin(v, err);
 		pthread_mutex_unlock(&v->lock);
 		if (code == -ENODATA && v->dead)

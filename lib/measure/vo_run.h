@@ -90,6 +90,7 @@ struct vo_subject {
 	pthread_mutex_t lock;
 	bool has_thread;
 	atomic_bool ready;         /* its exchanges before the traffic are made */
+	int64_t away_ns;           /* first lost before the traffic, monotonic; 0: never */
 	enum vns_clock_mode mode;
 	struct vns_clock *clock;
 	struct vns_gather *gather; /* NULL in mode same */
@@ -170,7 +171,7 @@ static inline bool vo_stopped(const struct vo_run *run)
 
 int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n,
 		const struct vns_vo_live_opts *opts, struct vns_err *err);
-/* After the first exchanges: solve, then pair with the offset they gave. */
+/* After the first exchanges: solve, then pair with the offset they gave. Return: 0, 1 one is not ready, -errno */
 int vo_run_open_twins(struct vo_run *run, struct vns_err *err);
 /* Begin pairing with B's clock @coarse_ns ahead of A's; end it: its packets get their classes. */
 int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err);

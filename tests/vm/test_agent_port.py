@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 from labtest import AGENT, main, ok, run, skip, status
 
-LAB = "t-port"
+LAB = f"t-port{os.getpid() % 10**8}"
 HELLO, REPLY, OK, ERROR, CLOCK, CLOCK_REPLY = 1, 2, 3, 4, 6, 7
 CAPTURE_START, LOAD_START, LOAD_STARTED, LOAD_STATS, LOAD_STOP, LOAD_REPORT = 13, 16, 17, 18, 19, 20
 EXEC, EXEC_OUTPUT, EXEC_DONE = 23, 24, 25

@@ -6,16 +6,21 @@ saved and restored in another QEMU, the tap renamed and removed.
 Each must be named with its time, the run must go on, and no latency of packets before may be
 corrected by a clock relation of after: a pause of two seconds would show as one.
 
+Then connections that are closed on purpose at every stage of a run, by a relay between vo and the guest's port.
+
 usage: test_vo_events.py VNETSCOPE AGENT [CASE...]
 """
 import json
 import os
+import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
@@ -240,9 +245,112 @@ def migration_and_changing_taps():
     assert hops[("tap", "guest")]["from"]["missing"] <= 2, hops
 
 
+class Relay:
+    """Stands in the place of vm1's port and passes on what is said, one connection at a time.
+
+    @limits: for each connection in its turn, after how many requests of vo it is closed; the last one
+    stands for all that follow, None: never. A request is what vo writes at once.
+    """
+
+    def __init__(self, *limits):
+        self.limits, self.opened, self.closed, self.over = list(limits), 0, [], False
+        self.place = f"{status(LAB)['folder']}/vm1.ctl"
+        os.rename(self.place, self.place + ".real")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.place)
+        self.listener.listen(1)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        while not self.over:
+            host, _ = self.listener.accept()
+            limit = self.limits[min(self.opened, len(self.limits) - 1)]
+            self.opened += 1
+            guest = socket.socket(socket.AF_UNIX)
+            guest.connect(self.place + ".real")
+            self.passes(host, guest, limit)
+            self.closed.append(time.time_ns())
+            host.close()
+            guest.close()
+
+    @staticmethod
+    def passes(host, guest, limit):
+        requests = 0
+        while limit is None or requests < limit:
+            for end in select.select([host, guest], [], [])[0]:
+                try:
+                    data = end.recv(65536)
+                except ConnectionError:
+                    return
+                if not data:
+                    return
+                requests += end is host
+                (guest if end is host else host).sendall(data)
+
+    def end(self):
+        """The port is as it was before."""
+        self.over = True
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(self.place)
+            except OSError:
+                pass
+        self.thread.join(timeout=5)
+        self.listener.close()
+        os.rename(self.place + ".real", self.place)
+
+
+def closed_connections():
+    """Lost while the first clock exchanges are made, again just after the reply to hello, and in the traffic."""
+    up(1)
+    relay = Relay(12, 1, 60, 1, 2, None)
+    try:
+        vo = start_vo("vm1")
+        pings = [ping(11)]
+        wait_until("the last connection", lambda: relay.opened == 6, 40)
+        time.sleep(4)
+        t = finish(vo, pings)["vm1"]
+    finally:
+        vo.kill()
+        relay.end()
+    kinds = [e["kind"] for e in t["events"]]
+    assert kinds == ["lost", "back", "lost", "back"], t["events"]
+    first, second = (e for e in t["events"] if e["kind"] == "lost")
+    assert "Before the traffic began" in first["text"] and "closed the connection" in first["text"], first
+    assert "closed the connection" in second["text"], second
+    # by the relay's clock, which is the host's
+    assert abs(first["at_ns"] - relay.closed[0]) < 1e9 and abs(second["at_ns"] - relay.closed[2]) < 1e9, \
+        (first, second, relay.closed)
+    assert all("has not rebooted" in e["text"] for e in t["events"] if e["kind"] == "back"), t["events"]
+    assert not t["ended_early"], t["ended_early"]
+    assert t["directions"]["host_to_guest"]["icmp"]["matched"] > 50, t["accounting"]
+    no_relation_crossed(t)
+
+
+def a_port_that_is_gone():
+    """Nobody takes connections any more: named, and no longer waited for than it is said."""
+    up(1)
+    relay = Relay(12, None)
+    try:
+        began = time.monotonic()
+        vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "3"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+        relay.over = True  # no second connection
+        wait_until("the connection is closed", lambda: relay.closed, 40)
+        relay.listener.close()
+        err = vo.communicate(timeout=60)[1]
+    finally:
+        vo.kill()
+        relay.end()
+    assert vo.returncode == 3 and re.search("vm1 ended early: .*Connection refused$", err.strip()), (vo.returncode, err)
+    assert time.monotonic() - began < 35, time.monotonic() - began
+
+
 if os.geteuid() != 0:
     skip("needs root: looks into namespaces")
 for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")):
     if not shutil.which(program):
         skip(f"{program} is missing (Debian package {package})")
-main([pause_reboot_and_clock_set, a_stopped_process_is_named, migration_and_changing_taps], [LAB])
+main([pause_reboot_and_clock_set, a_stopped_process_is_named, migration_and_changing_taps,
+      closed_connections, a_port_that_is_gone], [LAB])
