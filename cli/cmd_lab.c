@@ -92,6 +92,15 @@ static const char *state_of(const struct vns_lab *lab, const struct vns_lab_node
 		return "stopped";
 	}
 	if (vns_proc_alive(&n->proc)) {
+		if (n->silent) {
+			snprintf(why, len, "its process %d runs, but its agent has not answered for %.0f s: its kernel "
+				 "hangs, still boots, is paused, or gets no CPU", (int)n->proc.pid,
+				 VNS_LAB_ASK_MS / 1e3);
+			used = strlen(why);
+			if (vns_lab_serial_tail(lab, n->name, line, sizeof(line)) && used < len)
+				snprintf(why + used, len - used, "; last console line: %s", line);
+			return "silent";
+		}
 		if (lab->phase != VNS_LAB_RUNNING || !vns_proc_alive(&lab->holder) ||
 		    vns_lab_node_plugged(lab, n))
 			return "running";
@@ -252,6 +261,7 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 		if (rc < 0)
 			continue; /* removed meanwhile */
 		shown++;
+		vns_lab_ask(&lab);
 		if (cfg->json)
 			json_array_append_new(labs, lab_json(&lab));
 		else

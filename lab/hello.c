@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Wait until every agent of a starting lab has answered, and note what it said of itself.
+ * Wait until every agent of a starting lab has answered, and note what it said of itself; later ask whether
+ * those of a running one still do.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -126,6 +128,52 @@ static int await(const struct vns_lab *lab, struct vns_lab_node *n, const struct
 			return late(lab, n, waited_s, &why, err);
 		vns_sleep_ns(20 * VNS_NSEC_PER_MSEC);
 	}
+}
+
+struct question {
+	const struct vns_lab *lab;
+	struct vns_lab_node *node;
+	pthread_t thread;
+};
+
+static void *ask(void *arg)
+{
+	struct question *q = arg;
+	struct vns_agent *agent;
+	int lock, fd, rc;
+	char who[64];
+
+	lock = vns_lab_lock(q->lab, q->node->name, VNS_LAB_ASKING, who, sizeof(who));
+	if (lock < 0)
+		return NULL;
+	fd = connect_ctl(q->lab, q->node);
+	rc = fd < 0 ? fd : vns_agent_attach(&agent, q->node->name, fd, fd, 0, VNS_LAB_ASK_MS, NULL);
+	if (rc == 0)
+		vns_agent_close(agent);
+	/* one that was killed meanwhile is told as such */
+	q->node->silent = rc != 0 && vns_proc_alive(&q->node->proc) && !vns_proc_stopped(&q->node->proc);
+	close(lock);
+	return NULL;
+}
+
+void vns_lab_ask(struct vns_lab *lab)
+{
+	struct question q[VNS_LAB_MAX_GUESTS];
+	unsigned int n = 0;
+
+	if (lab->backend != VNS_LAB_QEMU || lab->phase != VNS_LAB_RUNNING || !vns_proc_alive(&lab->holder))
+		return;
+	for (unsigned int i = 0; i < lab->n_guest; i++) {
+		struct vns_lab_node *node = &lab->guest[i];
+
+		if (!vns_proc_alive(&node->proc) || vns_proc_stopped(&node->proc))
+			continue;
+		q[n] = (struct question){ .lab = lab, .node = node };
+		if (pthread_create(&q[n].thread, NULL, ask, &q[n]) == 0)
+			n++;
+	}
+	while (n > 0)
+		pthread_join(q[--n].thread, NULL);
 }
 
 int lab_await_agents(struct vns_lab *lab, const struct vns_lab_opts *o, struct vns_err *err)

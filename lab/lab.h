@@ -78,6 +78,12 @@ struct vns_lab_outlook {
 /** vns_lab_outlook() - read the cache; changes nothing. */
 void vns_lab_outlook(struct vns_lab_outlook *out);
 
+/**
+ * vns_lab_ask() - does the agent of each QEMU guest of a running lab answer? All at once, VNS_LAB_ASK_MS
+ * at most. @silent of those that do not is set; who is in use by another program is not asked.
+ */
+void vns_lab_ask(struct vns_lab *lab);
+
 /** vns_lab_busy() - somebody is starting or removing the lab right now. */
 bool vns_lab_busy(const struct vns_lab *lab);
 

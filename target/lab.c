@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,6 +24,7 @@
 
 #define HELLO_TIMEOUT_MS 10000
 #define DEFAULT_LAB      "lab"
+#define ASKED_NS         (20 * VNS_NSEC_PER_MSEC) /* between looks at a lock that is held for a moment */
 
 static int running(struct vns_lab *lab, const char *name, struct vns_err *err)
 {
@@ -101,29 +101,31 @@ static void let_go(struct vns_target *t)
 static int hold(struct vns_target *t, const struct vns_lab *lab, const char *node,
 		struct vns_err *err)
 {
-	char path[VNS_LAB_PATH_LEN], who[64] = "";
+	int64_t end = vns_monotonic_ns() + (VNS_LAB_ASK_MS + 500) * VNS_NSEC_PER_MSEC;
+	char path[VNS_LAB_PATH_LEN], who[64] = "", self[16];
 	struct held *h = malloc(sizeof(*h));
-	ssize_t n;
+	int looks = 0;
 
 	if (!h)
 		return vns_err_set(err, -ENOMEM, "out of memory");
-	h->lock_fd = open(vns_lab_path(lab, node, "lock", path), O_RDWR | O_CREAT | O_CLOEXEC,
-			  0600);
+	snprintf(self, sizeof(self), "%d", (int)getpid());
+	/* `lab status` has it for a moment; and one that has it just now has not written yet who it is */
+	while ((h->lock_fd = vns_lab_lock(lab, node, self, who, sizeof(who))) == -EBUSY &&
+	       (looks++ == 0 || (strcmp(who, VNS_LAB_ASKING) == 0 && vns_monotonic_ns() < end)))
+		vns_sleep_ns(ASKED_NS);
 	if (h->lock_fd < 0) {
+		int rc = h->lock_fd;
+
 		free(h);
-		return vns_err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+		if (rc == -EBUSY)
+			return vns_err_set(err, rc, "guest %s is in use by another vnetscope (process %s): wait "
+					   "for it or end it", node, who[0] ? who : "unknown");
+		return vns_err_set(err, rc, "cannot lock %s: %s", vns_lab_path(lab, node, "lock", path),
+				   strerror(-rc));
 	}
 	vns_lab_path(lab, node, "ctl", h->ctl);
 	t->priv = h;
 	t->close = let_go;
-	if (flock(h->lock_fd, LOCK_EX | LOCK_NB)) {
-		n = pread(h->lock_fd, who, sizeof(who) - 1, 0);
-		who[n > 0 ? n : 0] = '\0';
-		return vns_err_set(err, -EBUSY, "guest %s is in use by another vnetscope (process "
-				   "%s): wait for it or end it", node, who[0] ? who : "unknown");
-	}
-	if (ftruncate(h->lock_fd, 0) || dprintf(h->lock_fd, "%d", (int)getpid()) < 0)
-		return vns_err_set(err, -errno, "cannot write %s: %s", path, strerror(errno));
 	return 0;
 }
 

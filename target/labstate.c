@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -374,6 +375,27 @@ bool vns_lab_serial_tail(const struct vns_lab *lab, const char *node, char *buf,
 	line = strrchr(tail, '\n');
 	snprintf(buf, len, "%s", line ? line + 1 : tail);
 	return true;
+}
+
+int vns_lab_lock(const struct vns_lab *lab, const char *node, const char *as, char *who, size_t len)
+{
+	char path[VNS_LAB_PATH_LEN];
+	int fd = open(vns_lab_path(lab, node, "lock", path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int rc = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		n = pread(fd, who, len - 1, 0);
+		who[n > 0 ? n : 0] = '\0';
+		rc = -EBUSY;
+	} else if (ftruncate(fd, 0) || dprintf(fd, "%s", as) < 0) {
+		rc = -errno;
+	}
+	if (rc)
+		close(fd);
+	return rc ? rc : fd;
 }
 
 int vns_lab_open_ns(pid_t pid, const char *which)

@@ -46,6 +46,7 @@ struct vns_lab_node {
 	char ip[16], ip6[40]; /* without prefix length */
 	char tap[16];         /* host's end: tap or veth; the client's is the uplink */
 	char agent_version[32], clocksource[32], kernel[96]; /* as the agent said; or empty */
+	bool silent; /* vns_lab_ask() got no answer; not stored */
 };
 
 /** struct vns_lab - plain data. */
@@ -106,6 +107,16 @@ bool vns_lab_node_exit(const struct vns_lab *lab, const char *node, char *buf, s
  * Return: false when there is none.
  */
 bool vns_lab_serial_tail(const struct vns_lab *lab, const char *node, char *buf, size_t len);
+
+#define VNS_LAB_ASKING "asking" /* in the lock of one who is done within VNS_LAB_ASK_MS */
+#define VNS_LAB_ASK_MS 2000
+/**
+ * vns_lab_lock() - be the only one who uses the guest's port, until the descriptor is closed.
+ * @as:  left in the lock for others to read: a process id, or VNS_LAB_ASKING
+ * @who: gets that of the one who has it, on -EBUSY
+ * Return: descriptor, -EBUSY or -errno.
+ */
+int vns_lab_lock(const struct vns_lab *lab, const char *node, const char *as, char *who, size_t len);
 
 /** vns_lab_open_ns() - open /proc/PID/ns/@which. Return: descriptor or -errno. */
 int vns_lab_open_ns(pid_t pid, const char *which);

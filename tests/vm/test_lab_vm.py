@@ -48,6 +48,8 @@ def qmp(lab, name, command):
         f.write(json.dumps({"execute": c}) + "\n")
         f.flush()
         answer = json.loads(f.readline())
+        while "event" in answer:
+            answer = json.loads(f.readline())
     s.close()
     return answer["return"]
 
@@ -91,6 +93,30 @@ def dead_guest_shows():
     kill(pids[0])
     ok(run("lab", "down", "--name", LAB))
     assert_nothing_left(LAB, pids)
+
+
+def hung_guest_is_named():
+    """A kernel that panicked and stays so: its process lives, nothing answers. The others are asked at once with it."""
+    ok(up("-n", "3"))
+    ok(guest("vm2", "sh", "-c", "echo 0 > /proc/sys/kernel/panic; (sleep 0.5; echo c > /proc/sysrq-trigger) "
+             ">/dev/null 2>&1 &"))
+    wait_until("status tells", lambda: status(LAB)["guests"][1]["state"] == "silent", 30)
+    start = time.monotonic()
+    lab = status(LAB)
+    assert time.monotonic() - start < 10, time.monotonic() - start  # 2 s, whatever the number of guests
+    assert [g["state"] for g in lab["guests"]] == ["running", "silent", "running"], lab["guests"]
+    assert lab["state"] == "degraded" and "Kernel panic" in lab["guests"][1]["why"], lab["guests"][1]
+    assert f"process {lab['guests'][1]['pid']} runs" in lab["guests"][1]["why"], lab["guests"][1]
+    assert "degraded (vm2 silent)" in ok(run("lab", "status", "--name", LAB)).stdout
+    # paused, it is silent too; and who comes while status asks waits for its turn
+    qmp(lab, "vm1", "stop")
+    asking = subprocess.Popen([VNETSCOPE, "lab", "status", "--json", "--name", LAB], stdout=subprocess.PIPE)
+    wait_until("it asks", lambda: open(f"{lab['folder']}/vm1.lock", encoding="utf-8").read() == "asking" and
+               subprocess.run(["flock", "-n", f"{lab['folder']}/vm1.lock", "true"]).returncode)
+    qmp(lab, "vm1", "cont")
+    assert "in use" not in guest("vm1", "true").stderr
+    assert json.loads(asking.communicate(timeout=30)[0])["labs"], "no document"
+    assert status(LAB)["guests"][0]["state"] == "running"
 
 
 def killed_holder_then_up():
@@ -204,5 +230,5 @@ if __name__ == "__main__":
     if first.returncode == 3 and ("fetch" in first.stderr or "apt" in first.stderr):
         skip(f"no guest kernel: {first.stderr.strip()}")
     run("lab", "down", "--name", LAB)
-    main([boots_and_answers, dead_guest_shows, killed_holder_then_up, killed_up_while_booting,
+    main([boots_and_answers, dead_guest_shows, hung_guest_is_named, killed_holder_then_up, killed_up_while_booting,
           one_user_at_a_time, without_root, bad_input], [LAB])
