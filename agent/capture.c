@@ -190,9 +190,14 @@ bool capture_wants_poll(const struct agent *a, const struct capture *c)
 
 void capture_work(struct agent *a, struct capture *c, enum capture_state state, int64_t polled_ns)
 {
-	int n = state == CAPTURE_READABLE ? read_packets(a, c) : 0;
+	int64_t now = vns_monotonic_ns();
+	/*
+	 * A silent one is asked once a beat: what it has to say of its interface's end comes behind its last packets,
+	 * and the socket that told it does so once only, so that poll() finds nothing any more.
+	 */
+	bool ask = state == CAPTURE_EMPTY && now - c->sent_at >= BEAT_MS * VNS_NSEC_PER_MSEC;
+	int n = state == CAPTURE_READABLE || ask ? read_packets(a, c) : 0;
 	bool emptied = state == CAPTURE_READABLE && n < (int)READ_PACKETS;
-	int64_t now;
 
 	if (n < 0) {
 		finish(a, c);

@@ -88,6 +88,7 @@ static int open_host_side(struct vns_target *t, const struct vns_lab *lab, struc
 struct held {
 	int lock_fd;
 	char ctl[VNS_LAB_PATH_LEN]; /* the agent's socket */
+	struct vns_lab lab;
 };
 
 static void let_go(struct vns_target *t)
@@ -98,11 +99,33 @@ static void let_go(struct vns_target *t)
 	free(h);
 }
 
+/* What process @pid was started with ("vnetscope lab exec vm1 -- sleep 60"), as far as it fits. */
+static bool words_of(const char *pid, char to[200])
+{
+	char path[96];
+	FILE *f;
+	size_t n;
+
+	to[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%.63s/cmdline", pid);
+	f = *pid ? fopen(path, "re") : NULL;
+	if (!f)
+		return false;
+	n = fread(to, 1, 199, f);
+	fclose(f);
+	for (size_t i = 0; i < n; i++)
+		to[i] = to[i] ? to[i] : ' ';
+	while (n && to[n - 1] == ' ')
+		n--;
+	to[n] = '\0';
+	return n > 0;
+}
+
 static int hold(struct vns_target *t, const struct vns_lab *lab, const char *node,
 		struct vns_err *err)
 {
 	int64_t end = vns_monotonic_ns() + (VNS_LAB_ASK_MS + 500) * VNS_NSEC_PER_MSEC;
-	char path[VNS_LAB_PATH_LEN], who[64] = "", self[16];
+	char path[VNS_LAB_PATH_LEN], who[64] = "", what[200], self[16];
 	struct held *h = malloc(sizeof(*h));
 	int looks = 0;
 
@@ -118,12 +141,14 @@ static int hold(struct vns_target *t, const struct vns_lab *lab, const char *nod
 
 		free(h);
 		if (rc == -EBUSY)
-			return vns_err_set(err, rc, "guest %s is in use by another vnetscope (process %s): wait "
-					   "for it or end it", node, who[0] ? who : "unknown");
+			return vns_err_set(err, rc, "guest %s is in use by another vnetscope (process %s%s%s): wait "
+					   "for it or end it", node, who[0] ? who : "unknown",
+					   words_of(who, what) ? ": " : "", what);
 		return vns_err_set(err, rc, "cannot lock %s: %s", vns_lab_path(lab, node, "lock", path),
 				   strerror(-rc));
 	}
 	vns_lab_path(lab, node, "ctl", h->ctl);
+	h->lab = *lab;
 	t->priv = h;
 	t->close = let_go;
 	return 0;
@@ -162,6 +187,15 @@ static int reconnect(void *ctx, int timeout_ms, struct vns_agent **agent, struct
 	rc = connect_agent(t, h->ctl, timeout_ms, &t->agent, err);
 	*agent = t->agent;
 	return rc;
+}
+
+/* The guest's last line on its serial console. Return: is there one? */
+static bool console(void *ctx, char *line, size_t size)
+{
+	struct vns_target *t = ctx;
+	const struct held *h = t->priv;
+
+	return vns_lab_serial_tail(&h->lab, t->name, line, size);
 }
 
 /* No page is no error: another clock mode serves then. */
@@ -244,6 +278,7 @@ static int open_node(struct vns_target *t, const struct vns_lab *lab, const char
 	add_points(t, lab, node);
 	if (node != &lab->client && lab->backend == VNS_LAB_QEMU) {
 		t->reconnect = reconnect;
+		t->console = console;
 		map_shm(t, lab, name);
 		t->vmm_pid = node->proc.pid;
 		t->is_tcg = strcmp(lab->accel, "tcg") == 0;

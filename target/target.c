@@ -93,5 +93,6 @@ struct vns_subject vns_target_subject(struct vns_target *t)
 		.unseen = t->unseen,
 		.reconnect = t->reconnect,
 		.reconnect_ctx = t,
+		.console = t->console,
 	};
 }

@@ -37,6 +37,7 @@ struct vns_target {
 	char exclude_filter[256];     /* pcap expression that matches our own traffic (ssh), or "" */
 	/* reach the agent anew (measure.h); NULL: this kind cannot */
 	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
+	bool (*console)(void *ctx, char *line, size_t size);
 	void *priv;
 	void (*close)(struct vns_target *t); /* kind's own clean-up */
 };

@@ -78,6 +78,8 @@ int vns_backing_find(const char *root, const uint8_t mac[6], struct vns_backing 
  * @reconnect: reach the agent anew after its connection was lost (a guest that reboots or is
  *   restored elsewhere): @agent becomes another one, NULL after a failure; one attempt of
  *   @timeout_ms. NULL: it cannot be reached anew
+ * @console: the last line of the guest's console into @line, with the same context. Return: is there one? NULL:
+ *   it cannot be read here
  */
 struct vns_subject {
 	const char *name;
@@ -95,6 +97,7 @@ struct vns_subject {
 	const char *exclude_filter;
 	const char *unseen;
 	int (*reconnect)(void *ctx, int timeout_ms, struct vns_agent **agent, struct vns_err *err);
+	bool (*console)(void *ctx, char *line, size_t size);
 	void *reconnect_ctx;
 };
 

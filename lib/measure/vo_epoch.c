@@ -111,8 +111,12 @@ static void tally_pair(struct vo_pair *p, const struct vns_clock *clock, int64_t
 
 	vns_vo_samples_sort(s);
 	vns_vo_tally_set_clock(&p->tally, clock, false);
-	while (n < s->n && s->at[n].host_ns <= limit_ns)
-		vns_vo_tally_add(&p->tally, &s->at[n++]);
+	for (; n < s->n && s->at[n].host_ns <= limit_ns; n++) {
+		p->late += s->at[n].host_ns < p->tallied_ns; /* a window that is closed was its place */
+		vns_vo_tally_add(&p->tally, &s->at[n]);
+	}
+	if (n && s->at[n - 1].host_ns > p->tallied_ns)
+		p->tallied_ns = s->at[n - 1].host_ns;
 	vns_vo_tally_flush(&p->tally); /* @clock ends with its window */
 	if (apart)
 		vns_vo_tally_set_clock(&p->tally, clock, true);

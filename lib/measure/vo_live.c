@@ -20,6 +20,7 @@
 #include "measure/vo_budget.h"
 #include "measure/vo_ending.h"
 #include "measure/vo_epoch.h"
+#include "measure/vo_links.h"
 #include "measure/vo_pump.h"
 #include "measure/vo_quiet.h"
 
@@ -94,6 +95,7 @@ static void agent_note(void *ctx, const char *sentence)
 	give_way_lock(&v->run->reading, &v->lock);
 	snprintf(v->note, sizeof(v->note), "%s", sentence);
 	pthread_mutex_unlock(&v->lock);
+	atomic_store(&v->noted, true);
 }
 
 /* Did a kernel's clock change since the last look? An event then, and relations allow for it. */
@@ -114,6 +116,24 @@ static void look_at_clocks(struct vo_subject *v)
 }
 
 /*
+ * The agent said something: did its capture end (its interface is gone), or does it go on (it went down)?
+ * Without a capture there is no sign of life either, which would be waited for in vain. Return: 0, or -ENOENT.
+ */
+static int check_capture(struct vo_subject *v, struct vns_err *err)
+{
+	struct vns_err unused;
+	char note[sizeof(v->note)];
+
+	if (vns_agent_capture_sample(v->s->agent, VO_CAPTURE_ID, v->agent_one_in, &unused) != -ENOENT)
+		return 0;
+	vns_agent_poll(v->s->agent, (int)(WAIT_NS / VNS_NSEC_PER_MSEC), &unused); /* its last packets */
+	give_way_lock(&v->run->reading, &v->lock);
+	memcpy(note, v->note, sizeof(note));
+	pthread_mutex_unlock(&v->lock);
+	return vns_err_set(err, -ENOENT, "the capture in the guest ended: %.200s", note);
+}
+
+/*
  * Subject's thread: one burst of exchanges, then its stream for @ns. A burst that got no answer in
  * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
  * told by vns_agent_poll(), or earlier where it can be reached anew. Return: 0, or -errno: it is
@@ -127,7 +147,9 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	/* nobody would answer, and others wait for their turn */
 	if (v->gather && !(v->capturing && vns_agent_silence_ns(v->s->agent) > VO_QUIET_NS)) {
 		pthread_mutex_lock(&v->run->exchanging);
-		code = vns_gather_burst(v->gather, exchanges, err);
+		/* those before us may have used up what time there is at the end */
+		if (!vo_in_phase(v->run, VO_AFTER) || vo_ending_bound(v))
+			code = vns_gather_burst(v->gather, exchanges, err);
 		pthread_mutex_unlock(&v->run->exchanging);
 	}
 	if (code == -ETIMEDOUT)
@@ -151,6 +173,8 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	/* the end has its time; one that is silent would hold up its thread */
 	if (!vo_in_phase(v->run, VO_TRAFFIC) || vo_stopped(v->run))
 		return code < 0 ? code : 0;
+	if (code >= 0 && v->capturing && atomic_exchange(&v->noted, false))
+		code = check_capture(v, err);
 	if (code >= 0 && v->capturing)
 		vo_budget_agent(v);
 	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > CLOCKS_NS &&
@@ -217,6 +241,27 @@ static void read_usage(struct vo_subject *v, bool begin)
 }
 
 /*
+ * The run ended while the guest was silent, too short a time for it to be taken for lost: did it reboot? One
+ * attempt; its old agent, if it is there after all, has not answered in time.
+ */
+static void name_reboot(struct vo_subject *v)
+{
+	int64_t silence = vns_agent_silence_ns(v->s->agent);
+	char boot_id[40];
+
+	if (!v->s->reconnect || vo_stopped(v->run) || vo_quiet_is_stopped(v))
+		return;
+	memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
+	if (v->s->reconnect(v->s->reconnect_ctx, ATTEMPT_MS, &v->own.agent, NULL) ||
+	    strcmp(boot_id, vns_agent_info(v->s->agent)->boot_id) == 0)
+		return;
+	pthread_mutex_lock(&v->lock);
+	vo_event(v, vns_now_ns() - silence, "reboot", "The guest rebooted here: it was silent from then on, and is "
+		 "back. The run ended before its clock could be related anew: no packet after it is in the figures.");
+	pthread_mutex_unlock(&v->lock);
+}
+
+/*
  * After the traffic: the capture goes on a little, so that what was under way is seen at the
  * guest too; then its rest is fetched and the relation gets its far end.
  */
@@ -227,9 +272,10 @@ static void end_subject(struct vo_subject *v)
 	int code = 0;
 
 	if (!vo_quiet_answers(v, &err)) {
-		vo_subject_fail(v, err.text);
 		read_traffic(v);
 		v->capturing = false;
+		name_reboot(v);
+		vo_subject_fail(v, err.text);
 		return;
 	}
 	vo_ending_begin(v);
@@ -299,7 +345,7 @@ static void tell_return(struct vo_subject *v, const char *boot_id, int64_t lost_
 static bool reach_again(struct vo_subject *v, struct vns_err *why)
 {
 	int64_t since = vns_monotonic_ns(), lost_ns = vns_now_ns() - vns_agent_silence_ns(v->s->agent);
-	char boot_id[40];
+	char boot_id[40], console[VO_CONSOLE_LEN], text[256];
 	int code = -EPIPE;
 
 	if (!v->s->reconnect) {
@@ -313,8 +359,12 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	if (vo_quiet_is_stopped(v))
 		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host is "
 			 "stopped by a signal.", v->s->vmm_pid);
+	else if (vo_quiet_has_ended(v))
+		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host has ended "
+			 "(powered off, killed, or moved elsewhere).", v->s->vmm_pid);
 	else
-		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.150s.", why->text);
+		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.70s%s.", why->text,
+			 vo_quiet_console(v, console));
 	v->quiet.since_ns = 0;
 	code = vo_epoch_end(v, why);
 	pthread_mutex_unlock(&v->lock);
@@ -322,6 +372,8 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		code = attempt(v, why);
 		if (!code) {
 			tell_return(v, boot_id, lost_ns);
+			if (vo_quiet_has_ended(v))
+				v->own.vmm_pid = 0; /* it runs in another one now */
 			return true;
 		}
 		if ((code == -ECONNREFUSED || code == -ENOENT) && vns_monotonic_ns() - since > GIVE_UP_NS)
@@ -329,7 +381,12 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		code = 0;
 		vns_sleep_ns(AGAIN_NS);
 	}
-	vo_subject_fail(v, why->text);
+	if (vo_quiet_has_ended(v))
+		snprintf(text, sizeof(text), "its process %d on the host has ended, and nothing took its place",
+			 v->s->vmm_pid);
+	else
+		snprintf(text, sizeof(text), "%.100s%s", why->text, vo_quiet_console(v, console));
+	vo_subject_fail(v, text);
 	return false;
 }
 
@@ -427,6 +484,7 @@ static void *subject_thread(void *arg)
 	struct vns_err err = { "" };
 	bool alive = true;
 
+	vo_quiet_read_console(v);
 	look_at_clocks(v); /* what changes from the first exchange on must be seen */
 	alive = relate(v);
 	atomic_store(&v->ready, true);
@@ -508,6 +566,7 @@ static void traffic_phase(struct vo_run *run)
 	}
 	vo_pump_end(run, READ_NS);
 	give_way_end(&run->reading);
+	vo_links_end(run);
 	run->elapsed_ns = vns_monotonic_ns() - begin;
 	run->to_ns = vns_now_ns();
 	run->interrupted = vo_stopped(run);

@@ -134,6 +134,19 @@ static int find_nat(struct vns_vo_points *p, const struct vns_subject *subjects,
 	return 0;
 }
 
+/* The taps that one guest alone is plugged into: what comes from there is its own whatever address it bears. */
+static void find_own(struct vns_vo_points *p, const struct vns_subject *subjects, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t inner = subjects[i].n_point - 1, users = 0;
+
+		for (size_t k = 0; k < n; k++)
+			for (size_t j = 0; j < subjects[k].n_point; j++)
+				users += p->index[k][j] == p->index[i][inner];
+		p->point[p->index[i][inner]].own = users == 1 && subjects[i].point[inner].kind == VNS_AT_TAP;
+	}
+}
+
 /* The subjects whose packets pass point @at. */
 static size_t users_of(const struct vns_vo_points *p, size_t at, const struct vns_subject *subjects,
 		       size_t n, const struct vns_subject **out)
@@ -170,7 +183,7 @@ int vns_vo_point_open(struct vns_vo_points *p, size_t at, struct vns_err *err)
 					      .fanout = VNS_FANOUT_CPU,
 					      .netns_fd = p->point[at].netns_fd };
 	int code = vns_vo_filter(users, users_of(p, at, p->subjects, p->n_subject, users),
-				 p->point[at].nat, p->filter, expr, sizeof(expr), err);
+				 p->point[at].nat || p->point[at].own, p->filter, expr, sizeof(expr), err);
 
 	return code ? code : vns_source_open_live(&p->point[at].source, p->point[at].ifname, &opts, err);
 }
@@ -192,6 +205,8 @@ int vns_vo_points_open(struct vns_vo_points *p, const struct vns_subject *subjec
 	code = collect(p, subjects, n, err);
 	if (!code)
 		code = find_nat(p, subjects, n, err);
+	if (!code)
+		find_own(p, subjects, n);
 	for (size_t at = 0; at < p->n && !code; at++)
 		code = vns_vo_point_open(p, at, err);
 	if (!code)

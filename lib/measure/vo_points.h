@@ -26,11 +26,13 @@ struct vns_vo_point {
 	bool behind;       /* the last look left packets that it should have read */
 	int64_t upto_ns;   /* all that was captured by then has been read */
 	bool ended;        /* interface gone; @why says it */
-	bool down;
+	int64_t down_ns;   /* it went down then; 0: it is up */
+	bool down_told;
 	struct vns_err why;
 	int ifindex;       /* 0: not known */
 	uint32_t queues;   /* of a tap that has several: packets of two may overtake each other */
 	bool nat;          /* packets may bear other addresses than a subject's here: all IP is taken */
+	bool own;          /* the tap of one subject alone: all IP is taken, since it is this guest's */
 	int watch_fd;      /* rtnetlink of its namespace, at the first point there; else -1 */
 };
 

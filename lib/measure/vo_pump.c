@@ -16,9 +16,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "measure/vo_epoch.h"
+#include "measure/vo_links.h"
 #include "measure/vo_pump.h"
 #include "measure/vo_quiet.h"
 #include "source/source.h"
@@ -88,6 +87,8 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 		const struct vns_packet *p = &pkts[i];
 
 		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1])) {
+			if (vo_in_phase(run, VO_TRAFFIC) && k + 1 == v->s->n_point)
+				vo_links_unknown(v, p);
 			if (nat && vns_packet_sampled(p, v->one_in) && may_be_translated(run, p))
 				all[n_all++] = *p;
 			continue;
@@ -116,27 +117,6 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* Something happened at a host point: every subject seen there is told. */
-static void tell_point(void *ctx, size_t at, const char *kind, const char *text)
-{
-	struct vo_run *run = ctx;
-	struct vns_err err = { "" };
-
-	for (size_t i = 0; i < run->n; i++) {
-		for (size_t k = 0; k < run->subject[i].s->n_point; k++) {
-			if (run->points.index[i][k] != at)
-				continue;
-			pthread_mutex_lock(&run->subject[i].lock);
-			vo_event(&run->subject[i], vns_now_ns(), kind, "%s: %s",
-				 run->points.point[at].ifname, text);
-			if (strcmp(kind, "returned") == 0 &&
-			    vo_epoch_renew(&run->subject[i], k, &err))
-				vo_subject_fail(&run->subject[i], err.text);
-			pthread_mutex_unlock(&run->subject[i].lock);
-		}
-	}
-}
-
 /* To every subject that is seen at point @at; of what came before the traffic nothing is looked at. */
 static void deliver(struct vo_run *run, size_t at, const struct vns_packet *pkts, size_t n)
 {
@@ -161,9 +141,10 @@ static void no_packets(struct vo_run *run, size_t at, int code)
 	struct vns_vo_point *p = &run->points.point[at];
 
 	p->ended = code != -ENETDOWN;
-	if (code == -ENETDOWN && !p->down)
-		tell_point(run, at, "link_down", p->why.text);
-	p->down = code == -ENETDOWN;
+	if (!p->ended && !p->down_ns) {
+		p->down_ns = vns_now_ns();
+		p->down_told = false;
+	}
 }
 
 /* Read one host interface up to what was captured by @mark_ns, as long as it is not @limit_ns (monotonic). */
@@ -181,9 +162,8 @@ static void drain_point(struct vo_run *run, size_t at, int64_t mark_ns, int64_t 
 			no_packets(run, at, n);
 			break;
 		}
-		if (p->down)
-			tell_point(run, at, "link_up", "It is up again: packets come.");
-		p->down = false;
+		if (p->down_ns)
+			vo_links_up(run, at);
 		deliver(run, at, pkts, (size_t)n);
 		last_ns = pkts[n - 1].time_ns;
 		if (last_ns >= mark_ns && last_ns < mark_ns + STEPPED_NS)
@@ -246,7 +226,7 @@ static void pump(struct vo_run *run, int64_t wait_ns, int64_t end_ns)
 			p->upto_ns = now_ns - HOST_LAG_NS < mark_ns ? now_ns - HOST_LAG_NS : mark_ns;
 		run->behind |= p->behind;
 	}
-	vns_vo_watch_read(&run->points, tell_point, run);
+	vo_links_look(run);
 	advance_host(run);
 }
 
@@ -270,7 +250,7 @@ static void look_at_drops(struct vo_run *run)
 		uint64_t drops = vns_vo_point_drops(p);
 
 		if (drops && !p->dropping)
-			tell_point(run, i, "drops", "From here on the kernel had to drop packets: they came faster "
+			vo_links_tell(run, i, "drops", "From here on the kernel had to drop packets: they came faster "
 				   "than they were read. They count as lost by the capture.");
 		if (drops)
 			hurry(run, p->ifname, "packets are dropped");
@@ -305,7 +285,7 @@ static void count_left(struct vo_run *run, int64_t end_ns)
 		snprintf(text, sizeof(text), "When the run ended, %" PRIu64 " packets of its last %.2f s had not been "
 			 "read and were not waited for. They count as lost by the capture.", p->left,
 			 (double)(end_ns - p->upto_ns - HOST_LAG_NS) / 1e9);
-		tell_point(run, i, "behind", text);
+		vo_links_tell(run, i, "behind", text);
 	}
 }
 

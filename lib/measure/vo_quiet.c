@@ -20,21 +20,27 @@
 #define EDGE_NS     (200 * VNS_NSEC_PER_MSEC) /* signs of life are that coarse */
 #define WATCH_NS    (VNS_NSEC_PER_SEC / 2)
 
-/* Is process @pid stopped (T) or traced (t)? Its state follows the name, which may hold anything. */
-static bool is_stopped(int pid)
+/* The letter of process @pid's state (proc(5)), which follows its name, which may hold anything; '-': there is none. */
+static char state_of(int pid)
 {
 	char path[64], line[512] = "", *state;
 	FILE *f;
 
-	if (pid <= 0)
-		return false;
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
+		return '-';
 	state = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
 	fclose(f);
-	return state && (state[2] == 'T' || state[2] == 't');
+	return state && state[1] ? state[2] : '-';
+}
+
+/* Is process @pid stopped (T) or traced (t)? */
+static bool is_stopped(int pid)
+{
+	char state = pid > 0 ? state_of(pid) : '-';
+
+	return state == 'T' || state == 't';
 }
 
 void vo_say(struct vo_run *run, const char *fmt, ...)
@@ -116,8 +122,7 @@ void vo_quiet_look(struct vo_subject *v)
 	struct vo_quiet *q = &v->quiet;
 	int64_t until_ns, silence = vns_agent_was_silent_ns(v->s->agent, &until_ns);
 
-	/* one whose capture has ended has no beat, and has said so */
-	if (!q->since_ns && silence > VO_QUIET_NS && !v->note[0])
+	if (!q->since_ns && silence > VO_QUIET_NS)
 		begin(v, until_ns - silence);
 	if (!q->since_ns)
 		return;
@@ -156,6 +161,34 @@ bool vo_quiet_is_stopped(const struct vo_subject *v)
 	return is_stopped(v->s->vmm_pid);
 }
 
+static bool read_console(const struct vo_subject *v, char *line, size_t size)
+{
+	line[0] = '\0';
+	return v->s->console && v->s->console(v->s->reconnect_ctx, line, size);
+}
+
+void vo_quiet_read_console(struct vo_subject *v)
+{
+	read_console(v, v->console, sizeof(v->console));
+}
+
+const char *vo_quiet_console(const struct vo_subject *v, char to[VO_CONSOLE_LEN])
+{
+	char line[sizeof(v->console)];
+
+	to[0] = '\0';
+	if (read_console(v, line, sizeof(line)) && strcmp(line, v->console) != 0)
+		snprintf(to, VO_CONSOLE_LEN, "; its console says last: %.90s", line);
+	return to;
+}
+
+bool vo_quiet_has_ended(const struct vo_subject *v)
+{
+	char state = v->s->vmm_pid > 0 ? state_of(v->s->vmm_pid) : 'R';
+
+	return state == '-' || state == 'Z' || state == 'X';
+}
+
 bool vo_quiet_answers(struct vo_subject *v, struct vns_err *err)
 {
 	const volatile int *stop = v->run->opts->stop;
@@ -172,10 +205,10 @@ bool vo_quiet_answers(struct vo_subject *v, struct vns_err *err)
 	code = vns_agent_usage(v->s->agent, &v->usage_end, err);
 	vns_agent_set_timeout(v->s->agent, 0);
 	if (code == -ETIMEDOUT)
-		vns_err_set(err, code, "%s silent for %.1f s when the run ended, and was not waited for any longer; "
+		vns_err_set(err, code, "%s silent for %.1f s when the run ended, and answered nothing until %.1f s after; "
 			    "its last packets are missing",
 			    vo_quiet_is_stopped(v) ? "its process on the host is stopped by a signal; it had been" :
 						     "its agent had been",
-			    (double)vns_agent_silence_ns(v->s->agent) / 1e9);
+			    silence, (double)(vns_monotonic_ns() - v->usage_to_ns) / 1e9);
 	return code >= 0;
 }

@@ -450,6 +450,14 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 
 	if (vns_clock_mode_shares_path(v->mode))
 		add_note(t, "The clock was related over the measured path itself.");
+	if (v->unknown_address) {
+		char address[VNS_ADDR_STRLEN];
+
+		snprintf(text, sizeof(text), "%" PRIu64 " packets from the guest at %s are of no address that is known of "
+			 "it (such as %s): they are not measured.", v->unknown_address, v->s->point[inner].ifname,
+			 vns_addr_format(&v->unknown, address));
+		add_note(t, text);
+	}
 	if (v->bounds_refused) {
 		snprintf(text, sizeof(text), "Some packets arrived before they were sent by this clock (%"
 			 PRIu64 " fastest of 20 ms not used to bound it): mispaired, or the clock is wrong.",
@@ -546,6 +554,9 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	memcpy(t->counts, p->counts, sizeof(t->counts));
 	t->evicted = p->evicted;
 	t->unrelated = p->unrelated;
+	t->late_samples = p->late;
+	t->unknown_address = v->unknown_address;
+	t->unknown = v->unknown;
 	memcpy(t->nat, p->nat, p->n_nat * sizeof(t->nat[0]));
 	t->n_nat = p->n_nat;
 	t->translated = p->translated;

@@ -59,6 +59,8 @@ struct vo_pair {
 	struct vns_twin_counts counts[2];  /* of the epochs before */
 	uint64_t evicted;
 	uint64_t matched, unrelated;
+	int64_t tallied_ns;                /* host time of the latest sample in the figures */
+	uint64_t late;                     /* samples that came into them after later ones */
 	uint64_t payload_bytes;            /* does not depend on what frames were cut into */
 	struct vns_blocks recent[VNS_DIRECTIONS]; /* since the last progress report, preliminary */
 };
@@ -118,10 +120,13 @@ struct vo_subject {
 	struct vns_agent_usage usage_begin, usage_end;
 	int64_t usage_from_ns, usage_to_ns; /* when these were read; monotonic, guests' clocks may be set */
 	uint64_t agent_bytes, guest_lost;
+	uint64_t unknown_address;  /* packets from the guest at its tap that bear none of its addresses */
+	struct vns_addr unknown;   /* the latest of those */
 	uint64_t other_epoch[3];   /* the guest's packets that no engine got, by enum vo_epoch */
 	int64_t guest_upto_ns;     /* all that was captured up to then has come; guest clock */
 	struct vo_quiet quiet;
 	bool capturing;
+	atomic_bool noted;         /* its agent said something: is its capture still there? */
 	uint32_t one_in;           /* packets that are looked at; the agent was told: */
 	uint32_t agent_one_in;
 	double agent_share;        /* of one CPU, over the last second or so */
@@ -129,6 +134,7 @@ struct vo_subject {
 	int64_t usage_last_ns;     /* monotonic */
 	int64_t usage_asked_ns;    /* monotonic */
 	bool paired;               /* its twins are open: the guest's packets count */
+	char console[128];         /* its last line there before the traffic */
 	atomic_bool dead;
 	char why[256], note[256];
 };

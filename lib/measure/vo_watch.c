@@ -97,8 +97,15 @@ int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err)
 
 static void removed(struct vns_vo_points *p, size_t at, teller tell, void *ctx)
 {
+	struct vns_vo_point *point = &p->point[at];
+
 	tell(ctx, at, "removed", "The interface was removed: nothing more is captured there.");
-	p->point[at].ifindex = 0;
+	point->ifindex = 0;
+	if (!point->down_ns)
+		return; /* the capture says so itself, once it has given all it had */
+	vns_err_set(&point->why, -ENODEV, "interface %s was removed while capturing on it", point->ifname);
+	point->ended = true; /* it has said that the interface went down, and will not speak again */
+	point->down_ns = 0;
 }
 
 static void renamed(struct vns_vo_points *p, size_t at, const char *name, teller tell, void *ctx)
@@ -122,6 +129,7 @@ static void returned(struct vns_vo_points *p, size_t at, int ifindex, teller tel
 		vns_source_close(point->source);
 		point->source = NULL;
 	}
+	point->down_ns = 0;
 	point->ended = vns_vo_point_open(p, at, &point->why) != 0;
 	point->ifindex = ifindex;
 	if (point->ended)

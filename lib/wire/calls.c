@@ -11,6 +11,8 @@
 #include "wire/client.h"
 #include "wire/shm.h"
 
+#define SHM_DONE_MS 5000 /* for the end of an exchange over shared memory, unless the caller has less time */
+
 static int bad_reply(struct vns_agent *a, const struct vns_wire_frame *f, struct vns_err *err)
 {
 	return vns_client_broken(a, -EPROTO, err, "sent %s that breaks the protocol",
@@ -98,8 +100,8 @@ int vns_agent_shm_exchange(struct vns_agent *a, void *page, struct vns_exchange 
 	if (r < 0)
 		return r;
 	done = vns_shm_ask(page, session, limit, out, n < VNS_SHM_STOP - 1 ? n : VNS_SHM_STOP - 1);
-	r = vns_client_await(a, id, VNS_MSG_SHM_DONE, &f,
-			     vns_monotonic_ns() + limit + 5 * VNS_NSEC_PER_SEC, err);
+	r = vns_client_await(a, id, VNS_MSG_SHM_DONE, &f, vns_monotonic_ns() + limit +
+			     (a->timeout_ms < SHM_DONE_MS ? a->timeout_ms : SHM_DONE_MS) * VNS_NSEC_PER_MSEC, err);
 	return r < 0 ? r : (int)done;
 }
 

@@ -395,6 +395,42 @@ def links_that_go_and_come():
     assert not two["ended_early"] and figure(two, "host_to_guest", "icmp")["matched"] > 100, two
 
 
+def a_card_taken_from_the_guest_ends_it_at_once():
+    """Its capture is over, and no sign of life comes any more: said as what it is, not as a silence of 15 s."""
+    up(1)
+    vo = start_vo(seconds=60)
+    ok(node("client", "ping", "-q", "-c", "30", "-i", "0.01", "10.77.0.11"))
+    began = time.monotonic()
+    ok(node("host", "ip", "link", "del", "tapvm1"))
+    doc, err = finish(vo, 3)
+    took = time.monotonic() - began
+    print(f"     ended {took:.1f} s after its interface was removed")
+    target = doc["targets"][0]
+    assert took < 10, took  # it was 15 s and more, "silent for 15 s while capturing"
+    assert "eth0 was removed" in target["ended_early"] and "silent" not in err, (err, target["ended_early"])
+    assert [e["kind"] for e in target["events"]] == ["removed"], target["events"]
+    assert figure(target, "host_to_guest", "icmp")["matched"] >= 30, target["accounting"]
+    assert target["accounting"]["host"]["missing"] == 0, target["accounting"]
+
+
+def an_address_that_nobody_told_is_counted():
+    up(1)
+    vo = start_vo(seconds=5)
+    for words in (("addr", "add", "10.77.0.99/24", "dev", "eth0"),
+                  ("-6", "addr", "add", "fd77::99/64", "dev", "eth0", "nodad")):
+        ok(node("vm1", "ip", *words))
+    ok(node("client", "ping", "-q", "-c", "20", "-i", "0.01", "10.77.0.11"))
+    ok(node("client", "ping", "-q", "-c", "20", "-i", "0.01", "10.77.0.99"))
+    ok(node("client", "ping", "-q", "-c", "20", "-i", "0.01", "fd77::99"))
+    doc, _ = finish(vo)
+    target = doc["targets"][0]
+    n = target["accounting"]["host"]["unknown_address"]
+    assert 40 <= n <= 46, target["accounting"]  # neighbour discovery beside the answers
+    assert f"{n} packets from the guest at tapvm1 are of no address that is known of it" in target["note"]
+    assert "(such as fd77::99)" in target["note"], target["note"]
+    assert 20 <= figure(target, "host_to_guest", "icmp")["matched"] <= 30, target["accounting"]
+
+
 def bad_input_is_one_sentence():
     up(1)
     for words, code, text in (
@@ -421,4 +457,5 @@ main([every_echo_is_found_once, the_same_by_programs_in_the_kernel, bulk_tcp_wit
       the_same_samples_at_every_point,
       a_full_window_goes_over_into_the_next, a_budget_raises_the_share,
       a_share_that_changes_amid_traffic, links_that_go_and_come,
+      a_card_taken_from_the_guest_ends_it_at_once, an_address_that_nobody_told_is_counted,
       bad_input_is_one_sentence], [LAB])

@@ -197,6 +197,41 @@ def restore_elsewhere(name, folder):
     return qemu
 
 
+def what_users_do_meanwhile():
+    """A guest reboots from inside, its console says it; another gets an address that nobody told and loses its
+    tap; who holds a guest is named. The run ends in its time all the same."""
+    up(2)
+    busy = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "vm2", "--", "sleep", "3"])
+    time.sleep(1)
+    for words in (("drift", f"lab:{LAB}/vm2"), ("vo", f"lab:{LAB}/vm2"), ("lab", "exec", "--name", LAB, "vm2", "true")):
+        r = run(*words)
+        assert r.returncode == 3 and f"process {busy.pid}: " in r.stderr and "vm2 -- sleep 3" in r.stderr, r
+    busy.wait(20)
+    ok(node("vm1", "sh", "-c", "(sleep 5; reboot -f) >/dev/null 2>&1 &"))
+    vo = start_vo("vm1", "vm2")
+    began = time.monotonic()
+    pings = [ping(11), ping(12)]
+    wait_until("vm1 has gone", lambda: not answers(11), 20)
+    wait_until("vm1 is back", lambda: answers(11), 60)
+    time.sleep(5)
+    in_host("ip", "link", "del", "tapvm2")
+    time.sleep(2)
+    for p in pings:
+        p.terminate()
+        p.wait()
+    stopped = time.monotonic()
+    t = finish(vo, [])
+    print(f"     ran {stopped - began:.0f} s, ended {time.monotonic() - stopped:.1f} s after the interrupt")
+    assert time.monotonic() - stopped < 8
+    vm1, vm2 = t["vm1"], t["vm2"]
+    assert "reboot: Restarting system" in event(vm1, "lost")["text"], vm1["events"]
+    assert "rebooted" in event(vm1, "reboot")["text"] and not vm1["ended_early"], vm1
+    no_relation_crossed(vm1)
+    assert [e["kind"] for e in vm2["events"] if e["kind"] not in ("clock_step", "clock_changed")] == ["removed"], \
+        vm2["events"]
+    assert not vm2["ended_early"] and "tapvm2 was removed" in vm2["note"], vm2["note"]
+
+
 def restored(name):
     try:
         return qmp(name, {"execute": "query-status"})[0]["status"] == "paused"
@@ -353,4 +388,4 @@ for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", 
     if not shutil.which(program):
         skip(f"{program} is missing (Debian package {package})")
 main([pause_reboot_and_clock_set, a_stopped_process_is_named, migration_and_changing_taps,
-      closed_connections, a_port_that_is_gone], [LAB])
+      closed_connections, a_port_that_is_gone, what_users_do_meanwhile], [LAB])
