@@ -21,95 +21,90 @@
 	uint8_t: 'u', uint16_t: 'u', uint32_t: 'u', uint64_t: 'u',                   \
 	uint8_t *: 'u', uint16_t *: 'u', uint32_t *: 'u', uint64_t *: 'u',           \
 	double: 'f', double *: 'f', default: 'x')
-#define AT(s, f) ((struct s *)0)->f
-#define FIELD(s, f, elem, k)                                                         \
-	{ &#s[4], #f, offsetof(struct s, f), sizeof(AT(s, f)), sizeof(elem), k }
-#define ONE(s, f)   FIELD(s, f, AT(s, f), KIND(AT(s, f)))    /* a number */
-#define ARRAY(s, f) FIELD(s, f, AT(s, f)[0], KIND(AT(s, f)[0]))
-#define POINT(s, f) FIELD(s, f, AT(s, f), 'p')               /* a pointer, to a function too */
-#define WHOLE(s)    { &#s[4], "", 0, sizeof(struct s), sizeof(struct s), 'x' }
+
+/* Of struct OF, which stands above the lines of each struct. */
+#define NAME_(s)    #s
+#define NAME(s)     &NAME_(s)[4] /* without "vns_" */
+#define AT(f)       ((struct OF *)0)->f
+#define FIELD(f, elem, k)                                                            \
+	{ NAME(OF), #f, offsetof(struct OF, f), sizeof(AT(f)), sizeof(elem), k }
+#define ONE(f)      FIELD(f, AT(f), KIND(AT(f)))    /* a number */
+#define ARRAY(f)    FIELD(f, AT(f)[0], KIND(AT(f)[0]))
+#define POINT(f)    FIELD(f, AT(f), 'p')            /* a pointer, to a function too */
+#define WHOLE       { NAME(OF), "", 0, sizeof(struct OF), sizeof(struct OF), 'x' }
 
 static const struct vns_abi_field fields[] = {
-	WHOLE(vns_err), FIELD(vns_err, text, char, 'x'),
-	WHOLE(vns_packet),
-	ONE(vns_packet, time_ns), ONE(vns_packet, digest), ONE(vns_packet, flow_hash),
-	FIELD(vns_packet, key.addr, uint8_t, 'u'), ARRAY(vns_packet, key.port),
-	ONE(vns_packet, key.ipproto), ONE(vns_packet, key.family), ONE(vns_packet, wire_len),
-	ONE(vns_packet, cap_len), ONE(vns_packet, seq), ONE(vns_packet, ack),
-	ONE(vns_packet, tsval), ONE(vns_packet, tsecr), ONE(vns_packet, payload_len),
-	ONE(vns_packet, ip_id), ONE(vns_packet, window), ONE(vns_packet, frag_off),
-	ONE(vns_packet, icmp_ident), ONE(vns_packet, icmp_seqno), ONE(vns_packet, dns_id),
-	ONE(vns_packet, dns_flags), ONE(vns_packet, flags), ONE(vns_packet, vlan),
-	ONE(vns_packet, tcp_flags), ONE(vns_packet, quic_type), ONE(vns_packet, icmp_type),
-	ONE(vns_packet, icmp_code), ONE(vns_packet, dir), ONE(vns_packet, proto),
-	ONE(vns_packet, verdict), ONE(vns_packet, tunnel_depth), ONE(vns_packet, ttl),
-	ONE(vns_packet, point), ONE(vns_packet, sack_left), ONE(vns_packet, sack_right),
-	WHOLE(vns_source_opts),
-	POINT(vns_source_opts, filter), ONE(vns_source_opts, snaplen),
-	ONE(vns_source_opts, ring_bytes), ONE(vns_source_opts, timeout_ms),
-	ONE(vns_source_opts, promisc), ONE(vns_source_opts, netns_fd),
-	WHOLE(vns_source_stats),
-	ONE(vns_source_stats, frames), ONE(vns_source_stats, filtered),
-	ONE(vns_source_stats, dropped), ONE(vns_source_stats, bytes),
-	ONE(vns_source_stats, truncated), ONE(vns_source_stats, bad_records),
-	ONE(vns_source_stats, backwards), ARRAY(vns_source_stats, verdicts),
-	ONE(vns_source_stats, resolution_ns), ONE(vns_source_stats, damaged),
-	ONE(vns_source_stats, early),
-	WHOLE(vns_rtt_row),
-	ONE(vns_rtt_row, at_ns), ONE(vns_rtt_row, rtt_ns),
-	FIELD(vns_rtt_row, key.addr, uint8_t, 'u'), ARRAY(vns_rtt_row, key.port),
-	ONE(vns_rtt_row, key.ipproto), ONE(vns_rtt_row, key.family), ONE(vns_rtt_row, id),
-	ONE(vns_rtt_row, kind), ONE(vns_rtt_row, dir), ONE(vns_rtt_row, ident),
-	WHOLE(vns_rtt_opts),
-	ONE(vns_rtt_opts, per_flow), ONE(vns_rtt_opts, max_flows), ONE(vns_rtt_opts, idle_ns),
-	FIELD(vns_rtt_opts, method, AT(vns_rtt_opts, method), 'u'), ONE(vns_rtt_opts, inside),
-	POINT(vns_rtt_opts, on_sample), POINT(vns_rtt_opts, ctx),
-	WHOLE(vns_rtt_app_opts),
-	ONE(vns_rtt_app_opts, kinds), ONE(vns_rtt_app_opts, per_flow),
-	ONE(vns_rtt_app_opts, max_flows), ONE(vns_rtt_app_opts, max_waiting),
-	ONE(vns_rtt_app_opts, idle_ns), POINT(vns_rtt_app_opts, on_sample),
-	POINT(vns_rtt_app_opts, ctx),
-	WHOLE(vns_rtt_counts),
-	ONE(vns_rtt_counts, packets), ONE(vns_rtt_counts, not_tcp),
-	ONE(vns_rtt_counts, undecodable), ONE(vns_rtt_counts, options_cut),
-	ONE(vns_rtt_counts, no_timestamp), ONE(vns_rtt_counts, outstanding_dropped),
-	ONE(vns_rtt_counts, seq_dropped),
-	ARRAY(vns_rtt_counts, samples), ONE(vns_rtt_counts, flows),
-	ONE(vns_rtt_counts, flows_live), ONE(vns_rtt_counts, flows_evicted_idle),
-	ONE(vns_rtt_counts, flows_evicted_full),
-	WHOLE(vns_twin_opts),
-	ONE(vns_twin_opts, window_ns), ONE(vns_twin_opts, coarse_offset_ns),
-	ONE(vns_twin_opts, slack_ns), POINT(vns_twin_opts, guest), ONE(vns_twin_opts, n_guest),
-	ONE(vns_twin_opts, nat), ONE(vns_twin_opts, max_pending),
-	WHOLE(vns_twin_sample),
-	ONE(vns_twin_sample, host_ns), ONE(vns_twin_sample, first_raw_ns),
-	ONE(vns_twin_sample, last_host_ns), ONE(vns_twin_sample, last_raw_ns),
-	ONE(vns_twin_sample, flow_hash), ONE(vns_twin_sample, payload_len),
-	ONE(vns_twin_sample, proto), ONE(vns_twin_sample, direction),
-	ONE(vns_twin_sample, has_last),
-	WHOLE(vns_twin_counts),
-	ONE(vns_twin_counts, read), ARRAY(vns_twin_counts, in_class),
-	ARRAY(vns_twin_counts, missing_by_proto),
-	WHOLE(vns_exchange),
-	ONE(vns_exchange, t1_ns), ONE(vns_exchange, t2_ns), ONE(vns_exchange, t3_ns),
-	ONE(vns_exchange, t4_ns),
-	WHOLE(vns_clock_at),
-	ONE(vns_clock_at, offset_ns), ONE(vns_clock_at, lower_ns), ONE(vns_clock_at, upper_ns),
-	ONE(vns_clock_at, at_ns), ONE(vns_clock_at, ci_lower_ns), ONE(vns_clock_at, ci_upper_ns),
-	ONE(vns_clock_at, drift_ppm), ONE(vns_clock_at, extrapolated),
-	ONE(vns_clock_at, drift_lower_ppm), ONE(vns_clock_at, drift_upper_ppm),
-	WHOLE(vns_clock_piece),
-	ONE(vns_clock_piece, from_ns), ONE(vns_clock_piece, to_ns), ONE(vns_clock_piece, offset_ns),
-	ONE(vns_clock_piece, drift_ppm), ONE(vns_clock_piece, drift_lower_ppm),
-	ONE(vns_clock_piece, drift_upper_ppm), ONE(vns_clock_piece, step_after),
-	WHOLE(vns_blocks), WHOLE(vns_intervals),
-	ONE(vns_intervals, mean.lower), ONE(vns_intervals, mean.upper),
-	ONE(vns_intervals, p50.lower), ONE(vns_intervals, p50.upper),
-	ONE(vns_intervals, p95.lower), ONE(vns_intervals, p95.upper),
-	ONE(vns_intervals, p99.lower), ONE(vns_intervals, p99.upper),
-	WHOLE(vns_dist),
-	ONE(vns_dist, n), ONE(vns_dist, min), ONE(vns_dist, max), ONE(vns_dist, mean),
-	ONE(vns_dist, hist_lost),
+#define OF vns_err
+	WHOLE, FIELD(text, char, 'x'),
+#undef OF
+#define OF vns_packet
+	WHOLE, ONE(time_ns), ONE(digest), ONE(flow_hash), FIELD(key.addr, uint8_t, 'u'),
+	ARRAY(key.port), ONE(key.ipproto), ONE(key.family), ONE(wire_len), ONE(cap_len),
+	ONE(seq), ONE(ack), ONE(tsval), ONE(tsecr), ONE(payload_len), ONE(ip_id), ONE(window),
+	ONE(frag_off), ONE(icmp_ident), ONE(icmp_seqno), ONE(dns_id), ONE(dns_flags), ONE(flags),
+	ONE(vlan), ONE(tcp_flags), ONE(quic_type), ONE(icmp_type), ONE(icmp_code), ONE(dir),
+	ONE(proto), ONE(verdict), ONE(tunnel_depth), ONE(ttl), ONE(point), ONE(sack_left),
+	ONE(sack_right),
+#undef OF
+#define OF vns_source_opts
+	WHOLE, POINT(filter), ONE(snaplen), ONE(ring_bytes), ONE(timeout_ms), ONE(promisc),
+	ONE(netns_fd),
+#undef OF
+#define OF vns_source_stats
+	WHOLE, ONE(frames), ONE(filtered), ONE(dropped), ONE(bytes), ONE(truncated),
+	ONE(bad_records), ONE(backwards), ARRAY(verdicts), ONE(resolution_ns), ONE(damaged),
+	ONE(early),
+#undef OF
+#define OF vns_rtt_row
+	WHOLE, ONE(at_ns), ONE(rtt_ns), FIELD(key.addr, uint8_t, 'u'), ARRAY(key.port),
+	ONE(key.ipproto), ONE(key.family), ONE(id), ONE(kind), ONE(dir), ONE(ident),
+#undef OF
+#define OF vns_rtt_opts
+	WHOLE, ONE(per_flow), ONE(max_flows), ONE(idle_ns), FIELD(method, AT(method), 'u'),
+	ONE(inside), POINT(on_sample), POINT(ctx),
+#undef OF
+#define OF vns_rtt_app_opts
+	WHOLE, ONE(kinds), ONE(per_flow), ONE(max_flows), ONE(max_waiting), ONE(idle_ns),
+	POINT(on_sample), POINT(ctx),
+#undef OF
+#define OF vns_rtt_counts
+	WHOLE, ONE(packets), ONE(not_tcp), ONE(undecodable), ONE(options_cut), ONE(no_timestamp),
+	ONE(outstanding_dropped), ONE(seq_dropped), ARRAY(samples), ONE(flows), ONE(flows_live),
+	ONE(flows_evicted_idle), ONE(flows_evicted_full),
+#undef OF
+#define OF vns_twin_opts
+	WHOLE, ONE(window_ns), ONE(coarse_offset_ns), ONE(slack_ns), POINT(guest), ONE(n_guest),
+	ONE(nat), ONE(max_pending),
+#undef OF
+#define OF vns_twin_sample
+	WHOLE, ONE(host_ns), ONE(first_raw_ns), ONE(last_host_ns), ONE(last_raw_ns),
+	ONE(flow_hash), ONE(payload_len), ONE(proto), ONE(direction), ONE(has_last),
+#undef OF
+#define OF vns_twin_counts
+	WHOLE, ONE(read), ARRAY(in_class), ARRAY(missing_by_proto),
+#undef OF
+#define OF vns_exchange
+	WHOLE, ONE(t1_ns), ONE(t2_ns), ONE(t3_ns), ONE(t4_ns),
+#undef OF
+#define OF vns_clock_at
+	WHOLE, ONE(offset_ns), ONE(lower_ns), ONE(upper_ns), ONE(at_ns), ONE(ci_lower_ns),
+	ONE(ci_upper_ns), ONE(drift_ppm), ONE(extrapolated), ONE(drift_lower_ppm),
+	ONE(drift_upper_ppm),
+#undef OF
+#define OF vns_clock_piece
+	WHOLE, ONE(from_ns), ONE(to_ns), ONE(offset_ns), ONE(drift_ppm), ONE(drift_lower_ppm),
+	ONE(drift_upper_ppm), ONE(step_after),
+#undef OF
+#define OF vns_blocks
+	WHOLE,
+#undef OF
+#define OF vns_intervals
+	WHOLE, ONE(mean.lower), ONE(mean.upper), ONE(p50.lower), ONE(p50.upper), ONE(p95.lower),
+	ONE(p95.upper), ONE(p99.lower), ONE(p99.upper),
+#undef OF
+#define OF vns_dist
+	WHOLE, ONE(n), ONE(min), ONE(max), ONE(mean), ONE(hist_lost),
+#undef OF
 };
 
 const struct vns_abi_field *vns_abi_fields(size_t *n)
