@@ -54,8 +54,9 @@ class Module(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.tmp = tempfile.TemporaryDirectory()
-        cls.files = {n: os.path.join(cls.tmp.name, n) for n in ("rtt", "host", "guest", "truth")}
+        cls.files = {n: os.path.join(cls.tmp.name, n) for n in ("rtt", "small", "host", "guest", "truth")}
         run(GENCAP, "rtt", "--out", cls.files["rtt"], "--packets", 20000, "--flows", 100, "--ipv6", 40)
+        run(GENCAP, "rtt", "--out", cls.files["small"], "--packets", 4000, "--flows", 40)
         run(GENCAP, "twin", "--host", cls.files["host"], "--guest", cls.files["guest"], "--truth",
             cls.files["truth"], "--packets", 6000)
 
@@ -373,7 +374,7 @@ class Module(unittest.TestCase):
                       "    try: list(c); said.append('all')\n"
                       "    except v.Error as e: said.append('is closed' in str(e))\n"
                       "at_once(until, close)\n"
-                      "print(said[0] in ('all', True))\n", self.files["rtt"]).splitlines()
+                      "print(said[0] in ('all', True))\n", self.files["small"]).splitlines()
         self.assertEqual(said, ["True", "400000 True", "True"])
 
     def test_intervals(self):
@@ -404,12 +405,12 @@ class Module(unittest.TestCase):
         both = os.path.join(self.tmp.name, "both")
         if subprocess.run(["sh", "-c", "command -v mergecap"], capture_output=True).returncode:
             self.skipTest("no mergecap")
-        run("mergecap", "-I", "none", "-w", both, self.files["rtt"], self.files["rtt"])
+        run("mergecap", "-I", "none", "-w", both, self.files["small"], self.files["small"])
         said = python("import sys, vnetscope as v\n"
                       "one, two = (v.open(f) for f in sys.argv[1:])\n"
                       "a, b = v.Rtt(one).all(), v.Rtt(two).all()\n"
                       "print(a.data == b.data, len(a) > 100, one.other_points,\n"
-                      "      two.other_points == one.stats['frames'])\n", self.files["rtt"], both)
+                      "      two.other_points == one.stats['frames'])\n", self.files["small"], both)
         self.assertEqual(said, "True True 0 True\n")
         # the point that is asked for, and that alone; one that is not there is an error, not nothing
         said = python("import sys, vnetscope as v\n"
@@ -432,7 +433,7 @@ class Module(unittest.TestCase):
                       "for f in (lambda: next(iter(c)), lambda: v.Rtt(c).all()):\n"
                       "    try: f()\n"
                       "    except v.Error as e: print(str(e).replace(sys.argv[1], 'F'))\n",
-                      self.files["rtt"], both).splitlines()
+                      self.files["small"], both).splitlines()
         self.assertEqual(said[:4], ["True {0} True True", "True", "True {1} True True", "True"])
         for line in said[4:8]:
             self.assertRegex(line, r"^point: F has no packet of point 9 among (\d+); its first one is of point [01] \1$")
