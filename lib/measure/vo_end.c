@@ -15,6 +15,7 @@
 
 #include <vnetscope/source.h>
 
+#include "base/reserve.h"
 #include "flow/table.h"
 #include "measure/vo_offline.h"
 
@@ -38,7 +39,7 @@ static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
 	e->digest_short = 0;
 	e->eof = false;
 	if (!e->pkt)
-		e->pkt = malloc(VO_PROBE * sizeof(*e->pkt));
+		e->pkt = vns_reserve(VO_PROBE, sizeof(*e->pkt));
 	if (!e->pkt)
 		return vo_out_of_memory(err);
 	return vns_source_open_file(&e->source, e->path, &opts, err);

@@ -24,6 +24,7 @@
 
 #include <vnetscope/source.h>
 
+#include "base/reserve.h"
 #include "measure/memory.h"
 #include "measure/vo_offline.h"
 
@@ -107,20 +108,23 @@ static void merge_all(struct vo_offline *r)
 			tally_oldest(r, &r->ring[d]);
 }
 
+#define RING_STEP 8 /* times: to fill memory anew costs more than to have too much of it for a while */
+
 /* More room to wait in, since a sample came too late. Out of memory: it stays as it is. */
 static void grow(struct vo_ring *q)
 {
-	struct vns_vo_sample *s = malloc(2 * q->size * sizeof(*s));
+	size_t size = q->size * RING_STEP < VO_RING_MAX ? q->size * RING_STEP : VO_RING_MAX;
+	struct vns_vo_sample *s = vns_reserve(size, sizeof(*s));
 
 	q->grow = false;
 	if (!s)
 		return;
 	for (size_t i = 0; i < q->n; i++)
 		s[i] = q->s[(q->head + i) & (q->size - 1)];
-	free(q->s);
+	vns_unreserve(q->s);
 	q->s = s;
 	q->head = 0;
-	q->size *= 2;
+	q->size = size;
 }
 
 void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t n)
@@ -739,7 +743,7 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
 	r->end[0].stop = r->end[1].stop = opts->stop;
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
-		r->ring[d] = (struct vo_ring){ .s = calloc(VO_RING, sizeof(*r->ring[d].s)), .size = VO_RING };
+		r->ring[d] = (struct vo_ring){ .s = vns_reserve(VO_RING, sizeof(*r->ring[d].s)), .size = VO_RING };
 		if (!r->ring[d].s)
 			code = vo_out_of_memory(err);
 	}
@@ -766,13 +770,13 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 out:
 	for (int p = 0; r && p < 2; p++) {
 		vo_end_close(&r->end[p]);
-		free(r->end[p].pkt);
+		vns_unreserve(r->end[p].pkt);
 		free(r->end[p].once);
 	}
 	if (r) {
 		vns_clock_free(r->clock);
 		for (int d = 0; d < VNS_DIRECTIONS; d++)
-			free(r->ring[d].s);
+			vns_unreserve(r->ring[d].s);
 		free(r->bound);
 	}
 	free(r);

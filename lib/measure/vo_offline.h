@@ -10,7 +10,7 @@
 #define VO_PROBE   32768 /* packets of each file that tell the guest and the coarse offset */
 #define VO_BATCH   512   /* packets read and fed at a time after that */
 #define VO_RING    4096  /* samples of one direction that wait for the other's, at first */
-#define VO_RING_MAX (1u << 18) /* ... and at most: 8 MiB; twice as many each time that one came too late */
+#define VO_RING_MAX (1u << 18) /* ... and at most: 8 MiB; more each time that one came too late */
 #define VO_GUESTS  64
 #define VO_POINTS_MAX 64 /* capture points of one file that are told apart */
 #define VO_CELL_NS (100 * VNS_NSEC_PER_MSEC) /* one bound of each direction is kept for so long */
