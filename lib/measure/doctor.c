@@ -97,6 +97,23 @@ static bool cpu_flag(const char *flag)
 	return found;
 }
 
+/* What a processor does when it has nothing to do: how long it takes to wake is in every idle guest's latency. */
+static void examine_idle(struct vns_doctor *d)
+{
+	char driver[64], governor[64];
+
+	vns_doctor_read("/sys/devices/system/cpu/cpuidle/current_driver", driver, sizeof(driver));
+	vns_doctor_read("/sys/devices/system/cpu/cpuidle/current_governor", governor, sizeof(governor));
+	if (*driver && strcmp(driver, "none") != 0)
+		vns_doctor_add(d, "machine", "idle_states", VNS_DOCTOR_INFO, 0, "cpuidle driver %s, governor %s: a "
+			       "guest that is seldom spoken to also waits for a processor to wake", driver,
+			       *governor ? governor : "none");
+	else
+		vns_doctor_add(d, "machine", "idle_states", VNS_DOCTOR_INFO, 0, "no cpuidle driver: an idle "
+			       "processor halts%s", cpu_flag("hypervisor") ?
+			       ", here to the host of this machine, which wakes it" : "");
+}
+
 static void examine_cpus(struct vns_doctor *d)
 {
 	char governor[64], isolated[128];
@@ -119,6 +136,7 @@ static void examine_cpus(struct vns_doctor *d)
 								      VNS_DOCTOR_PARTLY, 0,
 			       "%s%s", governor, strcmp(governor, "performance") == 0 ? "" :
 			       ": changing frequencies spread latencies; 'performance' is steadier");
+	examine_idle(d);
 	vns_doctor_read("/sys/devices/system/cpu/isolated", isolated, sizeof(isolated));
 	vns_doctor_add(d, "machine", "isolation", VNS_DOCTOR_INFO, 0, "isolated CPUs: %s",
 		       *isolated ? isolated : "none");

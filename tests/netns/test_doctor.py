@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -126,6 +127,19 @@ class Doctor(unittest.TestCase):
                            ("btf", "/sys/kernel/btf/vmlinux")):
             want = "yes" if os.path.exists(path) else "no"
             self.assertEqual(found[name]["verdict"], want, found[name])
+
+    def test_idle_states(self):
+        """As sysfs has it, which this test reads itself."""
+        said = checks(doctor()[1])["idle_states"]["detail"]
+        try:
+            with open("/sys/devices/system/cpu/cpuidle/current_driver", encoding="utf-8") as f:
+                driver = f.read().strip()
+        except OSError:
+            driver = "none"
+        if driver == "none":
+            self.assertRegex(said, "^no cpuidle driver: an idle processor halts")
+        else:
+            self.assertRegex(said, f"^cpuidle driver {re.escape(driver)}, governor ")
 
     def test_qdisc_verdicts(self):
         """Truth by tc itself, on the loopback device of this namespace."""
