@@ -226,6 +226,29 @@ static void test_retransmission_told_by_ip_id(void **state)
 	drop(b);
 }
 
+/* Without IP ID; before it was sent again the receiver's buffer was read. */
+static void retransmission_told_by_window(void **state)
+{
+	struct bench *b = open_default();
+	struct vns_twin_sample s[8];
+	struct vns_packet again = tcp(300 * US, true, 10, 100, 5);
+
+	(void)state;
+	frame_case(b, -1 * SEC);
+	again.window++;
+	feed(b, VNS_POINT_A, tcp(0, true, 10, 100, 5)); /* lost */
+	feed(b, VNS_POINT_A, again);
+	again.time_ns += 40 * US;
+	feed(b, VNS_POINT_B, again);
+	frame_case(b, SEC);
+	done(b);
+	assert_int_equal(samples_of(b, VNS_PROTO_TCP, s, 8), 1);
+	assert_int_equal(s[0].first_raw_ns, 40 * US);
+	expect(b, VNS_POINT_A, 5, 1, 0, 0);
+	expect(b, VNS_POINT_B, 5, 0, 0, 0);
+	drop(b);
+}
+
 /* As many there as here is no proof of order: one may have been lost and the other doubled. */
 static void test_retransmission_in_order(void **state)
 {
@@ -689,6 +712,7 @@ int main(void)
 		cmocka_unit_test(test_pure_acks),
 		cmocka_unit_test(test_retransmission_told_by_tsval),
 		cmocka_unit_test(test_retransmission_told_by_ip_id),
+		cmocka_unit_test(retransmission_told_by_window),
 		cmocka_unit_test(test_retransmission_in_order),
 		cmocka_unit_test(test_retransmission_ambiguous),
 		cmocka_unit_test(test_resegmented_retransmission),

@@ -76,14 +76,17 @@ TWIN_INLINE uint64_t either(bool which, uint64_t yes, uint64_t no)
 
 /*
  * What tells packets of one identity, or copies of the same bytes, apart: the IP ID; of TCP without one what
- * the sender had heard by then (acknowledgement, TSecr, SACK block), which a retransmission within one
- * tick of TSval, and each of the duplicate ACKs of a loss, often has of its own. Segmentation hands these on
- * as they are, and joins only what agrees in them.
+ * the sender had heard by then and had room for (acknowledgement, TSecr, SACK block, window), which a
+ * retransmission within one tick of TSval, and each of the duplicate ACKs of a loss, often has of its own.
+ * Segmentation hands these on as they are, and joins only what agrees in them. PSH is not such: of joined or
+ * cut segments only the last has it. Copies that agree in all this, and of which more than one can have been
+ * under way by their times, nothing tells apart. Not even what was sent between them and is known surely:
+ * a path that reorders moves one packet and leaves its neighbours (RFC 4737 section 3).
  */
 TWIN_INLINE uint32_t telling_id(const struct vns_packet *p, bool range)
 {
 	bool by_id = (p->ip_id != 0) | (p->proto != VNS_PROTO_TCP) | !!(p->flags & VNS_PKT_F_OPTS_CUT);
-	uint32_t heard = (p->ack * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
+	uint32_t heard = ((p->ack + ((uint32_t)p->window << 16)) * 0x9e3779b1u) ^ (p->tsecr * 0x85ebca6bu);
 
 	heard &= -(uint32_t)range;
 	if (p->flags & VNS_PKT_F_HAS_SACK)
