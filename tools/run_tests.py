@@ -19,6 +19,7 @@ Exit: 0 when nothing failed, else 1.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -40,10 +41,20 @@ WAITS = "waits"
 NICE = 10          # of what computes: the others, which wait for packets and guests, go first
 PATIENCE = "3"     # times a test's time-out where others run beside it
 printing = threading.Lock()
+running, stopped = set(), []
+
+
+def stop(signum, _):
+    """Meson ends its tests, which have sessions of their own; until it has, it is heard."""
+    stopped.append(signum)
+    for meson in list(running):
+        meson.terminate()
 
 
 def run(build, part, options, processes, niceness=0):
     """One `meson test`. Returns the records of its JSON log, one per test."""
+    if stopped:
+        return []
     log = os.path.join(build, "meson-logs", f"testlog-{part}.json")
     if os.path.exists(log):
         os.unlink(log)
@@ -51,6 +62,9 @@ def run(build, part, options, processes, niceness=0):
                "--num-processes", str(processes), *options]
     meson = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                              errors="replace")
+    running.add(meson)
+    if stopped:  # just now
+        meson.terminate()
     summary = False
     for line in meson.stdout:
         summary |= line.startswith("Ok:") or line.startswith("Summary of Failures")
@@ -58,6 +72,7 @@ def run(build, part, options, processes, niceness=0):
             with printing:
                 print(line, end="", flush=True)
     status = meson.wait()
+    running.discard(meson)
     if not os.path.exists(log):
         return [{"name": "meson test", "result": "ERROR", "duration": 0.0,
                  "stdout": f"meson test ended with {status} and wrote no log"}]
@@ -129,7 +144,12 @@ def main(argv):
     start = time.monotonic()
     passed, failures, skips = 0, [], []
     builds = [Build(word) for word in argv[1:]]
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
     took = run_all(builds)
+    if stopped:
+        print("stopped before all tests had run")
+        return 128 + stopped[0]
     for b in builds:
         label = "" if b is builds[0] else os.path.basename(b.folder.rstrip("/")) + ": "
         if not b.records:
