@@ -36,6 +36,7 @@
 #include "packet/hash.h"
 
 #define EVICT_SHARE 16 /* of what waits, one part leaves between two looks for want of memory */
+#define AHEAD       8  /* entries of a queue fetched before their turn */
 #define TRANSPORT_HEADER 8 /* UDP and ICMP: what the first fragment holds before the payload */
 
 static uint64_t hash_of_hosts(const struct vns_flow_key *key)
@@ -393,9 +394,13 @@ static int add_queue(struct piece_batch *b, const struct twin_queue *q, uint32_t
 	uint32_t n = q->n < max ? q->n : max;
 
 	b->t->pieces->walked += n;
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		/* Neighbours in the queue are none in memory. */
+		if (i + AHEAD < n)
+			__builtin_prefetch(&b->t->m.entry[q->slot[(q->head + i + AHEAD) & q->mask]]);
 		if (add(b, q->slot[(q->head + i) & q->mask]))
 			return -1;
+	}
 	return 0;
 }
 
