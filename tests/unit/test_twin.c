@@ -136,6 +136,24 @@ static void test_in_order_but_too_late(void **state)
 	drop(b);
 }
 
+/* ... or a window too early, which no clock is wrong by. */
+static void in_order_but_too_early(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	feed(b, VNS_POINT_B, tcp(0, true, 1000, MSS, 5));
+	feed(b, VNS_POINT_A, tcp(6 * SEC, true, 1000, MSS, 5));
+	feed(b, VNS_POINT_A, tcp(6 * SEC + MS, true, 1000 + MSS, MSS, 5));
+	feed(b, VNS_POINT_B, tcp(6 * SEC + 2 * MS, true, 1000 + MSS, MSS, 5));
+	done(b);
+	assert_int_equal(b->n, 1);
+	assert_int_equal(b->s[0].first_raw_ns, MS);
+	assert_int_equal(b->c[0].in_class[VNS_TWIN_MATCHED], 1);
+	assert_int_equal(b->c[1].in_class[VNS_TWIN_MATCHED], 1);
+	drop(b);
+}
+
 static void test_syn_and_fin_take_a_number(void **state)
 {
 	struct bench *b = open_default();
@@ -708,6 +726,7 @@ int main(void)
 		cmocka_unit_test(test_segments_to_gro_frame),
 		cmocka_unit_test(test_other_superframes),
 		cmocka_unit_test(test_in_order_but_too_late),
+		cmocka_unit_test(in_order_but_too_early),
 		cmocka_unit_test(test_syn_and_fin_take_a_number),
 		cmocka_unit_test(test_pure_acks),
 		cmocka_unit_test(test_retransmission_told_by_tsval),

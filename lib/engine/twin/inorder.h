@@ -25,7 +25,11 @@
 /* On the path of every packet: worth a copy at each call. */
 #define TWIN_INLINE static inline __attribute__((always_inline))
 
-/* One entry is the other's twin, whole, and neither has another: same bytes and TSval, in time. */
+/*
+ * One entry is the other's twin, whole, and neither has another: same bytes and TSval, in time. Where the
+ * snap length left no TSval only those that overlap others are in doubt, and these are not taken here. That
+ * upstream's has no twin yet follows: downstream's is behind all that came before on its side.
+ */
 TWIN_INLINE bool twin_inorder_fits(const struct vns_twin *t, const struct twin_node *node,
 				   const struct twin_entry *u, const struct twin_entry *d)
 {
@@ -33,8 +37,8 @@ TWIN_INLINE bool twin_inorder_fits(const struct vns_twin *t, const struct twin_n
 	unsigned int differ = (u->seq ^ d->seq) | (u->len ^ d->len) | (u->tsval ^ d->tsval) |
 			      ((u->flags ^ d->flags) & E_TS);
 
-	return !(differ | ((u->flags | d->flags) & (E_TS_CUT | E_CONTESTED | E_OVERLAP)) |
-		 u->n_first | u->n_last) && lag <= t->window && lag >= -t->window;
+	return !(differ | ((u->flags | d->flags) & (E_CONTESTED | E_OVERLAP))) && lag <= t->window &&
+	       lag >= -t->window;
 }
 
 /* twin_range_insert(). Return: false when @e does not come in order. */
