@@ -137,10 +137,10 @@ double vns_clock_get_wander(const struct vns_clock *c); /* ppm */
 bool vns_clock_bent(const struct vns_clock *c, double *widened_ns);
 /**
  * enum vns_clock_rate - what a solved relation says of whether the clock kept its rate between its steps.
- * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took: so do 3 of 100 clocks that
- *	keep theirs, and many that NTP slews
- * @VNS_CLOCK_RATE_CHANGED: no one line fits all exchanges but a few; of 1000 clocks that keep their rate less than
- *	one looks so, some 15 where delays move between the directions unseen (an emulated guest on a busy host)
+ * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took, or midpoints show a change that
+ *	odd exchanges may explain: so do 3 of 100 clocks that keep theirs, and many that NTP slews
+ * @VNS_CLOCK_RATE_CHANGED: causality leaves no one line, or a test at level 1 in 1000 for the whole run refutes that one
+ *	runs through all midpoints but the odd ones (chance 1 in 50 each)
  */
 enum vns_clock_rate { VNS_CLOCK_RATE_STEADY = 0, VNS_CLOCK_RATE_SIGNS, VNS_CLOCK_RATE_CHANGED };
 enum vns_clock_rate vns_clock_rate(const struct vns_clock *c);

@@ -90,7 +90,7 @@ static int check_small_steps(uint64_t seed)
 		c = solve();
 		vns_clock_pieces(c, &pieces);
 		ok = all_hold(c, &w);
-		if (pieces < 2) {
+		if (pieces < 2 && !vns_clock_bent(c, NULL)) { /* neither found nor told by signs, and widened for */
 			hid++;
 			hid_bad += !ok;
 		} else {
@@ -99,7 +99,7 @@ static int check_small_steps(uint64_t seed)
 		}
 		vns_clock_free(c);
 	}
-	printf("# steps of 1 us to 10 ms: %d found (truth outside at some instant in %d), %d too "
+	printf("# steps of 1 us to 10 ms: %d found or told by signs (truth outside at some instant in %d), %d too "
 	       "small to be found (%d)\n", seen, seen_bad, hid, hid_bad);
 	/* the place of a step found by likelihood is not certain: wrong in about 1 of 5000 runs */
 	return seen_bad > 3 || hid > 40;

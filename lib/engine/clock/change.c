@@ -9,7 +9,11 @@
  * something did makes it wrong. All places that fit nearly as well stay between the pieces, which
  * is a likelihood, not a certainty.
  * A load that delays one direction for a while also moves midpoints, but by at most half of the
- * delay it adds: there is no change when one line runs within that of every midpoint but a few.
+ * delay it adds; and a single exchange may be odd by what its delay does not show (a thread kept waiting
+ * between its stamp and its store). What is found so is a change only where a test at level LEVEL for the whole run
+ * refutes that one line runs within half of the added delay of all midpoints but the odd ones
+ * (queueing_explains()). The test assumes that exchanges are odd one by one, by chance ODD_SHARE at most, and that
+ * the directions' floors move against each other by no more than what is seen of the delays' own scatter.
  */
 #include <errno.h>
 #include <math.h>
@@ -21,9 +25,11 @@
 #define LEAST_SIDE  6    /* exchanges on either side of a boundary */
 #define LEAST_GAIN  30.0 /* of 2 ln(likelihood); 3 parameters more and n places to choose from */
 #define NEARLY_GAIN 20.0 /* places this much worse than the best may still be the true one */
-#define ODD_SHARE   0.02 /* of the exchanges may be odd ones that say nothing of the clock */
-#define ODD_SIDE    3    /* ... at most one of so many on the shorter side of a boundary */
-#define ODD_MOST    64   /* ... and no more: each takes a look at all */
+#define LEVEL       1e-3 /* of clocks that keep their rate so many may be said to change it */
+#define ODD_SHARE   0.02 /* chance of an exchange to be an odd one that says nothing of the clock */
+#define SIGN_ODD    1    /* of a block on either side; else there are signs of a change, for which bounds are widened */
+#define LEAST_BLOCK 12   /* exchanges; three blocks at least show a change */
+#define MOST_BLOCKS 6  /* few long ones: each sheds the same odd ones */
 #define TICK_VAR    (1.0 / 12) /* of a midpoint of whole ns, ns^2 */
 
 struct moments {
@@ -149,92 +155,78 @@ static double unseen_wait(const struct clock_obs *o, size_t n)
 }
 
 /*
- * What the lines of either side leave beyond half of the excesses, all but @few: delays may move from one
- * direction to the other (a cache lost, another CPU), which no excess shows. One line may leave as much.
- * @o: r are residuals of these lines. Return: ns, or -1 out of memory.
+ * Of @n exchanges, each odd by chance ODD_SHARE, how many are so at most but for @chance? By the exponential bound
+ * n KL(k/n, share) >= -ln chance of the binomial's tail (Chernoff 1952; Hoeffding 1963, theorem 1).
  */
-static double unseen_noise(const struct clock_obs *o, size_t n, size_t few)
+static size_t most_odd(size_t n, double chance)
 {
-	double *e = malloc(n * sizeof(*e)), noise;
+	size_t k = (size_t)(ODD_SHARE * (double)n) + 1;
 
-	if (!e)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		e[i] = fmax(0, fabs(o[i].r) - o[i].excess / 2);
-	qsort(e, n, sizeof(*e), by_value);
-	noise = e[n - 1 - few];
-	free(e);
-	return noise;
-}
+	for (; k < n; k++) {
+		double p = (double)k / (double)n;
+		double kl = p * log(p / ODD_SHARE) + (1 - p) * log((1 - p) / (1 - ODD_SHARE));
 
-/* Does one line run within half of its excess and @slack of every midpoint? Return: 1 yes, 0 no, -ENOMEM. */
-static int line_within(const struct clock_obs *o, size_t n, double slack)
-{
-	struct clock_fit fit = { 0 };
-	int ret = 0;
-
-	clock_fit_reset(&fit);
-	for (size_t i = 0; ret == 0 && i < n; i++) {
-		double half = o[i].excess / 2 + slack;
-		struct clock_con c = { .x = o[i].x, .y = o[i].y + half, .upper = true };
-
-		ret = clock_fit_add(&fit, &c);
-		c.y = o[i].y - half;
-		c.upper = false;
-		if (ret == 0)
-			ret = clock_fit_add(&fit, &c);
+		if ((double)n * kl >= -log(chance))
+			return k - 1;
 	}
-	clock_fit_fini(&fit);
-	return ret < 0 ? ret : ret == 0;
-}
-
-/* Leave out the exchange that is furthest from the others' line, beyond half of its excess. */
-static void drop_oddest(struct clock_obs *o, size_t n)
-{
-	double most = -INFINITY;
-	size_t odd = 0;
-
-	one_line(o, n);
-	for (size_t i = 0; i < n; i++) {
-		double beyond = fabs(o[i].r) - o[i].excess / 2;
-
-		if (beyond > most) {
-			most = beyond;
-			odd = i;
-		}
-	}
-	memmove(o + odd, o + odd + 1, (n - odd - 1) * sizeof(*o));
+	return n - 1;
 }
 
 /*
- * Does one line explain the midpoints by queueing? All but a few of them: a single exchange may be odd by
- * what its excess does not show (a thread kept waiting between its stamp and its store, or moved to a CPU
- * whose counter is off), and says nothing of the clock. Of either side of boundary @at most must be left, so
- * that a change shortly before an end is not taken for that. @o: r are residuals of both sides' lines.
- * Return: 1 yes, 0 no, -ENOMEM.
+ * Where the line runs at a block of exchanges: within half of the excess and @slack of each midpoint but of the
+ * odd ones, of which there may be @odd on either side. @low, @high: for sorting. As constraints into @c.
  */
-static int queueing_explains(const struct clock_obs *o, size_t n, size_t at, double slack)
+static void block_holds(const struct clock_obs *o, size_t n, double slack, size_t odd, double *low, double *high,
+			struct clock_con c[2])
 {
-	struct clock_obs *kept = malloc(n * sizeof(*kept));
-	size_t side = at < n - at ? at : n - at, few = (size_t)(ODD_SHARE * (double)n) + 1;
-	double unseen = unseen_wait(o, n), noise;
-	int ret;
+	double x = 0;
 
-	few = few < side / ODD_SIDE ? few : side / ODD_SIDE;
-	few = few < ODD_MOST ? few : ODD_MOST;
-	noise = unseen_noise(o, n, few);
-	ret = kept && unseen >= 0 && noise >= 0 ? 0 : -ENOMEM;
-	if (ret == 0) {
-		memcpy(kept, o, n * sizeof(*kept));
-		slack = fmax(slack, fmax(unseen, noise));
-		ret = line_within(kept, n, slack);
+	for (size_t i = 0; i < n; i++) {
+		double half = o[i].excess / 2 + slack;
+
+		x += (o[i].x - o[0].x) / (double)n;
+		low[i] = o[i].r - half;
+		high[i] = o[i].r + half;
 	}
-	for (size_t k = 1; ret == 0 && k <= few; k++) {
-		drop_oddest(kept, n - k + 1);
-		ret = line_within(kept, n - k, slack);
+	qsort(low, n, sizeof(*low), by_value);
+	qsort(high, n, sizeof(*high), by_value);
+	for (int k = 0; k < 2; k++) {
+		c[k].x = o[0].x + x;
+		c[k].y = k == 0 ? high[odd] : low[n - 1 - odd];
 	}
-	free(kept);
-	return ret;
+}
+
+/*
+ * Does one line explain the midpoints by queueing and odd exchanges? @o is cut into blocks of as many exchanges,
+ * wherever the change seems to be, and one line must run where each block allows. If the clock keeps its rate
+ * each of both sides of a block leaves the truth out with at most LEVEL / (2 blocks), so all of them together
+ * with at most LEVEL (Bonferroni). Without @claim only SIGN_ODD of each block are let off.
+ * Return: 1 yes, or too few to tell, 0 no, -ENOMEM.
+ */
+static int queueing_explains(struct clock_obs *o, size_t n, double slack, bool claim)
+{
+	size_t blocks = n / LEAST_BLOCK < MOST_BLOCKS ? n / LEAST_BLOCK : MOST_BLOCKS;
+	double *sorted = malloc(2 * n * sizeof(*sorted)), unseen = unseen_wait(o, n);
+	struct clock_fit fit = { 0 };
+	int ret = sorted && unseen >= 0 ? 0 : -ENOMEM;
+
+	if (ret == 0)
+		one_line(o, n);
+	clock_fit_reset(&fit);
+	for (size_t b = 0; ret == 0 && blocks >= 3 && b < blocks; b++) {
+		size_t first = n * b / blocks, end = n * (b + 1) / blocks;
+		struct clock_con c[2] = { { .upper = true }, { .upper = false } };
+
+		block_holds(o + first, end - first, fmax(slack, unseen),
+			    claim ? most_odd(end - first, LEVEL / (2 * (double)blocks)) : SIGN_ODD, sorted,
+			    sorted + n, c);
+		ret = c[0].y < c[1].y ? 1 : clock_fit_add(&fit, &c[0]);
+		if (ret == 0)
+			ret = clock_fit_add(&fit, &c[1]);
+	}
+	clock_fit_fini(&fit);
+	free(sorted);
+	return ret < 0 ? ret : ret == 0;
 }
 
 /* First constraint of the exchange whose lower point is @con. */
@@ -247,14 +239,26 @@ static size_t first_con(const struct vns_clock *c, size_t con)
 	return i;
 }
 
+/* Signs of a change between these exchanges. Return: 1 or -ENOMEM. */
+static int note_suspect(struct vns_clock *c, const struct clock_obs *o, size_t n)
+{
+	struct clock_point *v = realloc(c->suspect, (c->n_suspect + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	c->suspect = v;
+	v[c->n_suspect++] = (struct clock_point){ o[0].x, o[n - 1].x };
+	return 1;
+}
+
 /* One boundary in [first, last). Return: 1 found, 0 none, -ENOMEM. */
-static int find_change(const struct vns_clock *c, size_t first, size_t last, size_t *earliest,
+static int find_change(struct vns_clock *c, size_t first, size_t last, size_t *earliest,
 		       size_t *latest)
 {
 	struct clock_obs *o;
 	double *gain, slack;
 	size_t n, best = 0, lo, hi;
-	int explained = 0, ret = clock_observe(c, first, last, &o, &n, &slack);
+	int explained = 0, suspect = 1, ret = clock_observe(c, first, last, &o, &n, &slack);
 
 	if (ret)
 		return ret;
@@ -262,7 +266,11 @@ static int find_change(const struct vns_clock *c, size_t first, size_t last, siz
 	if (gain && n >= 2 * LEAST_SIDE)
 		best = best_boundary(o, n, gain);
 	if (best > 0)
-		explained = queueing_explains(o, n, best, slack);
+		explained = queueing_explains(o, n, slack, true);
+	if (explained > 0)
+		suspect = queueing_explains(o, n, slack, false);
+	if (suspect == 0)
+		suspect = note_suspect(c, o, n);
 	if (explained)
 		best = 0;
 	if (best > 0) {
@@ -275,7 +283,7 @@ static int find_change(const struct vns_clock *c, size_t first, size_t last, siz
 		if (*latest < *earliest)
 			*latest = *earliest;
 	}
-	ret = gain && explained >= 0 ? best > 0 : -ENOMEM;
+	ret = gain && explained >= 0 && suspect >= 0 ? best > 0 : -ENOMEM;
 	free(gain);
 	free(o);
 	return ret;
@@ -307,7 +315,7 @@ static int append(struct growing *g, size_t earliest, size_t latest)
 }
 
 /* Boundaries inside of [first, last), in order of time. */
-static int cut(const struct vns_clock *c, size_t first, size_t last, struct growing *g)
+static int cut(struct vns_clock *c, size_t first, size_t last, struct growing *g)
 {
 	size_t earliest = first, latest = first;
 	int ret = first < last ? find_change(c, first, last, &earliest, &latest) : 0;
@@ -320,11 +328,12 @@ static int cut(const struct vns_clock *c, size_t first, size_t last, struct grow
 	return ret ? ret : cut(c, latest, last, g);
 }
 
-int clock_split_refine(const struct vns_clock *c, struct clock_split *s)
+int clock_split_refine(struct vns_clock *c, struct clock_split *s)
 {
 	struct growing g = { 0 };
 	int ret = 0;
 
+	c->n_suspect = 0;
 	for (size_t i = 0; ret == 0 && i < s->n; i++) {
 		size_t last = i + 1 < s->n ? s->earliest[i + 1] : c->n_con;
 

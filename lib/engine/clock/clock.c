@@ -86,6 +86,7 @@ void vns_clock_free(struct vns_clock *c)
 	free(c->bounds.v);
 	free(c->con);
 	free(c->side);
+	free(c->suspect);
 	free(c);
 }
 

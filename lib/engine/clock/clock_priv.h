@@ -102,6 +102,8 @@ struct vns_clock {
 	uint64_t n_wrong, n_open; /* exchanges that contradict the others: left out, or perhaps a step (contradict.c) */
 	bool open_first, open_last; /* the latter stand at the beginning, at the end */
 	uint64_t side_used, side_refused;
+	struct clock_point *suspect; /* stretches with signs of another rate, from x to y (change.c) */
+	size_t n_suspect;
 	double wander; /* how far a piece's rate may be from a constant */
 	double span_lo, span_hi;
 	struct clock_seg *seg;
@@ -123,7 +125,7 @@ int clock_split_find(const struct clock_con *con, size_t n, struct clock_split *
 void clock_split_fini(struct clock_split *s);
 
 /* Pieces are cut further where the estimates show a change that no bound shows (change.c). */
-int clock_split_refine(const struct vns_clock *c, struct clock_split *s);
+int clock_split_refine(struct vns_clock *c, struct clock_split *s);
 
 /* Of a piece just bounded by @con: what clock_widen() needs of them (widen.c). Return: 0 or -ENOMEM. */
 int clock_look_closer(const struct vns_clock *c, const struct clock_con *const *con, size_t n,

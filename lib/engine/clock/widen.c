@@ -123,6 +123,15 @@ static bool has_wrong(const struct vns_clock *c, const struct clock_seg *s)
 	return false;
 }
 
+/* Do its midpoints show signs of another rate (change.c)? */
+static bool is_suspect(const struct vns_clock *c, const struct clock_seg *s)
+{
+	for (size_t i = 0; i < c->n_suspect; i++)
+		if (c->suspect[i].x <= s->to && c->suspect[i].y >= s->from)
+			return true;
+	return false;
+}
+
 int clock_widen(struct vns_clock *c)
 {
 	double *d = malloc((c->n_sample + 1) * sizeof(*d));
@@ -131,7 +140,7 @@ int clock_widen(struct vns_clock *c)
 
 	for (size_t i = 0; ret == 0 && i < c->n_seg; i++) {
 		struct clock_seg *s = &c->seg[i];
-		double more = hidden(c, s, all, d);
+		double more = hidden(c, s, all || is_suspect(c, s), d);
 
 		s->bent = more > 0;
 		if (has_wrong(c, s))
