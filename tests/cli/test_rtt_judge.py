@@ -36,6 +36,12 @@ CASES = [
     ['--seed', '9', '--sack', '--loss', '3', '--reorder', '1', '--no-ts', '50'],
     ['--seed', '8', '--snap', '128', '--no-ts', '30', '--one-way', '30'],
 ]
+# The snap length cuts TCP's options, of SYNs and SACKs or all. Not held against the generator's truth: a TSval that
+# was cut away may have been echoed first, and who reads the capture cannot know.
+CUT = [
+    ['--seed', '10', '--snap', '96', '--ipv6', '100', '--vlan', '100', '--sack', '--loss', '2'],
+    ['--seed', '11', '--snap', '68', '--ipv6', '50', '--vlan', '0', '--loss', '1'],
+]
 
 
 def run(*argv, code=0):
@@ -107,7 +113,7 @@ class Judge(unittest.TestCase):
         run(GENCAP, '--out', self.pcap, '--truth', self.truth, *args)
 
     def test_against_slow_judge(self):
-        for case in CASES:
+        for case in CASES + CUT:
             with self.subTest(case=case):
                 self.generate(case)
                 mine, judge = engine_samples(self.pcap), rtt_ref.read(self.pcap)
@@ -131,7 +137,7 @@ class Judge(unittest.TestCase):
                 self.assertGreater(len(text), 100)
 
     def test_sequence_against_slow_judge(self):
-        for case in CASES:
+        for case in CASES + CUT:
             with self.subTest(case=case):
                 self.generate(case)
                 more = ['--inside'] if '7' in case else []

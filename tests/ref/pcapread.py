@@ -132,10 +132,10 @@ def _transport(p, proto, at, size):
     p.l4 = d[at:at + size]
     p.l4_len, p.proto = size, proto
     if proto == 6:
-        p.sport, p.dport, p.seq, p.ack, off, p.flags, p.window = \
-            struct.unpack_from('>HHIIBBH', d, at)
+        p.sport, p.dport, p.seq, p.ack, off, p.flags = struct.unpack_from('>HHIIBB', d, at)
+        p.window = struct.unpack_from('>H', d, at + 14)[0] if len(d) >= at + 16 else None
         header = (off >> 4) * 4
-        _tcp_options(p, d[at + 20:at + header])
+        _tcp_options(p, d[at + 20:at + header], header - 20)
         p.kind = 'tcp'
     elif proto == 17:
         p.sport, p.dport = struct.unpack_from('>HH', d, at)
@@ -150,12 +150,16 @@ def _transport(p, proto, at, size):
     p.payload = d[at + header:at + size]
 
 
-def _tcp_options(p, raw):
-    at = 0
+def _tcp_options(p, raw, length):
+    """Of the @length bytes those that the capture kept: what they hold whole counts, also where the rest is cut
+    (sequence numbers and flags stand before them anyway)."""
+    at, cut = 0, len(raw) < length
     while at < len(raw) and raw[at] != 0:
         if raw[at] == 1:
             at += 1
             continue
+        if cut and (at + 1 == len(raw) or (raw[at] in (5, 8) and at + 10 > len(raw))):
+            return
         size = raw[at + 1]
         if size < 2:
             raise IndexError
