@@ -341,7 +341,8 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		cli_fail(self, 0, "%s", r->sentence);
 	if (r->n_point > 1)
 		cli_fail(self, 0, "%s has %zu capture points; each is measured by itself, the totals hold "
-			 "all; --point N chooses one", what, r->n_point);
+			 "%s; --point N chooses one", what, r->n_point,
+			 r->seen_again ? "each round trip once" : "all");
 	if (r->source.dropped)
 		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
 	if (c->max_memory && r->memory_from_ns)

@@ -564,6 +564,9 @@ struct vns_rtt_point {
  * @counts, @total: of all points together; @total per kind, @total_interval of its figures (95 %)
  * @kinds:        bit 1 << kind: this kind was asked for by name, or there is traffic to read it from
  * @app:          what became of the packets that are not TCP, when @kinds has such
+ * @seen_again:   of a capture on "any": packets that passed another of its points before. @total and its
+ *                intervals hold each round trip once then, from the point that its answer passed first
+ * @looked, @copies: of a capture with one point: segments with data among the first ones, and copies among them
  * @groups:       with by: the aggregates
  * @memory_flows: flows and waiting requests that max_memory pushed out before their time
  * @memory_from_ns: time of the packet from which on it did so
@@ -583,6 +586,7 @@ struct vns_rtt_result {
 	struct vns_dist total[VNS_RTT_KINDS];
 	struct vns_intervals total_interval[VNS_RTT_KINDS];
 	struct vns_rtt_app_counts app;
+	uint64_t seen_again, looked, copies;
 	struct vns_rtt_groups groups;
 	struct vns_rtt_point *point;
 	size_t n_point;

@@ -33,6 +33,8 @@ enum vns_capture {
  * @snaplen:    live: bytes kept of each frame; 0 = 128
  * @ring_bytes: live: size of the receive ring; 0 = 16 MiB
  * @timeout_ms: live: longest wait of one vns_source_next(); 0 = 100; negative: do not wait
+ * @by_interface: file: a capture on "any" (Linux cooked, version 2) has a capture point for each interface, its index
+ *              (those over 65534 share 65535), as live; without other interfaces in its section
  * @promisc:    live: promiscuous mode
  * @netns_fd:   live: network namespace to open the socket in, -1 or 0 for the caller's own
  * @capture:    live: enum vns_capture
@@ -53,6 +55,7 @@ struct vns_source_opts {
 	uint32_t ring_bytes;
 	int timeout_ms;
 	bool promisc;
+	bool by_interface;
 	int netns_fd;
 	enum vns_capture capture;
 	uint16_t fanout;

@@ -18,6 +18,8 @@
 #include "engine/rtt/bytes.h"
 #include "measure/ahead.h"
 #include "measure/memory.h"
+#include "measure/rtt_again.h"
+#include "source/source.h"
 
 #define WATCH      1024 /* packets between two looks at the memory */
 #define BATCH      256 /* 32 KiB of packets: decoded and used while in the cache */
@@ -43,6 +45,9 @@ struct state {
 	size_t n_point;
 	struct vns_rtt_result *out;
 	uint64_t samples;
+	struct vns_again *again;
+	struct vns_copies copies;              /* of a capture with one point */
+	struct vns_blocks once[VNS_RTT_KINDS]; /* "any": each round trip once, at the first of its points */
 	int64_t last_ns, epoch_ns; /* of the packets read; see on_line() */
 	bool any;
 	bool done;
@@ -58,6 +63,11 @@ static unsigned int wanted_kinds(const struct vns_rtt_run *run)
 	return run->kinds ? run->kinds : (1u << VNS_RTT_KINDS) - 1;
 }
 
+static bool is_any(const struct state *st)
+{
+	return st->source->any && st->again;
+}
+
 static void on_sample(void *ctx, const struct vns_rtt_sample *s)
 {
 	struct point *p = ctx;
@@ -65,6 +75,8 @@ static void on_sample(void *ctx, const struct vns_rtt_sample *s)
 	if (!(wanted_kinds(p->state->run) & 1u << s->kind))
 		return;
 	p->state->samples++;
+	if (is_any(p->state) && !vns_again_sample(p->state->again, p->number, s))
+		vns_blocks_add(&p->state->once[s->kind], s->at_ns, s->rtt_ns);
 	if (p->state->run->on_sample)
 		p->state->run->on_sample(p->state->run->ctx, p->number, s);
 }
@@ -135,7 +147,7 @@ static struct point *point_of(struct state *st, uint16_t number, struct vns_err 
 	}
 	p = &st->point[st->n_point];
 	*p = (struct point){ .number = number, .state = st };
-	if (st->run->on_sample || st->run->max_samples)
+	if (st->run->on_sample || st->run->max_samples || is_any(st))
 		opts.on_sample = on_sample;
 	opts.ctx = p;
 	if (vns_rtt_new(&p->engine, &opts, err))
@@ -178,6 +190,21 @@ static int feed_point(struct state *st, struct point *p, const struct vns_packet
 			st->out->to_ns = on_line(st, pkts[i].time_ns);
 	}
 	return 0;
+}
+
+/* Of "any": in the order of the capture, whatever the batches, and what comes again is counted. */
+static int feed_any(struct state *st, const struct vns_packet *pkts, size_t n, struct vns_err *err)
+{
+	int error = 0;
+
+	for (size_t i = 0, run; i < n && !error && !st->done; i += run) {
+		struct point *p = point_of(st, pkts[i].point, err);
+
+		for (run = 0; i + run < n && pkts[i + run].point == pkts[i].point; run++)
+			st->out->seen_again += vns_again_packet(st->again, &pkts[i + run]);
+		error = p ? feed_point(st, p, pkts + i, run, err) : -E2BIG;
+	}
+	return error;
 }
 
 /* A batch with packets of several points: sorted out into one batch for each. */
@@ -248,6 +275,13 @@ static int feed(struct state *st, struct vns_packet *pkts, size_t n, struct vns_
 	if (n == 0)
 		return 0;
 	st->done = false;
+	if (is_any(st)) {
+		error = feed_any(st, pkts, n, err);
+		st->done |= ends;
+		return error;
+	}
+	if (st->again && st->copies.looked < VNS_AGAIN_LOOK)
+		vns_again_look(st->again, &st->copies, pkts, n);
 	/* those of one point are still such when some are left out */
 	if (!(st->ahead && vns_ahead_one_point(st->ahead)) && !vns_one_point(pkts, n)) {
 		error = feed_mixed(st, pkts, n, err);
@@ -325,6 +359,12 @@ static void total_interval(struct state *st, enum vns_rtt_kind k)
 {
 	struct vns_blocks all = { 0 };
 
+	if (is_any(st)) {
+		vns_dist_fini(&st->out->total[k]);
+		vns_blocks_total(&st->once[k], &st->out->total[k]);
+		vns_blocks_intervals(&st->once[k], &st->out->total[k], &st->out->total_interval[k]);
+		return;
+	}
 	for (size_t i = 0; i < st->n_point; i++) {
 		const struct point *p = &st->point[i];
 		const struct vns_blocks *b = VNS_RTT_APP_KINDS >> k & 1 ?
@@ -381,6 +421,12 @@ static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])
 {
 	for (int k = 0; k < VNS_RTT_KINDS; k++)
 		vns_dist_fini(&dist[k]);
+}
+
+static void fini_blocks(struct vns_blocks block[VNS_RTT_KINDS])
+{
+	for (int k = 0; k < VNS_RTT_KINDS; k++)
+		vns_blocks_fini(&block[k]);
 }
 
 /* Show the figures so far, then take back what belongs to this moment only. */
@@ -618,6 +664,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	if (!run->file == !run->ifname)
 		return vns_err_set(err, -EINVAL, "either a file or an interface");
 	source.without |= VNS_WITHOUT_DIGEST;
+	source.by_interface = true;
 	error = run->file ? vns_source_open_file(&st.source, run->file, &source, err) :
 			    vns_source_open_live(&st.source, run->ifname, &source, err);
 	if (error == -EINTR && run->stop && *run->stop) { /* before the first bytes came: no packets */
@@ -627,6 +674,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	if (error)
 		return error;
 	error = vns_memory_begin(&st.memory, run->max_memory, "--max-memory", err);
+	st.again = vns_again_new(); /* without: nothing is known of copies */
 	if (!error && reads_ahead(run))
 		error = vns_ahead_new(&st.ahead, st.source, BATCH, err);
 	if (!error)
@@ -634,6 +682,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	vns_ahead_free(st.ahead);
 	st.ahead = NULL;
 	if (error) {
+		vns_again_free(st.again);
 		vns_source_close(st.source);
 		return error;
 	}
@@ -646,6 +695,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	counted(&st); /* before flows become rows */
 	collect(&st);
 	counted(&st);
+	out->looked = st.copies.looked;
+	out->copies = st.copies.found;
 	out->memory_bytes = run->max_memory ? st.memory.peak : 0;
 	out->memory_flows = st.limited ? load_of(&st).full - st.full_before : 0;
 	keep_points(&st);
@@ -657,6 +708,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 		vns_rtt_app_free(st.point[i].app);
 		free(st.point[i].mixed);
 	}
+	vns_again_free(st.again);
+	fini_blocks(st.once);
 	vns_source_close(st.source);
 	if (out->rows.n > TRIM_ROWS)
 		malloc_trim(0);

@@ -375,6 +375,8 @@ bool vns_rtt_seems_doubled(const struct vns_rtt_result *r)
 	uint64_t again = c->seq_repeated + c->seq_old;
 	uint64_t certain = c->ack_matched + c->ack_sacked;
 
+	if (r->copies >= DOUBLED_MIN && about_half(r->copies, r->looked))
+		return true;
 	if (c->ack_ambiguous >= DOUBLED_MIN && certain < c->ack_ambiguous / 10 &&
 	    about_half(again, again + c->seq_stored + c->seq_late + c->seq_probe))
 		return true;

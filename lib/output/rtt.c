@@ -121,6 +121,7 @@ json_t *vns_rtt_json_accounting(const struct vns_rtt_result *r)
 	json_object_set_new(o, "bad_records", vns_json_u64(r->source.bad_records));
 	json_object_set_new(o, "file_cut", json_boolean(r->source.truncated != 0));
 	json_object_set_new(o, "file_damaged", json_boolean(r->source.damaged != 0));
+	json_object_set_new(o, "seen_again", vns_json_u64(r->seen_again));
 	json_object_set_new(o, "seems_doubled", json_boolean(vns_rtt_seems_doubled(r)));
 	json_object_set_new(o, "time_backwards", vns_json_u64(r->source.backwards));
 	json_object_set_new(o, "flows_hidden", vns_json_u64(r->flows_hidden));
@@ -447,6 +448,7 @@ static void print_packets(const struct vns_rtt_result *r, FILE *to)
 	vns_rtt_say_count(&s, c->options_cut, "of TCP whose options the capture cut");
 	vns_rtt_say_count(&s, c->undecodable, "cut or malformed");
 	vns_rtt_say_count(&s, r->other_point, "of other points");
+	vns_rtt_say_count(&s, r->seen_again, "seen again at another interface (all points: each round trip once)");
 	vns_rtt_say_count(&s, r->source.bad_records, "bad records skipped");
 	vns_rtt_say_count(&s, r->source.dropped, "LOST BY THE CAPTURE");
 	vns_rtt_say_count(&s, r->source.backwards, "with time running back");

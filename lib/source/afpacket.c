@@ -587,6 +587,7 @@ static int open_socket(struct live *l, struct lane *k, const char *ifname, int n
 	int arphrd, rc;
 
 	l->any = vns_live_is_any(ifname);
+	l->base.any = l->any;
 	k->fd = vns_live_socket(netns_fd, l->any ? SOCK_DGRAM : SOCK_RAW, err);
 	if (k->fd < 0)
 		return k->fd;

@@ -64,6 +64,7 @@ struct vns_file {
 	int64_t latest_ns;   /* pcapng: time of the packet read last */
 	bool swapped;        /* the file's byte order is not ours */
 	bool ended;
+	bool by_interface;   /* of cooked frames */
 	uint16_t minor;      /* pcap: minor version */
 	uint32_t record_header; /* pcap: bytes before each packet */
 };
@@ -82,6 +83,18 @@ static inline uint16_t vns_file_u16(const struct vns_file *f, const uint8_t *p)
 
 	memcpy(&v, p, sizeof(v));
 	return f->swapped ? __builtin_bswap16(v) : v;
+}
+
+/* Of a frame that no interface description tells of: 0, or the index in a cooked header. */
+static inline uint16_t vns_file_point(const struct vns_file *f, uint32_t linktype, const uint8_t *p, uint32_t cap)
+{
+	enum { INDEX = 4, INDEX_END = 8, MOST = 65535 };
+	uint32_t index;
+
+	if (!f->by_interface || linktype != VNS_LINK_LINUX_SLL2 || cap < INDEX_END)
+		return 0;
+	index = (uint32_t)p[INDEX] << 24 | (uint32_t)p[INDEX + 1] << 16 | (uint32_t)p[INDEX + 2] << 8 | p[INDEX + 3];
+	return index < MOST ? (uint16_t)index : MOST;
 }
 
 /* Filter and count @frame, which is in its place already. Return: frames to keep, 0 or 1. */

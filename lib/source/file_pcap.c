@@ -71,6 +71,8 @@ static inline enum peek peek_record(const struct vns_file *f, struct vns_frame *
 		.data = h + f->record_header, .cap_len = cap, .wire_len = wire,
 		.linktype = f->iface[0].linktype,
 	};
+	if (vns_feed_left(&f->feed) >= *need)
+		frame->point = vns_file_point(f, frame->linktype, frame->data, cap);
 	return vns_feed_left(&f->feed) < *need ? SHORT : WHOLE;
 }
 
@@ -108,6 +110,7 @@ static __attribute__((noinline)) void decode_other(struct vns_file *f, const uin
 	struct vns_frame frame;
 
 	to_frame(&frame, p, (int64_t)f->iface[0].mul, f->iface[0].linktype);
+	out->point = vns_file_point(f, frame.linktype, frame.data, frame.cap_len);
 	out->verdict = (uint8_t)vns_decode_layers(&frame, s, out);
 	if (f->base.without & VNS_WITHOUT_DIGEST)
 		out->digest = 0;
@@ -148,6 +151,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 		last_ns = time_ns;
 		if (frames) {
 			to_frame(&frames[n], p, mul, iface->linktype);
+			frames[n].point = vns_file_point(f, iface->linktype, s.p, s.cap);
 		} else if (!vns_decode_record(&pkts[n], s, time_ns, ethernet, digest)) {
 			others++;
 			decode_other(f, p, s, &pkts[n]);

@@ -164,6 +164,8 @@ static size_t packet_block(struct vns_file *f, const struct block *b, struct vns
 	    !to_ns(iface, (uint64_t)vns_file_u32(f, p + 4) << 32 | vns_file_u32(f, p + 8),
 		   &frame->time_ns))
 		goto bad;
+	if (f->n_iface == 1)
+		frame->point = vns_file_point(f, iface->linktype, frame->data, frame->cap_len);
 	f->latest_ns = frame->time_ns;
 	padded = (frame->cap_len + 3) & ~3u;
 	if (padded + 4 < b->body_len - EPB_BODY)

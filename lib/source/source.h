@@ -22,6 +22,7 @@ struct vns_source {
 	const struct vns_source_ops *ops;
 	struct vns_source_stats stats;
 	unsigned int without; /* VNS_WITHOUT_* */
+	bool any;             /* a packet's point is the interface of one host, and a forwarded one comes again */
 	char sentence[512];
 };
 

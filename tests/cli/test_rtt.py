@@ -283,6 +283,62 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['methods']['ts']['samples'], 19)
         self.assertTrue(doc['accounting']['file_cut'])
 
+    def test_any_sees_packets_twice(self):
+        """tcpdump -i any with a bridge and a tap: points by interface, and over all each round trip once."""
+        def cooked(frame, index, out):  # LINKTYPE_LINUX_SLL2
+            return frame[12:14] + b'\0\0' + index.to_bytes(4, 'big') + b'\0\1' + (b'\4' if out else b'\0') + \
+                b'\6' + frame[6:12] + b'\0\0' + frame[14:]
+        once = [x for i in range(30) for x in (
+            (T0 + i * 10**7, tcp(*A, *B, ACK | PSH, 100 + i, 50 + i, 10, seq=1 + 10 * i)),
+            (T0 + i * 10**7 + 400_000, tcp(*B, *A, ACK, 51 + i, 100 + i, ack=11 + 10 * i)),
+            (T0 + i * 10**7 + 5000, tcp(*A, *C, ACK | PSH, size=10, seq=1 + 10 * i)),
+            (T0 + i * 10**7 + 170_000, tcp(*C, *A, ACK, ack=11 + 10 * i)),
+            (T0 + i * 10**7 + 7000, echo(A[0], B[0], 7, i)),
+            (T0 + i * 10**7 + 390_000, echo(B[0], A[0], 7, i, reply=True)))]
+        # requests pass the bridge (4) first and the tap (9) 10 us later, answers the other way; one flow the tap alone
+        twice = [(t + d, cooked(f, index, out)) for k, (t, f) in enumerate(once)
+                 for d, index, out in (((0, 4, False), (10_000, 9, True)) if k % 2 == 0 else
+                                       ((-7_000, 9, False), (0, 4, True)))]
+        alone = [(t, cooked(f, 9, False)) for t, f in exchange(5, A, ('10.0.0.9', 90), 250, T0 + 1000)]
+        path = self.file(pcap(sorted(twice + alone), linktype=276))
+        seen = []
+        for more in ([], ['-j', '2'], ['--max-memory', '64M']):
+            doc = json.loads(self.run_rtt('-r', path, '--json', '--flows', *more, says='2 capture points'))
+            self.assertEqual(doc['accounting']['seen_again'], len(once))
+            self.assertIs(doc['accounting']['seems_doubled'], False)
+            all_ = doc['totals']['methods']
+            self.assertEqual({k: m['samples'] for k, m in all_.items()}, {'ts': 35, 'seq': 30, 'icmp': 30})
+            points = {p['point']: p['methods'] for p in doc['totals']['points']}
+            self.assertEqual({k: m['ts']['samples'] for k, m in points.items()}, {4: 30, 9: 35})
+            # at the tap, where answers pass first: 17 us less than at the bridge
+            self.assertEqual((points[4]['seq']['rtt_ns']['min'], points[9]['seq']['rtt_ns']['max']), (165_000, 148_000))
+            for k in ('seq', 'icmp'):
+                self.assertEqual(all_[k]['rtt_ns'], points[9][k]['rtt_ns'])
+            self.assertEqual(all_['ts']['rtt_ns'], points[9]['ts']['rtt_ns'])
+            self.assertEqual(len(doc['flows']), 7)
+            seen.append([doc['totals'], doc['flows']])
+        self.assertEqual(seen[0], seen[1])
+        self.assertEqual(seen[0], seen[2])
+        self.assertIn('%d seen again at another interface' % len(once),
+                      self.run_rtt('-r', path, says='2 capture points').replace('\n         ', ' '))
+        doc = json.loads(self.run_rtt('-r', path, '--json', '--point', '4'))
+        self.assertEqual({k: m['samples'] for k, m in doc['totals']['methods'].items()}, {'ts': 30, 'seq': 30, 'icmp': 30})
+        # one flow after the other at two interfaces is no copy
+        doc = json.loads(self.run_rtt('-r', self.file(pcap(sorted(
+            [(t, cooked(f, 4, False)) for t, f in exchange(20)] +
+            [(t + 3, cooked(f, 9, False)) for t, f in exchange(20, A, C)]), linktype=276)), '--json', says='2 capture'))
+        self.assertEqual((doc['accounting']['seen_again'], doc['totals']['methods']['ts']['samples']), (0, 40))
+
+    def test_doubled_with_timestamps(self):
+        """Merged captures have no interfaces: that every packet is there twice is told, also with timestamps."""
+        once = exchange(60)
+        path = self.file(pcap(sorted(once + [(t + 9000, f) for t, f in once])))
+        doc = json.loads(self.run_rtt('-r', path, '--json', says='every packet twice'))
+        self.assertIs(doc['accounting']['seems_doubled'], True)
+        again = sorted(once + [(t + 250_000_000, f) for t, f in once])  # sent again after a time-out
+        self.assertIs(json.loads(self.run_rtt('-r', self.file(pcap(again)), '--json'))['accounting']['seems_doubled'],
+                      False)
+
     def test_cut_before_the_first_packet(self):
         """Nothing of it can be read: the same exit code and one sentence, whatever it is packed in."""
         def zstd(data):  # RFC 8878: magic, a window of 1 KiB, one raw block
