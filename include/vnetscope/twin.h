@@ -105,9 +105,9 @@ void vns_twin_free(struct vns_twin *t);
  * any size; feed them so that their (offset-corrected) times stay close, since what
  * one is ahead must be remembered. The outcome is one of the packets and of the order in which
  * those of both points come, not of how many are in one call (but where the guest's addresses are
- * learnt from the first). The order of turns tells only of TCP copies that came later than a tenth of the
- * window, where one point is fed far ahead, and next to a step of a clock: how far one point is ahead is what is
- * known of rivals.
+ * learnt from the first). The order of turns may tell of a few packets that overtook others, were doubled or
+ * sent again, and next to a step of a clock: how far one point is ahead is what is known of rivals, and in what
+ * order the clocks' relation is learnt.
  */
 int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet *pkts, size_t n);
 /**
