@@ -64,6 +64,11 @@ int vns_vo_host_nat(int netns_fd, bool *found, struct vns_err *err);
 int vns_vo_filter(const struct vns_subject *const *subjects, size_t n, bool any, const char *user,
 		  char *to, size_t size, struct vns_err *err);
 
+/* Bytes of the ring of each of @points (> 0) on a machine of @memory_bytes. */
+uint32_t vns_vo_ring_bytes(size_t points, uint64_t memory_bytes);
+/* Have the points smaller rings than one alone would have? @bytes: of each. */
+bool vns_vo_rings_are_small(const struct vns_vo_points *p, uint32_t *bytes);
+
 /*
  * Open every host point of the subjects, which stay where they are. Where addresses are translated
  * (@opts->nat), those outside the innermost take every IP packet. On failure nothing stays open.

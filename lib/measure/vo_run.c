@@ -447,6 +447,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 {
 	size_t i = (size_t)(v - run->subject), inner = v->s->n_point - 1;
 	char text[256], clocks[400];
+	uint32_t ring;
 
 	if (vns_clock_mode_shares_path(v->mode))
 		add_note(t, "The clock was related over the measured path itself.");
@@ -485,6 +486,11 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 	    v->pair[k].counts[VNS_POINT_B].missing_by_proto[VNS_PROTO_TCP]))
 		add_note(t, "Connections are sampled by their clients' ports: those of which NAT changes it are chosen "
 			 "differently at each point, and may be missing or undecodable for that.");
+	if (vns_vo_rings_are_small(&run->points, &ring)) {
+		snprintf(text, sizeof(text), "%zu points share the memory for packets that wait to be read: %u MiB each, "
+			 "which a burst fills sooner than the 32 MiB of few points.", run->points.n, ring >> 20);
+		add_note(t, text);
+	}
 	for (size_t j = 0; j < v->s->n_point; j++) {
 		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
 

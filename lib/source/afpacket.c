@@ -91,7 +91,7 @@ struct live {
 	bool any;      /* all interfaces */
 	char point[IFNAMSIZ]; /* name asked for last */
 	uint16_t fanout;
-	int failed;    /* error the socket reported, handed out once the ring is empty */
+	bool failing;  /* a socket has an error, which is asked for once the ring is empty */
 	bool gone;     /* interface removed: nothing will come any more */
 	bool refused;  /* the kernel does not let sockets share packets out */
 };
@@ -252,25 +252,31 @@ static size_t drain_ring(struct live *l, struct vns_packet *out, size_t max)
 	return l->n_lane == 1 ? drain_lane(l, &l->lane[0], out, max) : drain_lanes(l, out, max);
 }
 
-/* The sockets' pending error, kept until the ring is empty. */
-static void note_failure(struct live *l)
+/*
+ * The sockets' error, by which it is gone there: until then their descriptors are readable, so that whoever
+ * polls them comes back after each batch of the rest.
+ */
+static int take_failure(struct live *l)
 {
+	int failed = ENETDOWN;
+
 	for (unsigned int i = 0; i < l->n_lane; i++) {
 		int e = 0;
 		socklen_t len = sizeof(e);
 
 		if (getsockopt(l->lane[i].fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e)
-			l->failed = e;
+			failed = e;
 	}
+	l->failing = false;
+	return failed;
 }
 
 /* The ring is empty after a failure: say it once. */
 static int report_failure(struct live *l, struct vns_err *err)
 {
 	struct ifreq ifr = { .ifr_ifindex = 0 };
-	int e = l->failed;
+	int e = take_failure(l);
 
-	l->failed = 0;
 	memcpy(ifr.ifr_name, l->ifname, IFNAMSIZ);
 	if (e == ENETDOWN && ioctl(l->lane[0].fd, SIOCGIFINDEX, &ifr) < 0) {
 		l->gone = true;
@@ -326,7 +332,7 @@ static int wait_for_lanes(struct live *l, int timeout_ms, short *seen)
 		bool held = l->lane[i].packet;
 
 		p[i] = (struct pollfd){ .fd = l->lane[i].fd, .events = held ? 0 : POLLIN };
-		if (held && !l->failed && timeout_ms > (int)l->retire_ms)
+		if (held && timeout_ms > (int)l->retire_ms)
 			timeout_ms = (int)l->retire_ms;
 	}
 	rc = poll(p, l->n_lane, timeout_ms);
@@ -339,28 +345,29 @@ static int live_next(struct vns_source *s, struct vns_packet *out, size_t max,
 		     struct vns_err *err)
 {
 	struct live *l = (struct live *)s;
-	int rounds = 0, timeout;
+	int rounds = 0;
 	short seen;
 	size_t n;
 
 	for (;;) {
 		n = drain_ring(l, out, max > INT32_MAX ? INT32_MAX : max);
-		if (n || (rounds > 0 && !l->failed))
+		if (n || (rounds > 0 && !l->failing))
 			return (int)n;
 		if (l->gone)
 			return VNS_SOURCE_EOF;
 		/* a dying interface's last block comes with the retire timer */
-		if (l->failed && rounds++ >= DRAIN_ROUNDS)
+		if (l->failing && rounds++ >= DRAIN_ROUNDS)
 			return report_failure(l, err);
-		timeout = l->failed ? 2 * (int)l->retire_ms : l->timeout_ms;
-		if (wait_for_lanes(l, timeout, &seen) < 0)
+		if (l->failing) { /* poll() does not wait */
+			vns_sleep_ns(2 * (int64_t)l->retire_ms * VNS_NSEC_PER_MSEC);
+			continue;
+		}
+		if (wait_for_lanes(l, l->timeout_ms, &seen) < 0)
 			return errno == EINTR ? VNS_SOURCE_NONE :
 			       vns_err_set(err, -errno, "waiting for packets on %s failed: %s",
 					   l->ifname, strerror(errno));
-		if (seen & POLLERR)
-			note_failure(l);
-		if (!l->failed)
-			rounds++;
+		l->failing = seen & POLLERR;
+		rounds += !l->failing;
 	}
 }
 

@@ -277,6 +277,28 @@ static void interface_goes_down(void **state)
 	close(fd);
 }
 
+/* The last packets are still in the ring when the interface goes: they come, and that it is gone is told. */
+static void interface_goes_with_packets_unread(void **state)
+{
+	struct seen s;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+	int fd = udp_socket(PORT);
+	char buf[20] = { 0 };
+
+	(void)state;
+	capture(a, "udp port 40000");
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(send(fd, buf, sizeof(buf), 0), sizeof(buf));
+	run_command("ip link set lo down");
+	wait_for_note(a, &s);
+	assert_non_null(strstr(s.note, "lo"));
+	assert_int_equal(s.packets, 5);
+	run_command("ip link set lo up");
+	vns_agent_close(a);
+	close(fd);
+}
+
 /* Killed in mid-stream: an error with a sentence; what came before stays; nothing hangs. */
 static void killed_in_the_middle(void **state)
 {
@@ -456,6 +478,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(silent_and_prompt),
 		cmocka_unit_test(slow_host),
 		cmocka_unit_test(interface_goes_down),
+		cmocka_unit_test(interface_goes_with_packets_unread),
 		cmocka_unit_test(killed_in_the_middle),
 		cmocka_unit_test(limits_of_captures),
 		cmocka_unit_test(pings),

@@ -140,10 +140,25 @@ static void edges_are_no_traffic_within_the_host(void **state)
 	free(outer);
 }
 
+static void many_points_share_a_part_of_the_memory(void **state)
+{
+	const uint64_t gib = UINT64_C(1) << 30;
+
+	(void)state;
+	assert_int_equal(vns_vo_ring_bytes(1, gib), 32u << 20);
+	assert_int_equal(vns_vo_ring_bytes(8, gib), 32u << 20);
+	assert_int_equal(vns_vo_ring_bytes(16, gib), 16u << 20); /* 256 MiB together */
+	assert_int_equal(vns_vo_ring_bytes(128, gib), 8u << 20); /* less would lose packets at once */
+	assert_int_equal(vns_vo_ring_bytes(32, 16 * gib), 32u << 20); /* 1 GiB together */
+	assert_int_equal(vns_vo_ring_bytes(128, 16 * gib), 8u << 20);
+	assert_int_equal(vns_vo_ring_bytes(128, 32 * gib), 16u << 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_end_has_three_seconds),
+		cmocka_unit_test(many_points_share_a_part_of_the_memory),
 		cmocka_unit_test(an_interrupt_leaves_less),
 		cmocka_unit_test(fewer_packets_save_what_packets_cost),
 		cmocka_unit_test(edges_are_no_traffic_within_the_host),
