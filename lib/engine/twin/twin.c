@@ -365,6 +365,7 @@ static int drain_queue(struct vns_twin *t, enum vns_point p, unsigned int dir, i
 	if (ret)
 		return ret;
 	while ((e = twin_queue_head(x)) && t->m.entry[e].time < expire_at) {
+		prefetch_queue(t, x);
 		twin_queue_pop(x);
 		expire(t, e);
 	}
