@@ -27,6 +27,7 @@
 #include "base/reserve.h"
 #include "measure/memory.h"
 #include "measure/vo_offline.h"
+#include "measure/vo_steps.h"
 
 /* --- reading both in step --- */
 
@@ -761,6 +762,7 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 		goto out;
 	name_target(t);
 	t->late_samples = r->ring[0].late + r->ring[1].late;
+	vo_steps_to_events(r->clock, t);
 	notes_of_clock(r, t);
 	notes_of_files(r, t);
 	keep_relation(r, t);

@@ -15,6 +15,8 @@
 #include <vnetscope/measure.h>
 #include <vnetscope/output.h>
 
+#include "measure/vo_steps.h"
+
 #define T0  INT64_C(1763764800000000000)
 #define SEC INT64_C(1000000000)
 
@@ -267,12 +269,45 @@ static void test_wrong_exchange(void **state)
 	vns_drift_result_free(&r);
 }
 
+/* A step that the relation is sure of, with its size between bounds; a rate that changes is none. */
+static void test_small_steps(void **state)
+{
+	struct vo_step step;
+
+	(void)state;
+	for (int64_t by = -SEC / 200; by <= SEC / 200; by += SEC / 1000) {
+		struct vns_drift_result r = measured(VNS_CLOCK_CHANNEL, 77, 999);
+		size_t n, steps = 0;
+
+		vns_clock_free(r.clock);
+		assert_int_equal(vns_clock_new(&r.clock, VNS_CLOCK_CHANNEL), 0);
+		for (int i = 0; i < 200; i++) {
+			int64_t t = T0 + i * SEC / 10, o = i < 120 ? i * 600 : i * 600 + by;
+			struct vns_exchange x = { t, t + 20000 + o, t + 21000 + o, t + 41000 };
+
+			assert_int_equal(vns_clock_add(r.clock, &x), 0);
+		}
+		assert_int_equal(vns_clock_solve(r.clock), 0);
+		vns_clock_pieces(r.clock, &n);
+		for (size_t i = 0; i < n; i++)
+			steps += vo_step_after(r.clock, i, &step);
+		assert_int_equal(steps, by != 0);
+		if (steps) {
+			assert_true(step.lower_ns <= (double)by && step.upper_ns >= (double)by);
+			assert_true(step.upper_ns - step.lower_ns < 250e3);
+			assert_true(step.at_ns <= T0 + 12 * SEC && step.at_ns + step.gap_ns >= T0 + 119 * SEC / 10);
+		}
+		vns_drift_result_free(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_contract),
 		cmocka_unit_test(test_plain_document), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_text), cmocka_unit_test(test_wrong_exchange),
+		cmocka_unit_test(test_small_steps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

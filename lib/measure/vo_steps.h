@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Small steps of the guest's clock that a solved relation shows.
+ */
+#ifndef VNS_MEASURE_VO_STEPS_H
+#define VNS_MEASURE_VO_STEPS_H
+
+#include <vnetscope/measure.h>
+
+/* A step between two pieces: @at_ns .. @at_ns + @gap_ns, host clock; > 0: the guest's clock is further ahead after it. */
+struct vo_step {
+	int64_t at_ns, gap_ns;
+	double by_ns, lower_ns, upper_ns; /* best, and what it is between */
+};
+
+/* Is there a step after piece @i that the relation is sure of? */
+bool vo_step_after(const struct vns_clock *clock, size_t i, struct vo_step *out);
+/* Its sentence, in @to. */
+const char *vo_step_words(const struct vo_step *s, char *to, size_t size);
+/* Steps too small for the pairing, which a relation from the traffic follows. */
+void vo_steps_to_events(const struct vns_clock *clock, struct vns_vo_target *t);
+
+#endif
