@@ -154,6 +154,8 @@ static void sort_kind(struct vns_rtt_rows *r, size_t from, size_t n, enum vns_rt
 	struct key *key = n > 1 ? reallocarray(NULL, n, sizeof(*key)) : NULL;
 	struct order order = { r, by };
 
+	if (n < 2)
+		return;
 	if (!key) {
 		qsort_r(r->at + from, n, sizeof(*r->at), compare_rows, &order);
 		return;
