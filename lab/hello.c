@@ -184,9 +184,6 @@ int lab_await_agents(struct vns_lab *lab, const struct vns_lab_opts *o, struct v
 
 	for (unsigned int i = 0; i < lab->n_guest && rc == 0; i++) {
 		rc = await(lab, &lab->guest[i], o, end, patience_s, err);
-		if (rc == 0 && lab->backend == VNS_LAB_QEMU && lab_qmp_let_reboot(lab, &lab->guest[i]))
-			lab_say(o, "%s cannot be told to start anew when it reboots: it will end then",
-				lab->guest[i].name);
 		if (rc == 0 && lab->backend == VNS_LAB_QEMU)
 			lab_say(o, "%s answers after %.1f s", lab->guest[i].name,
 				(double)(vns_monotonic_ns() - start) / 1e9);

@@ -97,8 +97,6 @@ int lab_qemu_find(struct lab_plan *plan, struct vns_err *err);
 /* Start @node's guest; called in the holder. Return: pid or -errno. */
 pid_t lab_qemu_start(const struct vns_lab *lab, const struct vns_lab_node *node,
 		     const struct lab_plan *plan, struct vns_err *err);
-/* qmp.c: from now on @n's guest starts anew when it reboots, instead of ending. Return: 0 or -errno. */
-int lab_qmp_let_reboot(const struct vns_lab *lab, const struct vns_lab_node *n);
 /*
  * accel.c: decide between KVM and emulation, by really booting a guest with KVM once for each
  * boot of this host, QEMU and kernel. Fills lab->accel, lab->accel_why and plan->kvm.

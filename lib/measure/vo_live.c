@@ -360,8 +360,8 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host is "
 			 "stopped by a signal.", v->s->vmm_pid);
 	else if (vo_quiet_has_ended(v))
-		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host has ended "
-			 "(powered off, killed, or moved elsewhere).", v->s->vmm_pid);
+		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host has ended%s.",
+			 v->s->vmm_pid, vo_quiet_console(v, console));
 	else
 		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: %.70s%s.", why->text,
 			 vo_quiet_console(v, console));
@@ -382,8 +382,8 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 		vns_sleep_ns(AGAIN_NS);
 	}
 	if (vo_quiet_has_ended(v))
-		snprintf(text, sizeof(text), "its process %d on the host has ended, and nothing took its place",
-			 v->s->vmm_pid);
+		snprintf(text, sizeof(text), "its process %d on the host has ended, and nothing took its place%s",
+			 v->s->vmm_pid, vo_quiet_console(v, console));
 	else
 		snprintf(text, sizeof(text), "%.100s%s", why->text, vo_quiet_console(v, console));
 	vo_subject_fail(v, text);

@@ -207,6 +207,7 @@ def what_users_do_meanwhile():
         r = run(*words)
         assert r.returncode == 3 and f"process {busy.pid}: " in r.stderr and "vm2 -- sleep 3" in r.stderr, r
     busy.wait(20)
+    qmp("vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
     ok(node("vm1", "sh", "-c", "(sleep 5; reboot -f) >/dev/null 2>&1 &"))
     vo = start_vo("vm1", "vm2")
     began = time.monotonic()
