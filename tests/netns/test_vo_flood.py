@@ -23,8 +23,8 @@ LAB = f"t-fl{os.getpid() % 10**8}"
 # On the generators' processor, of which it gets a seventh beside them: so it is outrun, and needs as much longer for its end.
 HERE = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
-LATEST = 20  # seconds: how long it takes on a busy machine is no matter, without a bound the flood decides
-FLOOD = 45  # seconds, if it is not ended before
+LATEST = 40  # seconds: how long it takes on a busy machine is no matter, without a bound the flood decides
+FLOOD = 90  # seconds, if it is not ended before
 
 
 def up():
