@@ -233,7 +233,8 @@ def text_lists_the_rules():
     shares = {}
     for words in (line.split() for line in out.splitlines()):
         # a share has its percent sign; the rows of the same names in the table of intervals have "LOW..HIGH"
-        if words[1:2] == [">"] and "udp" in words and ("%" in words or "%)" in words) and ".." not in line:
+        if words[1:2] == [">"] and "udp" in words and ("%" in words or "%)" in words) \
+                and not any(".." in w for w in words):
             shares[words[0]] = words[words.index("%") - 1] if "%" in words else \
                 next(w for w in words if w.startswith("("))
     assert shares["bridge"].startswith("("), (shares, out)
