@@ -56,6 +56,8 @@ struct clock_fit {
 
 void clock_fit_reset(struct clock_fit *f);
 void clock_fit_fini(struct clock_fit *f);
+/* Make @to, zero-initialised or in use, the same as @from. Return: 0 or -ENOMEM. */
+int clock_fit_copy(struct clock_fit *to, const struct clock_fit *from);
 /* Add a constraint with x >= all before. Return: 0, 1 no line satisfies it, -ENOMEM. */
 int clock_fit_add(struct clock_fit *f, const struct clock_con *c);
 /* Would an exchange's two points, right of all before, both fit? */

@@ -123,6 +123,12 @@ static bool is_less(const struct cost *a, const struct cost *b)
 	return false;
 }
 
+static void leave_out(struct scan *s, size_t i)
+{
+	s->fate[i] = WRONG;
+	s->n_wrong++;
+}
+
 /* Exchange @j fits no line with those before it. Return: 0 or -ENOMEM. */
 static int decide(struct scan *s, size_t j)
 {
@@ -133,16 +139,23 @@ static int decide(struct scan *s, size_t j)
 	int ret = 0;
 
 	memset(cost, 0x7f, sizeof(cost));
+	ret = clock_fit_copy(&s->trial, &s->fit);
+	if (ret == 0)
+		ret = carry_on(s, &s->trial, j + 1, 1, &cost[0]);
+	if (ret == 0 && cost[0].within[LOOKS - 1] == 1) { /* nothing costs less, and a line costs more */
+		leave_out(s, j);
+		return 0;
+	}
 	clock_fit_against(&s->fit, &s->con[2 * j], &s->con[2 * j + 1], x);
 	for (int k = 0; k < 2; k++)
 		who[k + 1] = exchange_at(s, j, x[k]);
-	for (size_t k = 0; k < 3 && ret >= 0; k++) {
+	for (size_t k = 1; k < 3 && ret >= 0; k++) {
 		if (who[k] == SIZE_MAX || (k == 2 && who[2] == who[1]))
 			continue;
 		ret = replay(s, &s->trial, s->start, j, who[k]);
 		if (ret == 0)
-			ret = carry_on(s, &s->trial, k ? j : j + 1, 1, &cost[k]);
-		if (ret == 0 && k && is_less(&cost[k], &cost[best]))
+			ret = carry_on(s, &s->trial, j, 1, &cost[k]);
+		if (ret == 0 && is_less(&cost[k], &cost[best]))
 			best = k;
 	}
 	clock_fit_reset(&s->trial);
@@ -156,13 +169,13 @@ static int decide(struct scan *s, size_t j)
 		s->cut[j] = true;
 		s->start = j;
 	} else {
-		s->fate[who[best]] = WRONG;
-		s->n_wrong++;
+		leave_out(s, who[best]);
+		if (best == 0) /* the line holds what it held */
+			return 0;
 	}
-	ret = replay(s, &s->fit, s->start, who[best] == j && !cut ? j : j + 1, SIZE_MAX);
+	ret = replay(s, &s->fit, s->start, j + 1, SIZE_MAX);
 	if (ret > 0) { /* the one left out was not all that contradicts it */
-		s->fate[j] = WRONG;
-		s->n_wrong++;
+		leave_out(s, j);
 		ret = replay(s, &s->fit, s->start, j, SIZE_MAX);
 	}
 	return ret < 0 ? ret : 0;

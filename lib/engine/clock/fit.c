@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/clock/clock_priv.h"
 
@@ -30,6 +31,33 @@ void clock_fit_fini(struct clock_fit *f)
 	free(f->up.v);
 	free(f->low.v);
 	*f = (struct clock_fit){ 0 };
+}
+
+static int hull_copy(struct clock_hull *to, const struct clock_hull *from)
+{
+	if (to->cap < from->n) {
+		struct clock_point *v = realloc(to->v, from->cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		to->v = v;
+		to->cap = from->cap;
+	}
+	if (from->n)
+		memcpy(to->v, from->v, from->n * sizeof(*to->v));
+	to->n = from->n;
+	return 0;
+}
+
+int clock_fit_copy(struct clock_fit *to, const struct clock_fit *from)
+{
+	if (hull_copy(&to->up, &from->up) || hull_copy(&to->low, &from->low))
+		return -ENOMEM;
+	to->bmin = from->bmin;
+	to->bmax = from->bmax;
+	to->at_max = from->at_max;
+	to->at_min = from->at_min;
+	return 0;
 }
 
 /* > 0: a, b, c turn left. Relative to a, so that products stay small. */
