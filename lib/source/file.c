@@ -59,8 +59,8 @@ int vns_file_add_iface(struct vns_file *f, const struct vns_file_iface *iface,
 		f->iface = grown;
 		f->max_iface = f->max_iface * 2 + 4;
 	}
-	if (f->by_interface && iface->linktype == VNS_LINK_LINUX_SLL2 && !f->n_iface)
-		f->base.any = true;
+	/* a second one: captures of several hosts, perhaps, in which a packet is no forwarded one */
+	f->base.any &= iface->linktype == VNS_LINK_LINUX_SLL2 && !f->n_iface;
 	if (iface->usable && f->base.stats.resolution_ns < iface->mul >> iface->shift)
 		f->base.stats.resolution_ns = iface->mul >> iface->shift;
 	f->iface[f->n_iface] = *iface;
@@ -289,7 +289,7 @@ int vns_source_open_file(struct vns_source **out, const char *path,
 	}
 	f->base.ops = &file_ops;
 	f->base.without = opts ? opts->without : 0;
-	f->by_interface = opts && opts->by_interface;
+	f->by_interface = f->base.any = opts && opts->by_interface;
 	rc = vns_feed_init(&f->feed, fd);
 	f->name = strdup(fd == STDIN_FILENO ? "standard input" : path);
 	if (opts && opts->filter && opts->filter[0])

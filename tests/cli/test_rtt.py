@@ -328,6 +328,11 @@ class Rtt(unittest.TestCase):
             [(t, cooked(f, 4, False)) for t, f in exchange(20)] +
             [(t + 3, cooked(f, 9, False)) for t, f in exchange(20, A, C)]), linktype=276)), '--json', says='2 capture'))
         self.assertEqual((doc['accounting']['seen_again'], doc['totals']['methods']['ts']['samples']), (0, 40))
+        # captures on any of two hosts, merged: both ends' round trips are round trips of their own
+        doc = json.loads(self.run_rtt('-r', self.file(pcapng(
+            [(t + host * 9000, cooked(f, 2, not host), host) for t, f in exchange(20) for host in range(2)], 2, 276)),
+            '--json', says='2 capture'))
+        self.assertEqual((doc['accounting']['seen_again'], doc['totals']['methods']['ts']['samples']), (0, 40))
 
     def test_doubled_with_timestamps(self):
         """Merged captures have no interfaces: that every packet is there twice is told, also with timestamps."""

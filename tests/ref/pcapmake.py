@@ -104,13 +104,13 @@ def _block(kind, body):
     return struct.pack('<II', kind, len(body) + 12) + body + struct.pack('<I', len(body) + 12)
 
 
-def pcapng(records, interfaces=1):
+def pcapng(records, interfaces=1, linktype=1):
     """records: (time_ns, frame, interface). Nanosecond resolution. interfaces: number, or names."""
     out = [_block(0x0a0d0d0a, struct.pack('<IHHq', 0x1a2b3c4d, 1, 0, -1))]
     for name in [''] * interfaces if isinstance(interfaces, int) else interfaces:
         text = name.encode()
         label = struct.pack('<HH', 2, len(text)) + text + bytes(-len(text) % 4) if text else b''
-        out.append(_block(1, struct.pack('<HHI', 1, 0, 0) + label +
+        out.append(_block(1, struct.pack('<HHI', linktype, 0, 0) + label +
                           struct.pack('<HHB3xHH', 9, 1, 9, 0, 0)))
     for t, frame, interface in records:
         out.append(_block(6, struct.pack('<IIIII', interface, t >> 32, t & 0xffffffff, len(frame),
