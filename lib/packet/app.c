@@ -31,7 +31,10 @@
 
 enum { PORT_DNS = VNS_PORT_DNS, PORT_MDNS = 5353, PORT_QUIC = 443 };
 
-#define FIXED 0x40 /* the fixed bit of QUIC's first byte */
+#define LONG  0x80 /* of QUIC's first byte: a long header */
+#define FIXED 0x40 /* the fixed bit */
+
+enum { SHORTEST = 21 }; /* payload with a short header */
 
 static void dns(struct vns_packet *out, const struct vns_span *s, uint16_t sport, uint16_t dport)
 {
@@ -186,7 +189,7 @@ static void quic_long(struct vns_packet *out, const struct vns_span *s, bool por
 
 static void quic_short(struct vns_packet *out, const struct vns_span *s)
 {
-	enum { SHORTEST = 21, SPIN = 0x20 };
+	enum { SPIN = 0x20 };
 
 	if (s->wire < SHORTEST)
 		return;
@@ -196,6 +199,30 @@ static void quic_short(struct vns_packet *out, const struct vns_span *s)
 	out->quic_scid_len = !!(s->p[0] & FIXED);
 	out->quic_type = s->p[0] & SPIN ? VNS_QUIC_SHORT_1 : VNS_QUIC_SHORT_0;
 	out->flags |= VNS_PKT_F_QUIC;
+}
+
+/*
+ * The same of a payload on ports that tell nothing, @s long enough for a short header and captured as far
+ * as its fields go. Of such a payload the first two bits are anyone's guess, and a wrong guess costs more
+ * than all of this: so they are not branched on, but for the versions of long headers, which
+ * other payloads do not begin with.
+ */
+static void quic_any(struct vns_packet *out, const struct vns_span *s)
+{
+	uint32_t version = vns_be32(s->p + 1), first = s->p[0], mask;
+
+	if (unlikely(version == 0 || known_version(version)) && first & LONG) {
+		quic_long(out, s, false);
+		return;
+	}
+	mask = -(uint32_t)((first & (LONG | FIXED)) == FIXED);
+	__asm__("" : "+r"(mask)); /* any number to the compiler, or it would branch after all */
+	out->quic_dcid[0] = vns_be32(s->p + 1) & mask;
+	out->quic_dcid[1] = vns_be32(s->p + 5) & mask;
+	out->quic_dcid_len = (uint8_t)(VNS_QUIC_CID_BYTES & mask);
+	out->quic_scid_len = (uint8_t)(1 & mask);
+	out->quic_type = (uint8_t)((VNS_QUIC_SHORT_0 + (first >> 5 & 1)) & mask);
+	out->flags |= (uint16_t)(VNS_PKT_F_QUIC & mask);
 }
 
 void vns_decode_udp_payload(struct vns_packet *out, const struct vns_span *s, uint16_t sport,
@@ -210,7 +237,9 @@ void vns_decode_udp_payload(struct vns_packet *out, const struct vns_span *s, ui
 	if (s->cap == 0 || sport == PORT_MDNS || dport == PORT_MDNS)
 		return;
 	port = sport == PORT_QUIC || dport == PORT_QUIC;
-	if (s->p[0] & 0x80)
+	if (likely(!port && s->cap > VNS_QUIC_CID_BYTES && s->wire >= SHORTEST))
+		quic_any(out, s);
+	else if (s->p[0] & LONG)
 		quic_long(out, s, port);
 	else if ((s->p[0] & FIXED) || port)
 		quic_short(out, s);

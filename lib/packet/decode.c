@@ -378,11 +378,8 @@ enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsign
 	out->flags = frame->flags & (VNS_PKT_F_OUTGOING | VNS_PKT_F_VLAN);
 	out->vlan = frame->vlan;
 	if (likely(frame->linktype == VNS_LINK_ETHERNET && !(frame->flags & VNS_FRAME_NO_TIME)) &&
-	    vns_decode_usual(out, s)) {
-		if (!(without & VNS_WITHOUT_DIGEST))
-			tcp_digest(out);
+	    vns_decode_usual(out, s, !(without & VNS_WITHOUT_DIGEST)))
 		return v;
-	}
 	v = vns_decode_layers(frame, s, out);
 	if (without & VNS_WITHOUT_DIGEST)
 		out->digest = 0;

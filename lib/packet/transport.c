@@ -7,12 +7,10 @@
  * The span is exactly the IP payload: its wire length is what the IP header says, so padding is
  * already gone and lengths here are the sender's.
  */
+#include "packet/datagram.h"
 #include "packet/tcp.h"
 
-enum { IPPROTO_NR_ICMP = 1, IPPROTO_NR_IPIP = 4, IPPROTO_NR_UDP = 17,
-       IPPROTO_NR_IPV6 = 41, IPPROTO_NR_GRE = 47, IPPROTO_NR_ICMPV6 = 58 };
-
-enum { PORT_VXLAN = 4789, PORT_GENEVE = 6081 };
+enum { IPPROTO_NR_IPIP = 4, IPPROTO_NR_IPV6 = 41, IPPROTO_NR_GRE = 47 };
 
 uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
 {
@@ -24,41 +22,15 @@ uint64_t vns_flow_key_hash(const struct vns_flow_key *key)
 	return hash_v6(address_value(a0), address_value(a1), ports);
 }
 
-/*
- * Digest of @head and @head2, the first bytes of @payload and its length on the wire. Missing bytes
- * count as zero; the length tells a short payload from one that ends in zeros.
- */
-static void set_digest(struct vns_packet *out, uint64_t head, uint64_t head2,
-		       const struct vns_span *payload)
-{
-	uint32_t want = payload->wire < VNS_DIGEST_PAYLOAD_BYTES ? payload->wire :
-								   VNS_DIGEST_PAYLOAD_BYTES;
-	uint64_t w[VNS_DIGEST_PAYLOAD_BYTES / 8] = { 0 };
-	uint8_t buf[VNS_DIGEST_PAYLOAD_BYTES] = { 0 };
-	const uint8_t *from = payload->p;
-
-	if (payload->cap < want) {
-		out->flags |= VNS_PKT_F_DIGEST_SHORT;
-		want = payload->cap;
-	}
-	if (want < VNS_DIGEST_PAYLOAD_BYTES) {
-		memcpy(buf, payload->p, want);
-		from = buf;
-	}
-	for (size_t i = 0; i < VNS_DIGEST_PAYLOAD_BYTES / 8; i++)
-		w[i] = vns_be64(from + 8 * i);
-	out->digest = vns_mix5(head, head2, w[0], w[1], w[2]) + vns_length_term(payload->wire);
-}
-
 static enum vns_proto proto_of(uint8_t ipproto)
 {
 	switch (ipproto) {
 	case VNS_IP_TCP:
 		return VNS_PROTO_TCP;
-	case IPPROTO_NR_UDP:
+	case VNS_IP_UDP:
 		return VNS_PROTO_UDP;
-	case IPPROTO_NR_ICMP:
-	case IPPROTO_NR_ICMPV6:
+	case VNS_IP_ICMP:
+	case VNS_IP_ICMPV6:
 		return VNS_PROTO_ICMP;
 	default:
 		return VNS_PROTO_NONE;
@@ -144,7 +116,7 @@ static bool udp_tunnel(struct vns_packet *out, struct vns_span s, uint16_t dport
 		*v = VNS_PKT_CUT;
 		return true;
 	}
-	if (dport == PORT_VXLAN) {
+	if (dport == VNS_PORT_VXLAN) {
 		if (!(s.p[0] & VXLAN_I))
 			return false;
 	} else {
@@ -184,7 +156,7 @@ static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const str
 	s.p += s.cap < HEADER ? s.cap : HEADER;
 	s.cap -= s.cap < HEADER ? s.cap : HEADER;
 	s.wire -= HEADER;
-	if (unlikely(dport == PORT_VXLAN || dport == PORT_GENEVE)) {
+	if (unlikely(dport == VNS_PORT_VXLAN || dport == VNS_PORT_GENEVE)) {
 		struct vns_span inner = s;
 
 		if (net->first_frag)
@@ -192,14 +164,9 @@ static enum vns_verdict udp(struct vns_packet *out, struct vns_span s, const str
 		if (udp_tunnel(out, inner, dport, &v))
 			return v;
 	}
-	set_digest(out, IPPROTO_NR_UDP, 0, &s);
+	payload_digest(out, VNS_IP_UDP, 0, &s);
 	vns_decode_udp_payload(out, &s, sport, dport);
 	return VNS_PKT_OK;
-}
-
-static bool icmp_is_echo(uint8_t ipproto, uint8_t type)
-{
-	return ipproto == IPPROTO_NR_ICMP ? type == 0 || type == 8 : type == 128 || type == 129;
 }
 
 /* Every ICMP message of use has 8 bytes before its body; for echo they hold id and sequence. */
@@ -223,8 +190,7 @@ static enum vns_verdict icmp(struct vns_packet *out, struct vns_span s, const st
 	set_key(out, net, id, id);
 	vns_span_skip(&s, HEADER);
 	out->payload_len = s.wire;
-	set_digest(out, (uint64_t)out->icmp_type << 56 | (uint64_t)out->icmp_code << 48 |
-			net->ipproto, rest, &s);
+	payload_digest(out, icmp_digest_head(out, net->ipproto), rest, &s);
 	return VNS_PKT_OK;
 }
 
@@ -233,7 +199,7 @@ static enum vns_verdict other_l4(struct vns_packet *out, const struct vns_span *
 {
 	set_key(out, net, 0, 0);
 	out->payload_len = s->wire;
-	set_digest(out, net->ipproto, 0, s);
+	payload_digest(out, net->ipproto, 0, s);
 	return VNS_PKT_OTHER_L4;
 }
 
@@ -281,7 +247,7 @@ enum vns_verdict vns_decode_later_fragment(struct vns_packet *out, struct vns_sp
 	out->proto = (uint8_t)proto_of(net->ipproto);
 	out->payload_len = s.wire;
 	set_key(out, net, 0, 0);
-	set_digest(out, (uint64_t)out->ip_id << 32 | (uint64_t)out->frag_off << 8 | net->ipproto,
+	payload_digest(out, (uint64_t)out->ip_id << 32 | (uint64_t)out->frag_off << 8 | net->ipproto,
 		   0, &s);
 	return VNS_PKT_FRAGMENT;
 }
@@ -292,10 +258,10 @@ enum vns_verdict vns_decode_transport(struct vns_packet *out, struct vns_span s,
 	if (likely(net->ipproto == VNS_IP_TCP))
 		return vns_decode_tcp(out, &s, net);
 	switch (net->ipproto) {
-	case IPPROTO_NR_UDP:
+	case VNS_IP_UDP:
 		return udp(out, s, net);
-	case IPPROTO_NR_ICMP:
-	case IPPROTO_NR_ICMPV6:
+	case VNS_IP_ICMP:
+	case VNS_IP_ICMPV6:
 		return icmp(out, s, net);
 	case IPPROTO_NR_GRE:
 	case IPPROTO_NR_IPIP:

@@ -2,7 +2,8 @@
 /*
  * The frame that most captures are made of, decoded in one go: Ethernet, at most one 802.1Q tag, IPv4
  * without options or IPv6 without extension headers, not a fragment, TCP with NOP NOP TS as its
- * only options (what Linux, macOS and Android send behind the SYN), not of port 53, captured up to there.
+ * only options (what Linux, macOS and Android send behind the SYN), not of port 53, captured up to there;
+ * or UDP that is no tunnel, or ICMP echo (datagram.c).
  *
  * It is so much shorter than the layers of decode.c since all lengths are known after a few
  * comparisons. Each of them is one instruction on the bytes as they stand (constants are in the
@@ -84,9 +85,10 @@ static inline void usual_tcp(struct vns_packet *out, const uint8_t *h, uint32_t 
 }
 
 /* Ports, protocol and family of the key are neighbours: eight bytes by one store. */
-static inline void usual_key_end(struct vns_flow_key *key, uint32_t ports, uint32_t family)
+static inline void usual_key_end(struct vns_flow_key *key, uint32_t ports, uint32_t ipproto,
+				 uint32_t family)
 {
-	uint64_t v = (uint64_t)(family << 8 | VNS_IP_TCP) << 32 | (ports << 16 | ports >> 16);
+	uint64_t v = (uint64_t)(family << 8 | ipproto) << 32 | (ports << 16 | ports >> 16);
 
 	_Static_assert(offsetof(struct vns_flow_key, ipproto) ==
 		       offsetof(struct vns_flow_key, port) + 4, "one word");
@@ -97,12 +99,13 @@ static inline void usual_key_end(struct vns_flow_key *key, uint32_t ports, uint3
  * Key, direction and hash as set_key4() makes them. Which endpoint is the lower is a coin toss, so it
  * is not branched on: both addresses are one number, and the lower of it and of itself with its halves
  * exchanged is the one with the lower address in front. The v4-mapped forms are 00 00 ff ff and the
- * address as it stands.
+ * address as it stands. @ports: source's above destination's
  */
-static inline void usual_key4(struct vns_packet *out, const uint8_t *src, const uint8_t *tcp)
+static inline void usual_key4(struct vns_packet *out, const uint8_t *src, uint32_t ports,
+			      uint32_t ipproto)
 {
 	uint64_t raw = usual_raw64(src), to = __builtin_bswap64(raw), back = to << 32 | to >> 32;
-	uint32_t ports = vns_be32(tcp), ports_back = ports << 16 | ports >> 16;
+	uint32_t ports_back = ports << 16 | ports >> 16;
 	bool dir = to > back, same = to == back;
 	uint64_t addr[2], turn;
 
@@ -116,44 +119,64 @@ static inline void usual_key4(struct vns_packet *out, const uint8_t *src, const 
 	addr[0] = raw << 32 | 0xffff0000u;
 	addr[1] = (raw & ~UINT64_C(0xffffffff)) | 0xffff0000u;
 	out->dir = dir;
-	out->flow_hash = vns_mix2(to, (uint64_t)ports << 32 | VNS_IP_TCP << 8 | 4);
+	out->flow_hash = vns_mix2(to, (uint64_t)ports << 32 | ipproto << 8 | 4);
 	memcpy(out->key.addr[0].b + 8, &addr[0], sizeof(addr[0]));
 	memcpy(out->key.addr[1].b + 8, &addr[1], sizeof(addr[1]));
-	usual_key_end(&out->key, ports, 4);
+	usual_key_end(&out->key, ports, ipproto, 4);
 }
 
-static inline __attribute__((always_inline)) bool
-usual_ipv4(struct vns_packet *out, const uint8_t *h, uint32_t cap, uint32_t wire)
+/* Multicast or broadcast? The destination stands at @dst. */
+static inline uint16_t usual_group4(const uint8_t *dst)
 {
-	uint32_t len, dst;
+	uint32_t to = vns_be32(dst);
+
+	if (likely(to < USUAL_CLASS_D))
+		return 0;
+	return to >> 28 == USUAL_CLASS_D >> 28 || to == UINT32_MAX ? VNS_PKT_F_MULTICAST : 0;
+}
+
+/*
+ * UDP and ICMP echo behind the IP header @h of the same kind (datagram.c); @cap, @wire: from there.
+ * Return: false when it is something else; then @out is as before.
+ */
+bool vns_usual_datagram4(struct vns_packet *out, const uint8_t *h, uint32_t cap, uint32_t wire,
+			 bool digest);
+bool vns_usual_datagram6(struct vns_packet *out, const uint8_t *h, uint32_t cap, uint32_t wire,
+			 bool digest);
+
+static inline __attribute__((always_inline)) bool
+usual_ipv4(struct vns_packet *out, const uint8_t *h, uint32_t cap, uint32_t wire, bool digest)
+{
+	uint32_t len;
 
 	if (cap < USUAL_IPV4 + USUAL_TCP ||
 	    (usual_raw64(h) & USUAL_IPV4_MASK) != USUAL_IPV4_FIRST || h[9] != VNS_IP_TCP ||
 	    !usual_is_tcp(h + USUAL_IPV4))
-		return false;
+		return cap >= USUAL_IPV4 && h[9] != VNS_IP_TCP &&
+		       vns_usual_datagram4(out, h, cap, wire, digest);
 	len = vns_be16(h + 2);
 	if (len < USUAL_IPV4 + USUAL_TCP || len > wire)
 		return false;
 	usual_tcp(out, h + USUAL_IPV4, len - USUAL_IPV4);
 	out->ip_id = vns_be16(h + 4);
 	out->ttl = h[8];
-	out->flags |= VNS_PKT_F_HAS_TS;
-	dst = vns_be32(h + 16);
-	if (unlikely(dst >= USUAL_CLASS_D) && (dst >> 28 == USUAL_CLASS_D >> 28 || dst == UINT32_MAX))
-		out->flags |= VNS_PKT_F_MULTICAST;
-	usual_key4(out, h + 12, h + USUAL_IPV4);
+	out->flags |= VNS_PKT_F_HAS_TS | usual_group4(h + 16);
+	usual_key4(out, h + 12, vns_be32(h + USUAL_IPV4), VNS_IP_TCP);
+	if (digest)
+		tcp_digest(out);
 	return true;
 }
 
 static inline bool usual_ipv6(struct vns_packet *out, const uint8_t *h, uint32_t cap,
-			      uint32_t wire)
+			      uint32_t wire, bool digest)
 {
 	const struct vns_net net = { .src = h + 8, .dst = h + 24, .ipproto = VNS_IP_TCP };
 	uint32_t len;
 
 	if (cap < USUAL_IPV6 + USUAL_TCP || h[0] >> 4 != 6 || h[6] != VNS_IP_TCP ||
 	    !usual_is_tcp(h + USUAL_IPV6))
-		return false;
+		return cap >= USUAL_IPV6 && h[6] != VNS_IP_TCP &&
+		       vns_usual_datagram6(out, h, cap, wire, digest);
 	len = vns_be16(h + 4);
 	if (len < USUAL_TCP || len + USUAL_IPV6 > wire)
 		return false;
@@ -162,14 +185,17 @@ static inline bool usual_ipv6(struct vns_packet *out, const uint8_t *h, uint32_t
 	out->ttl = h[7];
 	out->flags |= h[24] == 0xff ? VNS_PKT_F_HAS_TS | VNS_PKT_F_MULTICAST : VNS_PKT_F_HAS_TS;
 	set_key6(out, &net, vns_be16(h + USUAL_IPV6), vns_be16(h + USUAL_IPV6 + 2));
+	if (digest)
+		tcp_digest(out);
 	return true;
 }
 
 /*
- * @out is zero but for what the frame says. Return: false when @s is another kind of frame; then
- * @out is as before, but for the VLAN tag's fields, which the layers set to the same.
+ * @out is zero but for what the frame says; @digest: is it wanted? Return: false when @s is another kind
+ * of frame; then @out is as before, but for the VLAN tag's fields, which the layers set to the same.
  */
-static inline __attribute__((always_inline)) bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
+static inline __attribute__((always_inline)) bool
+vns_decode_usual(struct vns_packet *out, struct vns_span s, bool digest)
 {
 	enum { ETHERNET = 14, TAG = 4 };
 	const uint8_t *h;
@@ -188,16 +214,18 @@ static inline __attribute__((always_inline)) bool vns_decode_usual(struct vns_pa
 	}
 	out->flags |= (uint16_t)((s.p[0] & 1) * VNS_PKT_F_MULTICAST);
 	if (likely(type == USUAL_TYPE_IPV4))
-		return usual_ipv4(out, h, s.cap - from, s.wire - from);
-	return type == USUAL_TYPE_IPV6 && usual_ipv6(out, h, s.cap - from, s.wire - from);
+		return usual_ipv4(out, h, s.cap - from, s.wire - from, digest);
+	return type == USUAL_TYPE_IPV6 &&
+	       usual_ipv6(out, h, s.cap - from, s.wire - from, digest);
 }
 
 #else
 
-static inline bool vns_decode_usual(struct vns_packet *out, struct vns_span s)
+static inline bool vns_decode_usual(struct vns_packet *out, struct vns_span s, bool digest)
 {
 	(void)out;
 	(void)s;
+	(void)digest;
 	return false;
 }
 
@@ -228,11 +256,7 @@ vns_decode_record(struct vns_packet *out, struct vns_span s, int64_t time_ns, bo
 	out->time_ns = time_ns;
 	out->wire_len = s.wire;
 	out->cap_len = s.cap;
-	if (unlikely(!ethernet) || !vns_decode_usual(out, s))
-		return false;
-	if (digest)
-		tcp_digest(out);
-	return true;
+	return likely(ethernet) && vns_decode_usual(out, s, digest);
 }
 
 #endif

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Any bytes as a frame: the decoder must give a verdict, read nothing past the end and keep its
- * promises about the key, the hash and repeatability.
+ * promises about the key, the hash and repeatability; its short way for usual frames must leave in
+ * every field what the layers do.
  *
  * input: 1 byte link type (index), 2 bytes wire length beyond the captured, then the frame
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include <vnetscope/packet.h>
+#include "packet/decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,6 +17,20 @@ static void require(int truth)
 {
 	if (!truth)
 		abort();
+}
+
+/* @frame without the short way. */
+static struct vns_packet by_layers(const struct vns_frame *frame)
+{
+	struct vns_packet p;
+
+	memset(&p, 0, sizeof(p));
+	p.time_ns = frame->time_ns;
+	p.cap_len = frame->cap_len;
+	p.wire_len = frame->wire_len;
+	p.verdict = (uint8_t)vns_decode_layers(frame, (struct vns_span){ frame->data, p.cap_len, p.wire_len },
+					       &p);
+	return p;
 }
 
 static void check(const struct vns_frame *frame)
@@ -31,6 +46,8 @@ static void check(const struct vns_frame *frame)
 	require(memcmp(&p, &q, sizeof(p)) == 0);
 	require(p.verdict < VNS_PKT_VERDICTS && p.proto < VNS_PROTOS && p.dir <= 1);
 	require(p.tunnel_depth <= 4);
+	q = by_layers(frame);
+	require(memcmp(&p, &q, sizeof(p)) == 0);
 	if (p.verdict != VNS_PKT_OK)
 		return;
 	order = memcmp(k->addr[0].b, k->addr[1].b, 16);

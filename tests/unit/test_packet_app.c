@@ -111,12 +111,47 @@ static void test_quic_negotiation_and_short(void **state)
 	(void)state;
 }
 
+/* What needs no port to be told for QUIC is the same on all; of each type there is some. */
+static void test_quic_on_any_port(void **state)
+{
+	static const uint32_t version[] = { 0, 1, 0x6b3343cf, 0xff00001b, 0xff000022 };
+	uint32_t seen[VNS_QUIC_OTHER + 1] = { 0 };
+
+	(void)state;
+	for (uint32_t i = 0; i < 20000; i++) {
+		uint8_t m[48] = { 0 };
+		struct vns_packet p, q;
+		struct bytes f;
+
+		for (size_t k = 0; k < sizeof(m); k++)
+			m[k] = (uint8_t)((i * 40 + k + 1) * 0x9e3779b1u >> 24);
+		m[0] |= 0x40;
+		for (int k = 0; k < 4 && m[0] & 0x80; k++)
+			m[1 + k] = (uint8_t)(version[i % 5] >> (24 - 8 * k));
+		m[5] &= 15;
+		m[6 + m[5]] &= 15;
+		p = udp_of(&f, 40000, 443, m, 21 + i % 28);
+		q = udp_of(&f, 40000, 4433, m, 21 + i % 28);
+		assert_memory_equal(p.quic_dcid, q.quic_dcid, sizeof(p.quic_dcid));
+		assert_memory_equal(p.quic_scid, q.quic_scid, sizeof(p.quic_scid));
+		assert_int_equal(p.quic_type, q.quic_type);
+		assert_int_equal(p.quic_dcid_len, q.quic_dcid_len);
+		assert_int_equal(p.quic_scid_len, q.quic_scid_len);
+		assert_int_equal(p.quic_version16, q.quic_version16);
+		assert_int_equal(p.flags, q.flags);
+		seen[q.quic_type]++;
+	}
+	for (int type = VNS_QUIC_SHORT_0; type <= VNS_QUIC_NEGOTIATION; type++)
+		assert_true(seen[type] > 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dns),
 		cmocka_unit_test(test_quic_long),
 		cmocka_unit_test(test_quic_negotiation_and_short),
+		cmocka_unit_test(test_quic_on_any_port),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
