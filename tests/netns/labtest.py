@@ -14,6 +14,8 @@ import sys
 import time
 import traceback
 
+from nettest import down_at_once
+
 VNETSCOPE = os.path.abspath(sys.argv[1])
 AGENT = os.path.abspath(sys.argv[2])
 
@@ -119,6 +121,7 @@ def main(cases, labs, prefix="e"):
     """Run all cases (or those named on the command line); end every lab whatever happens."""
     wanted = sys.argv[3:]
     failed = 0
+    down_at_once(VNETSCOPE, *labs)
     for case in cases:
         if wanted and case.__name__ not in wanted:
             continue

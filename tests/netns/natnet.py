@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 
-from nettest import script, skip
+from nettest import remove, script, skip
 from tcpdump import Capture
 
 PEER, OUT, GATE, GUEST = '10.87.1.1', '10.87.1.2', '10.87.2.1', '10.87.2.2'
@@ -46,8 +46,7 @@ ip netns exec {self.router} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.f
     def tear_down(self):
         for c in Capture.running:
             c.p.kill()
-        for ns in (self.client, self.router, self.guest):
-            subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
+        remove(self.client, self.router, self.guest)
 
     def captured(self, folder, name, work, snap=262144):
         """

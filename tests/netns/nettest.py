@@ -1,7 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests in namespaces of their own share: run a command, run it inside one, or say why not."""
+"""What tests in namespaces of their own share: run a command, run it inside one, or say why not.
+
+Whoever imports this ends by an exception when told to end (SIGTERM), so that what it made is removed. Meson kills
+the session of a test half a second later: what may take longer begins at once, in a session of its own.
+"""
+import signal
 import subprocess
 import sys
+import time
+
+AT_ONCE = []  # commands; see down_at_once()
+
+
+def _end(signum, _):
+    for words in AT_ONCE:
+        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         start_new_session=True)
+    sys.exit(128 + signum)
+
+
+def down_at_once(program, *labs):
+    """When this test is told to end, @program removes these labs, whatever else there is to do."""
+    AT_ONCE.extend([program, "lab", "down", "--name", lab] for lab in labs)
+
+
+signal.signal(signal.SIGTERM, _end)
 
 
 def sh(*argv, fail=True):
@@ -38,9 +61,19 @@ def veth_pair(ends, devices=("v0", "v1"), ipv6=True):
 
 
 def remove(*namespaces):
-    """Of those, what is there."""
-    for ns in namespaces:
-        sh("ip", "netns", "del", ns, fail=False)
+    """Of those, what is there; to the end, whoever kills this process meanwhile."""
+    subprocess.run(["sh", "-c", "for ns; do ip netns del $ns; done", "sh", *namespaces], capture_output=True,
+                   timeout=60, start_new_session=True, check=False)
+
+
+def wait_capture(ns, seconds=10):
+    """A packet socket in namespace @ns takes packets, or @seconds are over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        rows = [line.split() for line in sh(*inside(ns, "cat", "/proc/net/packet")).splitlines()[1:]]
+        if any(row[5] == "1" for row in rows):  # column R: bound and running
+            return
+        time.sleep(0.02)
 
 
 def skip(why):

@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nettest import inside, sh  # noqa: E402
+from nettest import inside, remove, sh  # noqa: E402
 
 NS = f"vnsdrift{os.getpid()}"
 HOST, GUEST = f"vd{os.getpid()}"[:15], "eth0"
@@ -45,8 +45,8 @@ def up():
 
 
 def down():
-    subprocess.run(["ip", "netns", "del", NS], capture_output=True, check=False)
-    subprocess.run(["ip", "link", "del", HOST], capture_output=True, check=False)
+    remove(NS)
+    sh("ip", "link", "del", HOST, fail=False)
 
 
 def drift(program, agent, *args, target=f"netns:{NS}"):

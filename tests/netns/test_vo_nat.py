@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
 from echo import serve, talk  # noqa: E402
-from nettest import script, skip  # noqa: E402
+from nettest import remove, script, skip  # noqa: E402
 from tcpdump import Capture  # noqa: E402
 
 VNETSCOPE, TWINDUMP = sys.argv[1:3]
@@ -64,8 +64,7 @@ ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=1
 
 
 def tear_down():
-    for ns in (CLIENT, ROUTER, GUEST):
-        subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
+    remove(CLIENT, ROUTER, GUEST)
 
 
 def traffic(client, to, ports):

@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import echo  # noqa: E402
 import pcapmake  # noqa: E402
 import pcapread  # noqa: E402
-from nettest import script, skip  # noqa: E402
+from nettest import remove, script, skip  # noqa: E402
 from tcpdump import Capture  # noqa: E402
 
 TWINDUMP = sys.argv[2]
@@ -53,8 +53,7 @@ ip netns exec {ROUTER} ethtool -K m1 tx-udp-segmentation off tso off
 
 
 def tear_down():
-    for ns in (SENDER, ROUTER, RECEIVER):
-        subprocess.run(['ip', 'netns', 'del', ns], capture_output=True, timeout=30)
+    remove(SENDER, ROUTER, RECEIVER)
 
 
 def mtu(outer, inner):

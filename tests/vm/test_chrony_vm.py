@@ -20,6 +20,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from nettest import down_at_once, skip  # noqa: E402
+
 LAB = f"chr{os.getpid()}"
 RUNS = int(os.environ.get("VNS_CHRONY_RUNS", "3"))
 HOST = "10.77.0.1"
@@ -31,11 +34,6 @@ def check(what, ok, detail=""):
     if not ok:
         failures.append(what)
         print(f"FAIL: {what} {detail}".rstrip(), flush=True)
-
-
-def skip(reason):
-    print(reason)
-    sys.exit(77)
 
 
 def fetch(folder):
@@ -154,6 +152,7 @@ def main(argv):
     with tempfile.TemporaryDirectory() as folder:
         chronyd, chronyc = fetch(folder)
         lab, table = Lab(*argv[1:3], folder), []
+        down_at_once(lab.program, LAB)
         try:
             lab.up(chronyd, chronyc)
             if not failures:

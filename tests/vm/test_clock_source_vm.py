@@ -11,6 +11,9 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from nettest import down_at_once  # noqa: E402
+
 LAB = f"csv{os.getpid()}"
 FOLDER = "/sys/devices/system/clocksource/clocksource0"
 
@@ -78,6 +81,7 @@ def main(argv):
     if os.geteuid() != 0 or not shutil.which("qemu-system-x86_64"):
         print("needs root and qemu-system-x86_64")
         return 77
+    down_at_once(program, LAB)
     p = run(program, "lab", "up", "--name", LAB, "--guests", "1", "--agent", agent, timeout=150)
     try:
         check("lab up", p.returncode == 0, p.stderr)

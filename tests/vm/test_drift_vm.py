@@ -16,6 +16,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from nettest import down_at_once  # noqa: E402
+
 LAB = f"dvm{os.getpid()}"
 RUNS = int(os.environ.get("VNS_DRIFT_RUNS", "12"))
 PPM = 100
@@ -126,6 +129,7 @@ def measure(guest, run, kind, base_ppm):
 
 def main(argv):
     guest = Guest(*argv[1:3])
+    down_at_once(guest.program, LAB)
     p = guest.up()
     if p.returncode == 3 and not shutil.which("qemu-system-x86_64"):
         print(f"no lab: {p.stderr.strip().splitlines()[-1] if p.stderr else 'exit code 3'}")
