@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, remove, sh, veth_pair
+from nettest import inside, remove, sh, veth_pair, wait_capture
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
@@ -276,12 +276,7 @@ def rtt_on_any(pktdump, vnetscope, index):
     """A forwarded packet passes two interfaces: two points with figures of their own."""
     p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "any", "--json", "-d", "20", "icmp"),
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 10
-    while time.monotonic() < end and len(subprocess.run(
-            inside(B, "cat", "/proc/net/packet"), capture_output=True, text=True,
-            check=True).stdout.splitlines()) < 2:
-        time.sleep(0.02)
-    time.sleep(0.1)
+    wait_capture(B)
     sh(*inside(A, "ping", "-q", "-c", "40", "-i", "0.005", "10.93.0.2"))
     time.sleep(0.2)
     p.send_signal(signal.SIGINT)

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, remove, sh, skip, veth_pair
+from nettest import inside, remove, sh, skip, veth_pair, wait_capture
 
 A, B = f'vnsapp{os.getpid()}a', f'vnsapp{os.getpid()}b'
 ADDR_A, ADDR_B = '10.98.0.1', '10.98.0.2'
@@ -119,7 +119,7 @@ def captured(vnetscope, traffic, folder):
     path = os.path.join(folder, 'samples')
     with open(path, 'w') as out, \
             Running(A, vnetscope, 'rtt', '-i', 'v0', '--samples', '--json', out=out):
-        time.sleep(0.7)
+        wait_capture(A)
         result = traffic()
         time.sleep(0.3)
     with open(path) as f:
@@ -190,6 +190,14 @@ def judge_quic(samples, doc, dump, want, name):
     print(f'QUIC {name}: ' + ', '.join(f'{s["rtt_ns"] / 1e6:.3f} ms' for s in mine))
 
 
+def wait_bound():
+    """The server has its port."""
+    end = time.monotonic() + 10
+    while ':01BB ' not in sh(*inside(B, 'cat', '/proc/net/udp')):
+        check(time.monotonic() < end, 'the QUIC server does not begin')
+        time.sleep(0.02)
+
+
 def run_quic(vnetscope, folder):
     key, cert = os.path.join(folder, 'k.pem'), os.path.join(folder, 'c.pem')
     sh('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
@@ -201,7 +209,7 @@ def run_quic(vnetscope, folder):
                                        ('negotiation', [], ['-v', '0x1a2a3a4a', '--preferred-versions', 'v1'], (3, 2, 0, 1))):
         with Running(B, 'gtlsserver', '-q', *server, '-d', folder, ADDR_B, '443', key, cert,
                      out=subprocess.DEVNULL):
-            time.sleep(0.5)
+            wait_bound()
             judge_quic(*captured(vnetscope, quic(folder, *client), folder), want, name)
 
 
