@@ -12,6 +12,7 @@
 #include <vnetscope/output.h>
 
 #define PLOT_ROWS      12
+#define VALUE_COLUMN   13 /* behind the names of lines */
 #define MAX_PIECES     20 /* printed; the JSON has all */
 #define PLOT_MIN_NS    10 /* least height of the plot */
 #define PLOT_PAD       0.25 /* room above and below the used exchanges, of their range */
@@ -89,7 +90,7 @@ static void print_contradictions(const struct vns_drift_result *r, FILE *to)
 
 static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 {
-	uint64_t used, rejected;
+	uint64_t used, rejected, slow = 0;
 	size_t n;
 	const struct vns_clock_sample *s = vns_clock_samples(r->clock, &n);
 	int64_t best = INT64_MAX;
@@ -98,16 +99,21 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 	vns_clock_counts(r->clock, &used, &rejected);
 	if (used + rejected == 0)
 		return;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		slow += !s[i].used && !s[i].contradicts;
 		if (!s[i].contradicts && s[i].rtt_ns - s[i].processing_ns < best)
 			best = s[i].rtt_ns - s[i].processing_ns;
+	}
 	fprintf(to, "  exchanges  %" PRIu64 " used, %" PRIu64 " rejected", used, rejected);
+	if (slow)
+		fprintf(to, " (%s%" PRIu64 " far slower than the fastest, which still bound%s)",
+			slow < rejected ? "of these " : "", slow, slow > 1 ? "" : "s");
 	if (r->lost)
 		fprintf(to, ", %" PRIu64 " lost", r->lost);
 	if (n)
 		fprintf(to, "; the best one alone bounds the error by %s",
 			vns_text_ns(a, (double)best / 2));
-	fputs(rejected ? " (far slower than the fastest: they still bound)\n" : "\n", to);
+	fputc('\n', to);
 	print_contradictions(r, to);
 }
 
@@ -217,6 +223,21 @@ static void print_result(const struct vns_drift_result *r, FILE *to)
 		fputs("  interrupted: figures are of what was measured until then\n", to);
 }
 
+/* The same in lines that are not too wide. */
+static void print_within(const struct vns_drift_result *r, FILE *to)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *whole = open_memstream(&text, &size);
+
+	if (!whole)
+		return;
+	print_result(r, whole);
+	if (fclose(whole) == 0)
+		vns_text_wrap(text, VNS_TEXT_COLUMNS, VALUE_COLUMN, to);
+	free(text);
+}
+
 /* What the plot spans. */
 struct frame {
 	int64_t from, to;
@@ -297,7 +318,7 @@ void vns_drift_plot(const struct vns_drift_result *r, unsigned int columns, unsi
 	fputs("  +", to);
 	for (unsigned int i = 0; i < columns; i++)
 		fputc('-', to);
-	fprintf(to, "\n   %.3f s   o used   . slower, left out of the estimate   ^ v beyond the plot\n",
+	fprintf(to, "\n   %.3f s   o used   . left out of the estimate (slower, or wrong)   ^ v beyond the plot\n",
 		(double)(f.to - f.from) / 1e9);
 	free(cell);
 }
@@ -335,7 +356,7 @@ void vns_drift_text(const struct vns_drift_result *r, size_t n, unsigned int plo
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			fputc('\n', to);
-		print_result(&r[i], to);
+		print_within(&r[i], to);
 		if (plot_columns)
 			vns_drift_plot(&r[i], plot_columns, PLOT_ROWS, to);
 	}

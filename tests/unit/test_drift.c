@@ -261,10 +261,15 @@ static void test_wrong_exchange(void **state)
 	sub = json_array_get(json_object_get(doc, "samples"), 200);
 	assert_true(json_is_true(json_object_get(sub, "contradicts")));
 	json_decref(doc);
+	for (size_t i = 0; i < 40; i++)
+		strcat(r.note, "a word more ");
 	to = open_memstream(&text, &size);
 	vns_drift_text(&r, 1, 0, to);
 	fclose(to);
+	assert_non_null(strstr(text, "200 used, 1 rejected; the best"));
 	assert_non_null(strstr(text, "1 exchange contradicts the others"));
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		assert_true(strlen(line) <= VNS_TEXT_COLUMNS);
 	free(text);
 	vns_drift_result_free(&r);
 }
