@@ -490,7 +490,8 @@ static int failed_to_begin(const struct cli_command *self, int error, const char
  */
 static uint64_t row_bytes(const struct rtt_config *c)
 {
-	return (c->halves ? 2 * sizeof(struct vns_rtt_path) + sizeof(struct vns_rtt_entry) : 0) + (c->json || c->csv ? 0 : 2048);
+	return (c->halves ? 2 * sizeof(struct vns_rtt_path) + sizeof(struct vns_rtt_entry) : 0) +
+	       (c->json || c->csv ? 0 : 2048);
 }
 
 static int measure(const struct cli_command *self, const struct rtt_config *c,

@@ -140,6 +140,9 @@ static int hold(struct vns_target *t, const struct vns_lab *lab, const char *nod
 		int rc = h->lock_fd;
 
 		free(h);
+		if (rc == -EBUSY && strcmp(who, VNS_LAB_ASKING) == 0)
+			return vns_err_set(err, rc, "guest %s is being asked by `vnetscope lab status` again and "
+					   "again: end that", node);
 		if (rc == -EBUSY)
 			return vns_err_set(err, rc, "guest %s is in use by another vnetscope (process %s%s%s): wait "
 					   "for it or end it", node, who[0] ? who : "unknown",

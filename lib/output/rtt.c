@@ -466,8 +466,9 @@ static void print_timestamps(const struct vns_rtt_counts *c, FILE *to)
 	if (!c->tsval_stored)
 		return;
 	vns_rtt_say(&s, "by time  %s timestamp values passed on data, SYN or FIN, and %s of them came back in an "
-		    "echo: a round trip each", vns_text_count(b, c->tsval_stored),
-		    c->echo_matched ? vns_text_count(t, c->echo_matched) : "none");
+		    "echo%s", vns_text_count(b, c->tsval_stored),
+		    c->echo_matched ? vns_text_count(t, c->echo_matched) : "none",
+		    c->echo_matched ? ": a round trip each" : "");
 	s.items = 1;
 	vns_rtt_say_count(&s, c->tsval_passed, "were skipped, since the receiver acknowledged later data at once "
 			  "(delayed ACK)");
