@@ -536,6 +536,26 @@ static void test_contradictions(void **state)
 	}
 }
 
+/*
+ * Three in a row, wrong by little more than what a rate of 500 ppm makes up for within 100 ms: another line fits the next
+ * eight exchanges as well as the one before, and none after them.
+ */
+static void test_contradictions_by_little(void **state)
+{
+	struct vns_clock *c = new_clock(VNS_CLOCK_EXCHANGE);
+	uint64_t wrong, undecided;
+
+	(void)state;
+	for (int i = 0; i < 60; i++)
+		add(c, T0 + i * SEC / 50, 20000, 20000, i >= 30 && i < 33 ? 45000 : 0);
+	assert_int_equal(vns_clock_solve(c), 0);
+	vns_clock_contradictions(c, &wrong, &undecided);
+	assert_int_equal(wrong, 3);
+	assert_int_equal(undecided, 0);
+	assert_int_equal(n_pieces(c), 1);
+	vns_clock_free(c);
+}
+
 static void test_names(void **state)
 {
 	enum vns_clock_mode m;
@@ -569,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_save_and_restore),
 		cmocka_unit_test(test_wander),
 		cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_contradictions_by_little),
 		cmocka_unit_test(test_names),
 	};
 

@@ -161,10 +161,9 @@ static int decide(struct scan *s, size_t j)
 	clock_fit_reset(&s->trial);
 	if (ret >= 0)
 		ret = carry_on(s, &s->trial, j, CUT_COST, &other);
-	for (size_t k = 0; k < LOOKS; k++)
-		cut |= other.within[k] <= cost[best].within[k];
 	if (ret < 0)
 		return ret;
+	cut = !is_less(&cost[best], &other);
 	if (cut) {
 		s->cut[j] = true;
 		s->start = j;
