@@ -361,11 +361,90 @@ static void conclude(const struct piece_batch *b, const struct piece *p)
 	}
 }
 
+/* ---- what has no part in it ---- */
+
+#define PLACES 1024 /* flows and hosts share them, which only keeps more */
+#define CROWD  256  /* among more than these nothing that is left is told apart */
+
+/* Of the packets whose flow falls on one place; @fragments: of those whose hosts do. */
+struct place {
+	uint32_t len;
+	bool up, down, lengths_differ, fragments;
+};
+
+static struct place *place_of(struct place *of, uint64_t hash)
+{
+	return &of[hash * VNS_MIX_K4 >> 32 & (PLACES - 1)];
+}
+
+static void note_place(struct place *of, const struct piece *p)
+{
+	struct place *flow = place_of(of, p->flow);
+
+	if (p->kind != PIECE_WHOLE) {
+		place_of(of, p->hosts)->fragments = true;
+		return;
+	}
+	flow->lengths_differ |= (flow->up || flow->down) && flow->len != p->len;
+	flow->len = p->len;
+	flow->up |= !p->down;
+	flow->down |= p->down;
+}
+
+/* May there be others that @p is a piece of, or that are pieces of it? */
+static bool has_part(struct place *of, const struct piece *p)
+{
+	const struct place *flow = place_of(of, p->flow);
+
+	return p->kind != PIECE_WHOLE || place_of(of, p->hosts)->fragments ||
+	       (flow->up && flow->down && flow->lengths_differ);
+}
+
+/*
+ * A frame is longer than any of its pieces: where all packets of a flow are of one length, or were seen at one
+ * point only, none is a piece of another. So it is of floods, of which all that one point lost comes here. Of @n
+ * refs of one base in such a flow that leaves what anchors.c does with those alike: what both points have by its
+ * number is unit.c's; what is left at both is ambiguous, unless it is just two, or copies of one.
+ */
+static void without_parts(struct piece_ref *r, size_t n)
+{
+	size_t left[2] = { 0, 0 }, in_all;
+	bool one_number = true;
+	uint32_t number = 0;
+
+	for (size_t i = 0; i < n; i++)
+		r[i].key = r[i].p->id;
+	piece_sort_refs(r, n);
+	for (size_t i = 0, k; i < n; i = k) {
+		bool at[2] = { false, false };
+
+		for (k = i; k < n && r[k].key == r[i].key; k++)
+			at[r[k].p->down] = true;
+		for (size_t j = i; j < k; j++) {
+			struct piece *p = r[j].p;
+
+			if (at[0] && at[1] && (p->id || k - i == n)) {
+				p->fate = FATE_ALONE;
+				continue;
+			}
+			left[p->down]++;
+			one_number &= !p->down || ((!number || number == p->id) && p->id && p->len);
+			number = p->down ? p->id : number;
+		}
+	}
+	in_all = left[0] + left[1];
+	if (!left[0] || !left[1] || (n <= CROWD && (in_all == 2 || (left[0] == 1 && one_number))))
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (r[i].p->fate == FATE_OPEN)
+			r[i].p->fate = FATE_AMBIGUOUS;
+}
+
 /*
  * More of a kind downstream than upstream, anywhere: packets are being doubled. Not where others begin
  * like them: the datagrams of a frame may be as alike as copies.
  */
-static void look_for_copies(struct piece_batch *b)
+static void look_for_copies(struct piece_batch *b, struct place *of)
 {
 	struct twin_pieces *set = b->t->pieces;
 
@@ -385,6 +464,8 @@ static void look_for_copies(struct piece_batch *b)
 		}
 		if (alike && up && k - i > 2 * up)
 			piece_upset(b, first->time);
+		if (up && up < k - i && !has_part(of, first))
+			without_parts(b->ref + i, k - i);
 	}
 }
 
@@ -498,12 +579,41 @@ static void decide_twice(struct piece_batch *b)
 	all_hosts(b);
 }
 
+/* Those that may be pieces or have some, to the front. Return: how many. */
+static size_t put_first(struct twin_pieces *set, struct place *of)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		struct piece p = set->p[i];
+
+		if (!has_part(of, &p))
+			continue;
+		set->p[i] = set->p[n];
+		set->p[n++] = p;
+	}
+	return n;
+}
+
+/* Those that may be pieces or have some; the others' fate is known. */
+static void decide_parts(struct piece_batch *b, struct place *of)
+{
+	struct twin_pieces *set = b->t->pieces;
+	const size_t all = set->n;
+
+	set->n = put_first(set, of);
+	set->compared += set->n;
+	decide_twice(b);
+	set->n = all;
+}
+
 /* @ahead: so many of upstream's that are not settled yet are looked at with @e. @early: see the batch. */
 static void look(struct vns_twin *t, uint32_t e, uint32_t ahead, bool early)
 {
 	struct piece_batch b = { .t = t, .dir = t->m.node[t->m.entry[e].node].direction,
 				 .unsettled = ahead, .early = early };
 	struct twin_pieces *set = t->pieces;
+	struct place of[PLACES] = { 0 };
 	size_t up = 0;
 
 	if (t->m.entry[e].flags & E_LOOKED)
@@ -511,12 +621,14 @@ static void look(struct vns_twin *t, uint32_t e, uint32_t ahead, bool early)
 	set_times(&b, e);
 	if (collect(&b, e))
 		return; /* no memory: less is found, nothing is wrong */
-	for (size_t i = 0; i < set->n; i++)
+	for (size_t i = 0; i < set->n; i++) {
 		up += !set->p[i].down;
+		note_place(of, &set->p[i]);
+	}
 	b.ref = up && up < set->n ? malloc(2 * set->n * sizeof(*b.ref)) : NULL;
 	if (b.ref) {
-		look_for_copies(&b);
-		decide_twice(&b);
+		look_for_copies(&b, of);
+		decide_parts(&b, of);
 	}
 	for (size_t i = 0; i < set->n; i++)
 		conclude(&b, &set->p[i]);

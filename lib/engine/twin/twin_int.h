@@ -182,7 +182,7 @@ struct twin_pieces {
 	size_t n, cap;
 	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
 	int64_t lost[VNS_DIRECTIONS];  /* ... a packet that did not arrive */
-	uint64_t walked;               /* entries gone through in all looks: what they cost */
+	uint64_t walked, compared;     /* entries gone through in all looks, and those of them that were sorted */
 	uint64_t evictions, next_look[VNS_DIRECTIONS]; /* no look for an eviction before this one */
 	int64_t cut_at[2];             /* cut.c: when headers were last seen cut, by point */
 	uint32_t cut_flow[2][TWIN_CUT_FLOWS]; /* flows whose packets are cut, at their hash */
