@@ -140,7 +140,8 @@ bool vns_clock_bent(const struct vns_clock *c, double *widened_ns);
  * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took, or midpoints show a change that
  *	odd exchanges may explain: so do 3 of 100 clocks that keep theirs, and many that NTP slews
  * @VNS_CLOCK_RATE_CHANGED: causality leaves no one line, or a test at level 1 in 1000 for the whole run refutes that one
- *	runs through all midpoints but the odd ones (chance 1 in 50 each)
+ *	runs through all midpoints but the odd ones (chance 1 in 50 each). The level is the test's: of clocks that keep
+ *	their rate 1 in 10 looked so where 1 in 100 exchanges had stamps wrong by one or two of the fastest delays
  */
 enum vns_clock_rate { VNS_CLOCK_RATE_STEADY = 0, VNS_CLOCK_RATE_SIGNS, VNS_CLOCK_RATE_CHANGED };
 enum vns_clock_rate vns_clock_rate(const struct vns_clock *c);

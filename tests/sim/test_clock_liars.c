@@ -162,7 +162,6 @@ static void judge(const struct truth *w, size_t steps, long run, struct tally *t
 	vns_clock_free(c);
 }
 
-/* @least: of a wrong stamp's error in delays of the fastest exchange; 0: any error. */
 static int check(uint64_t seed, const char *what)
 {
 	struct tally t = { 0 };
