@@ -144,7 +144,7 @@ void vo_take_samples(struct vo_offline *r, const struct vns_vo_sample *s, size_t
 		}
 		if (q->n == q->size && q->grow && q->size < VO_RING_MAX)
 			grow(q);
-		else if (q->n == q->size)
+		if (q->n == q->size)
 			make_room(r, q);
 		q->s[(q->head + q->n++) & (q->size - 1)] = s[i];
 	}

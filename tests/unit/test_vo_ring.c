@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 
 #include "base/reserve.h"
@@ -29,6 +30,7 @@ static void a_full_ring_keeps_what_it_can(void **state)
 	struct vo_offline *r = calloc(1, sizeof(*r));
 	struct vns_vo_sample s;
 	struct vns_clock *clock;
+	struct rlimit had, none;
 
 	(void)state;
 	assert_non_null(r);
@@ -54,6 +56,19 @@ static void a_full_ring_keeps_what_it_can(void **state)
 	s = sample(VNS_HOST_TO_GUEST, 0); /* of before all that wait */
 	vo_take_samples(r, &s, 1);
 	assert_int_equal(r->ring[VNS_HOST_TO_GUEST].late, 1);
+	/* no memory for a larger one: its oldest leave, and none is overwritten */
+	while (r->ring[0].n < r->ring[0].size) {
+		s = sample(0, 3 * VO_RING);
+		vo_take_samples(r, &s, 1);
+	}
+	assert_int_equal(getrlimit(RLIMIT_AS, &had), 0);
+	none = (struct rlimit){ 0, had.rlim_max };
+	r->ring[0].grow = true;
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	vo_take_samples(r, &s, 1);
+	assert_int_equal(setrlimit(RLIMIT_AS, &had), 0);
+	assert_int_equal(r->ring[0].size, VO_RING);
+	assert_true(r->ring[0].n <= VO_RING && !r->ring[0].grow);
 	vns_vo_tally_fini(&r->tally);
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
 		vns_unreserve(r->ring[d].s);
