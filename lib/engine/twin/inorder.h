@@ -27,15 +27,16 @@
 
 /*
  * One entry is the other's twin, whole, and neither has another: same bytes and TSval, in time. Where the
- * snap length left no TSval only those that overlap others are in doubt, and these are not taken here. That
- * upstream's has no twin yet follows: downstream's is behind all that came before on its side.
+ * snap length left no TSval only those that overlap others are in doubt, and these are not taken here.
+ * Downstream's is behind all that is left of its side; what was there and is counted may have been upstream's
+ * twin.
  */
 TWIN_INLINE bool twin_inorder_fits(const struct vns_twin *t, const struct twin_node *node,
 				   const struct twin_entry *u, const struct twin_entry *d)
 {
 	int64_t lag = d->time - u->time - twin_ahead(node->direction, t->ahead);
 	unsigned int differ = (u->seq ^ d->seq) | (u->len ^ d->len) | (u->tsval ^ d->tsval) |
-			      ((u->flags ^ d->flags) & E_TS);
+			      ((u->flags ^ d->flags) & E_TS) | u->n_first | u->n_last;
 
 	return !(differ | ((u->flags | d->flags) & (E_CONTESTED | E_OVERLAP))) && lag <= t->window &&
 	       lag >= -t->window;

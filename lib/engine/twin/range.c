@@ -210,7 +210,8 @@ static void link_pair(struct vns_twin *t, uint32_t a, uint32_t b)
 		count_found(&u->n_first, &u->first, d->time);
 	if (covers(d, u->seq + u->len - 1))
 		count_found(&u->n_last, &u->last, d->time);
-	if ((u->flags | d->flags) & E_CONTESTED ||
+	/* More than one with a byte, though none overlaps: the first was counted, and is gone. */
+	if ((u->flags | d->flags) & E_CONTESTED || u->n_first > 1 || u->n_last > 1 ||
 	    ((u->flags | d->flags) & E_TS_CUT && (u->flags | d->flags) & E_OVERLAP))
 		contest(t, a, b);
 }

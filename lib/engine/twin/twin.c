@@ -70,6 +70,7 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	t->ctx = ctx;
 	for (int p = 0; p < 2; p++)
 		t->now[p] = t->first[p] = t->last[p] = UNSET;
+	t->credit = TWIN_WALK_START;
 	t->horizon = INT64_MIN / 2;
 	t->quiet_before[0] = t->quiet_before[1] = INT64_MIN / 2;
 	twin_offset_init(t);

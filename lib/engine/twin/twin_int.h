@@ -532,8 +532,12 @@ void twin_range_resolve(struct vns_twin *t, uint32_t e);
 bool twin_range_early(struct vns_twin *t, uint32_t e);
 /* @e is ambiguous or lost to us: so is what may hold its bytes at the other point. */
 void twin_range_doubt(struct vns_twin *t, uint32_t e);
-/* Steps in lists that each packet may cost, and that may be saved up for one that costs more. */
+/*
+ * Steps in lists that each packet may cost, that may be saved up for one that costs more, and that are there at
+ * the start (milliseconds of work): copies among a capture's first packets have nothing saved up yet.
+ */
 #define TWIN_WALK_PER_PACKET 64
+#define TWIN_WALK_START      (INT64_C(1) << 20)
 #define TWIN_WALK_BANK       (INT64_C(16) << 20)
 
 /* unit.c: everything else */
