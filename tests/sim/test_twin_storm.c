@@ -631,6 +631,8 @@ static void tell(const char *what, uint64_t seed, const struct seen *u, const st
 	       u->p.payload_len, u->p.ip_id, u->p.seq, u->p.tsval, (double)(u->true_ns - START_NS) / 1e9, u->n);
 	if (d)
 		printf(" with len %u id %u lag %.6f", d->p.payload_len, d->p.ip_id, (double)(d->true_ns - u->true_ns) / 1e9);
+	if (d && d->n && d->w[0] != u->w[0])
+		printf(" (of number %+d)", (int)(d->w[0] - u->w[0]));
 	if (truly)
 		printf(", truly len %u id %u lag %.6f", truly->p.payload_len, truly->p.ip_id,
 		       (double)(truly->true_ns - u->true_ns) / 1e9);
@@ -765,7 +767,7 @@ int main(int argc, char **argv)
 	static struct capture c[2];
 	static struct outcome out;
 	uint64_t storms = argc > 1 ? strtoull(argv[1], NULL, 10) : 2500;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 	struct verdicts v = { 0 };
 
 	verbose = argc > 3;

@@ -105,24 +105,6 @@ static void test_copies_that_had_to_go_early(void **state)
 	drop(b);
 }
 
-/* Pings, and @back ones, from @from on for @n * 20 ms; the clocks agree and packets take 50 us. */
-static void talk(struct bench *b, int64_t from, int n, bool back)
-{
-	for (int i = 0; i < n; i++) {
-		struct vns_packet p = udp(from + i * 20 * MS, true, (uint64_t)(from / MS + i) + 1000, 0);
-
-		feed(b, VNS_POINT_A, p);
-		p.time_ns += 50 * US;
-		feed(b, VNS_POINT_B, p);
-		if (!back)
-			continue;
-		p = udp(from + 5 * MS + i * 20 * MS, false, (uint64_t)(from / MS + i) + 1000, 0);
-		feed(b, VNS_POINT_B, p);
-		p.time_ns += 50 * US;
-		feed(b, VNS_POINT_A, p);
-	}
-}
-
 /*
  * A segment that the sender's capture lacks, its retransmission 5 ms later with the same TSval. @known: the clocks
  * are, to within less; @arrives: the retransmission does.

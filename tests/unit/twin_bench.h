@@ -168,6 +168,24 @@ static inline void frame_case(struct bench *b, int64_t at)
 	}
 }
 
+/* Pings, and @back ones, from @from on for @n * 20 ms; the clocks agree and packets take 50 us. */
+static inline void talk(struct bench *b, int64_t from, int n, bool back)
+{
+	for (int i = 0; i < n; i++) {
+		struct vns_packet p = udp(from + i * 20 * MS, true, (uint64_t)(from / MS + i) + 1000, 0);
+
+		feed(b, VNS_POINT_A, p);
+		p.time_ns += 50 * US;
+		feed(b, VNS_POINT_B, p);
+		if (!back)
+			continue;
+		p = udp(from + 5 * MS + i * 20 * MS, false, (uint64_t)(from / MS + i) + 1000, 0);
+		feed(b, VNS_POINT_B, p);
+		p.time_ns += 50 * US;
+		feed(b, VNS_POINT_A, p);
+	}
+}
+
 /* The samples of one protocol, in the order they came. */
 static inline size_t samples_of(struct bench *b, uint8_t proto, struct vns_twin_sample *out, size_t max)
 {

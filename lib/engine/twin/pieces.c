@@ -568,6 +568,7 @@ static void decide_twice(struct piece_batch *b)
 	if (upset == set->upset[b->dir] && lost == set->lost[b->dir])
 		return;
 	memcpy(b->t->counts, before, sizeof(before));
+	set->n_lackers[b->dir] = b->lackers;
 	for (size_t i = 0; i < set->n; i++) {
 		struct piece *p = &set->p[i];
 
@@ -627,6 +628,7 @@ static void look(struct vns_twin *t, uint32_t e, uint32_t ahead, bool early)
 	}
 	b.ref = up && up < set->n ? malloc(2 * set->n * sizeof(*b.ref)) : NULL;
 	if (b.ref) {
+		b.lackers = set->n_lackers[b.dir];
 		look_for_copies(&b, of);
 		decide_parts(&b, of);
 	}

@@ -46,6 +46,7 @@ struct piece_ref {
  * after this may go on beyond @until. @ended: nothing more will come. @unsettled: how many of upstream's
  * that are not settled yet are looked at too. @early: for want of memory, before the other point's
  * packets are all here: only what is found counts, the rest will be looked at again.
+ * @lackers: frames that were known to lack a datagram before this look
  */
 struct piece_batch {
 	struct vns_twin *t;
@@ -53,6 +54,7 @@ struct piece_batch {
 	int64_t until, defer;
 	bool ended, early;
 	uint32_t unsettled;
+	size_t lackers;
 	struct twin_limits limits;
 	struct piece_ref *ref; /* scratch, twice as many as pieces */
 };

@@ -264,13 +264,50 @@ static bool joined_again(const struct train *a)
 	return a->size > TWIN_LONGEST;
 }
 
+/*
+ * Does a frame close to @a, which was decided in an earlier look, lack @d, which is @a's last? Nothing tells any
+ * more whose it is.
+ */
+static bool lacked_before(const struct trains *s, const struct train *a, const struct piece *d)
+{
+	const struct twin_pieces *p = s->b->t->pieces;
+	size_t known = s->b->lackers < TWIN_LACKERS ? s->b->lackers : TWIN_LACKERS;
+
+	for (size_t i = 1; i <= known; i++) {
+		const struct twin_lacker *l = &p->lacker[s->b->dir][(s->b->lackers - i) % TWIN_LACKERS];
+		uint32_t k = (uint16_t)(d->id - l->id);
+
+		if (l->flow != a->u->flow || a->u->time - l->time > s->b->limits.reach)
+			continue;
+		if (!a->numbered || !l->numbered ? !l->rest_seen && l->rest == a->rest :
+		    k < l->places && l->vacant[k / 64] >> k % 64 & 1 &&
+		    d->len == (k == l->places - 1 ? l->rest : l->size))
+			return true;
+	}
+	return false;
+}
+
+/* @a, which is cut, is decided without all its datagrams. @rest_seen: see struct twin_lacker. */
+static void note_lacker(const struct trains *s, const struct train *a, bool rest_seen)
+{
+	struct twin_pieces *p = s->b->t->pieces;
+	struct twin_lacker *l = &p->lacker[s->b->dir][p->n_lackers[s->b->dir]++ % TWIN_LACKERS];
+
+	*l = (struct twin_lacker){ .time = a->u->time, .flow = a->u->flow, .id = a->u->id, .size = a->size,
+				   .places = a->places, .rest = a->rest, .numbered = a->numbered,
+				   .rest_seen = rest_seen };
+	for (uint32_t k = 0; k < a->places && a->numbered; k++)
+		l->vacant[k / 64] |= (uint64_t)!a->at[k] << k % 64;
+}
+
 /* Is the datagram in @a's last place surely @a's? */
 static bool last_is_sure(const struct trains *s, size_t i)
 {
 	const struct train *a = &s->t[i];
 	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
 
-	return !a->upset && !strangers_in(a) && !joined_again(a) && lackers(s, i, d) == 0;
+	return !a->upset && !strangers_in(a) && !joined_again(a) && !lacked_before(s, a, d) &&
+	       lackers(s, i, d) == 0;
 }
 
 static void cut_by_number(struct trains *s, size_t i)
@@ -282,6 +319,8 @@ static void cut_by_number(struct trains *s, size_t i)
 		have += a->at[k] != 0;
 	if (a->at[a->places - 1] && last_is_sure(s, i))
 		a->u->last = &s->down[a->at[a->places - 1] - 1];
+	if (have < a->places)
+		note_lacker(s, a, a->at[a->places - 1]);
 	piece_count(s->b, a->u, have, have == a->places);
 }
 
@@ -343,8 +382,11 @@ static void cut_by_bytes(struct trains *s, size_t i)
 		    (d->len == a->size || frames > 1 || d->len == a->rest))
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
 	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
-	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) && !rest_shared(s, i))
+	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
+	    !lacked_before(s, a, rest) && !rest_shared(s, i))
 		a->u->last = rest;
+	if (got < sent)
+		note_lacker(s, a, n_rest > 0);
 	piece_count(s->b, a->u, n, got == sent);
 }
 

@@ -175,6 +175,18 @@ struct twin_nat;
 struct twin_brief;
 struct piece;
 
+/*
+ * A frame that was decided without all its datagrams: @vacant: a bit for each place that nobody has; @rest_seen:
+ * one as short as its last was seen with it. See superframe.c.
+ */
+struct twin_lacker {
+	int64_t time;
+	uint64_t flow, vacant[2];
+	uint32_t id, size, places, rest;
+	bool numbered, rest_seen;
+};
+#define TWIN_LACKERS 64
+
 #define TWIN_CUT_FLOWS 4096
 /* pieces.c: packets that one point saw whole and the other in pieces. */
 struct twin_pieces {
@@ -182,6 +194,8 @@ struct twin_pieces {
 	size_t n, cap;
 	int64_t upset[VNS_DIRECTIONS]; /* when doubling or disorder was last seen */
 	int64_t lost[VNS_DIRECTIONS];  /* ... a packet that did not arrive */
+	struct twin_lacker lacker[VNS_DIRECTIONS][TWIN_LACKERS]; /* the last ones, in a ring */
+	size_t n_lackers[VNS_DIRECTIONS];
 	uint64_t walked, compared;     /* entries gone through in all looks, and those of them that were sorted */
 	uint64_t evictions, next_look[VNS_DIRECTIONS]; /* no look for an eviction before this one */
 	int64_t cut_at[2];             /* cut.c: when headers were last seen cut, by point */

@@ -82,7 +82,8 @@ static bool only_id(const struct twin_entry *entry, uint32_t e, int64_t until)
 
 /*
  * The oldest of both sides carry the same IP ID, and no others that can have been taken for them: sent before
- * downstream's was seen, or seen so soon after it that they are a second copy, which would be left over.
+ * downstream's was seen, or seen so soon after it that they are a second copy, which would be left over. Nor was
+ * it seen before it was sent: then it is an earlier one's, whose number has come again.
  */
 static bool told_by_id(const struct vns_twin *t, uint32_t u, uint32_t d, int64_t lag)
 {
@@ -90,6 +91,7 @@ static bool told_by_id(const struct vns_twin *t, uint32_t u, uint32_t d, int64_t
 	uint32_t id = entry[u].ip_id;
 
 	return id && !(id & TWIN_WEAK_ID) && entry[d].ip_id == id &&
+	       lag >= twin_earliest(t, t->m.node[entry[u].node].direction, 0, entry[u].time) &&
 	       only_id(entry, u, entry[u].time + lag + 2 * t->slack) &&
 	       only_id(entry, d, entry[d].time + 2 * t->slack);
 }
@@ -152,10 +154,13 @@ struct share {
 	int64_t from, to;   /* what lies within the reach of these may belong to what is not in it */
 };
 
+/* May @c belong to what is not in the share? As long as packets take, or the clocks may be wrong by. */
 static bool near_edge(const struct share *s, const struct twin_copy *c)
 {
-	return (s->from != INT64_MIN && c->time - s->limits.reach < s->from) ||
-	       (s->to != INT64_MAX && c->time + s->limits.reach > s->to);
+	int64_t far = s->limits.reach > s->limits.slack ? s->limits.reach : s->limits.slack;
+
+	return (s->from != INT64_MIN && c->time - far < s->from) ||
+	       (s->to != INT64_MAX && c->time + far > s->to);
 }
 
 /* What was found of one copy -> its entry. */
@@ -168,7 +173,8 @@ static void conclude(struct vns_twin *t, const struct share *s, unsigned int sid
 	if (c->pair == COPY_AMBIGUOUS)
 		return;
 	twin = c->pair >= 0 ? &set[!side]->c[c->pair] : NULL;
-	if (near_edge(s, c) &&
+	/* One that may be another's is nobody's twin. */
+	if ((near_edge(s, c) || (twin && near_edge(s, twin))) &&
 	    !(twin && x->ip_id && !(x->ip_id & TWIN_WEAK_ID) && x->ip_id == twin->ip_id))
 		return;
 	x->flags &= (uint16_t)~E_AMBIGUOUS;
@@ -253,6 +259,7 @@ static void next_share(const struct vns_twin *t, const struct twin_node *node, i
 	const struct twin_entry *entry = t->m.entry;
 	uint32_t u = node->side[TWIN_UP].head, d = node->side[TWIN_DOWN].head;
 	int64_t last = 0, horizon = t->horizon;
+	bool any = false;
 
 	horizon += node->direction == VNS_HOST_TO_GUEST ? 0 : t->ahead;
 	s->n[0] = s->n[1] = 0;
@@ -262,14 +269,12 @@ static void next_share(const struct vns_twin *t, const struct twin_node *node, i
 		int64_t down = d ? upstream_time(t, &entry[d]) : 0;
 		bool up = u && (!d || entry[u].time <= down);
 		int64_t time = up ? entry[u].time : down;
-		bool any = s->n[0] + s->n[1] > 0;
 
+		if (time > horizon || (!any && time > until))
+			break;
 		if (any && time - last > s->limits.reach && (s->n[0] == s->n[1] || time > until))
 			return;
-		if (time > horizon || (!any && time > until)) {
-			s->to = time;
-			return;
-		}
+		any = true;
 		last = time;
 		s->n[!up]++;
 		if (up)
@@ -277,6 +282,10 @@ static void next_share(const struct vns_twin *t, const struct twin_node *node, i
 		else
 			d = entry[d].next;
 	}
+	/* What comes next may have been fed or not: it is quiet if nothing came for long enough by the horizon. */
+	if (any && !t->finishing &&
+	    (horizon - last <= s->limits.reach || (s->n[0] != s->n[1] && horizon <= until)))
+		s->to = horizon;
 }
 
 bool twin_unit_alone(const struct vns_twin *t, uint32_t e)
