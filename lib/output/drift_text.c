@@ -105,9 +105,10 @@ static void print_exchanges(const struct vns_drift_result *r, FILE *to)
 			best = s[i].rtt_ns - s[i].processing_ns;
 	}
 	fprintf(to, "  exchanges  %" PRIu64 " used, %" PRIu64 " rejected", used, rejected);
-	if (slow)
-		fprintf(to, " (%s%" PRIu64 " far slower than the fastest, which still bound%s)",
-			slow < rejected ? "of these " : "", slow, slow > 1 ? "" : "s");
+	if (slow == rejected && slow)
+		fputs(" (far slower than the fastest; they still bound)", to);
+	else if (slow)
+		fprintf(to, " (%" PRIu64 " of them far slower than the fastest; these still bound)", slow);
 	if (r->lost)
 		fprintf(to, ", %" PRIu64 " lost", r->lost);
 	if (n)
