@@ -10,12 +10,14 @@
  * An epoch ends where the relation breaks: a guest that was paused and resumed, restored, rebooted, or
  * had its clock set. An exchange says offset in [T3-T4, T2-T1] (clock.h); the bounds before it,
  * widened by the fastest drift that the clock model allows, must overlap that, or the
- * offset has certainly stepped. When in between nobody can say, so samples after the last
+ * clock has stepped or the exchange's stamps are wrong: the exchanges that follow decide (vo_doubt.c), and those
+ * found wrong are left out and counted. When in between it stepped nobody can say, so samples after the last
  * exchange that fitted belong to no relation: they are counted, not used, and nothing of one
  * epoch is paired with anything of the other. A guest's packets that bear stamps of the future are
  * left out until then: taken for the old epoch they would end its window at the clock's new time, and
- * the host's packets of the gap would seem to be missing. Steps below STEP_NS are left to the estimator, which
- * finds them by itself.
+ * the host's packets of the gap would seem to be missing; so are all of them while it is in doubt whether there was a
+ * step (vo_guest.c). Steps below STEP_NS are left to the estimator, which finds them by itself: they are told when
+ * their window is closed (vo_steps.c). It leaves out wrong stamps as well (contradict.c), which are counted.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,6 +28,8 @@
 #include <string.h>
 
 #include "measure/vo_epoch.h"
+#include "measure/vo_guest.h"
+#include "measure/vo_steps.h"
 
 #define STEP_NS        (5.0 * (double)VNS_NSEC_PER_MSEC) /* far below the twins' slack of 20 ms */
 #define MODEL_PPM      500.0 /* the clock model's limit (clock.h) */
@@ -65,8 +69,8 @@ static struct vns_exchange exchange_of(const struct vns_clock_sample *s)
 	return x;
 }
 
-/* A clock of @v's mode with the exchanges [from, to) of the present one. */
-static int clock_from(const struct vo_subject *v, size_t from, size_t to, struct vns_clock **out)
+/* A clock of @v's mode with the exchanges [from, to) of the present one; without those @wrong, counted from v->seen. */
+static int clock_from(const struct vo_subject *v, size_t from, size_t to, uint32_t wrong, struct vns_clock **out)
 {
 	size_t n;
 	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
@@ -77,6 +81,8 @@ static int clock_from(const struct vo_subject *v, size_t from, size_t to, struct
 	for (size_t i = from; i < to && code >= 0; i++) {
 		struct vns_exchange x = exchange_of(&s[i]);
 
+		if (i >= v->seen && i - v->seen < VO_DOUBT_MOST && (wrong & 1u << (i - v->seen)))
+			continue;
 		code = vns_clock_add(*out, &x);
 	}
 	return code < 0 ? code : 0;
@@ -125,6 +131,40 @@ static void tally_pair(struct vo_pair *p, const struct vns_clock *clock, int64_t
 	s->n -= n;
 }
 
+/* Exchanges that the window's relation left out; at the epoch's end (@last) some may tell of a step as well. */
+static void count_contradictions(struct vo_subject *v, int64_t limit_ns, bool last)
+{
+	uint64_t wrong, open, found = 0;
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+
+	vns_clock_contradictions(v->clock, &wrong, &open);
+	for (size_t i = 0; i < n; i++)
+		found += s[i].contradicts && s[i].at_ns > v->counted_ns && (last || s[i].at_ns <= limit_ns);
+	if (n)
+		v->counted_ns = last || s[n - 1].at_ns < limit_ns ? s[n - 1].at_ns : limit_ns;
+	open = !last ? 0 : open < found ? open : found;
+	v->undecided += open;
+	v->contradicting += found - open;
+}
+
+/* Small steps within the window; the one after it begins with a part of it. */
+static void tell_steps(struct vo_subject *v)
+{
+	struct vo_step step;
+	size_t n;
+
+	vns_clock_pieces(v->clock, &n);
+	for (size_t i = 0; i + 1 < n; i++) {
+		if (!vo_step_after(v->clock, i, &step) || step.at_ns < v->step_told_ns)
+			continue;
+		vo_event(v, step.at_ns, "clock_step", "The guest's clock stepped by %+.6f s (%+.6f to %+.6f) within the "
+			 "%.3f s from here.", step.by_ns / 1e9, step.lower_ns / 1e9, step.upper_ns / 1e9,
+			 (double)step.gap_ns / 1e9);
+		v->step_told_ns = step.at_ns + step.gap_ns;
+	}
+}
+
 /* Solve the window's relation and correct what it covers. */
 static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
 {
@@ -141,6 +181,8 @@ static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
 		return code;
 	vns_clock_bound_counts(v->clock, &used, &refused);
 	v->bounds_refused += refused;
+	count_contradictions(v, limit_ns, apart || limit_ns == INT64_MAX);
+	tell_steps(v);
 	if (vns_clock_rate(v->clock) > v->rate)
 		v->rate = vns_clock_rate(v->clock);
 	for (size_t i = 0; i < v->n_pair; i++)
@@ -175,18 +217,18 @@ static int begin_twins(struct vo_subject *v, int64_t coarse_ns, struct vns_err *
 	return code;
 }
 
-/* Exchange @i is the first that contradicts those before. */
-static int step(struct vo_subject *v, size_t i, struct vns_err *err)
+/* The clock stepped before exchange @d->at, counted from the first that was in doubt. */
+static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *err)
 {
-	size_t n;
+	size_t n, i = v->seen + d->at;
 	const struct vns_clock_sample s = vns_clock_samples(v->clock, &n)[i];
-	double old = (v->known_lower_ns + v->known_upper_ns) / 2, by = s.offset_ns - old;
+	double old = (v->in.lower_ns + v->in.upper_ns) / 2, by = s.offset_ns - old;
 	double gap = (double)(s.at_ns - v->last_fit_ns);
 	struct vns_clock *before = NULL, *after = NULL;
-	int code = clock_from(v, 0, i, &before);
+	int code = clock_from(v, 0, i, d->wrong, &before);
 
 	if (!code)
-		code = clock_from(v, i, n, &after);
+		code = clock_from(v, i, n, d->wrong, &after);
 	if (code) {
 		vns_clock_free(before);
 		vns_clock_free(after);
@@ -206,6 +248,7 @@ static int step(struct vo_subject *v, size_t i, struct vns_err *err)
 	v->seen = 0;
 	v->known = false;
 	v->epoch_from_ns = v->window_from_ns = s.at_ns;
+	v->epoch_told_ns = vns_now_ns();
 	v->epoch_guest_ns = s.at_ns + (int64_t)s.offset_ns;
 	v->epoch_back_ns = by < 0 && -by > gap ? (int64_t)-by : 0;
 	return code ? code : begin_twins(v, (int64_t)s.offset_ns, err);
@@ -214,19 +257,12 @@ static int step(struct vo_subject *v, size_t i, struct vns_err *err)
 /* Does @s fit what is known of the offset? It is added to that. */
 static bool fits(struct vo_subject *v, const struct vns_clock_sample *s)
 {
-	double drift = fabs((double)(s->at_ns - v->known_at_ns)) * MODEL_PPM * 1e-6;
-	double lower = v->known_lower_ns - drift, upper = v->known_upper_ns + drift;
-
-	if (v->known && (s->lower_ns > upper + STEP_NS || s->upper_ns < lower - STEP_NS))
+	if (v->known && !vo_bounds_meet(&v->in, s, STEP_NS))
 		return false;
-	if (!v->known || s->lower_ns > upper || s->upper_ns < lower) {
-		lower = s->lower_ns; /* a small step starts anew */
-		upper = s->upper_ns;
-	}
+	if (!v->known)
+		v->in = (struct vo_bounds){ s->lower_ns, s->upper_ns, s->at_ns };
+	vo_bounds_take(&v->in, s); /* a small step starts anew */
 	v->known = true;
-	v->known_lower_ns = fmax(lower, s->lower_ns);
-	v->known_upper_ns = fmin(upper, s->upper_ns);
-	v->known_at_ns = s->at_ns;
 	v->last_fit_ns = s->at_ns - s->rtt_ns / 2; /* one that was under way over a step still fits */
 	return true;
 }
@@ -254,27 +290,85 @@ static int roll(struct vo_subject *v)
 	s = vns_clock_samples(v->clock, &n);
 	while (from + 1 < n && s[from].at_ns < to_ns - OVERLAP_NS)
 		from++;
-	code = clock_from(v, from, n, &next);
+	code = clock_from(v, from, n, 0, &next);
 	if (!code)
 		take_clock(v, next);
 	return code;
+}
+
+/* The relation holds on: exchanges that do not fit it are taken out. */
+static int reject(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *err)
+{
+	struct vns_clock *without = NULL;
+	size_t n, seen = v->seen;
+	int code;
+
+	vns_clock_samples(v->clock, &n);
+	code = clock_from(v, 0, n, d->wrong, &without);
+	if (code)
+		return vns_err_set(err, code, "out of memory");
+	take_clock(v, without);
+	v->seen = seen;
+	return 0;
+}
+
+/* The first exchange not yet seen does not fit. Return: 1 it is too early to say why, 0, -errno. */
+static int decide(struct vo_subject *v, struct vns_err *err)
+{
+	struct vo_doubt d = { 0 };
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+	enum vo_verdict verdict = vo_doubt_judge(&v->in, STEP_NS, s + v->seen, n - v->seen, &d);
+	int code;
+
+	v->doubting = verdict == VO_DOUBT_OPEN;
+	if (v->doubting)
+		return 1;
+	code = verdict == VO_DOUBT_STEP ? step(v, &d, err) : reject(v, &d, err);
+	if (code)
+		return code;
+	v->contradicting += (uint64_t)__builtin_popcount(d.wrong);
+	vo_guest_release(v);
+	return 0;
+}
+
+/* Nothing will decide any more: exchanges in doubt count for no epoch, nor do packets that came since. Return: 1 there were */
+static int give_up(struct vo_subject *v)
+{
+	struct vns_clock *without = NULL;
+	size_t n;
+	int code;
+
+	if (!v->doubting)
+		return 0;
+	vns_clock_samples(v->clock, &n);
+	v->undecided += n - v->seen;
+	code = clock_from(v, 0, v->seen, 0, &without);
+	if (!code)
+		take_clock(v, without);
+	vo_guest_drop(v);
+	v->doubting = false;
+	return code ? code : 1;
 }
 
 int vo_epoch_check(struct vo_subject *v, struct vns_err *err)
 {
 	size_t n;
 	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+	int code = 0;
 
-	for (; v->seen < n; v->seen++) {
-		if (fits(v, &s[v->seen]))
-			continue;
-		if (!v->paired) {
+	while (v->seen < n && !code) {
+		if (fits(v, &s[v->seen])) {
+			v->seen++;
+		} else if (!v->paired) {
 			v->known = false; /* before the traffic: the estimator takes both */
-			continue;
+			v->seen++;
+		} else {
+			code = decide(v, err);
+			s = vns_clock_samples(v->clock, &n);
 		}
-		return step(v, v->seen, err);
 	}
-	return roll(v);
+	return code < 0 ? code : code ? 0 : roll(v);
 }
 
 int vo_epoch_renew(struct vo_subject *v, size_t k, struct vns_err *err)
@@ -300,13 +394,16 @@ int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
 	struct vns_clock *next = NULL;
 	int code;
 
+	code = give_up(v);
+	if (code < 0)
+		return vns_err_set(err, code, "out of memory");
 	if (v->paired)
 		finish_twins(v);
 	v->paired = false;
 	code = close_window(v, v->mode == VNS_CLOCK_SAME ? vns_now_ns() : v->last_fit_ns, true);
 	remember(v, v->window_from_ns, v->last_fit_ns);
 	if (!code && v->mode != VNS_CLOCK_SAME)
-		code = clock_from(v, 0, 0, &next);
+		code = clock_from(v, 0, 0, 0, &next);
 	if (next)
 		take_clock(v, next);
 	v->known = false;
@@ -316,7 +413,7 @@ int vo_epoch_end(struct vo_subject *v, struct vns_err *err)
 int vo_epoch_forget(struct vo_subject *v, struct vns_err *err)
 {
 	struct vns_clock *empty = NULL;
-	int code = clock_from(v, 0, 0, &empty);
+	int code = clock_from(v, 0, 0, 0, &empty);
 
 	if (code)
 		return vns_err_set(err, code, "out of memory");
@@ -335,7 +432,7 @@ int vo_epoch_begin(struct vo_subject *v, struct vns_err *err)
 	if (code)
 		return vns_err_set(err, -ENODATA, "%s: no clock exchange (mode %s) came back, so its clock "
 				   "is unknown", v->s->name, vns_clock_mode_name(v->mode));
-	v->epoch_from_ns = v->window_from_ns = vns_now_ns();
+	v->epoch_from_ns = v->epoch_told_ns = v->window_from_ns = vns_now_ns();
 	v->epoch_guest_ns = v->epoch_from_ns + (int64_t)at.offset_ns;
 	v->epoch_back_ns = 0;
 	if (v->last_fit_ns == 0)
@@ -347,13 +444,16 @@ int vo_epoch_begin(struct vo_subject *v, struct vns_err *err)
 
 int vo_epoch_finish(struct vo_subject *v)
 {
+	int undecided = give_up(v), code = 0;
 	int64_t last_ns;
-	int code;
 
 	for (size_t i = 0; i < v->n_pair; i++)
 		vo_pair_finish(&v->pair[i]);
 	last_ns = v->run->to_ns > v->window_from_ns ? v->run->to_ns : v->window_from_ns;
-	code = v->paired ? close_window(v, INT64_MAX, false) : 0;
+	if (undecided < 0)
+		return undecided;
+	if (v->paired)
+		code = undecided ? close_window(v, v->last_fit_ns, true) : close_window(v, INT64_MAX, false);
 	if (v->paired && !code)
 		remember(v, v->window_from_ns, last_ns);
 	for (size_t i = 0; i < v->n_pair; i++) {
@@ -372,7 +472,7 @@ bool vo_epoch_is_ahead(const struct vo_subject *v, int64_t guest_ns, int64_t now
 
 	if (!v->known)
 		return false;
-	upper = v->known_upper_ns + fabs((double)(now_ns - v->known_at_ns)) * MODEL_PPM * 1e-6;
+	upper = v->in.upper_ns + fabs((double)(now_ns - v->in.at_ns)) * MODEL_PPM * 1e-6;
 	return (double)(guest_ns - now_ns) > upper + (double)EARLY_NS;
 }
 
@@ -384,7 +484,7 @@ enum vo_epoch vo_epoch_of(const struct vo_subject *v, int64_t guest_ns)
 		return VO_EPOCH_AHEAD;
 	if (!v->paired)
 		return VO_EPOCH_BEFORE;
-	if (age_ns > LATE_NS)
+	if (now_ns - v->epoch_told_ns > LATE_NS)
 		return VO_EPOCH_THIS;
 	return guest_ns >= v->epoch_guest_ns - EARLY_NS &&
 	       (!v->epoch_back_ns || guest_ns < v->epoch_guest_ns + age_ns + v->epoch_back_ns / 2) ?

@@ -20,6 +20,7 @@
 #include "measure/vo_budget.h"
 #include "measure/vo_ending.h"
 #include "measure/vo_epoch.h"
+#include "measure/vo_guest.h"
 #include "measure/vo_links.h"
 #include "measure/vo_pump.h"
 #include "measure/vo_quiet.h"
@@ -44,23 +45,6 @@
 #define AWAY_NS        (20 * VNS_NSEC_PER_SEC) /* before the traffic: the others wait that long, all told */
 #define AGAIN_NS       (100 * VNS_NSEC_PER_MSEC) /* between attempts */
 
-static void feed_guest(struct vo_subject *v, const struct vns_packet *pkts, size_t n)
-{
-	for (size_t i = 0; i < v->n_pair; i++)
-		if (v->pair[i].b == VO_GUEST && v->pair[i].twin)
-			vns_twin_feed(v->pair[i].twin, VNS_POINT_B, pkts, n);
-}
-
-/* Is a guest's packet one for the engines? Of the traffic's others it is counted why not. */
-static bool of_this_epoch(struct vo_subject *v, int64_t guest_ns)
-{
-	enum vo_epoch e = vo_epoch_of(v, guest_ns);
-
-	if (e != VO_EPOCH_THIS && !vo_in_phase(v->run, VO_BEFORE))
-		v->other_epoch[e]++;
-	return e == VO_EPOCH_THIS;
-}
-
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
 		       uint64_t dropped, int64_t now_ns)
 {
@@ -77,14 +61,11 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 
 		for (; at < n && m < BATCH; at++)
 			if ((!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at])) &&
-			    vns_packet_sampled(&pkts[at], v->one_in) && of_this_epoch(v, pkts[at].time_ns))
+			    vns_packet_sampled(&pkts[at], v->one_in))
 				own[m++] = pkts[at];
-		if (m)
-			feed_guest(v, own, m);
+		vo_guest_packets(v, own, m);
 	}
-	for (size_t i = 0; v->paired && i < v->n_pair && vo_epoch_of(v, now_ns) == VO_EPOCH_THIS; i++)
-		if (v->pair[i].b == VO_GUEST && v->pair[i].twin)
-			vns_twin_advance(v->pair[i].twin, VNS_POINT_B, now_ns);
+	vo_guest_upto(v, now_ns);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -133,6 +114,17 @@ static int check_capture(struct vo_subject *v, struct vns_err *err)
 	return vns_err_set(err, -ENOENT, "the capture in the guest ended: %.200s", note);
 }
 
+/* What do the exchanges made since the last look say? */
+static int check_epoch(struct vo_subject *v, struct vns_err *err)
+{
+	int code;
+
+	give_way_lock(&v->run->reading, &v->lock);
+	code = vo_epoch_check(v, err);
+	pthread_mutex_unlock(&v->lock);
+	return code;
+}
+
 /*
  * Subject's thread: one burst of exchanges, then its stream for @ns. A burst that got no answer in
  * time is left out (a late answer is recognised and dropped); an agent that is silent altogether is
@@ -154,6 +146,8 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	}
 	if (code == -ETIMEDOUT)
 		code = 0;
+	if (code >= 0 && v->gather) /* before more packets come that may be of another epoch */
+		code = check_epoch(v, err);
 	while (code >= 0 && (left = until - vns_monotonic_ns()) > 0) {
 		give_way_watch(&v->run->reading);
 		code = vns_agent_poll(v->s->agent, left < WAIT_NS ? (int)(left / VNS_NSEC_PER_MSEC) + 1 :
@@ -163,11 +157,8 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 	    vns_agent_silence_ns(v->s->agent) > LOST_NS)
 		code = vns_err_set(err, -ETIMEDOUT, "agent %s: silent for %d s", v->s->name,
 				   (int)(LOST_NS / VNS_NSEC_PER_SEC));
-	if (code >= 0) {
-		give_way_lock(&v->run->reading, &v->lock);
-		code = vo_epoch_check(v, err);
-		pthread_mutex_unlock(&v->lock);
-	}
+	if (code >= 0)
+		code = check_epoch(v, err);
 	if (code >= 0 && v->capturing)
 		vo_quiet_look(v);
 	/* the end has its time; one that is silent would hold up its thread */

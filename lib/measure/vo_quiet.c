@@ -130,6 +130,8 @@ void vo_quiet_look(struct vo_subject *v)
 		q->until_ns = until_ns;
 	if (vns_agent_silence_ns(v->s->agent) > BACK_NS)
 		return;
+	if (v->doubting)
+		return; /* the next exchanges tell whether it is a step that says so */
 	if (!q->back) { /* the next exchange tells whether its clock stood still too */
 		q->back = true;
 		return;

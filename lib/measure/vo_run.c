@@ -536,7 +536,13 @@ static void fill_halves(struct vns_vo_rtt *to, struct vo_halves *from)
 
 static void fill_events(const struct vo_subject *v, struct vns_vo_target *t)
 {
-	memcpy(t->event, v->event, sizeof(t->event));
+	for (size_t i = 0; i < v->n_event; i++) { /* in order of time: some are told later than others */
+		size_t at = i;
+
+		for (; at > 0 && t->event[at - 1].at_ns > v->event[i].at_ns; at--)
+			t->event[at] = t->event[at - 1];
+		t->event[at] = v->event[i];
+	}
 	t->n_event = v->n_event;
 	t->events_left_out = v->events_left_out;
 }
@@ -573,6 +579,8 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;
 	t->clock_ahead = v->other_epoch[VO_EPOCH_AHEAD];
 	t->other_epoch = v->other_epoch[VO_EPOCH_BEFORE];
+	t->contradicting = v->contradicting;
+	t->undecided = v->undecided;
 	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
 	fill_notes(run, v, k, t);
@@ -647,6 +655,7 @@ void vo_run_fini(struct vo_run *run)
 		}
 		vns_gather_close(v->gather);
 		vns_clock_free(v->clock);
+		free(v->held.at);
 		pthread_mutex_destroy(&v->lock);
 	}
 	vns_clock_free(run->same);

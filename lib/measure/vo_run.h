@@ -14,6 +14,7 @@
 #include "measure/clock_watch.h"
 #include "measure/gather.h"
 #include "measure/give_way.h"
+#include "measure/vo_doubt.h"
 #include "measure/vo_figures.h"
 #include "measure/vo_points.h"
 
@@ -23,6 +24,12 @@
 #define VO_CAPTURE_ID 1 /* of the guest's capture */
 
 struct vo_subject;
+
+/* Packets of the guest's that wait until it is known of which epoch they are (vo_guest.c). */
+struct vo_held {
+	struct vns_packet *at;
+	size_t n, cap;
+};
 
 /*
  * An agent that says nothing (vo_quiet.c). @since_ns: since when, host clock, or 0; @back: it speaks
@@ -98,10 +105,16 @@ struct vo_subject {
 	struct vns_gather *gather; /* NULL in mode same */
 	/* the relation's windows and epochs (vo_epoch.c); instants on the host's clock */
 	size_t seen;               /* samples of @clock that were looked at for steps */
+	bool doubting;             /* the next of them may tell of a step: vo_doubt.c */
+	struct vo_held held;       /* meanwhile */
 	bool known;                /* the offset lies in: */
-	double known_lower_ns, known_upper_ns;
-	int64_t known_at_ns, last_fit_ns;
+	struct vo_bounds in;
+	int64_t last_fit_ns;
+	uint64_t contradicting, undecided; /* exchanges that were left out, that nothing decided of; the former */
+	int64_t counted_ns;        /* ... up to then; small steps were told up to: */
+	int64_t step_told_ns;
 	int64_t window_from_ns, epoch_from_ns;
+	int64_t epoch_told_ns;     /* when it was known that it had begun */
 	int64_t epoch_guest_ns;    /* its start on the guest's clock */
 	int64_t epoch_back_ns;     /* by how much that was set back, or 0 */
 	struct vns_clock_at at_middle, preliminary;

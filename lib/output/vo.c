@@ -309,6 +309,8 @@ static json_t *clock_json(const struct vns_vo_target *t)
 	json_object_set_new(o, "drift_lower_ppm", vns_json_real(c->drift_lower_ppm, 6));
 	json_object_set_new(o, "drift_upper_ppm", vns_json_real(c->drift_upper_ppm, 6));
 	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
+	json_object_set_new(o, "contradicting", json_integer((json_int_t)t->contradicting));
+	json_object_set_new(o, "undecided", json_integer((json_int_t)t->undecided));
 	return o;
 }
 

@@ -67,6 +67,19 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 		vns_text_drift(drift, c));
 }
 
+/* Exchanges with wrong stamps, or what may be such. */
+static void print_contradictions(const struct vns_vo_target *t, FILE *to)
+{
+	char n[VNS_TEXT_LEN];
+
+	if (t->contradicting)
+		fprintf(to, "  %s clock exchange%s contradicted the others, as no clock does: wrong stamps, left out\n",
+			vns_text_count(n, t->contradicting), t->contradicting > 1 ? "s" : "");
+	if (t->undecided)
+		fprintf(to, "  %s clock exchange%s contradicted the others where too few followed: a step or wrong stamps\n",
+			vns_text_count(n, t->undecided), t->undecided > 1 ? "s" : "");
+}
+
 static void print_events(const struct vns_vo_target *t, FILE *to)
 {
 	for (size_t i = 0; i < t->n_event; i++) {
@@ -647,6 +660,7 @@ static void print_targets(const struct vns_vo_result *r, FILE *to)
 		fprintf(to, "%s%s: %s to guest\n", i ? "\n" : "", t->name, t->from_point);
 		print_notes(t, to);
 		print_clock(t, to);
+		print_contradictions(t, to);
 		if (vns_vo_split(t) == VNS_SPLIT_WITHHELD && matched_any(t))
 			print_withheld(t, to);
 		else

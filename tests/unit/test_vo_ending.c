@@ -44,9 +44,7 @@ static void stamps_of_the_future_are_no_packets_of_now(void **state)
 	assert_non_null(v);
 	assert_false(vo_epoch_is_ahead(v, guest + 3600 * VNS_NSEC_PER_SEC, now)); /* nothing is known */
 	v->known = true;
-	v->known_lower_ns = 999.0 * MS;
-	v->known_upper_ns = 1001.0 * MS;
-	v->known_at_ns = now - 10 * VNS_NSEC_PER_SEC;
+	v->in = (struct vo_bounds){ 999.0 * MS, 1001.0 * MS, now - 10 * VNS_NSEC_PER_SEC };
 	assert_false(vo_epoch_is_ahead(v, guest, now));
 	assert_false(vo_epoch_is_ahead(v, guest - 60 * VNS_NSEC_PER_SEC, now)); /* late is not ahead */
 	assert_false(vo_epoch_is_ahead(v, guest + 25 * MS, now));
@@ -65,9 +63,8 @@ static void every_packet_has_its_epoch(void **state)
 	assert_non_null(v);
 	assert_int_equal(vo_epoch_of(v, now), VO_EPOCH_BEFORE); /* the guest is not reached yet */
 	v->paired = v->known = true;
-	v->known_at_ns = v->epoch_from_ns = v->epoch_guest_ns = now;
-	v->known_lower_ns = -1.0 * MS;
-	v->known_upper_ns = 1.0 * MS;
+	v->epoch_from_ns = v->epoch_told_ns = v->epoch_guest_ns = now;
+	v->in = (struct vo_bounds){ -1.0 * MS, 1.0 * MS, now };
 	assert_int_equal(vo_epoch_of(v, now), VO_EPOCH_THIS);
 	assert_int_equal(vo_epoch_of(v, now - 40 * MS), VO_EPOCH_BEFORE);
 	assert_int_equal(vo_epoch_of(v, now + 60 * VNS_NSEC_PER_SEC), VO_EPOCH_AHEAD);
