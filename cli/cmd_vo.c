@@ -180,7 +180,7 @@ static int verdict(const struct cli_command *self, const struct vo_config *c,
 
 /*
  * -EINVAL of a measurement is the filter's when the expression does not compile; -EEXIST: a point was
- * named twice.
+ * named twice, or one alone.
  */
 static int failed(const struct cli_command *self, int error, const char *filter,
 		  const struct vns_err *err)
@@ -362,6 +362,14 @@ static bool same_file(const char *a, const char *b)
 	       x.st_ino == y.st_ino;
 }
 
+/* A FIFO, or process substitution: gone once it was read. */
+static bool irregular(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 /* "lab:vm1" is "vm1". */
 static const char *plain_name(const char *target)
 {
@@ -389,6 +397,13 @@ static int check_files(const struct cli_command *self, const struct vo_config *c
 	if ((c->points || !c->guest) && strcmp(c->host, "-") == 0)
 		return cli_fail(self, VNS_EXIT_USAGE, "a --host file is read once for each hop, so it cannot "
 				"be standard input");
+	if ((c->points || !c->guest) && irregular(c->host))
+		return cli_fail(self, VNS_EXIT_USAGE, "a --host file is read once for each hop, so it must be a "
+				"regular file: %s is none", c->host);
+	if ((c->points || !c->guest) && c->drift_file &&
+	    (strcmp(c->drift_file, "-") == 0 || irregular(c->drift_file)))
+		return cli_fail(self, VNS_EXIT_USAGE, "--drift-file is read once for each hop, so it "
+				"must be a regular file");
 	if (c->guest && same_file(c->host, c->guest))
 		return cli_fail(self, VNS_EXIT_USAGE, "--host and --guest are the same file; two points of one "
 				"file are compared with --points");

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <vnetscope/source.h>
 
@@ -221,16 +222,26 @@ static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, st
 	return code;
 }
 
+bool vo_read_once(const char *path)
+{
+	struct stat st;
+
+	return strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
+}
+
 int vo_reopen(struct vo_offline *r, struct vns_err *err)
 {
 	for (int p = 0; p < 2; p++) {
+		const char *path = r->end[p].path;
+		bool input = strcmp(path, "-") == 0;
 		int code;
 
 		vo_end_close(&r->end[p]);
-		if (strcmp(r->end[p].path, "-") == 0)
-			return vns_err_set(err, -ESPIPE, "standard input must be read twice here: "
-					   "save the capture to a file, or give --offset-ns and "
-					   "--guest-addr");
+		if (vo_read_once(path))
+			return vns_err_set(err, -ESPIPE, "%s must be read twice here%s: save the capture to a "
+					   "file, or give --offset-ns and --guest-addr",
+					   input ? "standard input" : path,
+					   input ? "" : ", and is no regular file");
 		code = open_end(&r->end[p], r->opts->filter, err);
 		if (code)
 			return code;

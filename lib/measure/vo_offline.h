@@ -110,7 +110,9 @@ int vo_point_find(const struct vns_source *s, const char *want);
  * the way waits in their buffers. Return: 0 or -errno.
  */
 int vo_find_out(struct vo_offline *r, struct vns_err *err);
-/* Both files again from their starts; -ESPIPE for standard input. */
+/* Is @path gone once it was read: standard input, a FIFO, a pipe? To open it again may wait for ever. */
+bool vo_read_once(const char *path);
+/* Both files again from their starts; -ESPIPE where one can be read only once. */
 int vo_reopen(struct vo_offline *r, struct vns_err *err);
 
 /* vo_offline.c */

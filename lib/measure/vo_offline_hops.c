@@ -69,10 +69,12 @@ static int named_points(struct hops *h, const struct vns_source *s, const char *
 		char all[300] = "";
 		const char *name;
 
-		if (number >= 0 && has_point(h, (unsigned int)number))
-			return vns_err_set(err, -EEXIST, "capture point %d '%.31s' is named twice; a point "
-					   "cannot be compared with itself", number,
-					   vns_source_point_name(s, (uint16_t)number));
+		if (number >= 0 && has_point(h, (unsigned int)number)) {
+			name = vns_source_point_name(s, (uint16_t)number);
+			return vns_err_set(err, -EEXIST, "capture point %d%s%.31s%s is named twice; a point "
+					   "cannot be compared with itself", number, *name ? " '" : "", name,
+					   *name ? "'" : "");
+		}
 		if (number >= 0) {
 			add_point(h, vns_source_point_name(s, (uint16_t)number), (unsigned int)number);
 			continue;
@@ -96,8 +98,12 @@ static int find_points(struct hops *h, const char *const *point, size_t n_point,
 	bool seen[VO_POINTS_MAX] = { false };
 	struct vns_source *s;
 	size_t read = 0;
-	int n, code = vns_source_open_file(&s, h->opts->host_file, NULL, err);
+	int n, code;
 
+	if (vo_read_once(h->opts->host_file))
+		return vns_err_set(err, -ESPIPE, "%s is read once for each hop, so it must be a regular file",
+				   h->opts->host_file);
+	code = vns_source_open_file(&s, h->opts->host_file, NULL, err);
 	if (code)
 		return code;
 	while (read < VO_PROBE && (n = vns_source_next(s, pkt, 128, err)) != VNS_SOURCE_EOF) {
@@ -112,6 +118,9 @@ static int find_points(struct hops *h, const char *const *point, size_t n_point,
 	}
 	code = n_point ? named_points(h, s, point, n_point, err) : all_points(h, s, seen, err);
 	vns_source_close(s);
+	if (!code && n_point && h->n + h->guest < 2)
+		return vns_err_set(err, -EEXIST, "--points names only one capture point, %s: name another one, or "
+				   "give a --guest file to compare it with", h->name[0]);
 	if (!code && h->n + h->guest < 2)
 		code = vns_err_set(err, -EINVAL, "%s holds one capture point: give a --guest file to compare "
 				   "it with (mergecap -I none keeps the points of several files apart)",

@@ -50,7 +50,10 @@ static json_t *latency_json(const struct vns_dist *d, const struct vns_vo_figure
 	return o;
 }
 
-/* [lowest, highest] that the clock relation leaves of a figure; null when there is none. */
+/*
+ * [lowest, highest] that the clock relation leaves of a figure; null when there is none. Nothing is
+ * below the least that the minimum can be.
+ */
 static json_t *span_json(const struct vns_vo_figure *f, double v, double minus, double plus)
 {
 	json_t *pair;
@@ -58,7 +61,7 @@ static json_t *span_json(const struct vns_vo_figure *f, double v, double minus, 
 	if (!f->first.n)
 		return json_null();
 	pair = json_array();
-	json_array_append_new(pair, vns_json_whole_ns(v - minus, -1));
+	json_array_append_new(pair, vns_json_whole_ns(fmax(v - minus, f->floor_lower_ns), -1));
 	json_array_append_new(pair, vns_json_whole_ns(v + plus, 1));
 	return pair;
 }
@@ -292,11 +295,14 @@ static json_t *clock_json(const struct vns_vo_target *t)
 {
 	const struct vns_clock_at *c = &t->clock;
 	enum vns_split split = vns_vo_split(t);
-	double hide = split == VNS_SPLIT_WITHHELD ? NAN : 0; /* not finite: null */
+	/* One clock was only assumed, and no packet was there to bear it out. */
+	bool none = t->clock_mode == VNS_CLOCK_SAME && !isfinite(c->lower_ns) && !isfinite(c->upper_ns);
+	double hide = none || split == VNS_SPLIT_WITHHELD ? NAN : 0; /* not finite: null */
+	double rate = none ? NAN : 0;
 	json_t *o = json_object();
 
-	json_object_set_new(o, "split", json_string(vns_split_name(split)));
-	json_object_set_new(o, "mode", json_string(vns_clock_mode_name(t->clock_mode)));
+	json_object_set_new(o, "split", text_or_null(none ? NULL : vns_split_name(split)));
+	json_object_set_new(o, "mode", text_or_null(none ? NULL : vns_clock_mode_name(t->clock_mode)));
 	json_object_set_new(o, "shares_measured_path",
 			    json_boolean(vns_clock_mode_shares_path(t->clock_mode)));
 	json_object_set_new(o, "at_ns", json_integer(c->at_ns));
@@ -305,9 +311,9 @@ static json_t *clock_json(const struct vns_vo_target *t)
 	json_object_set_new(o, "upper_ns", vns_json_whole_ns(c->upper_ns, 1));
 	json_object_set_new(o, "ci_lower_ns", vns_json_whole_ns(c->ci_lower_ns + hide, -1));
 	json_object_set_new(o, "ci_upper_ns", vns_json_whole_ns(c->ci_upper_ns + hide, 1));
-	json_object_set_new(o, "drift_ppm", vns_json_real(c->drift_ppm, 6));
-	json_object_set_new(o, "drift_lower_ppm", vns_json_real(c->drift_lower_ppm, 6));
-	json_object_set_new(o, "drift_upper_ppm", vns_json_real(c->drift_upper_ppm, 6));
+	json_object_set_new(o, "drift_ppm", vns_json_real(c->drift_ppm + rate, 6));
+	json_object_set_new(o, "drift_lower_ppm", vns_json_real(c->drift_lower_ppm + rate, 6));
+	json_object_set_new(o, "drift_upper_ppm", vns_json_real(c->drift_upper_ppm + rate, 6));
 	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
 	json_object_set_new(o, "contradicting", json_integer((json_int_t)t->contradicting));
 	json_object_set_new(o, "undecided", json_integer((json_int_t)t->undecided));

@@ -44,8 +44,7 @@ static void print_clock(const struct vns_vo_target *t, FILE *to)
 	char drift[VNS_TEXT_DRIFT_LEN];
 
 	if (!isfinite(c->lower_ns) && !isfinite(c->upper_ns)) {
-		fprintf(to, "clock: not known (mode %s, and no packet bounds it)\n",
-			vns_clock_mode_name(t->clock_mode));
+		fputs("clock: not known (no packet bounds it)\n", to);
 		return;
 	}
 	if (vns_vo_split(t) == VNS_SPLIT_WITHHELD) {
@@ -215,6 +214,7 @@ static void add_withheld(struct vns_table *bounds, struct vns_table *above, stru
 	static const double q[] = { 0.5, 0.95, 0.99 };
 	const struct vns_dist *d = &f->first;
 	double floor = (double)d->min, p50 = (double)vns_dist_quantile(d, 0.5);
+	double least = fmax(p50 - f->err_minus_ns, f->floor_lower_ns); /* as the minimum's */
 	struct vns_table *all[] = { bounds, above, within };
 	char b[VNS_SPAN_LEN];
 
@@ -224,7 +224,7 @@ static void add_withheld(struct vns_table *bounds, struct vns_table *above, stru
 	}
 	vns_table_cell(bounds, "%s", vns_text_count(b, d->n));
 	vns_table_cell(bounds, "%s", vns_text_span(b, f->floor_lower_ns, f->floor_upper_ns));
-	vns_table_cell(bounds, "%s", vns_text_span(b, p50 - f->err_minus_ns, p50 + f->err_plus_ns));
+	vns_table_cell(bounds, "%s", vns_text_span(b, least, p50 + f->err_plus_ns));
 	vns_table_excess(within, &f->interval, d->min);
 	for (size_t i = 0; d->n == 1 && i < 6; i++)
 		vns_table_cell(above, "-"); /* one is its own least */

@@ -136,11 +136,25 @@ class Hops(unittest.TestCase):
         path = self.file('f', [0, 1, 2])
         self.assertIn('br0 > tap0', self.vo('--host', path))
         self.vo('--host', path, '--points', 'up0,tap7', code=3, says="'tap7'; there are: 0 up0, 1 br0")
-        self.vo('--host', path, '--points', 'up0', code=3, says='one capture point')
+        for one in 'up0', '0':  # the file has more: it is the command line that is short
+            self.vo('--host', path, '--points', one, code=2, says='names only one capture point, up0')
         self.vo('--host', self.file('g', [2]), code=3, says='one capture point')
         self.vo('--host', '-', code=2, says='standard input')
         for twice in ('0,0', 'up0,br0,0'):  # a point compared with itself
             self.vo('--host', path, '--points', twice, code=2, says="'up0' is named twice")
+        bare = os.path.join(self.dir.name, 'bare')
+        with open(bare, 'wb') as f:  # points without names
+            f.write(pcapng([(t, frame, p) for t, frame, p in records() if p < 2], ['', '']))
+        self.vo('--host', bare, '--points', '0,0', code=2, says='capture point 0 is named twice')
+        self.vo('--host', bare, '--points', '0', code=2, says='names only one capture point, point 0')
+        fifo = os.path.join(self.dir.name, 'fifo')  # nobody writes: to open it would wait for ever
+        os.mkfifo(fifo)
+        for args in ('--points', '0,1'), ():
+            self.vo('--host', fifo, *args, code=2, says='must be a regular file')
+        guest = self.file('e', [3])
+        for drift in fifo, '-':
+            self.vo('--host', path, '--points', '0,1', '--guest', guest, '--drift-file', drift, code=2,
+                    says="--drift-file is read once for each hop")
 
 
 if __name__ == '__main__':

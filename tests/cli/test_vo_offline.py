@@ -451,7 +451,11 @@ class Offline(unittest.TestCase):
         t = self.target(*self.pair((other, guest)), code=4, says='no packet was found')
         self.assertIn('Were both made at the same time', t['note'])
         self.assertNotIn('Assumed', t['note'])  # nothing shows whether the clocks are one
-        self.assertIn('clock: not known', self.vo(*self.pair((other, guest)), code=4))
+        for key in 'mode', 'split', 'offset_ns', 'lower_ns', 'upper_ns', 'drift_ppm', 'drift_upper_ppm':
+            self.assertIsNone(t['clock'][key], key)
+        self.assertIn('clock: not known (no', self.vo(*self.pair((other, guest)), code=4))
+        t = self.target(*self.pair((other, guest)), '--offset-ns', '7', code=4, says='no packet was found')
+        self.assertEqual([t['clock'][k] for k in ('mode', 'split', 'offset_ns')], ['given', 'identifiable', 7])
         self.assertEqual(t['accounting']['host']['matched'], 0)
         self.vo(*self.files(pcap_file([]), pcap_file([])), code=4,
                 says='no packet was found at both points: none passed')
@@ -486,6 +490,25 @@ class Offline(unittest.TestCase):
                            input=pcap_file(host), capture_output=True, timeout=60)
         self.assertEqual(r.returncode, 0, r.stderr)
         self.check_latencies(json.loads(r.stdout)['targets'][0])
+
+    def test_files_that_can_be_read_once(self):
+        """A FIFO is read where once is enough; else it is refused, not opened again and waited for."""
+        fifo = os.path.join(self.dir.name, 'fifo')
+        os.mkfifo(fifo)
+        for offset, code, says in ((0, 0, None), (3 * HOUR, 3, fifo + ' must be read twice here, and is no regular')):
+            host, guest = (pcap_file(r) for r in traffic(offset=offset))
+            args = self.files(host, guest)
+            for at in 1, 3:
+                with self.subTest(offset=offset, at=args[at - 1]):
+                    with subprocess.Popen(['timeout', '60', 'cp', args[at], fifo]) as writer:
+                        self.vo(*args[:at], fifo, *args[at + 1:], code=code, says=says)
+                        self.assertEqual(writer.wait(), 0)
+        read, write = os.pipe()  # as process substitution
+        os.write(write, host[:4096])
+        os.close(write)
+        self.addCleanup(os.close, read)
+        self.vo('--host', '/dev/fd/%d' % read, '--guest', args[3], code=3, pass_fds=[read],
+                says='must be read twice here')
 
     def test_csv(self):
         rows = list(csv.DictReader(io.StringIO(

@@ -160,6 +160,19 @@ class Vo(unittest.TestCase):
                     n = target['directions'][name][proto]['matched']
                     self.assertTrue(len(sure) <= n <= len(every), (ppm, name, proto, n, len(every)))
 
+    def test_no_figure_below_the_least(self):
+        """Long latencies at a time when the clock is known badly: no interval goes below the minimum's."""
+        pair = Pair(self, '--packets', '50000', '--snap', '128', '--offset-ns', 7200 * 10**9,
+                    '--drift-ppm', '200', '--step-ns', 3600 * 10**9)
+        target = pair.vo()
+        for name in DIRECTIONS.values():
+            for proto in ('tcp', 'udp', 'icmp'):
+                spans = target['directions'][name][proto]['interval_ns']
+                for figure, (low, high) in spans.items():
+                    self.assertLessEqual(0, low, (name, proto, figure))
+                    self.assertLessEqual(spans['min'][0], low, (name, proto, figure))
+                    self.assertLess(low, high)
+
     def test_small_steps(self):
         """A step that the latencies of packets may equal: one bound, finite, on both sides of it."""
         ms = 10**6
