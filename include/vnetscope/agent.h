@@ -103,8 +103,8 @@ void vns_agent_set_stop(struct vns_agent *a, const volatile int *stop);
 /** vns_agent_silence_ns() - how long nothing has come; a capturing agent speaks every 250 ms. */
 int64_t vns_agent_silence_ns(const struct vns_agent *a);
 /**
- * vns_agent_was_silent_ns() - the longest time without a word since the last call, counted while somebody
- * waited for one, in a request too. @until_ns: when it ended or, if it goes on, now; real time.
+ * vns_agent_was_silent_ns() - the longest time without a word of a capturing agent since the last call, counted
+ * while somebody waited for one, in a request too. @until_ns: when it ended or, if it goes on, now; real time.
  */
 int64_t vns_agent_was_silent_ns(struct vns_agent *a, int64_t *until_ns);
 /** Bytes received and sent so far: part of our own overhead. */

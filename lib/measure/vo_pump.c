@@ -277,7 +277,7 @@ static void count_left(struct vo_run *run, int64_t end_ns)
 	for (size_t i = 0; i < run->points.n; i++) {
 		struct vns_vo_point *p = &run->points.point[i];
 
-		if (!p->behind)
+		if (!p->behind || !p->source)
 			continue;
 		p->left = vns_source_left(p->source, end_ns);
 		if (!p->left)

@@ -19,6 +19,7 @@
 
 #include "base/netns.h"
 #include "measure/vo_points.h"
+#include "source/source.h"
 
 typedef void (*teller)(void *ctx, size_t at, const char *kind, const char *text);
 
@@ -125,7 +126,7 @@ static void returned(struct vns_vo_points *p, size_t at, int ifindex, teller tel
 
 	if (point->source) {
 		vns_source_stats(point->source, &st);
-		point->lost_before += st.dropped;
+		point->lost_before += st.dropped + vns_source_left(point->source, INT64_MAX);
 		vns_source_close(point->source);
 		point->source = NULL;
 	}

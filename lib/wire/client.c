@@ -199,12 +199,12 @@ static int deliver(struct vns_agent *a, const struct vns_wire_frame *f, struct v
 	return r < 0 ? r : 1;
 }
 
-/* Nothing was there to be read just now. */
+/* Nothing was there to be read just now. Only a capturing agent owes a word that nobody asked for. */
 static void note_silence(struct vns_agent *a)
 {
 	int64_t silence = vns_agent_silence_ns(a);
 
-	if (silence <= a->silent_ns)
+	if (!a->captures || silence <= a->silent_ns)
 		return;
 	a->silent_ns = silence;
 	a->silent_until_ns = vns_now_ns();

@@ -447,6 +447,26 @@ static void limits_of_captures(void **state)
 	vns_agent_close(a);
 }
 
+/* Nobody asked it anything for two seconds before its capture: that is no silence of a capturing agent. */
+static void idle_before_a_capture(void **state)
+{
+	struct vns_err err = { "" };
+	struct seen s;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+	int64_t until;
+
+	(void)state;
+	sleep(2);
+	assert_true(vns_agent_poll(a, 20, &err) >= 0);
+	assert_int_equal(vns_agent_was_silent_ns(a, &until), 0);
+	sleep(2);
+	assert_true(vns_agent_poll(a, 20, &err) >= 0);
+	capture(a, "udp");
+	assert_int_equal(vns_agent_was_silent_ns(a, &until), 0);
+	vns_agent_close(a);
+}
+
 static void write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -481,6 +501,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(interface_goes_with_packets_unread),
 		cmocka_unit_test(killed_in_the_middle),
 		cmocka_unit_test(limits_of_captures),
+		cmocka_unit_test(idle_before_a_capture),
 		cmocka_unit_test(pings),
 		cmocka_unit_test(streams),
 		cmocka_unit_test(port_in_use),
