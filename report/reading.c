@@ -13,7 +13,6 @@
 #define SENTENCE     640
 #define FIGURE       (VNS_TEXT_LEN + VNS_SPAN_LEN + 4)
 #define WORTH_SAYING 0.1 /* clock interval as a part of the median */
-#define LEAST_PAIRED 0.9 /* of a point's packets: the rest are a run's two ends */
 
 /* The protocol whose figures stand for a machine: the one with samples both ways, ICMP last. */
 static enum vns_proto main_proto(const struct vns_vo_target *t)
@@ -157,68 +156,33 @@ static void say_latency(const struct vns_report_vm *vm, char *s)
 		 with_interval(d, &out->first, 0.99, &out->interval.p99), t->from_point, clock);
 }
 
-/* The pairs stand for the same traffic as the RTT samples only if nearly all of it was paired. */
-static bool say_share_withheld(const struct vns_report_vm *vm, char *s)
+/* Virtualisation's part of the RTT from the host's capture point to the VM and back: as `vo` says it. */
+static void say_share(const struct vns_report_vm *vm, const struct vns_vo_share *x, char *s)
 {
 	const struct vns_vo_target *t = vm->vo;
-	uint64_t read = t->counts[VNS_POINT_A].read -
-			t->counts[VNS_POINT_A].in_class[VNS_TWIN_UNDECODABLE];
-	uint64_t matched = t->counts[VNS_POINT_A].in_class[VNS_TWIN_MATCHED];
-	bool lost = t->capture_lost[VNS_POINT_A] || t->capture_lost[VNS_POINT_B];
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN];
+	const struct vns_vo_sum *sum = &t->sum[VNS_PROTO_TCP];
+	const struct vns_dist *rtt = &t->rtt.guest_within;
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], out[VNS_TEXT_LEN],
+	     span[VNS_SPAN_LEN], ways[VNS_SPAN_LEN], share[48] = "", all[96] = "", late[96] = "";
 
-	if (!t->ended_early[0] && !lost && !t->unrelated &&
-	    (double)matched >= LEAST_PAIRED * (double)read)
-		return false;
-	snprintf(s, SENTENCE, "%s: virtualisation's share of TCP's RTT is withheld: the RTT is of all traffic at "
-		 "the %s, the latency only of what was paired with the VM (%s of %s packets%s).",
-		 vm->name, t->from_point, vns_text_count(a, matched), vns_text_count(b, read),
-		 t->ended_early[0] ? ", which ended early" : lost ? "; a capture lost some" : "");
-	return true;
-}
-
-/*
- * Virtualisation's part of the RTT from the host's capture point to the VM and back. The other
- * half, towards the client, holds the client's own pauses (its echo rides on its next request).
- */
-static void say_share(const struct vns_report_vm *vm, char *s)
-{
-	const struct vns_vo_target *t = vm->vo;
-	double vo = t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.mean +
-		    t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.mean;
-	const struct vns_interval *in = &t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].interval.mean;
-	const struct vns_interval *out = &t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].interval.mean;
-	const struct vns_interval *rtt = &t->rtt.guest_interval.mean;
-	double ratio = 100 * vo / t->rtt.guest_side.mean, least = 0;
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], n[VNS_TEXT_LEN], span[VNS_SPAN_LEN], share[96] = "",
-	     ways[VNS_SPAN_LEN] = "-", all[96] = "";
-
-	if (say_share_withheld(vm, s))
-		return;
-	/* each at its end: wider than 95 %; a part is at most the whole */
-	if (vns_interval_known(in) && vns_interval_known(out)) {
-		vns_text_span(ways, (double)in->lower + (double)out->lower,
-			      (double)in->upper + (double)out->upper);
-		if (rtt->lower > 0) {
-			least = 100 * (double)(in->lower + out->lower) / (double)rtt->upper;
-			snprintf(share, sizeof(share), " [%.0f..%.0f %%]", fmin(least, 100),
-				 fmin(100 * (double)(in->upper + out->upper) / (double)rtt->lower, 100));
-		}
-	}
-	if (least > 100) {
-		snprintf(s, SENTENCE, "%s: virtualisation's share of TCP's RTT is withheld: both ways' means together "
-			 "are above the RTT's beyond all intervals, so its samples do not stand for these packets.",
-			 vm->name);
+	if (x->withheld[0]) {
+		snprintf(s, SENTENCE, "%s: virtualisation's share of TCP's RTT is withheld: %s.", vm->name, x->withheld);
 		return;
 	}
-	if (ratio > 100)
-		snprintf(all, sizeof(all), " (all of it: the means, of different packets, give %.0f %%)", ratio);
+	if (!isnan(x->lower))
+		snprintf(share, sizeof(share), " [%.0f..%.0f %%]", x->lower, x->upper);
+	if (x->ratio > 100)
+		snprintf(all, sizeof(all), " (all of it: the means, of different packets, give %.0f %%)", x->ratio);
+	if (x->left_out)
+		snprintf(late, sizeof(late), "; %s RTT samples of more than %d s are in neither",
+			 vns_text_count(out, x->left_out), (int)(VNS_VO_PAIR_NS / VNS_NSEC_PER_SEC));
 	snprintf(s, SENTENCE,
 		 "%s: TCP's RTT from the %s to the VM and back is %s [%s] on average (%s samples); the two ways "
-		 "through virtualisation are %s [%s] of it, %.0f %%%s%s.",
-		 vm->name, t->from_point, vns_text_ns(a, t->rtt.guest_side.mean),
-		 vns_text_interval(span, rtt, 0), vns_text_count(n, t->rtt.guest_side.n), vns_text_ns(b, vo), ways,
-		 fmin(ratio, 100), share, all);
+		 "through virtualisation are %s [%s] of it, %.0f %%%s%s%s.",
+		 vm->name, t->from_point, vns_text_ns(a, rtt->mean),
+		 vns_text_interval(span, &t->rtt.within_interval.mean, 0), vns_text_count(n, rtt->n),
+		 vns_text_ns(b, sum->paired.mean), vns_text_interval(ways, &sum->interval.mean, 0), x->percent,
+		 share, all, late);
 }
 
 static void say_comparison(const struct vns_report_vm *yard, const struct vns_report_vm *vm, char *s)
@@ -274,16 +238,10 @@ static bool say_sum(const struct vns_report *r, char *s)
 	return checked > 0;
 }
 
-static bool has_share(const struct vns_vo_target *t)
-{
-	return t->rtt.guest_side.n && t->rtt.guest_side.mean > 0 &&
-	       t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first.n &&
-	       t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first.n;
-}
-
 void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, const char *sentence),
 			void *ctx)
 {
+	struct vns_vo_share share;
 	char s[SENTENCE];
 
 	if (r->tcg)
@@ -305,8 +263,8 @@ void vns_report_reading(const struct vns_report *r, void (*line)(void *ctx, cons
 			continue;
 		say_latency(vm, s);
 		line(ctx, s);
-		if (has_share(vm->vo)) {
-			say_share(vm, s);
+		if (vns_vo_share(vm->vo, &share)) {
+			say_share(vm, &share, s);
 			line(ctx, s);
 		}
 	}

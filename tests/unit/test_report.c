@@ -286,15 +286,16 @@ static void the_share_needs_the_same_traffic(void **state)
 	setup(&f, 50000, 60000, 500);
 	for (int d = 0; d < VNS_DIRECTIONS; d++)
 		vns_dist_add(&f.vo[0].fig[d][VNS_PROTO_TCP].first, 200000);
+	vns_dist_add(&f.vo[0].sum[VNS_PROTO_TCP].paired, 400000);
 	vns_dist_add(&f.vo[0].rtt.guest_side, 1000000);
+	vns_dist_add(&f.vo[0].rtt.guest_within, 1000000);
 	count_matched(&f.vo[0], 1000, 950);
 	text = reading(&f.report);
 	assert_non_null(strstr(text, "of it, 40 %"));
 	free(text);
 	/* both ways have their interval; a part is never more than the whole */
-	f.vo[0].fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].interval.mean = (struct vns_interval){ 20000, 60000 };
-	f.vo[0].fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].interval.mean = (struct vns_interval){ 10000, 40000 };
-	f.vo[0].rtt.guest_interval.mean = (struct vns_interval){ 50000, 200000 };
+	f.vo[0].sum[VNS_PROTO_TCP].interval.mean = (struct vns_interval){ 30000, 100000 };
+	f.vo[0].rtt.within_interval.mean = (struct vns_interval){ 50000, 200000 };
 	text = reading(&f.report);
 	assert_non_null(strstr(text, "[30.00..100.0 us] of it, 40 % [15..100 %]"));
 	free(text);
@@ -308,7 +309,9 @@ static void the_share_needs_the_same_traffic(void **state)
 	text = reading(&f.report);
 	assert_non_null(strstr(text, "660 of 1000 packets"));
 	free(text);
+	vns_dist_fini(&f.vo[0].sum[VNS_PROTO_TCP].paired);
 	vns_dist_fini(&f.vo[0].rtt.guest_side);
+	vns_dist_fini(&f.vo[0].rtt.guest_within);
 	teardown(&f);
 }
 
