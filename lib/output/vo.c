@@ -78,7 +78,7 @@ static json_t *interval_json(const struct vns_vo_figure *f)
 	json_object_set_new(o, "mean", span_json(f, f->first.mean, f->mean_err_minus_ns,
 						 f->mean_err_plus_ns));
 	for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
-		json_object_set_new(o, percentiles[i].name,
+		json_object_set_new(o, percentiles[i].name, f->first.n == 1 ? json_null() : /* no percentile of one */
 				    span_json(f, (double)vns_dist_quantile(&f->first, percentiles[i].q),
 					      f->err_minus_ns, f->err_plus_ns));
 	json_object_set_new(o, "max", span_json(f, (double)f->first.max, f->err_minus_ns,

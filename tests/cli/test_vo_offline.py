@@ -544,6 +544,13 @@ class Offline(unittest.TestCase):
         for guest in (args[1], link):
             self.vo('--host', args[1], '--guest', guest, code=2, says='the same file')
 
+    def test_one_packet_has_no_percentiles(self):
+        f = self.target(*self.pair(traffic(n=1)), '--offset-ns', '0')['directions']['host_to_guest']['udp']
+        self.assertEqual((f['matched'], f['latency_ns']['min'], f['latency_ns']['max']), (1, 30000, 30000))
+        for percentile in ('p50', 'p95', 'p99'):
+            self.assertIsNone(f['latency_ns'][percentile])
+            self.assertIsNone(f['interval_ns'][percentile])
+
     def test_full_disk(self):
         with open('/dev/full', 'w') as full:
             r = subprocess.run([VNETSCOPE, 'vo', *self.pair(traffic())], stdout=full,
