@@ -438,6 +438,31 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 			   struct vns_err *err);
 
 /**
+ * struct vns_vo_learnt - what two capture files tell before anything is paired.
+ * @n_guest:       addresses in @guest, those that were given among them; 0: none could be told
+ * @guest_assumed: only the sign of the time differences tells it
+ * @offset_found:  the traffic tells how far the clocks are apart
+ * @offset_ns:     coarse, guest ahead: positive; the one that was given where one was; else 0 if not found
+ * @nat, @nat_peers: addresses are translated between the points; those of the guest's peers too
+ */
+struct vns_vo_learnt {
+	struct vns_addr guest[64];
+	size_t n_guest;
+	bool guest_assumed, offset_found, nat, nat_peers;
+	int64_t offset_ns;
+};
+/**
+ * vns_measure_vo_learn() - the guest's addresses and the coarse offset, as vns_measure_vo_offline()
+ * learns them: from the beginnings of both files, or where these share nothing, from all of both.
+ * @opts:         as there; files must be such that can be read twice
+ * @guest_filter: of the guest's file; NULL: as the host's
+ *
+ * Return: 0, also when nothing could be learnt, or -errno with @err.
+ */
+int vns_measure_vo_learn(const struct vns_vo_offline_opts *opts, const char *guest_filter,
+			 struct vns_vo_learnt *out, struct vns_err *err);
+
+/**
  * vns_measure_vo_hops() - hop by hop through a file of several capture points, outside first.
  * @opts:   host_file holds the points; guest_file, when not NULL, is one more, the innermost
  * @point:  their names or numbers; @n_point 0: every point of the file, in its order

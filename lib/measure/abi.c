@@ -10,6 +10,7 @@
 
 #include <vnetscope/abi.h>
 #include <vnetscope/clock.h>
+#include <vnetscope/measure.h>
 #include <vnetscope/rtt_app.h>
 #include <vnetscope/source.h>
 #include <vnetscope/stat.h>
@@ -74,7 +75,15 @@ static const struct vns_abi_field fields[] = {
 #undef OF
 #define OF vns_twin_opts
 	WHOLE, ONE(window_ns), ONE(coarse_offset_ns), ONE(slack_ns), POINT(guest), ONE(n_guest),
-	ONE(nat), ONE(max_pending),
+	ONE(nat), ONE(nat_peers), ONE(max_pending),
+#undef OF
+#define OF vns_vo_offline_opts
+	WHOLE, POINT(host_file), POINT(guest_file), POINT(filter), ONE(have_offset), ONE(offset_ns),
+	POINT(guest), ONE(n_guest), FIELD(nat, AT(nat), 'u'), POINT(host_point), POINT(guest_point),
+#undef OF
+#define OF vns_vo_learnt
+	WHOLE, FIELD(guest, uint8_t, 'u'), ONE(n_guest), ONE(guest_assumed), ONE(offset_found),
+	ONE(nat), ONE(nat_peers), ONE(offset_ns),
 #undef OF
 #define OF vns_twin_sample
 	WHOLE, ONE(host_ns), ONE(first_raw_ns), ONE(last_host_ns), ONE(last_raw_ns),

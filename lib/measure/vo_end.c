@@ -28,9 +28,9 @@ int vo_out_of_memory(struct vns_err *err)
 /* --- one capture file --- */
 
 /* Open, or open again, from the start. */
-static int open_end(struct vo_end *e, const char *filter, struct vns_err *err)
+static int open_end(struct vo_end *e, struct vns_err *err)
 {
-	const struct vns_source_opts opts = { .filter = filter };
+	const struct vns_source_opts opts = { .filter = e->filter };
 
 	e->n = 0;
 	e->taken = 0;
@@ -192,10 +192,10 @@ static int fill_end(struct vo_end *e, size_t max, struct vns_err *err)
  * The same packets of both files, chosen by digest wherever they are: keep those below a limit, and
  * halve the limit when the buffer is full.
  */
-static int sample_file(struct vo_end *e, const char *filter, uint64_t *limit, struct vns_err *err)
+static int sample_file(struct vo_end *e, uint64_t *limit, struct vns_err *err)
 {
 	struct vns_packet batch[128];
-	int n, code = open_end(e, filter, err);
+	int n, code = open_end(e, err);
 
 	while (!code && (n = next_packets(e, batch, 128, err)) != VNS_SOURCE_EOF) {
 		if (n < 0)
@@ -242,7 +242,7 @@ int vo_reopen(struct vo_offline *r, struct vns_err *err)
 					   "file, or give --offset-ns and --guest-addr",
 					   input ? "standard input" : path,
 					   input ? "" : ", and is no regular file");
-		code = open_end(&r->end[p], r->opts->filter, err);
+		code = open_end(&r->end[p], err);
 		if (code)
 			return code;
 	}
@@ -250,6 +250,13 @@ int vo_reopen(struct vo_offline *r, struct vns_err *err)
 }
 
 #define NAT_SIGNS 3 /* packets that agree but for one end's address, to look for NAT at all */
+
+static void set_coarse(struct vo_offline *r, int64_t offset_ns)
+{
+	r->coarse_told = true;
+	if (!r->opts->have_offset)
+		r->coarse_ns = offset_ns;
+}
 
 /* ... where NAT changes addresses between the points. Return: packets that told the offset. */
 static size_t learn_nat(struct vo_offline *r, bool offset_known, int64_t *offset_ns)
@@ -266,8 +273,8 @@ static size_t learn_nat(struct vo_offline *r, bool offset_known, int64_t *offset
 	r->nat = true;
 	if (!offset_known)
 		*offset_ns = offset;
-	if (!offset_known && !r->opts->have_offset)
-		r->coarse_ns = offset;
+	if (!offset_known)
+		set_coarse(r, offset);
 	return support;
 }
 
@@ -329,9 +336,8 @@ static size_t learn(struct vo_offline *r)
 	size_t support = 0;
 	int64_t offset = 0;
 
-	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0 &&
-	    !r->opts->have_offset)
-		r->coarse_ns = offset;
+	if (vns_twin_coarse_offset(a->pkt, a->n, b->pkt, b->n, &offset, &support) == 0)
+		set_coarse(r, offset);
 	r->n_guest = vns_twin_learn_guest_pairs(a->pkt, a->n, b->pkt, b->n, r->guest,
 						r->opts->n_guest ? r->n_guest : 0, VO_GUESTS);
 	if (r->opts->nat != VNS_NAT_OFF)
@@ -366,7 +372,7 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err)
 	if (r->n_guest)
 		memcpy(r->guest, r->opts->guest, r->n_guest * sizeof(r->guest[0]));
 	for (int p = 0; p < 2 && !code; p++) {
-		code = open_end(&r->end[p], r->opts->filter, err);
+		code = open_end(&r->end[p], err);
 		if (!code)
 			code = fill_end(&r->end[p], VO_PROBE, err);
 		if (!code)
@@ -384,9 +390,51 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err)
 	code = vo_reopen(r, err);
 	for (int p = 0; p < 2 && !code; p++) {
 		vo_end_close(&r->end[p]);
-		code = sample_file(&r->end[p], r->opts->filter, &limit, err);
+		code = sample_file(&r->end[p], &limit, err);
 	}
 	if (!code)
 		learn(r);
 	return code ? code : vo_reopen(r, err);
+}
+
+void vo_ends_fini(struct vo_offline *r)
+{
+	for (int p = 0; p < 2; p++) {
+		vo_end_close(&r->end[p]);
+		vns_unreserve(r->end[p].pkt);
+		free(r->end[p].once);
+	}
+}
+
+int vns_measure_vo_learn(const struct vns_vo_offline_opts *opts, const char *guest_filter,
+			 struct vns_vo_learnt *out, struct vns_err *err)
+{
+	struct vo_offline *r = calloc(1, sizeof(*r));
+	int code;
+
+	_Static_assert(sizeof(out->guest) == sizeof(r->guest), "room for as many guests");
+	*out = (struct vns_vo_learnt){ 0 };
+	if (!r)
+		return vo_out_of_memory(err);
+	r->opts = opts;
+	r->end[0].path = opts->host_file;
+	r->end[0].want = opts->host_point;
+	r->end[1].path = opts->guest_file;
+	r->end[1].want = opts->guest_point;
+	r->end[0].filter = opts->filter;
+	r->end[1].filter = guest_filter ? guest_filter : opts->filter;
+	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
+	code = vo_find_out(r, err);
+	if (!code) {
+		memcpy(out->guest, r->guest, r->n_guest * sizeof(r->guest[0]));
+		out->n_guest = r->n_guest;
+		out->guest_assumed = r->guest_assumed;
+		out->offset_found = r->coarse_told;
+		out->offset_ns = r->coarse_ns;
+		out->nat = r->nat;
+		out->nat_peers = r->nat_peers;
+	}
+	vo_ends_fini(r);
+	free(r);
+	return code;
 }

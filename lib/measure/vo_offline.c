@@ -741,6 +741,7 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 	*r = (struct vo_offline){ .opts = opts, .relation = relation, .lower_ns = INT64_MIN, .upper_ns = INT64_MAX,
 			       .end[0] = { .path = opts->host_file, .want = opts->host_point },
 			       .end[1] = { .path = opts->guest_file, .want = opts->guest_point } };
+	r->end[0].filter = r->end[1].filter = opts->filter;
 	r->end[0].one_in = r->end[1].one_in = opts->sample_one_in;
 	r->end[0].stop = r->end[1].stop = opts->stop;
 	for (int d = 0; d < VNS_DIRECTIONS; d++) {
@@ -770,12 +771,8 @@ int vo_offline_measure(const struct vns_vo_offline_opts *opts, struct vo_relatio
 	out->from_ns = r->from_ns;
 	out->to_ns = r->to_ns;
 out:
-	for (int p = 0; r && p < 2; p++) {
-		vo_end_close(&r->end[p]);
-		vns_unreserve(r->end[p].pkt);
-		free(r->end[p].once);
-	}
 	if (r) {
+		vo_ends_fini(r);
 		vns_clock_free(r->clock);
 		for (int d = 0; d < VNS_DIRECTIONS; d++)
 			vns_unreserve(r->ring[d].s);

@@ -19,6 +19,7 @@
 #define VO_UDP_FLOWS 1024 /* those with the same place are taken for one */
 struct vo_end {
 	const char *path;
+	const char *filter; /* NULL: none */
 	struct vns_source *source;
 	struct vns_packet *pkt; /* VO_PROBE of them */
 	size_t n;
@@ -77,6 +78,7 @@ struct vo_offline {
 	bool nat;              /* addresses may be translated between the points */
 	bool nat_peers;        /* ... those of the guest's peers too */
 	int64_t coarse_ns;
+	bool coarse_told;      /* the traffic tells an offset (another was given: that holds) */
 	int64_t jump_ns;       /* between two stamps of a file: a silence, or a step of its clock */
 	int64_t first_ns;      /* first packet of the host's file */
 	struct vns_clock *clock;
@@ -114,6 +116,8 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err);
 bool vo_read_once(const char *path);
 /* Both files again from their starts; -ESPIPE where one can be read only once. */
 int vo_reopen(struct vo_offline *r, struct vns_err *err);
+/* Give back what the ends hold. */
+void vo_ends_fini(struct vo_offline *r);
 
 /* vo_offline.c */
 /* As vns_measure_vo_offline(); with @relation if that is known, else it is set (clock: owned). */

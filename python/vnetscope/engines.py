@@ -41,14 +41,15 @@ _rtt = {name: _abi.declare("vns_" + name, result, *arguments) for name, result, 
 _twin = {name: _abi.declare("vns_twin_" + name, result, *arguments) for name, result, arguments in (
     ("new", ctypes.c_int, (_P, _P, _P, _P, _P)), ("free", None, (_P,)),
     ("feed", ctypes.c_int, (_P, ctypes.c_int, _P, _SIZE)), ("finish", None, (_P,)),
-    ("get_counts", None, (_P, ctypes.c_int, _P)), ("evicted", ctypes.c_uint64, (_P,)),
-    ("coarse_offset", ctypes.c_int, (_P, _SIZE, _P, _SIZE, _P, _P)),
-    ("find_nat", _SIZE, (_P, _SIZE, _P, _SIZE, _P, _SIZE, _SIZE, _P, _P, _P)),
-    ("learn_guest", _SIZE, (_P, _SIZE, _P, _SIZE)),
-    ("learn_guest_pairs", _SIZE, (_P, _SIZE, _P, _SIZE, _P, _SIZE, _SIZE)))}
+    ("get_counts", None, (_P, ctypes.c_int, _P)), ("evicted", ctypes.c_uint64, (_P,)))}
+_learn = _abi.declare("vns_measure_vo_learn", ctypes.c_int, _P, ctypes.c_char_p, _P, _P)
 
-_NAT_SIGNS = 3  # packets that agree but for one end's address, as vnetscope vo wants them
+_NAT_ON, _NAT_OFF = 1, 2  # enum vns_nat_mode
 _GUESTS = 64    # addresses of one guest at most
+
+
+class Unlearnt(_abi.Error, ValueError):
+    """The captures do not show what was not given: the sentence tells which argument is wanted."""
 
 
 def _pointer(buffer: Any) -> Any:
@@ -108,7 +109,8 @@ class Capture(_abi.Owner):
         self._at = (ctypes.addressof(self._room) + 63) & ~63
 
     def _open(self, how: Any, name: bytes, filter: str, **more: Any) -> None:
-        text = ctypes.c_char_p(_abi.word("filter", filter))
+        self._filter = _abi.word("filter", filter)
+        text = ctypes.c_char_p(self._filter)
         options = _abi.layout("source_opts").pack(filter=ctypes.cast(text, _P).value, **more)
         self._err.raise_for(how(ctypes.byref(self._source), name, _pointer(options),
                                 self._err.buffer))
@@ -141,6 +143,10 @@ class Capture(_abi.Owner):
             raise _abi.Error(f"{self.name} is closed")
         if self._ended:
             raise _abi.Error(f"{self.name} was read to its end: open it again")
+
+    def _again(self) -> bool:
+        """Can its file be opened once more and is from its start then?"""
+        return not self._is_live and os.path.isfile(os.fsencode(self.name))
 
     def _claim(self, reader: object) -> None:
         """From now on only this engine reads: what others took would be missing there."""
@@ -415,9 +421,10 @@ class Rtt(_Engine[RttSample]):
 class Twin(_Engine[TwinSample]):
     """The same packets in two captures, the host's and the guest's: files' names or Captures, two of them.
 
-    addresses: the guest's; without, they are learnt from the start of both captures and stand here then.
+    addresses: the guest's; without, they are learnt from both files, as by `vnetscope vo`, and stand here then.
     offset_ns: by how many ns the guest's clock is ahead of the host's, to about a second; without, it
-    is found from the packets and stands here then. nat: addresses or ports are translated in
+    is learnt the same way and stands here then. What is wanted and cannot be learnt (files that do not
+    show it; live captures and pipes, which cannot be read twice) is a ValueError that says what to give. nat: addresses or ports are translated in
     between. window_ns: the longest latency that is looked for (0: 5 s). max_pending: packets
     remembered of each point at most (0: 4 M); beyond, counts["evicted"].
     Iterate for one TwinSample at a time, or take batches() or all(); at the end counts["host"] and
@@ -444,30 +451,36 @@ class Twin(_Engine[TwinSample]):
         self.counts: dict[str, Any] = {}
         self._begin(*self.captures)
 
-    def _learn(self, n: list[int]) -> bytearray:
-        """Offset and guest's addresses from the first packets of both, unless they were given."""
+    def _learn(self) -> bytearray:
+        """Offset and guest's addresses as `vnetscope vo` learns them, unless both were given."""
+        if self.offset_ns is not None and self._known:
+            return bytearray(self._known)
+        for c in self.captures:
+            if not c._again():
+                raise Unlearnt(f"{c.name} cannot be read twice, so nothing is learnt from it: give addresses and offset_ns")
         a, b = self.captures
-        room = bytearray(self._known).ljust(16 * _GUESTS, b"\0")
-        at, known = _pointer(room), len(self._known) // 16
-        offset, support, peers = ctypes.c_int64(), _SIZE(), _SIZE()
-        found = _twin["coarse_offset"](a._at, n[0], b._at, n[1], ctypes.byref(offset),
-                                       ctypes.byref(support)) == 0
-        guests = known or _twin["learn_guest_pairs"](a._at, n[0], b._at, n[1], at, 0, _GUESTS)
-        if self._options["nat"]:
-            by_nat = ctypes.c_int64()
-            guests = _twin["find_nat"](a._at, n[0], b._at, n[1], at, guests, known or _GUESTS,
-                                       ctypes.byref(by_nat), ctypes.byref(support), ctypes.byref(peers))
-            if not found and self.offset_ns is None:
-                if support.value < _NAT_SIGNS:
-                    raise _abi.Error(f"{a.name} and {b.name} do not show how far their clocks are apart: "
-                                     "give offset_ns")
-                offset, found = by_nat, True
-        guests = guests or _twin["learn_guest"](b._at, n[1], at, _GUESTS)
-        if not guests:
-            raise _abi.Error(f"{b.name} does not show which addresses are the guest's: give addresses")
-        if self.offset_ns is None:
-            self.offset_ns = offset.value if found else 0
-        room = room[:16 * guests]
+        out = bytearray(_abi.layout("vo_learnt").size)
+        err, word = _abi.Sentence(), ctypes.c_char_p
+        texts = [word(os.fsencode(c.name)) for c in (a, b)] + [word(a._filter)] + \
+            [None if c.point is None else word(b"%d" % c.point) for c in (a, b)]
+        host, guest, host_filter, host_point, guest_point = (
+            ctypes.cast(t, _P).value or 0 if t else 0 for t in texts)
+        known = _pointer(bytearray(self._known)) if self._known else None
+        opts = _abi.layout("vo_offline_opts").pack(
+            host_file=host, guest_file=guest, filter=host_filter, host_point=host_point, guest_point=guest_point,
+            have_offset=self.offset_ns is not None, offset_ns=self.offset_ns or 0,
+            guest=ctypes.addressof(known) if known else 0, n_guest=len(self._known) // 16,
+            nat=_NAT_ON if self._options["nat"] else _NAT_OFF)
+        err.raise_for(_learn(_pointer(opts), b._filter, _pointer(out), err.buffer))
+        learnt = _abi.layout("vo_learnt").unpack(out)
+        if self.offset_ns is None and not learnt["offset_found"]:
+            raise Unlearnt(f"{a.name} and {b.name} do not show how far their clocks are apart (no traffic in "
+                           "common?): give offset_ns")
+        if not learnt["n_guest"]:
+            raise Unlearnt(f"{a.name} and {b.name} do not show which addresses are the guest's: give addresses")
+        self.offset_ns = learnt["offset_ns"]
+        self._options["nat_peers"] = learnt["nat_peers"]
+        room = bytearray(learnt["guest"][:16 * learnt["n_guest"]])
         self.addresses = [address(room[i:i + 16]) for i in range(0, len(room), 16)]
         return room
 
@@ -479,7 +492,7 @@ class Twin(_Engine[TwinSample]):
         width = _abi.layout("packet").size
         try:
             n = [c._fill_point(self._reader) for c in self.captures]
-            guests = self._learn(n)
+            guests = self._learn()
             offset_ns = self.offset_ns or 0
             opts = _abi.layout("twin_opts").pack(
                 coarse_offset_ns=offset_ns, guest=ctypes.addressof(_pointer(guests)),

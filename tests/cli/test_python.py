@@ -128,6 +128,49 @@ class Module(unittest.TestCase):
             c = counts[point]
             self.assertEqual(c["read"], sum(v for k, v in c.items() if k != "read"))
 
+    def test_twin_learns_where_the_guests_capture_starts_late(self):
+        hours = 7200 * 10**9
+        for more in (("--cut", 1, "--offset-ns", hours), ("--cut", 1, "--offset-ns", 0), ("--cut", 0.7, "--offset-ns", hours),
+                     ("--cut", 0.5, "--offset-ns", hours), ("--cut", 2, "--offset-ns", 0), ("--cut", 1, "--seed", 3)):
+            with self.subTest(more=more), tempfile.TemporaryDirectory() as tmp:
+                host, guest, truth = (os.path.join(tmp, n) for n in ("host", "guest", "truth"))
+                run(GENCAP, "twin", "--host", host, "--guest", guest, "--truth", truth, "--packets", 100000, *more)
+                with open(truth, encoding="utf-8") as f:
+                    true = [row for row in csv.reader(f) if row[0] == "P" and row[7] == "matched"]
+                target = json.loads(run(VNETSCOPE, "vo", "--host", host, "--guest", guest, "--json"))["targets"][0]
+                said = python("import sys, json, vnetscope as v\n"
+                              "t = v.Twin(*sys.argv[1:3]); s = t.all()\n"
+                              "print(json.dumps([t.offset_ns, t.counts['host'], t.counts['guest'],\n"
+                              "                  [(x.host_ns, x.latency_ns(0) * (1 if x.to_guest else -1)) for x in s]]))\n", host, guest)
+                offset, *counts, pairs = json.loads(said)
+                self.check_late(offset, counts, pairs, true, target)
+
+    def check_late(self, offset, counts, pairs, true, target):
+        both = {(int(row[9]), int(row[10]) - int(row[9])) for row in true if row[9] and row[10]}
+        middle = sorted(raw for _, raw in both)[len(both) // 2]
+        self.assertLess(abs(offset - middle), 2 * 10**6)
+        for point, name, c in zip("AB", ("host", "guest"), counts):
+            self.assertEqual(c, {k: target["accounting"][name][k] for k in c})  # the program's
+            self.assertGreater(c["matched"], 0.98 * sum(row[1] == point for row in true))
+        self.assertGreater(len(pairs), 20000)
+        # stamps of packets in pieces are those of the first piece: all but a few
+        self.assertGreater(sum((at, raw) in both for at, raw in pairs), 0.97 * len(pairs))
+        self.assertLess(max(abs(raw - middle) for _, raw in pairs), 10**8)  # none is the false one
+
+    def test_twin_asks_for_what_it_cannot_learn(self):
+        paths = [os.path.join(self.tmp.name, n) for n in ("apart_h", "apart_g")]
+        for k, path in enumerate(paths):  # other connections, other bytes
+            with open(path, "wb") as f:
+                f.write(pcap([(T0 + 1000 * i, tcp(f"10.0.{k}.1", 80, f"10.0.{k}.2", 4000, ACK | PSH, i, i, 10 + k,
+                                                  seq=10**6 * k + 11 * i, ack=1)) for i in range(50)]))
+        said = python("import sys, vnetscope as v\n"
+                      "for more in ({}, {'addresses': ['10.0.1.2']}):\n"
+                      "    try: print(len(v.Twin(*sys.argv[1:3], **more).all()))\n"
+                      "    except ValueError as e: print('give offset_ns' in str(e), all(p in str(e) for p in sys.argv[1:3]))\n"
+                      "t = v.Twin(*sys.argv[1:3], addresses=['10.0.1.2'], offset_ns=0); t.all()\n"
+                      "print(t.counts['host']['matched'])\n", *paths)
+        self.assertEqual(said, "True True\nTrue True\n0\n")
+
     def test_twin_through_nat_finds_clocks_an_hour_apart(self):
         hour, host, guest = 3600 * 10**9, [], []
         for k in range(200):
