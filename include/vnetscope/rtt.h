@@ -97,7 +97,8 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
  * By timestamps: packets = not_tcp + undecodable + options_cut + no_timestamp + timestamp_not_read +
  * those read, each of which is one of tsval_stored, tsval_repeated, tsval_backwards, pure_acks. Of
  * those with ACK each is one of echo_matched, echo_repeated, echo_unknown. samples[VNS_RTT_TS] =
- * echo_matched - echo_before_tsval.
+ * echo_matched - echo_before_tsval. tsval_stored = echo_matched + tsval_passed + outstanding_dropped +
+ * tsval_unanswered + tsval_pushed_out + tsval_waiting.
  *
  * By sequence numbers: packets = not_tcp + undecodable + seq_not_read + those read, each of which is one
  * of seq_stored, seq_repeated, seq_late, seq_probe, seq_old, seq_pure_acks. Of those with ACK each
@@ -109,6 +110,9 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
  * @pure_acks:    a new TSval on a segment without data, SYN or FIN: not stored, since its echo waits
  *                for the peer's next data
  * @tsval_passed: stored, but a higher one was echoed first (delayed ACKs, losses)
+ * @tsval_unanswered: no echo until the flow was over (idle, closed, ports used again)
+ * @tsval_pushed_out: waited for its echo when a full table pushed its flow out
+ * @tsval_waiting: waits in a flow of the table: at the end, for what the capture has not
  * @echo_unknown: of a TSval that was not stored, was given up, or was passed
  * @echo_before_tsval: stamped before its TSval: the capture is not in order; no sample
  * @outstanding_dropped: remembered TSvals given up: too many in flight, or one direction only
@@ -118,6 +122,7 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
  * @seq_probe:    one byte sent into a closed window
  * @seq_old:      already acknowledged: keep-alive or needless repetition
  * @seq_dropped:  remembered segments given up, as outstanding_dropped
+ * @seq_pushed_out: segments that waited for their acknowledgement when a full table pushed their flow out
  * @ack_matched, @ack_sacked: gave a sample, by the acknowledged end or by a new SACK block
  * @ack_ambiguous: of bytes that passed more than once, late or as a probe (Karn's rule)
  * @ack_behind_hole: filled a hole that the segment had waited behind
@@ -131,6 +136,8 @@ typedef void (*vns_rtt_flow_fn)(void *ctx, const struct vns_rtt_flow *f);
  * @flows_evicted_idle, @flows_evicted_full, @flows_closed, @flows_reused: why flows left the table:
  *                silent too long; pushed out of a full table; FIN both ways or RST; new SYN on an
  *                open flow's ports
+ * @flows_returned: of @flows, those that a full table had pushed out before, without a SYN of their own
+ *                since: the same flow counted again. At least so many: see engine/rtt/gone.h
  * @flows_one_direction: of the ended ones, and of all after vns_rtt_finish()
  */
 struct vns_rtt_counts {
@@ -139,18 +146,20 @@ struct vns_rtt_counts {
 	uint64_t undecodable;
 	uint64_t options_cut, no_timestamp, timestamp_not_read;
 	uint64_t tsval_stored, tsval_repeated, tsval_backwards, tsval_passed;
+	uint64_t tsval_unanswered, tsval_pushed_out, tsval_waiting;
 	uint64_t pure_acks;
 	uint64_t echo_matched, echo_repeated, echo_unknown, echo_before_tsval;
 	uint64_t outstanding_dropped;
 	uint64_t seq_not_read;
 	uint64_t seq_stored, seq_repeated, seq_late, seq_probe, seq_old, seq_pure_acks;
-	uint64_t seq_dropped;
+	uint64_t seq_dropped, seq_pushed_out;
 	uint64_t ack_matched, ack_sacked;
 	uint64_t ack_ambiguous, ack_behind_hole, ack_after_sack, ack_inside;
 	uint64_t ack_repeated, ack_old, ack_unseen, ack_no_data, ack_before_segment;
 	uint64_t samples[VNS_RTT_KINDS];
 	uint64_t flows, flows_live;
 	uint64_t flows_evicted_idle, flows_evicted_full, flows_closed, flows_reused;
+	uint64_t flows_returned;
 	uint64_t flows_one_direction;
 };
 

@@ -486,7 +486,7 @@ static struct load load_of(const struct state *st)
 
 /*
  * Bytes that the end of the run, or the next step in a table's growth, will take beside what is there:
- * the tables' index doubles, flows become rows (each direction by two methods), rows are sorted
+ * the tables' index doubles, those that leave are noted, flows become rows (each direction by two methods), rows are sorted
  * and shown.
  */
 static uint64_t still_to_come(const struct state *st, const struct load *l)
@@ -498,7 +498,8 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 	if (run->min_samples && rows > l->samples / run->min_samples)
 		rows = l->samples / run->min_samples;
 	all = rows + out->rows.n;
-	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint64_t) + 4 * sizeof(uint64_t));
+	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint64_t) + 4 * sizeof(uint64_t) +
+						      2 * sizeof(uint32_t));
 	bytes += rows * ROW_BYTES + all * (SORT_BYTES + run->row_bytes);
 	return bytes + out->groups.n * (sizeof(*out->groups.group) + run->row_bytes);
 }

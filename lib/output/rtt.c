@@ -45,6 +45,7 @@ static json_t *json_flow_counts(const struct vns_rtt_counts *c)
 		{ "closed", offsetof(struct vns_rtt_counts, flows_closed) },
 		{ "evicted_idle", offsetof(struct vns_rtt_counts, flows_evicted_idle) },
 		{ "evicted_full", offsetof(struct vns_rtt_counts, flows_evicted_full) },
+		{ "returned", offsetof(struct vns_rtt_counts, flows_returned) },
 		{ "ports_reused", offsetof(struct vns_rtt_counts, flows_reused) },
 		{ "one_direction", offsetof(struct vns_rtt_counts, flows_one_direction) },
 	};
@@ -97,10 +98,11 @@ static const struct vns_json_counter counters[] = {
 	COUNTER(not_tcp), COUNTER(undecodable), COUNTER(options_cut), COUNTER(no_timestamp),
 	COUNTER(timestamp_not_read), COUNTER(tsval_stored), COUNTER(tsval_repeated),
 	COUNTER(tsval_backwards), COUNTER(pure_acks), COUNTER(tsval_passed),
+	COUNTER(tsval_unanswered), COUNTER(tsval_pushed_out), COUNTER(tsval_waiting),
 	COUNTER(outstanding_dropped), COUNTER(echo_matched), COUNTER(echo_repeated),
 	COUNTER(echo_unknown), COUNTER(echo_before_tsval), COUNTER(seq_not_read),
 	COUNTER(seq_stored), COUNTER(seq_repeated), COUNTER(seq_late), COUNTER(seq_probe),
-	COUNTER(seq_old), COUNTER(seq_pure_acks), COUNTER(seq_dropped), COUNTER(ack_matched),
+	COUNTER(seq_old), COUNTER(seq_pure_acks), COUNTER(seq_dropped), COUNTER(seq_pushed_out), COUNTER(ack_matched),
 	COUNTER(ack_sacked), COUNTER(ack_ambiguous), COUNTER(ack_behind_hole),
 	COUNTER(ack_after_sack), COUNTER(ack_inside), COUNTER(ack_repeated), COUNTER(ack_old),
 	COUNTER(ack_unseen), COUNTER(ack_no_data), COUNTER(ack_before_segment),
@@ -461,18 +463,22 @@ static void print_packets(const struct vns_rtt_result *r, FILE *to)
 static void print_timestamps(const struct vns_rtt_counts *c, FILE *to)
 {
 	struct vns_rtt_sentence s = { 0 };
+	const uint64_t sampled = c->echo_matched - c->echo_before_tsval;
 	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
 
 	if (!c->tsval_stored)
 		return;
 	vns_rtt_say(&s, "by time  %s timestamp values passed on data, SYN or FIN, and %s of them came back in an "
 		    "echo%s", vns_text_count(b, c->tsval_stored),
-		    c->echo_matched ? vns_text_count(t, c->echo_matched) : "none",
-		    c->echo_matched ? ": a round trip each" : "");
+		    sampled ? vns_text_count(t, sampled) : "none", sampled ? ": a round trip each" : "");
 	s.items = 1;
 	vns_rtt_say_count(&s, c->tsval_passed, "were skipped, since the receiver acknowledged later data at once "
 			  "(delayed ACK)");
+	vns_rtt_say_count(&s, c->echo_before_tsval, "have an echo with an earlier time");
 	vns_rtt_say_count(&s, c->outstanding_dropped, "given up (too many waited for an echo)");
+	vns_rtt_say_count(&s, c->tsval_unanswered, "had no echo until their flow was over");
+	vns_rtt_say_count(&s, c->tsval_pushed_out, "waited in flows that a full table pushed out");
+	vns_rtt_say_count(&s, c->tsval_waiting, "still waited for an echo at the end");
 	vns_rtt_said(&s, to);
 }
 
@@ -496,6 +502,7 @@ static void print_sequence(const struct vns_rtt_counts *c, FILE *to)
 		vns_rtt_say_count(&s, c->ack_inside, "ACKs end inside a segment (--inside takes them)");
 		vns_rtt_say_count(&s, c->ack_unseen, "ACKs are of data that the capture has not");
 		vns_rtt_say_count(&s, c->seq_dropped, "segments given up (too many waited)");
+		vns_rtt_say_count(&s, c->seq_pushed_out, "segments waited in flows that a full table pushed out");
 		vns_rtt_said(&s, to);
 	}
 }
@@ -510,7 +517,8 @@ static void print_flow_counts(const struct vns_rtt_result *r, FILE *to)
 	vns_rtt_say_count(&s, c->flows_one_direction, "seen in one direction only");
 	vns_rtt_say_count(&s, c->flows_closed, "closed");
 	vns_rtt_say_count(&s, c->flows_evicted_idle, "silent for too long (--idle)");
-	vns_rtt_say_count(&s, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE (--max-flows)");
+	vns_rtt_say_count(&s, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE (--max-flows, --max-memory)");
+	vns_rtt_say_count(&s, c->flows_returned, "of them CAME BACK and are counted again");
 	vns_rtt_say_count(&s, c->flows_reused, "with ports used again");
 	vns_rtt_say_count(&s, r->flows_hidden, "directions not listed");
 	if (s.items)

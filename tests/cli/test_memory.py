@@ -112,6 +112,12 @@ class Rtt(unittest.TestCase):
                 self.assertEqual(left, f['evicted_full'])
                 self.assertGreater(left, 0)
                 self.assertEqual(int(said.group(2)), left)
+                # whoever left after its SYN-ACK had that one waiting, by number; none came back
+                cost = re.search(r'(\d+) timestamp values and (\d+) segments waited in them for an answer and give '
+                                 r'no round trip; (\d+) of the flows came back', err)
+                self.assertEqual(tuple(map(int, cost.groups())), (0, doc['accounting']['seq_pushed_out'], 0))
+                self.assertLessEqual(left, doc['accounting']['seq_pushed_out'])
+                self.assertEqual(f['returned'], 0)
                 if '--flows' in more:
                     # a row has one sample: the handshake's, or the SYN's by its sequence number
                     self.assertEqual(len(doc['flows']) + doc['accounting']['flows_hidden'],

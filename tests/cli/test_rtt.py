@@ -511,6 +511,27 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['flows']['evicted_full'], 42)
         self.assertEqual(len(doc['flows']), 50)  # pushed out, not lost
 
+    def test_cost_of_evictions(self):
+        """All flows come twice, the table has room for 8 of 50; of every fifth the answer never came."""
+        flows = []
+        for again in range(2):
+            for i in range(50):
+                x = exchange(1, ('10.0.1.%d' % i, 1000), B, 10, T0 + again * 10**9 + i * 10**6)
+                flows += x[:1] if i % 5 == 0 else x
+        path = self.file(pcap(flows))
+        args = ('-r', path, '--max-flows', '8')
+        doc = json.loads(self.run_rtt(*args, '--json', says='19 timestamp values and 0 segments waited'))
+        f, a = doc['totals']['flows'], doc['accounting']
+        self.assertEqual((f['opened'], f['evicted_full'], f['returned']), (100, 92, 50))
+        self.assertEqual((a['tsval_stored'], a['echo_matched']), (100, 80))
+        self.assertEqual(a['tsval_pushed_out'] + a['tsval_waiting'], 20)
+        self.assertEqual(a['tsval_waiting'], 1)  # of flow 45; those of 42 to 49 are in the table
+        text = ' '.join(self.run_rtt(*args, says='at least 50 of the flows came back').split())
+        self.assertIn('50 of them CAME BACK', text)
+        line = re.search(r'by time (.*?) flows ', text).group(1)
+        first, *rest = map(int, re.findall(r'\d+', line))
+        self.assertEqual(first, sum(rest), line)  # every value is in a class
+
 
 if __name__ == '__main__':
     VNETSCOPE = sys.argv[1]

@@ -49,7 +49,9 @@ static void check_rtt(const struct vns_rtt *r, uint64_t fed, size_t max_flows, b
 	require(c.not_tcp + c.undecodable + c.seq_not_read + c.seq_stored + c.seq_repeated + c.seq_late +
 		c.seq_probe + c.seq_old + c.seq_pure_acks == fed);
 	require(c.samples[VNS_RTT_SEQ] == c.ack_matched + c.ack_sacked);
+	require(c.tsval_waiting <= c.tsval_stored); /* what has no class, and never less than none */
 	require(c.flows_live <= max_flows);
+	require(c.flows_returned <= c.flows_evicted_full);
 	require(c.flows == c.flows_live + c.flows_evicted_idle + c.flows_evicted_full +
 				   c.flows_closed + c.flows_reused);
 	for (int k = 0; k < VNS_RTT_KINDS; k++) {

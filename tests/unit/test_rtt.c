@@ -42,6 +42,15 @@ static void feed(int64_t at_us, int dir, uint8_t flags, uint32_t len, uint32_t t
 	feed_packet(&p);
 }
 
+static void feed_flow(int64_t at_us, unsigned flow, int dir, uint8_t flags, uint32_t tsval, uint32_t tsecr,
+		      uint32_t seq)
+{
+	struct vns_packet p = tcp(at_us, flow, dir, flags, 10, tsval, tsecr);
+
+	p.seq = seq;
+	feed_packet(&p);
+}
+
 static void feed_seq(int64_t at_us, int dir, uint8_t flags, uint32_t seq, uint32_t tsval,
 		     uint32_t tsecr)
 {
@@ -62,6 +71,8 @@ static struct vns_rtt_counts counts(void)
 					    with_ts);
 	assert_int_equal(c.samples[VNS_RTT_TS], c.echo_matched - c.echo_before_tsval);
 	assert_int_equal(c.samples[VNS_RTT_TS], n_seen);
+	assert_int_equal(c.tsval_stored, c.echo_matched + c.tsval_passed + c.outstanding_dropped +
+						 c.tsval_unanswered + c.tsval_pushed_out + c.tsval_waiting);
 	assert_int_equal(c.samples[VNS_RTT_TS], vns_rtt_total(engine, VNS_RTT_TS)->n);
 	assert_int_equal(c.flows, c.flows_live + c.flows_evicted_idle + c.flows_evicted_full +
 					  c.flows_closed + c.flows_reused);
@@ -477,6 +488,64 @@ static void test_full_table(void **state)
 	assert_int_equal(counts().flows_live, 4);
 }
 
+/*
+ * What an eviction costs: flow 0 had two TSvals waiting each way but one, flow 1 one; then 0 comes back, with
+ * the echoes that are unknown now. A SYN on the ports of a flow that was pushed out opens another one.
+ */
+static void test_eviction_costs(void **state)
+{
+	struct vns_packet p;
+	struct vns_rtt_counts c;
+
+	(void)state;
+	start_with((struct vns_rtt_opts){ .max_flows = 2, .method = VNS_RTT_METHOD_BOTH });
+	feed_flow(0, 0, 0, ACK, 100, 0, 1000);
+	feed_flow(1, 0, 0, ACK, 101, 0, 1010);
+	feed_flow(2, 0, 1, ACK, 500, 0, 9000);
+	feed_flow(3, 1, 0, ACK, 100, 0, 1000);
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.tsval_waiting, 4);
+	feed_flow(SEC, 2, 0, ACK, 7, 0, 1000); /* 0 leaves, longest idle */
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.tsval_pushed_out, 3);
+	assert_int_equal(c.seq_pushed_out, 3);
+	assert_int_equal(c.tsval_waiting, 2);
+	assert_int_equal(c.flows_returned, 0);
+	feed_flow(SEC + 1, 0, 1, ACK, 501, 101, 9010); /* 1 leaves, 0 is back */
+	feed_flow(SEC + 2, 1, 0, SYN, 1, 0, 1);        /* another connection on 1's ports */
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.flows_evicted_full, 3);
+	assert_int_equal(c.flows_returned, 1);
+	assert_int_equal(c.flows, 5);
+	assert_int_equal(c.tsval_pushed_out, 3 + 1 + 1);
+	p = tcp(SEC + 3, 0, 0, RST, 0, 102, 0);
+	feed_packet(&p);
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.tsval_unanswered, 0); /* closed, but not over */
+	p = tcp(30 * SEC, 5, 0, ACK, 10, 1, 0);
+	feed_packet(&p);
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.tsval_unanswered, 1);
+	assert_int_equal(c.tsval_stored, c.echo_matched + c.tsval_passed + c.outstanding_dropped +
+						 c.tsval_unanswered + c.tsval_pushed_out + c.tsval_waiting);
+	assert_int_equal(n_seen, 0);
+}
+
+/* Each of 500 flows comes back 3 times into a table of 100: all returns but forgotten ones are counted, no more. */
+static void test_returns(void **state)
+{
+	struct vns_rtt_counts c;
+
+	(void)state;
+	start_with((struct vns_rtt_opts){ .max_flows = 100 });
+	for (unsigned i = 0; i < 2000; i++)
+		feed_flow(i * 10, i % 500, 0, ACK, i, 0, i);
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.flows, 2000);
+	assert_int_equal(c.flows_evicted_full, 1900);
+	assert_in_range(c.flows_returned, 1400, 1500);
+}
+
 /* Many flows come and go in random order: every look-up finds its own, whatever was removed. */
 static void test_churn(void **state)
 {
@@ -683,7 +752,7 @@ int main(void)
 		T(test_one_direction),   T(test_one_direction_counted), T(test_many_outstanding),
 		T(test_accounting),      T(test_idle),                T(test_idle_bounds_table),
 		T(test_closed),          T(test_reset_without_option), T(test_port_reuse),
-		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table),
+		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table), T(test_eviction_costs), T(test_returns),
 		T(test_churn),           T(test_per_flow),            T(test_batches),
 		T(test_memory),          T(test_bad_options),
 	};

@@ -221,6 +221,8 @@ void vns_rtt_get_counts(const struct vns_rtt *r, struct vns_rtt_counts *out)
 	out->echo_matched = r->echo[ECHO_MATCHED];
 	out->echo_repeated = r->echo[ECHO_REPEATED];
 	out->echo_unknown = r->echo[ECHO_UNKNOWN];
+	out->tsval_waiting = out->tsval_stored - out->echo_matched - out->tsval_passed -
+			     out->outstanding_dropped - out->tsval_unanswered - out->tsval_pushed_out;
 	out->flows_live = r->flows.live;
 	sequence_counts(r, out);
 }

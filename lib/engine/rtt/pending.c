@@ -92,6 +92,13 @@ void vns_pending_next(struct vns_pending *p)
 		p->ring |= VNS_PENDING_IDLE;
 }
 
+uint32_t vns_pending_count(const struct vns_pending *p)
+{
+	const struct vns_pending_ring *ring = ring_of(p);
+
+	return vns_pending_any(p) ? 1 + (ring ? ring->n : 0) : 0;
+}
+
 void vns_pending_clear(struct vns_pending *p, uint64_t *bytes)
 {
 	struct vns_pending_ring *ring = ring_of(p);

@@ -66,6 +66,8 @@ static inline void vns_pending_pop(struct vns_pending *p)
 		vns_pending_next(p);
 }
 
+/* How many wait. */
+uint32_t vns_pending_count(const struct vns_pending *p);
 /* Free the ring and forget everything. */
 void vns_pending_clear(struct vns_pending *p, uint64_t *bytes);
 

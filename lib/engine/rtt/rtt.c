@@ -118,6 +118,7 @@ void vns_rtt_free(struct vns_rtt *r)
 		vns_dist_fini(&r->totals->total[k]);
 	}
 	free(r->totals);
+	vns_gone_fini(&r->gone);
 	vns_unreserve(r->track);
 	vns_unreserve(r->seq);
 	vns_unreserve(r->cold);
@@ -130,12 +131,27 @@ void vns_rtt_free(struct vns_rtt *r)
 	free(r);
 }
 
+/* What still waits in a flow that is over, @pushed out or not: it gives no sample any more. */
+static void count_waiting(struct vns_rtt *r, uint32_t id, bool pushed)
+{
+	uint64_t *tsvals = pushed ? &r->counts.tsval_pushed_out : &r->counts.tsval_unanswered;
+
+	for (int d = 0; d < 2; d++) {
+		*tsvals += vns_pending_count(&r->track[id].pending[d]);
+		if (pushed && (r->flows.head[id].user & BY_SEQ))
+			r->counts.seq_pushed_out += vns_seq_waiting(&r->seq[id].side[d]);
+	}
+}
+
 /* The flow leaves the table; @counter says why. */
 static void end_flow(struct vns_rtt *r, uint32_t id, uint64_t *counter)
 {
 	tcp_flush_samples(r);
 	++*counter;
 	r->counts.flows_one_direction += tcp_one_direction(&r->track[id]);
+	count_waiting(r, id, counter == &r->counts.flows_evicted_full);
+	if (counter == &r->counts.flows_evicted_full)
+		vns_gone_add(&r->gone, &r->flows.head[id].key, r->flows.max);
 	if (r->opts.on_flow_end)
 		tcp_report_flow(r, id, true, r->opts.on_flow_end, r->opts.ctx);
 	tcp_forget_flow(r, id);
@@ -202,6 +218,9 @@ static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
 			return id;
 	}
 	r->counts.flows++;
+	/* a SYN begins a flow of its own, if on the same ports */
+	if (vns_gone_take(&r->gone, &p->key))
+		r->counts.flows_returned += (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_ACK)) != VNS_TCP_SYN;
 	t = &r->track[id];
 	*t = (struct track){ 0 };
 	t->pending[0].oldest_ns = t->pending[1].oldest_ns = VNS_PENDING_NONE;

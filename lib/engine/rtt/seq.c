@@ -345,6 +345,15 @@ enum vns_seq_ack vns_seq_sack(struct vns_seq_side *s, uint32_t left, uint32_t ri
 	}
 }
 
+uint32_t vns_seq_waiting(struct vns_seq_side *s)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count(s); i++)
+		n += at(s, i)->ns != UNFILLED && !(at(s, i)->info & (NO_SAMPLE | SACKED));
+	return n;
+}
+
 void vns_seq_clear(struct vns_seq_side *s, uint64_t *bytes)
 {
 	if (s->ring) {

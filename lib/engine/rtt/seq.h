@@ -93,6 +93,8 @@ enum vns_seq_ack vns_seq_ack(struct vns_seq_side *s, uint32_t ack, int64_t now_n
 /* A SACK block above the acknowledged end. @sent: for VNS_ACK_SACKED the range's time and end. */
 enum vns_seq_ack vns_seq_sack(struct vns_seq_side *s, uint32_t left, uint32_t right,
 			      int64_t now_ns, struct vns_seq_range *sent);
+/* Segments whose acknowledgement may still give a sample. */
+uint32_t vns_seq_waiting(struct vns_seq_side *s);
 /* Free the ring; @s may be initialised again. */
 void vns_seq_clear(struct vns_seq_side *s, uint64_t *bytes);
 

@@ -21,6 +21,7 @@
 
 #include "base/reserve.h"
 #include "engine/rtt/bytes.h"
+#include "engine/rtt/gone.h"
 #include "engine/rtt/pending.h"
 #include "engine/rtt/seq.h"
 #include "engine/rtt/tick.h"
@@ -107,6 +108,7 @@ struct vns_rtt {
 	uint64_t ack[VNS_ACKS];
 	struct sample sample[SAMPLES]; /* not yet in the distributions */
 	size_t n_sample;
+	struct vns_gone gone; /* pushed out of a full table */
 	struct vns_touched touched_seq, touched_ts_rtt, touched_tick; /* their pages */
 };
 
