@@ -573,27 +573,59 @@ static int feed_watched(struct state *st, struct vns_packet *pkts, size_t n, str
 	return error;
 }
 
+/*
+ * A live run that is to end reads what had come by then: on a busy machine that is all that waits in the ring
+ * since this process last had a processor. @wall_ns: packets later than that are after the end; 0: it goes on
+ */
+struct ending {
+	int64_t wall_ns, mono_ns;
+	unsigned int empty;
+};
+
+#define ENDING_EMPTY 2 /* looks without a packet, of up to 100 ms each: a signal ends one, eBPF's edge another */
+#define ENDING_NS    (5 * VNS_NSEC_PER_SEC) /* of reading on at most: a clock that is set back makes later ones earlier */
+
+/* Is all read that came before the end? @n, @pkts: what the last look gave. */
+static bool has_ended(struct ending *e, const struct vns_packet *pkts, int n)
+{
+	if (!e->wall_ns)
+		return false;
+	e->empty = n == VNS_SOURCE_NONE ? e->empty + 1 : 0;
+	return e->empty == ENDING_EMPTY || (n > 0 && pkts[n - 1].time_ns > e->wall_ns) ||
+	       vns_monotonic_ns() - e->mono_ns > ENDING_NS;
+}
+
+/* Return: is there nothing to read on for? That is so of files. */
+static bool begin_to_end(struct ending *e, const struct vns_rtt_run *run)
+{
+	if (!e->wall_ns)
+		*e = (struct ending){ .wall_ns = vns_now_ns(), .mono_ns = vns_monotonic_ns() };
+	return !run->ifname;
+}
+
 static void read_all(struct state *st)
 {
 	static const int64_t default_tick = VNS_NSEC_PER_SEC;
 	const struct vns_rtt_run *run = st->run;
 	int64_t started = vns_monotonic_ns(), ticked = started, now = started;
 	int64_t every = run->tick_ns ? run->tick_ns : default_tick;
-	struct vns_packet *own = aligned_alloc(64, BATCH * sizeof(*own)), *pkts;
+	struct vns_packet *own = aligned_alloc(64, BATCH * sizeof(*own)), *pkts = own;
 	struct vns_err err = { "no memory for packets" };
+	struct ending end = { 0 };
 	int n = own ? 0 : -ENOMEM;
 	unsigned turn = 0;
 
-	while (n >= 0 && !st->done) {
+	while (n >= 0 && !st->done && !has_ended(&end, pkts, n)) {
 		if (run->stop && *run->stop) {
 			st->out->interrupted = true;
-			break;
+			if (begin_to_end(&end, run))
+				break;
 		}
 		/* a file's batch takes microseconds: look at the clock now and then */
 		if (run->ifname || (run->on_tick && ++turn % 256 == 0))
 			now = vns_monotonic_ns();
 		if (run->ifname && run->duration_ns && now - started >= run->duration_ns)
-			break;
+			begin_to_end(&end, run);
 		if (run->on_tick && now - ticked >= every) {
 			tick(st);
 			ticked = now;

@@ -4,7 +4,6 @@
 Truth is the kernel's: /proc, /dev/shm, and `ip` or `ping` run by nsenter(1) in the namespaces of
 the processes that the lab names.
 """
-import contextlib
 import glob
 import json
 import os
@@ -14,20 +13,10 @@ import sys
 import time
 import traceback
 
-from nettest import down_at_once
+from nettest import down_at_once, frozen  # noqa: F401 pylint: disable=unused-import
 
 VNETSCOPE = os.path.abspath(sys.argv[1])
 AGENT = os.path.abspath(sys.argv[2])
-
-
-@contextlib.contextmanager
-def frozen(pid):
-    """The process stands still inside the block."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def skip(reason):

@@ -4,6 +4,9 @@
 Whoever imports this ends by an exception when told to end (SIGTERM), so that what it made is removed. Meson kills
 the session of a test half a second later: what may take longer begins at once, in a session of its own.
 """
+import contextlib
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +77,28 @@ def wait_capture(ns, seconds=10):
         if any(row[5] == "1" for row in rows):  # column R: bound and running
             return
         time.sleep(0.02)
+
+
+def wait_written(pid, times, seconds=20):
+    """Process @pid, an agent, has written so often from now: a reply each, to requests that wait for the one before.
+    What its children wrote, and itself before it became the agent, is in the count when this begins."""
+    def written():
+        with open(f"/proc/{pid}/io", encoding="ascii") as f:
+            return int(re.search(r"syscw: (\d+)", f.read()).group(1))
+    end, before = time.monotonic() + seconds, written()
+    while written() < before + times:
+        assert time.monotonic() < end, f"process {pid} wrote less than {times} times in {seconds} s"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def frozen(pid):
+    """The process stands still inside the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def skip(why):

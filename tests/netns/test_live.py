@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, remove, sh, veth_pair, wait_capture
+from nettest import frozen, inside, remove, sh, veth_pair, wait_capture
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
@@ -136,10 +136,9 @@ def loopback(pktdump):
 
 
 def tiny_ring(pktdump):
-    d = Dump(pktdump, "-i", "v0", "-f", "udp", "-B", "8192", "-d", "1000", "-q")
-    time.sleep(0.2)
-    send_udp(A, 2000, 1000)
-    time.sleep(1.0)
+    d = Dump(pktdump, "-i", "v0", "-f", "udp", "-B", "8192", "-q")
+    with frozen(d.proc.pid):
+        send_udp(A, 2000, 1000)
     _, stats, _ = d.stop()
     check("a tiny ring reports its drops", stats["dropped"] > 0 and
           stats["frames"] + stats["dropped"] == 2000,
@@ -296,6 +295,25 @@ def rtt_on_any(pktdump, vnetscope, index):
               r.returncode == 2 and word in r.stderr and r.stderr.count("\n") == 1, r.stderr.strip())
 
 
+def rtt_reads_what_came_before_its_end(vnetscope):
+    """The process has no processor from before the packets until after Ctrl-C: they are in its ring all the same."""
+    for more in ([], ["-j", "2"]):
+        p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "v1", "--json", "-d", "20", *more, "icmp"),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_capture(B)
+            with frozen(p.pid):
+                sh(*inside(A, "ping", "-q", "-c", "40", "-i", "0.005", "10.91.0.2"))
+                p.send_signal(signal.SIGINT)
+            out, _ = p.communicate(timeout=20)
+        finally:
+            p.kill()
+        doc = json.loads(out)
+        n = doc["totals"].get("methods", {}).get("icmp", {}).get("samples", 0)
+        check(f"rtt {' '.join(more)} reads what came before it was interrupted",
+              (n, doc["accounting"]["capture_lost"]) == (40, 0), f"({n} samples)")
+
+
 def main():
     if os.geteuid() != 0:
         print("SKIP: needs root for namespaces")
@@ -320,6 +338,7 @@ def main():
         vlan(sys.argv[1])
         loopback(sys.argv[1])
         tiny_ring(sys.argv[1])
+        rtt_reads_what_came_before_its_end(sys.argv[2])
         index = a_router()
         all_interfaces(sys.argv[1], index)
         rtt_on_any(sys.argv[1], sys.argv[2], index)

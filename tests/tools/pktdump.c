@@ -5,8 +5,8 @@
  *
  * pktdump [-f FILTER] [-q] FILE
  * pktdump -i IFACE [-N NETNS_FILE] [-f FILTER] [-s SNAPLEN] [-B RING_BYTES] [-t SECONDS]
- *         [-d DELAY_MS] [-c afpacket|ebpf|tcx|tc] [-F FANOUT_NUMBER] [-j THREADS] [-q]
- * -q: no packets; -d: sleep before the first read (fills the ring)
+ *         [-c afpacket|ebpf|tcx|tc] [-F FANOUT_NUMBER] [-j THREADS] [-q]
+ * -q: no packets
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,7 +32,7 @@ static const char columns[] =
 struct args {
 	const char *iface, *file, *capture;
 	struct vns_source_opts opts;
-	int64_t run_ns, delay_ns;
+	int64_t run_ns;
 	bool quiet;
 };
 
@@ -95,13 +95,20 @@ static int run(struct vns_source *s, const struct args *a)
 	static struct vns_packet pkts[256];
 	struct vns_err err = { "" };
 	int64_t end = a->run_ns ? vns_monotonic_ns() + a->run_ns : INT64_MAX;
-	int n = 0;
+	int64_t over_ns = 0; /* of the interface's packets those are still read that came before that */
+	int n = 0, empty = 0;
 
-	if (a->delay_ns)
-		vns_sleep_ns(a->delay_ns);
-	while (!stop && vns_monotonic_ns() < end) {
+	while (empty < 2) {
+		if (!over_ns && (stop || vns_monotonic_ns() >= end)) {
+			over_ns = vns_now_ns();
+			if (!a->iface)
+				break;
+		}
 		n = vns_source_next(s, pkts, 256, &err);
 		if (n < 0)
+			break;
+		empty = over_ns && !n ? empty + 1 : 0;
+		if (over_ns && n && pkts[0].time_ns > over_ns)
 			break;
 		for (int i = 0; i < n && !a->quiet; i++)
 			dump(&pkts[i]);
@@ -120,7 +127,7 @@ static int parse(int argc, char **argv, struct args *a)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "i:f:N:s:B:t:d:c:F:j:q")) != -1) {
+	while ((c = getopt(argc, argv, "i:f:N:s:B:t:c:F:j:q")) != -1) {
 		switch (c) {
 		case 'i':
 			a->iface = optarg;
@@ -139,9 +146,6 @@ static int parse(int argc, char **argv, struct args *a)
 			break;
 		case 't':
 			a->run_ns = (int64_t)(atof(optarg) * 1e9);
-			break;
-		case 'd':
-			a->delay_ns = atol(optarg) * VNS_NSEC_PER_MSEC;
 			break;
 		case 'c':
 			a->capture = optarg;
