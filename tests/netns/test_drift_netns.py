@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nettest import inside, remove, sh  # noqa: E402
+from nettest import inside, remove, sh, wait_written  # noqa: E402
 
 NS = f"vnsdrift{os.getpid()}"
 HOST, GUEST = f"vd{os.getpid()}"[:15], "eth0"
@@ -174,10 +174,24 @@ def check_no_answer(program, agent):
     sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0"))
 
 
+def agent_of(p):
+    """The one child of @p, once it has answered some exchanges."""
+    end = time.monotonic() + 20
+    while True:
+        with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+            children = [int(w) for w in f.read().split()]
+        if children or time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    check("the agent is our program's child", len(children) == 1, f"{len(children)}")
+    wait_written(children[0], 12)
+    return children[0]
+
+
 def check_interrupt(program, agent):
     p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "channel", "-t",
                           "50", "--json"], stdout=subprocess.PIPE, text=True)
-    time.sleep(1)
+    agent_of(p)
     p.send_signal(signal.SIGINT)
     out, _ = p.communicate(timeout=20)
     doc = json.loads(out)
@@ -189,12 +203,7 @@ def check_death(program, agent):
     """The agent dies in the middle: what was measured is printed, one sentence, exit 3."""
     p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "channel", "-t",
                           "50", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
-    with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
-        children = [int(w) for w in f.read().split()]
-    check("the agent is our program's child", len(children) == 1, f"{len(children)}")
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
+    os.kill(agent_of(p), signal.SIGKILL)
     out, err = p.communicate(timeout=30)
     check("death: exit 3", p.returncode == 3, f"got {p.returncode}")
     check("death: one sentence", err.count("\n") == 1, err.strip())

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from nettest import inside, remove, sh, veth_pair
+from nettest import frozen, inside, remove, sh, veth_pair
 
 A, B = f"vnsebpf{os.getpid()}a", f"vnsebpf{os.getpid()}b"
 failures = []
@@ -198,11 +198,11 @@ def bare_device():
 
 
 def small_ring():
-    d = Dump("-c", "ebpf", "-B", "65536", "-d", "1500", "-f", "udp")
+    d = Dump("-c", "ebpf", "-B", "65536", "-f", "udp")
     code = ("import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
             "for i in range(3000): s.sendto(bytes(50),('10.92.0.2',9))\n")
-    sh(*inside(A, sys.executable, "-c", code))
-    time.sleep(1.5)
+    with frozen(d.proc.pid):
+        sh(*inside(A, sys.executable, "-c", code))
     rows, stats, _ = d.stop()
     check("what found no room in the ring is counted as dropped",
           stats["dropped"] > 1000 and len(rows) + stats["dropped"] == 3000,
@@ -331,21 +331,26 @@ def limits():
 def rtt_command():
     server = subprocess.Popen(inside(B, sys.executable, "-c", SERVER), stdout=subprocess.PIPE)
     server.stdout.readline()
-    p = subprocess.Popen(inside(A, sys.argv[2], "rtt", "-i", "v0", "-d", "25", "--json",
-                                "--capture", "ebpf"), stdout=subprocess.PIPE, text=True,
-                         stderr=subprocess.PIPE)
-    end = time.monotonic() + 15
-    # its control socket is a packet socket; the programs hang a moment later
-    while len(sh(*inside(A, "cat", "/proc/net/packet")).splitlines()) < 2 and time.monotonic() < end:
-        time.sleep(0.05)
-    time.sleep(1)
-    sh(*inside(A, sys.executable, "-c", CLIENT))
-    time.sleep(0.3)
-    p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=20)
-    server.wait(timeout=10)
-    check("rtt --capture ebpf finds samples", p.returncode == 0 and '"samples"' in out,
-          err.strip()[-100:])
+    with tempfile.TemporaryFile("w+") as out:
+        p = subprocess.Popen(inside(A, sys.argv[2], "rtt", "-i", "v0", "-d", "25", "--json", "--samples",
+                                    "--capture", "ebpf"), stdout=out, text=True, stderr=subprocess.PIPE)
+        ping = subprocess.Popen(inside(A, "ping", "-q", "-i", "0.05", "10.92.0.2"), stdout=subprocess.DEVNULL)
+
+        def samples():
+            out.seek(0)
+            return [line for line in out if '"rtt_ns"' in line]
+        end = time.monotonic() + 15
+        while not samples() and p.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)  # until its programs hang
+        sh(*inside(A, sys.executable, "-c", CLIENT))
+        ping.terminate()
+        ping.wait()
+        p.send_signal(signal.SIGINT)
+        err = p.communicate(timeout=20)[1]
+        server.wait(timeout=10)
+        tcp = [line for line in samples() if "7001" in line]
+        check("rtt --capture ebpf finds samples", p.returncode == 0 and tcp,
+              f"({len(tcp)}) {err.strip()[-100:]}")
 
 
 def main():

@@ -23,6 +23,9 @@ import sys
 import time
 import traceback
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from nettest import wait_written  # noqa: E402
+
 WORK = "/run/vns-ssh"
 FAR = "10.91.0.2"
 PORT = 2222
@@ -357,10 +360,12 @@ def case_dead_login(b):
 
 def case_vo(b):
     """vo over ssh: found on our bridge; ping is matched both ways, the ssh connection left out."""
-    ping = subprocess.Popen(["ping", "-q", "-i", "0.02", "-c", "250", FAR],
-                            stdout=subprocess.DEVNULL)
-    done = b.run("vo", "--json", "--duration", "3", f"{PREFIX}root@{FAR}:{PORT}")
-    ping.wait()
+    ping = subprocess.Popen(["ping", "-q", "-i", "0.02", FAR], stdout=subprocess.DEVNULL)
+    try:
+        done = b.run("vo", "--json", "--duration", "3", f"{PREFIX}root@{FAR}:{PORT}")
+    finally:
+        ping.terminate()
+        ping.wait()
     target = json.loads(done.stdout)["targets"][0]
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
     for way, figures in target["directions"].items():
@@ -380,12 +385,13 @@ def start_drift(bench, seconds):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def wait_for_agent(bench, process):
-    """The far agent's process id: the only one there that runs from an open descriptor."""
+def wait_for_agent(bench, process, answers=0):
+    """The far agent's process id: the only one there that runs from an open descriptor. @answers: once it gave these."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
         pids = session_pids(bench, "--stdio")
         if pids:
+            wait_written(pids[0], answers)
             return pids[0]
         time.sleep(0.02)
     raise AssertionError(f"no agent came up: {process.communicate(timeout=5)}")
@@ -394,8 +400,7 @@ def wait_for_agent(bench, process):
 def case_killed_sshd(b):
     """The connection's sshd dies in mid-run: what was measured is kept, and says so."""
     process = start_drift(b, 30)
-    wait_for_agent(b, process)
-    time.sleep(0.5)
+    wait_for_agent(b, process, 12)
     for pid in session_pids(b, "sshd: root"):
         os.kill(pid, signal.SIGKILL)
     out, said = process.communicate(timeout=25)
@@ -433,8 +438,7 @@ def ignores_interrupts(pid):
 def case_interrupt(b):
     """Ctrl-C reaches the whole foreground group; the connection must outlive it for the result."""
     process = start_drift(b, 30)
-    wait_for_agent(b, process)
-    time.sleep(1.5)
+    wait_for_agent(b, process, 12)
     children = sh("pgrep", "-P", str(process.pid)).split()
     assert children and all(map(ignores_interrupts, children)), children
     os.killpg(process.pid, signal.SIGINT)
