@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "load/load.h"
+#include "packet/sample.h"
 #include "source/live.h"
 #include "wire/wire.h"
 
@@ -65,7 +66,8 @@ struct capture {
 	int64_t opened_at, sent_at; /* monotonic: batch begun; last batch sent */
 	int64_t stop_at;           /* monotonic, 0: running */
 	uint32_t stop_request;
-	uint32_t one_in;           /* packets chosen: vns_packet_sampled() */
+	uint32_t one_in;           /* packets chosen: vns_sampler_takes() */
+	struct vns_sampler sampler;
 };
 
 /* ---- commands (exec.c) ---- */

@@ -123,9 +123,9 @@ static bool add_packet(struct agent *a, struct capture *c, const struct vns_pack
 }
 
 /* Echoes are rare and may be the host's clock probes: it chooses among them itself. */
-static bool is_chosen(const struct capture *c, const struct vns_packet *p)
+static bool is_chosen(struct capture *c, const struct vns_packet *p)
 {
-	return p->proto == VNS_PROTO_ICMP || vns_packet_sampled(p, c->one_in);
+	return p->proto == VNS_PROTO_ICMP || vns_sampler_takes(&c->sampler, p, c->one_in);
 }
 
 /* Return: packets taken; 0 the ring is empty; < 0 the capture is over. */

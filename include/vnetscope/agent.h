@@ -25,7 +25,7 @@ extern "C" {
  * both ends must agree on them, or nothing is paired. 2: the payload's length is a term of its own in UDP's
  * and ICMP's digest. 3: TCP is chosen by the client's port where the ports tell which that is.
  */
-#define VNS_AGENT_PROTOCOL 3
+#define VNS_AGENT_PROTOCOL 4
 
 /* Capabilities an agent announces. */
 #define VNS_CAP_CAPTURE   0x0001
@@ -163,6 +163,7 @@ int vns_agent_capture_start(struct vns_agent *a, uint32_t capture_id, const char
 			    struct vns_err *err);
 /**
  * vns_agent_capture_sample() - from now on stream only the packets that vns_packet_sampled() chooses,
+ * later fragments with the first of their datagram,
  * and all of ICMP, which may be clock probes. Return: 0, or -errno (an agent of an earlier version).
  */
 int vns_agent_capture_sample(struct vns_agent *a, uint32_t capture_id, uint32_t one_in,

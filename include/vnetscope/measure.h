@@ -204,7 +204,7 @@ struct vns_vo_event {
  * @unrelated: packets matched within an interval in which the clocks' relation changed: their
  *             latency is not known, so they are in no figure
  * @sample_first, @sample_last: 1 packet in so many was looked at, at the beginning and at the end
- * @not_sampled:    packets that --sample left out at each point (offline)
+ * @not_sampled:    packets that --sample left out at each point; of the guest offline only (its agent leaves them out)
  * @clock_ahead, @other_epoch: the guest's packets (live) that are not in counts[].read: stamped later than its
  *             clock could show before an exchange told of its step; of before such a change, or of a time
  *             without a relation

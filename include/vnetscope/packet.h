@@ -289,8 +289,11 @@ enum vns_verdict vns_packet_decode_without(const struct vns_frame *frame, unsign
  *
  * TCP by a hash of the client's port (the one of 32768 and above; of both ports where that tells
  * nothing), the same in both directions and for every segmentation: whole
- * connections are chosen. All else by the digest (hash-based selection, RFC 5475 6.2.2), so
- * packet by packet. No addresses enter: NAT that keeps the client's port changes nothing. What 1 in 2N
+ * connections are chosen. All else by the digest without the payload's length (hash-based selection, RFC 5475
+ * 6.2.2), so packet by packet, and a frame of many datagrams or a datagram in fragments with the first of its
+ * pieces (where that has VNS_DIGEST_PAYLOAD_BYTES of payload). A later fragment shows nothing of what its
+ * first was chosen by: it is chosen by itself here, and `vo` lets it follow its first. No addresses enter: NAT that
+ * keeps the client's port changes nothing. What 1 in 2N
  * chooses, 1 in N does too. Packets without a digest (foreign, cut or malformed ones) are always
  * chosen: they are counted, not paired. @one_in 0 or 1: every packet.
  */

@@ -84,6 +84,10 @@ struct vns_twin_counts {
  *                    are classed as missing and counted in vns_twin_evicted(). Address space of
  *                    256 bytes for each is reserved at once (1 GiB for 4 M; -ENOMEM where a limit
  *                    forbids it) and becomes memory only where it is used
+ * @sampled:          the packets are those that vns_packet_sampled() chooses: of a UDP frame of many datagrams
+ *                    only the first is sure to be fed with it, so only that is its twin; what else there is
+ *                    of such a flow, and later fragments without a twin, is ambiguous and never missing by
+ *                    the lack of what was not chosen
  */
 struct vns_twin_opts {
 	int64_t window_ns;
@@ -94,6 +98,7 @@ struct vns_twin_opts {
 	bool nat;
 	bool nat_peers;
 	size_t max_pending;
+	bool sampled;
 };
 
 struct vns_twin;

@@ -75,7 +75,7 @@ static const struct vns_abi_field fields[] = {
 #undef OF
 #define OF vns_twin_opts
 	WHOLE, ONE(window_ns), ONE(coarse_offset_ns), ONE(slack_ns), POINT(guest), ONE(n_guest),
-	ONE(nat), ONE(nat_peers), ONE(max_pending),
+	ONE(nat), ONE(nat_peers), ONE(max_pending), ONE(sampled),
 #undef OF
 #define OF vns_vo_offline_opts
 	WHOLE, POINT(host_file), POINT(guest_file), POINT(filter), ONE(have_offset), ONE(offset_ns),

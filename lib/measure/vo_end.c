@@ -39,6 +39,7 @@ static int open_end(struct vo_end *e, struct vns_err *err)
 	e->not_sampled = 0;
 	e->digest_short = 0;
 	e->eof = false;
+	memset(&e->sampler, 0, sizeof(e->sampler));
 	if (!e->pkt)
 		e->pkt = vns_reserve(VO_PROBE, sizeof(*e->pkt));
 	if (!e->pkt)
@@ -107,28 +108,14 @@ static int choose_point(struct vo_end *e, struct vns_err *err)
 	return 0;
 }
 
-/* The longest datagram of a flow and direction shows whether they are joined or cut between the points. */
-static void see_udp(struct vo_end *e, const struct vns_packet *p)
-{
-	uint32_t low = p->key.port[p->key.port[0] > p->key.port[1]];
-	struct vo_udp *u;
-
-	if (p->proto != VNS_PROTO_UDP || p->verdict != VNS_PKT_OK)
-		return;
-	u = &e->udp[(low * 31 + p->key.port[0] + p->key.port[1] + 7u * p->dir) % VO_UDP_FLOWS];
-	u->n++;
-	if (p->payload_len > u->longest)
-		u->longest = p->payload_len;
-}
-
 /* Of @n packets keep those that every point chooses alike. */
 static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 {
 	size_t keep = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		see_udp(e, &pkt[i]);
-		if (vns_packet_sampled(&pkt[i], e->one_in))
+		vo_udp_see(&e->udp, &pkt[i]);
+		if (vns_sampler_takes(&e->sampler, &pkt[i], e->one_in))
 			pkt[keep++] = pkt[i];
 	}
 	e->not_sampled += n - keep;
@@ -201,9 +188,8 @@ static int sample_file(struct vo_end *e, uint64_t *limit, struct vns_err *err)
 		if (n < 0)
 			code = n;
 		for (int i = 0; i < n; i++) {
-			if (batch[i].digest > *limit ||
-			    (e->one_point && batch[i].point != e->point) ||
-			    !vns_packet_sampled(&batch[i], e->one_in))
+			if ((e->one_point && batch[i].point != e->point) ||
+			    !vns_sampler_takes(&e->sampler, &batch[i], e->one_in) || batch[i].digest > *limit)
 				continue;
 			if (e->n == VO_PROBE) {
 				size_t keep = 0;

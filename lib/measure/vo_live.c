@@ -61,7 +61,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 
 		for (; at < n && m < BATCH; at++)
 			if ((!v->gather || !vns_gather_packet(v->gather, VNS_POINT_B, &pkts[at])) &&
-			    vns_packet_sampled(&pkts[at], v->one_in))
+			    vo_subject_samples(v, VO_POINTS, &pkts[at]))
 				own[m++] = pkts[at];
 		vo_guest_packets(v, own, m);
 	}

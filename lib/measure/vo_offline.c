@@ -221,6 +221,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		.n_guest = r->n_guest,
 		.nat = r->nat,
 		.nat_peers = r->nat_peers,
+		.sampled = r->opts->sample_one_in > 1,
 	};
 
 	if (code)
@@ -408,42 +409,6 @@ static void note(struct vns_vo_target *t, const char *fmt, ...)
 	va_end(ap);
 }
 
-#define UDP_ENOUGH 16 /* datagrams, so that loss alone does not leave only short ones */
-
-/* Has one point longer datagrams of a flow than the other by so much that they were joined, or cut? */
-static bool udp_in_pieces(const struct vo_offline *r)
-{
-	for (size_t i = 0; i < VO_UDP_FLOWS; i++) {
-		const struct vo_udp *a = &r->end[0].udp[i], *b = &r->end[1].udp[i];
-		const struct vo_udp *cut = a->longest < b->longest ? a : b;
-		uint64_t most = a->longest + (uint64_t)b->longest - cut->longest;
-
-		if (a->n && b->n && cut->n >= UDP_ENOUGH && 2 * most > 3 * (uint64_t)cut->longest)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Datagrams that one point saw joined or cut are chosen there by another digest than at the other point: what
- * has no twin may not have been chosen there, so nothing is missing for sure.
- */
-static void doubt_sampled_udp(const struct vo_offline *r, struct vns_vo_target *t)
-{
-	if (t->sample_last <= 1 || !udp_in_pieces(r))
-		return;
-	for (int p = 0; p < 2; p++) {
-		struct vns_twin_counts *c = &t->counts[p];
-		uint64_t *udp = &c->missing_by_proto[VNS_PROTO_UDP];
-
-		c->in_class[VNS_TWIN_MISSING] -= *udp;
-		c->in_class[VNS_TWIN_AMBIGUOUS] += *udp;
-		*udp = 0;
-	}
-	note(t, "UDP datagrams are joined or cut between the points (offloads, fragments), and so chosen "
-		"differently at each: UDP packets without a twin are ambiguous, not missing.");
-}
-
 #define COPY_PAIRS 8 /* that many equal pairs of stamps are no chance */
 #define ONE_WAY 20 /* packets of the other direction that prove that a capture has one only */
 
@@ -451,6 +416,7 @@ static void doubt_sampled_udp(const struct vo_offline *r, struct vns_vo_target *
 static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 {
 	static const char *const at[] = { "host", "guest" };
+	const char *doubt;
 
 	for (int p = 0; p < 2; p++) {
 		const uint64_t *here = t->counts[p].by_direction, *there = t->counts[!p].by_direction;
@@ -469,7 +435,9 @@ static void notes_of_points(const struct vo_offline *r, struct vns_vo_target *t)
 				     at[p], d == VNS_HOST_TO_GUEST ? "to" : "from");
 	}
 	t->sample_first = t->sample_last = r->opts->sample_one_in > 1 ? r->opts->sample_one_in : 1;
-	doubt_sampled_udp(r, t);
+	doubt = t->sample_last > 1 ? vo_udp_doubt(&r->end[0].udp, &r->end[1].udp, t->counts) : NULL;
+	if (doubt)
+		note(t, "%s", doubt);
 	if (t->sample_last > 1 && r->nat &&
 	    (t->translated || t->counts[VNS_POINT_B].missing_by_proto[VNS_PROTO_TCP]))
 		note(t, "Connections are sampled by their clients' ports: those of which NAT changes it are chosen "

@@ -6,6 +6,8 @@
 #include <vnetscope/source.h>
 
 #include "measure/vo_figures.h"
+#include "measure/vo_udp.h"
+#include "packet/sample.h"
 
 #define VO_PROBE   32768 /* packets of each file that tell the guest and the coarse offset */
 #define VO_BATCH   512   /* packets read and fed at a time after that */
@@ -16,7 +18,6 @@
 #define VO_CELL_NS (100 * VNS_NSEC_PER_MSEC) /* one bound of each direction is kept for so long */
 
 /* One capture file and what was read of it but not fed yet. */
-#define VO_UDP_FLOWS 1024 /* those with the same place are taken for one */
 struct vo_end {
 	const char *path;
 	const char *filter; /* NULL: none */
@@ -32,9 +33,8 @@ struct vo_end {
 	uint64_t doubled;      /* second copies left out */
 	uint32_t one_in;       /* --sample; 0 or 1: all */
 	uint64_t not_sampled;  /* packets that --sample left out */
-	struct vo_udp {
-		uint32_t longest, n; /* payload of the longest datagram; datagrams */
-	} udp[VO_UDP_FLOWS];   /* with --sample: by ports and direction, datagrams chosen or not */
+	struct vns_sampler sampler; /* with --sample */
+	struct vo_udp udp;     /* the same: of datagrams chosen or not */
 	const volatile int *stop; /* no more is to be read when it is set */
 	bool stopped;          /* it was: this reading, and each after it, ends at packet number @limit */
 	uint64_t taken, limit; /* packets of the file, of all its points */

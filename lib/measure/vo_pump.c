@@ -70,6 +70,15 @@ static bool may_be_translated(const struct vo_run *run, const struct vns_packet 
 	       !is_any_guest(run, &p->key.addr[1]);
 }
 
+/* Is it of the sample? Those that are not count. */
+static bool is_looked_at(struct vo_subject *v, size_t k, const struct vns_packet *p)
+{
+	bool taken = vo_subject_samples(v, k, p);
+
+	v->not_sampled[k] += !taken && vo_in_phase(v->run, VO_TRAFFIC);
+	return taken;
+}
+
 /*
  * Take the subject's own packets out of a batch of a shared point: probes go to the clock, the rest to
  * twins and RTT. Where NAT hides whose they are the twins get the others too.
@@ -89,7 +98,7 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 		if (!is_guest(v->s, &p->key.addr[0]) && !is_guest(v->s, &p->key.addr[1])) {
 			if (vo_in_phase(run, VO_TRAFFIC) && k + 1 == v->s->n_point)
 				vo_links_unknown(v, p);
-			if (nat && vns_packet_sampled(p, v->one_in) && may_be_translated(run, p))
+			if (nat && may_be_translated(run, p) && is_looked_at(v, k, p))
 				all[n_all++] = *p;
 			continue;
 		}
@@ -103,7 +112,7 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 		}
 		if (k + 1 == v->s->n_point && is_guest(v->s, vns_packet_src(p)))
 			vo_quiet_packet(v, p->time_ns);
-		if (!vns_packet_sampled(p, v->one_in))
+		if (!is_looked_at(v, k, p))
 			continue;
 		own[m++] = *p;
 		if (nat)

@@ -155,6 +155,7 @@ int vo_pair_begin(struct vo_pair *p, int64_t coarse_ns, struct vns_err *err)
 		.n_guest = p->subject->s->n_guest,
 		.nat = is_translated(p),
 		.nat_peers = is_translated(p),
+		.sampled = p->subject->one_in > 1,
 	};
 	int code = vns_twin_new(&p->twin, &opts, pair_sample, p, err);
 
@@ -552,6 +553,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	int code = vo_epoch_finish(v);
 	size_t k = main_pair(v), i = (size_t)(v - run->subject);
 	struct vo_pair *p = &v->pair[k];
+	const char *doubt;
 
 	snprintf(t->name, sizeof(t->name), "%s", v->s->name);
 	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
@@ -574,6 +576,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	t->translated = p->translated;
 	t->sample_first = run->opts->sample ? run->opts->sample : 1;
 	t->sample_last = run->one_in;
+	t->not_sampled[VNS_POINT_A] = v->not_sampled[k];
 	fill_events(v, t);
 	t->capture_lost[VNS_POINT_A] = run->points.point[run->points.index[i][k]].lost;
 	t->capture_lost[VNS_POINT_B] = v->guest_lost;
@@ -584,6 +587,9 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
 	fill_notes(run, v, k, t);
+	doubt = run->one_in > 1 ? vo_udp_doubt(&v->udp[k], &v->udp[VO_POINTS], t->counts) : NULL;
+	if (doubt)
+		add_note(t, doubt);
 	if (v->dead)
 		snprintf(t->ended_early, sizeof(t->ended_early), "%s", v->why);
 	return code;

@@ -17,6 +17,8 @@
 #include "measure/vo_doubt.h"
 #include "measure/vo_figures.h"
 #include "measure/vo_points.h"
+#include "measure/vo_udp.h"
+#include "packet/sample.h"
 
 #define VO_GUEST    SIZE_MAX /* "the guest" as the inner end of a pair */
 #define VO_POINTS   8
@@ -142,6 +144,9 @@ struct vo_subject {
 	atomic_bool noted;         /* its agent said something: is its capture still there? */
 	uint32_t one_in;           /* packets that are looked at; the agent was told: */
 	uint32_t agent_one_in;
+	struct vns_sampler sampler[VO_POINTS + 1]; /* by point, the last is the guest's; where not all are looked at */
+	uint64_t not_sampled[VO_POINTS];           /* packets of the traffic that were left out, by point */
+	struct vo_udp udp[VO_POINTS + 1];          /* the same: of what was captured, at the guest of what came */
 	double agent_share;        /* of one CPU, over the last second or so */
 	struct vns_agent_usage usage_last;
 	int64_t usage_last_ns;     /* monotonic */
@@ -176,6 +181,15 @@ struct vo_run {
 	double budget_before; /* what was used when the share was changed last, or could not be */
 	bool budget_raised, budget_told;
 };
+
+/* Is @p, the next packet of point @k (VO_POINTS: of the guest), looked at? With the subject's lock. */
+static inline bool vo_subject_samples(struct vo_subject *v, size_t k, const struct vns_packet *p)
+{
+	if (v->one_in <= 1)
+		return true;
+	vo_udp_see(&v->udp[k], p);
+	return vns_sampler_takes(&v->sampler[k], p, v->one_in);
+}
 
 /* The phase that both sides go by. */
 static inline bool vo_in_phase(const struct vo_run *run, enum vo_phase phase)

@@ -127,6 +127,33 @@ static void print_nat(const struct vns_vo_target *t, FILE *to)
 			vns_text_count(n, t->translated));
 }
 
+/* What share it was to be, and what it came to: of the guest that is known where its capture is a file. */
+static void print_sample(const struct vns_vo_target *t, FILE *to)
+{
+	static const char *const at[] = { "at the host", "in the guest" };
+	const char *between = ": ";
+
+	if (t->sample_last <= 1)
+		return;
+	fputs("note: these figures are of samples: 1 packet in ", to);
+	if (t->sample_first != t->sample_last)
+		fprintf(to, "%u at first, 1 in %u at the end", t->sample_first, t->sample_last);
+	else
+		fprintf(to, "%u", t->sample_last);
+	fputs(" (TCP by connection)", to);
+	for (int p = 0; p < 2; p++) {
+		uint64_t read = t->counts[p].read, all = read + t->not_sampled[p];
+		char chosen[VNS_TEXT_LEN], of[VNS_TEXT_LEN];
+
+		if (!t->not_sampled[p])
+			continue;
+		fprintf(to, "%s%s of %s %s (%.3g %%)", between, vns_text_count(chosen, read),
+			vns_text_count(of, all), at[p], 100 * (double)read / (double)all);
+		between = ", ";
+	}
+	fputs(".\n", to);
+}
+
 static void print_notes(const struct vns_vo_target *t, FILE *to)
 {
 	if (t->tcg)
@@ -136,12 +163,7 @@ static void print_notes(const struct vns_vo_target *t, FILE *to)
 		fprintf(to, "note: %s\n", t->ended_early);
 	if (t->note[0])
 		fprintf(to, "note: %s\n", t->note);
-	if (t->sample_last > 1 && t->sample_first != t->sample_last)
-		fprintf(to, "note: these figures are of samples: 1 packet in %u at first, 1 in %u at the end "
-			"(TCP by connection).\n", t->sample_first, t->sample_last);
-	else if (t->sample_last > 1)
-		fprintf(to, "note: these figures are of samples: 1 packet in %u (TCP by connection).\n",
-			t->sample_last);
+	print_sample(t, to);
 	print_nat(t, to);
 	print_events(t, to);
 }

@@ -4,15 +4,28 @@
  *
  * Capture points must choose the same packets without talking to each other, so the choice is a
  * function of what the packet looks like at all of them (hash-based selection, RFC 5475 section
- * 6.2; trajectory sampling, Duffield and Grossglauser 2001). TCP segments differ between points
- * where offloads cut and join them, so TCP is chosen by connection: by the client's port alone where
- * it can be told from the server's, since a port forwarded by NAT is another one behind it.
+ * 6.2; trajectory sampling, Duffield and Grossglauser 2001).
+ *   TCP segments differ between points where offloads cut and join them, so TCP is chosen by connection: by the
+ * client's port alone where it can be told from the server's, since a port forwarded by NAT is another one
+ * behind it.
+ *   Of all else a packet that one point sees whole and the other in pieces (a frame of many datagrams, an IP
+ * datagram in fragments) has nothing in common with the pieces but what the first of them begins with: not its
+ * length, nor an IPv6 identification, and no IPv4 one that counts where there is DF (RFC 6864). So the choice is
+ * the digest's without the length: whole and first piece are chosen together, and all that begins alike is too,
+ * so that the rivals of what was chosen are all there to be seen.
+ *   A later fragment has not even that. Its first fragment, which senders let go ahead, decides for it: a
+ * point remembers what it chose by the hosts and the identification, which are of this point only, so that NAT is
+ * no matter.
+ *   The other datagrams of a frame are chosen each by its own beginning, where they are seen: 1 of N of what each
+ * point sees, and of the frames 1 of N with a first datagram to be paired with.
  */
-#include "packet/hash.h"
+#include <string.h>
 
-#include <vnetscope/packet.h>
+#include "packet/hash.h"
+#include "packet/sample.h"
 
 #define EPHEMERAL 32768 /* clients' ports begin here (Linux ip_local_port_range; IANA: 49152), services' end */
+#define FOLLOW_NS VNS_NSEC_PER_SEC /* fragments follow each other; then the identification may be another's */
 
 /* What a connection is chosen by. */
 static uint64_t connection(uint16_t low, uint16_t high)
@@ -23,7 +36,7 @@ static uint64_t connection(uint16_t low, uint16_t high)
 bool vns_packet_sampled(const struct vns_packet *p, uint32_t one_in)
 {
 	uint16_t a = p->key.port[0], b = p->key.port[1];
-	uint64_t h = p->digest;
+	uint64_t h = p->digest ? p->digest - vns_length_term(p->payload_len) : 0;
 
 	if (one_in <= 1)
 		return true;
@@ -31,4 +44,45 @@ bool vns_packet_sampled(const struct vns_packet *p, uint32_t one_in)
 	if (p->proto == VNS_PROTO_TCP && p->verdict == VNS_PKT_OK)
 		h = connection(a < b ? a : b, a < b ? b : a);
 	return h <= UINT64_MAX / one_in;
+}
+
+static uint64_t word(const struct vns_addr *a, int at)
+{
+	uint64_t w;
+
+	memcpy(&w, &a->b[at], sizeof(w));
+	return w;
+}
+
+uint64_t vns_fragment_key(const struct vns_packet *p)
+{
+	const struct vns_addr *src = vns_packet_src(p), *dst = vns_packet_dst(p);
+	/* IPv6's is unique without the protocol, which behind its fragment header may be an extension's. */
+	uint64_t what = (uint64_t)p->ip_id << 8 | (p->key.family == 4 ? p->key.ipproto : 0);
+
+	return vns_mix5(word(src, 0), word(src, 8), word(dst, 0), word(dst, 8), what) | 1;
+}
+
+bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32_t one_in)
+{
+	bool later = p->flags & VNS_PKT_F_LATER_FRAG, taken = !later && vns_packet_sampled(p, one_in);
+	uint64_t key;
+	size_t i;
+
+	if (one_in <= 1)
+		return true;
+	if (!(p->flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG)))
+		return taken;
+	key = vns_fragment_key(p);
+	i = key >> 32 & (VNS_SAMPLER_SLOTS - 1);
+	if (later)
+		return s->slot[i].key == key && /* stamps in a file may be any: unsigned */
+		       (uint64_t)p->time_ns - (uint64_t)s->slot[i].time_ns + FOLLOW_NS <= 2 * FOLLOW_NS;
+	if (taken) {
+		s->slot[i].key = key;
+		s->slot[i].time_ns = p->time_ns;
+	} else if (s->slot[i].key == key) {
+		s->slot[i].key = 0; /* the identification is another datagram's now */
+	}
+	return taken;
 }

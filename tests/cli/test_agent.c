@@ -470,11 +470,11 @@ static void refuses_version(uint32_t version, const char *sentence)
 static void other_version(void **state)
 {
 	(void)state;
-	refuses_version(77, "speaks protocol 77 (version 9.9), this program speaks 3; use an agent of "
+	refuses_version(77, "speaks protocol 77 (version 9.9), this program speaks 4; use an agent of "
 			    "this version");
-	refuses_version(2, "speaks protocol 2 (version 9.9), this program speaks 3;");
+	refuses_version(2, "speaks protocol 2 (version 9.9), this program speaks 4;");
 	/* Its digests of UDP and ICMP are not ours. */
-	refuses_version(1, "speaks protocol 1 (version 9.9), this program speaks 3;");
+	refuses_version(1, "speaks protocol 1 (version 9.9), this program speaks 4;");
 }
 
 /* ---- hosts that are none of ours ---- */

@@ -44,7 +44,7 @@ def agent(capabilities):
         _, size, kind, _, request = HEADER.unpack(head)
         body = read(size)
         if kind == HELLO:
-            send(HELLO_REPLY, request, body[:8] + struct.pack("<I", 3) + text(b"v") +
+            send(HELLO_REPLY, request, body[:8] + struct.pack("<I", 4) + text(b"v") +
                  struct.pack("<I", capabilities) + text(b"h") + text(b"k") + text(b"b") + text(b"c") +
                  struct.pack("<H", 1) + text(b"w") + b"\1" + text(b"i") + bytes(6) + b"\1\1" +
                  bytes(10) + b"\xff\xff\x0a\x00\x00\x07")

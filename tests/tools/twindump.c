@@ -2,7 +2,9 @@
 /*
  * Test tool: the twin engine on two capture files, every sample as a line, for comparison with truth.
  *
- * twindump HOST_FILE GUEST_FILE COARSE_NS WINDOW_NS BATCH GUEST_ADDR... [nat]
+ * twindump HOST_FILE GUEST_FILE COARSE_NS WINDOW_NS BATCH GUEST_ADDR... [nat] [1/N]
+ * 1/N: of the packets that vo --sample chooses; N from 2. Then also a line for each of them:
+ *        P point t
  * Lines: S dir proto t_a t_b payload_len last_t_a last_t_b ("-": no last byte)
  *        M ipproto at_a port_a at_b port_b forward|masquerade flows
  *        C point read matched missing ambiguous outside_window undecodable
@@ -15,13 +17,19 @@
 #include <vnetscope/source.h>
 #include <vnetscope/twin.h>
 
+#include "packet/sample.h"
+
 #define MAX_BATCH 4096
 
 struct end {
 	struct vns_source *source;
 	struct vns_packet pkt[MAX_BATCH];
+	struct vns_sampler sampler;
 	int n;
+	char name;
 };
+
+static uint32_t one_in;
 
 static void on_sample(void *ctx, const struct vns_twin_sample *s)
 {
@@ -50,6 +58,17 @@ static void fill(struct end *e, size_t batch)
 	e->n = vns_source_next(e->source, e->pkt, batch, &err);
 	if (e->n < 0 && e->n != VNS_SOURCE_EOF)
 		die("read", &err);
+	if (one_in && e->n > 0) {
+		int keep = 0;
+
+		for (int i = 0; i < e->n; i++) {
+			if (!vns_sampler_takes(&e->sampler, &e->pkt[i], one_in))
+				continue;
+			printf("P %c %" PRId64 "\n", e->name, e->pkt[i].time_ns);
+			e->pkt[keep++] = e->pkt[i];
+		}
+		e->n = keep;
+	}
 }
 
 static void print_counts(const struct vns_twin *t, enum vns_point p)
@@ -92,6 +111,11 @@ int main(int argc, char **argv)
 	opts.window_ns = strtoll(argv[4], NULL, 0);
 	batch = strtoul(argv[5], NULL, 0);
 	batch = batch < 1 ? 1 : batch > MAX_BATCH ? MAX_BATCH : batch;
+	if (strncmp(argv[argc - 1], "1/", 2) == 0) {
+		one_in = (uint32_t)strtoul(argv[argc - 1] + 2, NULL, 10);
+		opts.sampled = one_in > 1;
+		argc--;
+	}
 	if (strcmp(argv[argc - 1], "nat") == 0) {
 		opts.nat = true;
 		argc--;
@@ -99,6 +123,8 @@ int main(int argc, char **argv)
 	for (int i = 6; i < argc; i++)
 		if (vns_addr_parse(argv[i], &guest[opts.n_guest++]))
 			return 2;
+	end[0].name = 'A';
+	end[1].name = 'B';
 	for (int p = 0; p < 2; p++)
 		if (vns_source_open_file(&end[p].source, argv[1 + p], NULL, &err))
 			die(argv[1 + p], &err);

@@ -346,7 +346,7 @@ static void test_digest_of_protocol(void **state)
 	struct bytes f;
 
 	(void)state;
-	assert_int_equal(VNS_AGENT_PROTOCOL, 3);
+	assert_int_equal(VNS_AGENT_PROTOCOL, 4);
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		struct vns_packet p;
 
@@ -415,6 +415,8 @@ static void test_sampled(void **state)
 	p.digest++;
 	assert_false(vns_packet_sampled(&p, 4));
 	p.digest = 0;
+	assert_true(vns_packet_sampled(&p, UINT32_MAX));
+	p.payload_len = 1000; /* nor has one that is cut a digest */
 	assert_true(vns_packet_sampled(&p, UINT32_MAX));
 	(void)state;
 }

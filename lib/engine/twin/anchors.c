@@ -157,7 +157,8 @@ static void anchors_of_base(struct trains *s, struct piece_ref *r, size_t n)
 		}
 		return;
 	}
-	anchor_by_number(s, r, n);
+	if (!s->b->t->sampled) /* then a frame nearby that gave the same number may not be here */
+		anchor_by_number(s, r, n);
 	doubt(r, n);
 }
 

@@ -35,6 +35,25 @@ void twin_cut_headers(struct vns_twin *t, enum vns_point p, int64_t time)
 	t->pieces->cut_at[p] = time;
 }
 
+/* In a sample a first fragment decides for the later ones: what was lost between the points may be just that one. */
+static bool follows_another(const struct vns_twin *t, const struct twin_entry *e)
+{
+	return t->sampled && t->m.node[e->node].kind == TWIN_UNIT && e->tsval >> 16 == PIECE_LATER;
+}
+
+/*
+ * May A hold its twin as a stranger? So it may the pieces of a frame of many datagrams (UDP GSO), and of a sample
+ * what too little was chosen of its flow to learn the translation from; of TCP all of the connection is chosen.
+ */
+static bool may_be_strangers(const struct vns_twin *t, const struct twin_entry *e)
+{
+	uint8_t proto = t->m.node[e->node].proto;
+
+	if (!t->nat || proto == VNS_PROTO_TCP || twin_nat_knows(t->nat, e->flow_hash))
+		return false;
+	return t->sampled || (proto == VNS_PROTO_UDP && e->len > TWIN_LONGEST);
+}
+
 enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
 				   const struct twin_entry *e)
 {
@@ -46,11 +65,11 @@ enum vns_twin_class twin_cut_class(const struct vns_twin *t, enum vns_point p,
 		return VNS_TWIN_UNDECODABLE;
 	if (there && !here && t->m.node[e->node].kind == TWIN_UNIT)
 		return VNS_TWIN_AMBIGUOUS;
+	if (follows_another(t, e))
+		return VNS_TWIN_AMBIGUOUS;
 	if (cut != INT64_MIN && time - cut <= t->window && cut - time <= t->window)
 		return VNS_TWIN_AMBIGUOUS;
-	/* A may hold the pieces of a frame of many datagrams (UDP GSO) as strangers. */
-	if (t->nat && p == VNS_POINT_B && t->m.node[e->node].proto == VNS_PROTO_UDP &&
-	    e->len > TWIN_LONGEST && !twin_nat_knows(t->nat, e->flow_hash))
+	if (p == VNS_POINT_B && may_be_strangers(t, e))
 		return VNS_TWIN_AMBIGUOUS;
 	return VNS_TWIN_MISSING;
 }

@@ -31,6 +31,9 @@
  *     whose first loss falls into one frame with its first doubling stays unseen.)
  *   Frames on both sides, cut at different datagrams: where a train has the same bytes on both, the
  *     bytes tell as TCP's sequence numbers do, under the same condition.
+ * In a sample (packet/sample.c) a frame's other datagrams, and other frames' first ones, are there or not by their
+ * own beginnings: neither numbers, bytes nor order tell then. Anchors do as ever, for all that begins as they
+ * do is chosen with them.
  * A frame without its first datagram is missing, for its first byte is. Frames that begin alike and have
  * no numbers of their own (payload of zeros) are ambiguous.
  */
@@ -613,6 +616,18 @@ static void decide(struct trains *s)
 	doubt_upset(s);
 }
 
+/* A sample: what lies between anchors may be any frame's, chosen or not. The anchors alone are sure. */
+static void anchors_only(struct trains *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct train *a = &s->t[i];
+
+		if (!is_cut(a) && a->u->len <= TWIN_LONGEST)
+			a->u->last = a->d; /* no frame itself, so all of it is in the one that it begins */
+		piece_count(s->b, is_cut(a) ? a->u : a->d, 1, false);
+	}
+}
+
 void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_down)
 {
 	struct trains s = { .b = b, .up = p, .down = p + n_up, .n_up = n_up, .n_down = n_down,
@@ -621,7 +636,9 @@ void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_
 	for (size_t i = 0; i < n_up + n_down; i++)
 		p[i].known = p[i].fate != FATE_OPEN;
 	train_anchors(&s);
-	if (s.n) {
+	if (s.n && b->t->sampled) {
+		anchors_only(&s);
+	} else if (s.n) {
 		set_ends(&s);
 		decide(&s);
 	}

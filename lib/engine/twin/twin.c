@@ -66,6 +66,7 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	t->max_pending = opts->max_pending ? opts->max_pending : DEFAULT_PENDING;
 	if (t->max_pending > MAX_PENDING)
 		t->max_pending = MAX_PENDING;
+	t->sampled = opts->sampled;
 	t->fn = fn;
 	t->ctx = ctx;
 	for (int p = 0; p < 2; p++)

@@ -241,6 +241,7 @@ struct vns_twin {
 	uint64_t evicted, translated;
 	struct twin_nat *nat;    /* NULL: no NAT is looked for */
 	bool nat_peers;          /* the addresses of the guest's peers may be translated */
+	bool sampled;            /* of a UDP frame of many datagrams the others need not be here */
 	struct twin_pieces *pieces;
 	int64_t credit;          /* list steps that may still be taken; see range.c */
 	struct vns_addr guest[64];
