@@ -72,19 +72,14 @@ def wait_until(what, condition, seconds=10.0):
         time.sleep(0.05)
 
 
-def wait_captures(lab, settle=2.5):
-    """A vo on @lab has opened its captures, and had @settle s for the clock exchanges that come next."""
+def wait_traffic(lab, vo, settle=2.5):
+    """A vo on @lab has opened its captures and, within @settle s from then, made the clock exchanges that come next:
+    the process @vo says by its scheduling class that its traffic has begun, as it reads in the idle class, where it
+    may."""
     holder = status(lab)["holder_pid"]
     wait_until("the captures open", lambda: len(ok(subprocess.run(
         ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
         capture_output=True, text=True)).stdout.splitlines()) > 3)
-    time.sleep(settle)
-
-
-def wait_traffic(lab, vo, settle=2.5):
-    """As wait_captures(), but no longer than until the process @vo says by its scheduling class that its traffic
-    has begun: it reads in the idle class from then on, where it may."""
-    wait_captures(lab, 0)
     end = time.monotonic() + settle
     while time.monotonic() < end and vo.poll() is None and os.sched_getscheduler(vo.pid) != os.SCHED_IDLE:
         time.sleep(0.005)

@@ -91,6 +91,64 @@ def wait_written(pid, times, seconds=20):
         time.sleep(0.02)
 
 
+def sleeps(process):
+    """How often it has slept: between its exchanges, when it is more often than a `drift` does to begin."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", f.read()).group(1))
+
+
+def wait_sleeps(process, times, seconds=40):
+    end = time.monotonic() + seconds
+    while sleeps(process) < times:
+        assert process.poll() is None, "it has ended before"
+        assert time.monotonic() < end, f"it slept less than {times} times in {seconds} s"
+        time.sleep(0.05)
+
+
+class InGuest:
+    """A command that vm1 of a lab begins not before it is told to, by its network: who measures holds its port."""
+    HEAR = "(nc -l -p 7; {}; echo done | nc -l -p 7) >/dev/null 2>&1 </dev/null &"
+    TELL = """
+import socket, sys, time
+heard, end = [], time.monotonic() + 40
+while b"done\\n" not in heard:
+    try:
+        with socket.create_connection(("10.77.0.11", 7), timeout=5) as s:
+            if not heard:
+                s.shutdown(socket.SHUT_WR)
+            s.settimeout(40)
+            heard.append(s.recv(99))
+    except ConnectionError:
+        time.sleep(0.05)
+    if time.monotonic() > end:
+        sys.exit("the guest did not hear, or did not do it")
+"""
+
+    def __init__(self, program, lab, command):
+        self.lab_exec = [program, "lab", "exec", "--name", lab]
+        sh(*self.lab_exec, "vm1", "--", "sh", "-c", self.HEAR.format(command))
+
+    def now(self):
+        """Tell it; the command has ended when this returns."""
+        subprocess.run([*self.lab_exec, "client", "--", sys.executable, "-c", self.TELL], check=True, timeout=60)
+
+
+def drift_amid(program, lab, command, *args):
+    """`drift` of vm1 that measures before, while and after @command runs there. Return: as of subprocess.run()."""
+    told = InGuest(program, lab, command)
+    p = subprocess.Popen([program, "drift", f"lab:{lab}/vm1", "--json", "-t", "60", *args], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    try:
+        wait_sleeps(p, 100)
+        told.now()
+        wait_sleeps(p, sleeps(p) + 100)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+    finally:
+        p.kill()
+    return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+
+
 @contextlib.contextmanager
 def frozen(pid):
     """The process stands still inside the block."""

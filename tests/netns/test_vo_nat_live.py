@@ -25,7 +25,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "ref")]
 import nat_ref  # noqa: E402
 import pcapread  # noqa: E402
 from echo import serve, talk  # noqa: E402
-from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_captures, wait_until  # noqa: E402
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_traffic, wait_until  # noqa: E402
 
 LAB = f"t-nl{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -121,10 +121,10 @@ class Truth:
         return nat_ref.Judge(at["host"], at["vm1"], (GUEST,))
 
 
-def start_vo(*words, seconds=30, settle=2.5):
+def start_vo(*words, seconds=30, settle=20):
     vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", str(seconds), *words],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_captures(LAB, settle)
+    wait_traffic(LAB, vo, settle)
     return vo
 
 
@@ -221,7 +221,7 @@ def text_lists_the_rules():
     up()
     vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "-t", "30"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
-    wait_captures(LAB)
+    wait_traffic(LAB, vo, 20)
     traffic(n=1)
     time.sleep(0.3)
     vo.send_signal(signal.SIGINT)
@@ -266,7 +266,7 @@ def off_and_on():
                                     (("--nat", "off"), 0, True)):
         if rules and not words:
             ok(node("host", "nft", "-f", "-", input=RULES))
-        vo = start_vo(*words, settle=1.2)
+        vo = start_vo(*words)
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", GUEST))
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", OUT))
         t = finish(vo)

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from labtest import AGENT, VNETSCOPE, assert_nothing_left, kill, main, ok, run, skip, status, wait_captures
+from labtest import AGENT, VNETSCOPE, assert_nothing_left, kill, main, ok, run, skip, status, wait_traffic
 
 LAB = "t-demo"
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -90,7 +90,7 @@ def a_guest_that_dies_loses_nothing():
     ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "-n", "2", timeout=280))
     vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", f"lab:{LAB}/vm2", "--json", "-t", "9"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_captures(LAB, 3)
+    wait_traffic(LAB, vo, 20)
     for address in ("10.77.0.11", "10.77.0.12"):
         ok(run("lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-c", "40", "-i", "0.02",
                address))

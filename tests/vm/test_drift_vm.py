@@ -14,10 +14,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from nettest import down_at_once  # noqa: E402
+from nettest import down_at_once, drift_amid  # noqa: E402
 
 LAB = f"dvm{os.getpid()}"
 RUNS = int(os.environ.get("VNS_DRIFT_RUNS", "12"))
@@ -53,9 +52,11 @@ class Guest:
         check(f"in the guest: {command}", p.returncode == 0, p.stderr + p.stdout)
         return p.stdout
 
-    def drift(self, *args):
-        p = self.run("drift", f"lab:{LAB}/vm1", "--modes", "exchange,shm", "--assume-symmetric",
-                     "--json", *args)
+    def drift(self, *args, amid=None):
+        """@amid: a command that the guest runs in the middle."""
+        how = ("--modes", "exchange,shm", "--assume-symmetric", *args)
+        p = drift_amid(self.program, LAB, amid, *how) if amid else \
+            self.run("drift", f"lab:{LAB}/vm1", "--json", *how)
         check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
         return json.loads(p.stdout) if p.stdout else None
 
@@ -105,8 +106,7 @@ def measure(guest, run, kind, base_ppm):
     if loaded:
         guest.shell("timeout 6 md5sum /dev/zero >/dev/null 2>&1 &")
     if kind == "step":
-        guest.shell(f"(sleep 1; date -s @$(( $(date +%s) - {STEP_S} ))) >/dev/null 2>&1 &")
-        doc = guest.drift("-t", "3")
+        doc = guest.drift(amid=f"date -s @$(( $(date +%s) - {STEP_S} ))")
     else:
         doc = guest.drift("-n", "40")
     if not doc:
@@ -138,15 +138,16 @@ def main(argv):
     try:
         check("lab up", p.returncode == 0, p.stderr)
         if not failures:
-            time.sleep(2)  # the guest's clock is calibrated again 1.8 s after its start
+            # the guest's clock is calibrated again 1.8 s after its start
+            guest.shell("while read up _ < /proc/uptime; [ ${up%.*} -lt 4 ]; do sleep 0.2; done")
             kinds = ["own"] * (RUNS - 2 * (RUNS // 3)) + ["rate"] * (RUNS // 3)
             kinds += ["step"] * (RUNS // 3)
             base_ppm = own_drift(guest)
             print(f"the guest's own drift: {base_ppm:+.3f} ppm")
             for run, kind in enumerate(kinds):
                 if kind == "rate" and kinds[run - 1] == "own":
-                    guest.shell(f"adjtimex -f {PPM * 65536} >/dev/null")
-                    time.sleep(1.2)  # the kernel takes it over at the next second
+                    # the kernel takes it over at the next second, of its own
+                    guest.shell(f"adjtimex -f {PPM * 65536} >/dev/null; sleep 1.2")
                 measure(guest, run, kind, base_ppm)
     finally:
         guest.down()
