@@ -2,14 +2,15 @@
 /*
  * The twin engine in small storms of which every byte's way is known: no sample may be false, none that
  * cannot be mistaken may be lost. How often more are called missing than are, and turns tell, is printed and not
- * judged: in some 8 of 100 captures, 1 packet in 1000 of all, and in 5 or 6 of 100 storms.
+ * judged: in some 8 of 100 captures, 1 packet in 1000 of all, and in 4 of 100 storms.
  *
  * A storm is a few streams of TCP, datagrams and echoes (identical or not, with identifications that count,
  * repeat or are absent), UDP frames and fragments, at rates of loss, doubling, lateness and capture loss that are drawn for it,
  * between clocks that are wrong by as much as the engine's options allow. Every segment or datagram on the
  * wire has a number; a captured packet holds those it was made of. A sample is true if the downstream packet is the
  * first to hold what the upstream one begins (ends) with. Where a capture itself loses packets, one that
- * is not there can be what another was taken for, and nothing says so: counted apart. argv: storms, first seed; -v as third lists
+ * is not there can be what another was taken for, and nothing says so: counted apart. argv: storms,
+ * first seed (without: 2500 from 1, and some in which the engine was wrong once); -v as third lists
  * what is wrong. A storm is its seed's.
  */
 #include <inttypes.h>
@@ -75,6 +76,12 @@ struct outcome {
 	uint64_t set, n;
 	struct vns_twin_counts count[2];
 	struct vns_twin_sample *sample; /* NULL: not kept */
+};
+
+/* Storms in which the engine was wrong once: run with the first ones. */
+static const uint64_t once_wrong[] = {
+	30238, 31087, 31524, 32963, 33636, 35345, 35568, 113304, 118145, 207203, 214609, /* ends of a look, crossing anchors */
+	30073, 30303, 30522, 30727, 32111, 32224, 36130, 37669, /* pairs taken for pieces */
 };
 
 static uint64_t rng;
@@ -764,8 +771,11 @@ static void storm(struct capture c[2], uint64_t seed, struct outcome *first, str
 
 int main(int argc, char **argv)
 {
-	static struct capture c[2];
-	static struct outcome out;
+	static struct seen seen[2][PACKETS];
+	static struct vns_packet packets[2][PACKETS];
+	static struct vns_twin_sample samples[2 * PACKETS];
+	struct capture c[2] = { { .s = seen[0], .pkt = packets[0] }, { .s = seen[1], .pkt = packets[1] } };
+	struct outcome out = { .sample = samples };
 	uint64_t storms = argc > 1 ? strtoull(argv[1], NULL, 10) : 2500;
 	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 	struct verdicts v = { 0 };
@@ -775,24 +785,14 @@ int main(int argc, char **argv)
 		kinds = (uint32_t)strtoul(argv[4], NULL, 10);
 	if (argc > 5)
 		id_modes = (uint32_t)strtoul(argv[5], NULL, 10);
-	for (int p = 0; p < 2; p++) {
-		c[p].s = aligned_alloc(64, PACKETS * sizeof(*c[p].s));
-		c[p].pkt = aligned_alloc(64, PACKETS * sizeof(*c[p].pkt));
-	}
-	out.sample = malloc(2 * PACKETS * sizeof(*out.sample));
-	if (!c[0].s || !c[1].s || !c[0].pkt || !c[1].pkt || !out.sample)
-		return 2;
 	for (uint64_t i = 0; i < storms; i++)
 		storm(c, seed + i, &out, &v);
+	for (size_t i = 0; argc == 1 && i < sizeof(once_wrong) / sizeof(once_wrong[0]); i++)
+		storm(c, once_wrong[i], &out, &v);
 	printf("%" PRIu64 " storms, %" PRIu64 " samples: %" PRIu64 " wrong, %" PRIu64 " with a wrong last byte, %" PRIu64
 	       " where captures lost packets; %" PRIu64 " of %" PRIu64 " sure ones lost; too many missing in %" PRIu64 " captures; turns tell in %" PRIu64
 	       " storms\n", v.storms, v.samples, v.wrong, v.wrong_last, v.excused, v.lost, v.sure, v.missing_over, v.turns);
 	printf("matched %" PRIu64 ", missing %" PRIu64 ", ambiguous %" PRIu64 ", outside %" PRIu64 "\n", v.class[0],
 	       v.class[1], v.class[2], v.class[3]);
-	for (int p = 0; p < 2; p++) {
-		free(c[p].s);
-		free(c[p].pkt);
-	}
-	free(out.sample);
 	return v.wrong || v.wrong_last || v.lost || !v.samples;
 }

@@ -65,12 +65,6 @@ void twin_pieces_note(struct twin_brief *b, const struct vns_packet *p)
 
 /* ---- a batch ---- */
 
-static int64_t upstream_time(const struct piece_batch *b, const struct twin_entry *e)
-{
-	return e->flags & E_DOWN ? e->time - twin_ahead(b->dir, twin_moment_of(b->t, e).ahead) :
-				   e->time;
-}
-
 static int add(struct piece_batch *b, uint32_t index)
 {
 	struct twin_pieces *set = b->t->pieces;
@@ -81,7 +75,7 @@ static int add(struct piece_batch *b, uint32_t index)
 	/* A look goes through all that waits: what can be told of an entry alone comes first. */
 	if (!e->tsval || e->flags & (E_DONE | E_LOOKED) || !twin_is_piece(b->t, e))
 		return 0;
-	time = upstream_time(b, e);
+	time = piece_time(b, e);
 	if (time > b->until)
 		return 0;
 	if (set->n == set->cap) {
@@ -485,20 +479,31 @@ static int add_queue(struct piece_batch *b, const struct twin_queue *q, uint32_t
 	return 0;
 }
 
-/* What is looked at ahead of its time: pair first what has a twin of its own size. */
+/* The first @max of @q: what has a twin of its own size is no piece. */
+static void settle_queue(struct piece_batch *b, const struct twin_queue *q, uint32_t max)
+{
+	struct vns_twin *t = b->t;
+
+	for (uint32_t i = 0; i < q->n && i < max; i++) {
+		uint32_t e = q->slot[(q->head + i) & q->mask];
+
+		if (!(t->m.entry[e].flags & (E_DOWN | E_DONE | E_LOOKED)) && twin_is_piece(t, &t->m.entry[e]))
+			twin_unit_settle(t, e);
+	}
+}
+
+/*
+ * Pair first what has a twin of its own size: what is looked at ahead of its time, and, where packets take so long that
+ * their twins had not been seen when they had waited for the settle time, what came through that without one.
+ */
 static void settle_first(struct piece_batch *b)
 {
 	struct vns_twin *t = b->t;
 
 	for (int p = 0; p < 2; p++) {
-		const struct twin_queue *q = &t->queue[p][b->dir][STAGE_SETTLE];
-
-		for (uint32_t i = 0; i < q->n && i < b->unsettled; i++) {
-			uint32_t e = q->slot[(q->head + i) & q->mask];
-
-			if (!(t->m.entry[e].flags & E_DOWN) && twin_is_piece(t, &t->m.entry[e]))
-				twin_unit_settle(t, e);
-		}
+		if (t->settle < 2 * b->limits.reach)
+			settle_queue(b, &t->queue[p][b->dir][STAGE_EXPIRE], UINT32_MAX);
+		settle_queue(b, &t->queue[p][b->dir][STAGE_SETTLE], b->unsettled);
 	}
 }
 
@@ -509,8 +514,7 @@ static int collect(struct piece_batch *b, uint32_t trigger)
 	t->pieces->n = 0;
 	if (add(b, trigger))
 		return -1;
-	if (b->unsettled)
-		settle_first(b);
+	settle_first(b);
 	/* Downstream's settle stage lags by what was fed at once; what has a twin is done. */
 	for (int p = 0; p < 2; p++) {
 		bool down = (p == VNS_POINT_B) == (b->dir == VNS_HOST_TO_GUEST);
@@ -525,7 +529,7 @@ static int collect(struct piece_batch *b, uint32_t trigger)
 static void set_times(struct piece_batch *b, uint32_t trigger)
 {
 	struct vns_twin *t = b->t;
-	int64_t now = upstream_time(b, &t->m.entry[trigger]), wait, margin;
+	int64_t now = piece_time(b, &t->m.entry[trigger]), wait, margin;
 
 	b->limits = (struct twin_limits){ t->slack, twin_reach(t, b->dir), t->settle, false,
 					  twin_earliest(t, b->dir, 0, now) };
@@ -636,6 +640,7 @@ static void look(struct vns_twin *t, uint32_t e, uint32_t ahead, bool early)
 		conclude(&b, &set->p[i]);
 	t->m.entry[e].flags |= E_LOOKED;
 	free(b.ref);
+	piece_likes_free(&b);
 }
 
 void twin_pieces_look(struct vns_twin *t, uint32_t e)

@@ -47,6 +47,7 @@ struct piece_ref {
  * that are not settled yet are looked at too. @early: for want of memory, before the other point's
  * packets are all here: only what is found counts, the rest will be looked at again.
  * @lackers: frames that were known to lack a datagram before this look
+ * @likes: likes.c, which makes it when it is wanted
  */
 struct piece_batch {
 	struct vns_twin *t;
@@ -57,11 +58,24 @@ struct piece_batch {
 	size_t lackers;
 	struct twin_limits limits;
 	struct piece_ref *ref; /* scratch, twice as many as pieces */
+	struct piece_likes *likes;
 };
 
 void piece_sort_refs(struct piece_ref *r, size_t n);
 /* May @u have become @d, by their times and identifications? */
 bool piece_plausible(const struct piece_batch *b, const struct piece *u, const struct piece *d);
+/* @e's, in upstream's time. */
+static inline int64_t piece_time(const struct piece_batch *b, const struct twin_entry *e)
+{
+	return e->flags & E_DOWN ? e->time - twin_ahead(b->dir, twin_moment_of(b->t, e).ahead) :
+				   e->time;
+}
+
+/* likes.c */
+/* Is no packet like downstream @d known to have been seen before it, from @from (upstream's time) on? */
+bool piece_is_first_of_likes(struct piece_batch *b, const struct piece *d, int64_t from);
+void piece_likes_free(struct piece_batch *b);
+/* pieces.c */
 /* @whole was seen at one point, and pieces of it at the other; @all: all of them. */
 void piece_count(struct piece_batch *b, const struct piece *whole, size_t pieces, bool all);
 /* Doubled or out of order: for a while numbers prove nothing. */

@@ -31,6 +31,10 @@
  *     whose first loss falls into one frame with its first doubling stays unseen.)
  *   Frames on both sides, cut at different datagrams: where a train has the same bytes on both, the
  *     bytes tell as TCP's sequence numbers do, under the same condition.
+ *   Copies: the first of those alike (beginning, length and identification) gives the time; so a
+ *     datagram of which one was seen before, in another train or in an earlier look, gives none.
+ *   End of a look: its last train goes on in what was not seen yet, and is left to the next look
+ *     with all trains that crossing anchors tie to it.
  * In a sample (packet/sample.c) a frame's other datagrams, and other frames' first ones, are there or not by their
  * own beginnings: neither numbers, bytes nor order tell then. Anchors do as ever, for all that begins as they
  * do is chosen with them.
@@ -87,7 +91,6 @@ static void set_ends(struct trains *s)
 		a->size = is_cut(a) ? a->d->len : a->u->len;
 		a->places = train_places(is_cut(a) ? a->u->len : a->d->len, a->size);
 		a->rest = (is_cut(a) ? a->u->len : a->d->len) - (a->places - 1) * a->size;
-		a->later = !next && a->u->time > s->b->defer;
 		/*
 		 * Nothing is in a frame that was sent after it arrived; but a frame may have been
 		 * stamped when its first datagram arrived.
@@ -101,6 +104,27 @@ static void set_ends(struct trains *s)
 			piece_upset(s->b, a->d->time);
 		}
 		end_in_time(s, a);
+	}
+}
+
+/*
+ * The last train must wait for what is not in the batch, if it may go on there; so must those that anchors which
+ * cross tie to it: half of what they are made of would be gone by then.
+ */
+static void put_off(struct trains *s)
+{
+	struct train *last = &s->t[s->n - 1];
+	const struct piece *from = last->u;
+	size_t first = s->n - 1;
+
+	last->later = last->u->time > s->b->defer;
+	for (size_t i = s->n - 1; last->later && i-- > 0;) {
+		if (s->t[i].u < from)
+			continue;
+		for (; first > i; first--) {
+			s->t[first - 1].later = true;
+			from = s->t[first - 1].u < from ? s->t[first - 1].u : from;
+		}
 	}
 }
 
@@ -290,6 +314,15 @@ static bool lacked_before(const struct trains *s, const struct train *a, const s
 	return false;
 }
 
+/*
+ * Is @d, which ends @a's frame, the first to do so? A copy seen before it may lie in another train, or was decided in
+ * an earlier look.
+ */
+static bool ends_first(const struct trains *s, const struct train *a, const struct piece *d)
+{
+	return piece_is_first_of_likes(s->b, d, a->u->time - train_error(s, a->u->time));
+}
+
 /* @a, which is cut, is decided without all its datagrams. @rest_seen: see struct twin_lacker. */
 static void note_lacker(const struct trains *s, const struct train *a, bool rest_seen)
 {
@@ -310,7 +343,7 @@ static bool last_is_sure(const struct trains *s, size_t i)
 	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
 
 	return !a->upset && !strangers_in(a) && !joined_again(a) && !lacked_before(s, a, d) &&
-	       lackers(s, i, d) == 0;
+	       lackers(s, i, d) == 0 && ends_first(s, a, d);
 }
 
 static void cut_by_number(struct trains *s, size_t i)
@@ -386,7 +419,7 @@ static void cut_by_bytes(struct trains *s, size_t i)
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
 	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
 	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
-	    !lacked_before(s, a, rest) && !rest_shared(s, i))
+	    !lacked_before(s, a, rest) && !rest_shared(s, i) && ends_first(s, a, rest))
 		a->u->last = rest;
 	if (got < sent)
 		note_lacker(s, a, n_rest > 0);
@@ -640,6 +673,7 @@ void piece_trains(struct piece_batch *b, struct piece *p, size_t n_up, size_t n_
 		anchors_only(&s);
 	} else if (s.n) {
 		set_ends(&s);
+		put_off(&s);
 		decide(&s);
 	}
 	doubt_rest(&s);
