@@ -97,7 +97,9 @@ struct vns_source_stats {
  * (1970 to 2106, not unwrapped), times of pcapng are valid within 146 years of 1970; packets of
  * simple packet blocks have none (VNS_PKT_NO_TIME). vns_packet.point is the interface's number in
  * its section. The filter is compiled for each
- * interface's link type; packets of foreign link types pass it and get their verdict.
+ * interface's link type; packets of foreign link types pass it and get their verdict. It looks at frames
+ * without their VLAN tags ("tcp" means tagged ones too), unless it has words of the link layer (vlan, ether,
+ * mpls ...): then as they stand.
  * Return: 0 or -errno with @err set (not a capture, empty, a directory, wrong filter ...).
  */
 int vns_source_open_file(struct vns_source **out, const char *path,

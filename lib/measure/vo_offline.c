@@ -475,7 +475,8 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 
 		vns_source_stats(e->source, &st);
 		t->capture_lost[p] = st.dropped;
-		if (st.damaged)
+		/* cut before its first packet: as of rtt, nothing of it can be read */
+		if (st.damaged || (st.truncated && !st.frames && !st.filtered))
 			add_damage(t, vns_source_sentence(e->source));
 		else if (vns_source_sentence(e->source))
 			note(t, "%s.", vns_source_sentence(e->source));

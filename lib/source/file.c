@@ -46,6 +46,22 @@ static int find_filter(struct vns_file *f, uint32_t linktype, const struct vns_b
 	return 0;
 }
 
+bool vns_file_wants(const struct vns_file *f, const struct vns_file_iface *iface, const struct vns_frame *frame)
+{
+	enum { ADDRESSES = 12 };
+	struct vns_frame plain = *frame;
+	uint32_t tags = f->untagged ? vns_filter_tags(frame) : 0;
+
+	if (!tags)
+		return vns_filter_match(iface->filter, frame);
+	memcpy(f->untagged, frame->data, ADDRESSES);
+	memcpy(f->untagged + ADDRESSES, frame->data + ADDRESSES + tags, frame->cap_len - ADDRESSES - tags);
+	plain.data = f->untagged;
+	plain.cap_len -= tags;
+	plain.wire_len -= tags < plain.wire_len ? tags : plain.wire_len;
+	return vns_filter_match(iface->filter, &plain);
+}
+
 int vns_file_add_iface(struct vns_file *f, const struct vns_file_iface *iface,
 		       struct vns_err *err)
 {
@@ -185,6 +201,7 @@ static void file_close(struct vns_source *s)
 	vns_feed_fini(&f->feed);
 	free(f->iface);
 	free(f->expr);
+	free(f->untagged);
 	free(f->name);
 	free(f);
 }
@@ -294,7 +311,10 @@ int vns_source_open_file(struct vns_source **out, const char *path,
 	f->name = strdup(fd == STDIN_FILENO ? "standard input" : path);
 	if (opts && opts->filter && opts->filter[0])
 		f->expr = strdup(opts->filter);
-	if (rc || !f->name || (opts && opts->filter && opts->filter[0] && !f->expr))
+	if (f->expr && !vns_filter_of_links(f->expr))
+		f->untagged = malloc(VNS_FILE_MAX_PACKET);
+	if (rc || !f->name || (opts && opts->filter && opts->filter[0] && !f->expr) ||
+	    (f->expr && !f->untagged && !vns_filter_of_links(f->expr)))
 		rc = vns_err_set(err, -ENOMEM, "no memory to read %s", path);
 	if (!rc)
 		rc = open_format(f, err);

@@ -51,6 +51,7 @@ struct vns_file {
 		struct vns_bpf_insn *code;
 	} filter[VNS_FILE_MAX_FILTERS];
 	size_t n_filter;
+	uint8_t *untagged;  /* VNS_FILE_MAX_PACKET, for the filter; NULL: it looks at frames as they stand */
 	struct vns_file_iface *iface;
 	size_t n_iface, max_iface;
 	/* Return: as vns_source_next(), but 0 also when nothing is left to find without @more reading */
@@ -97,11 +98,14 @@ static inline uint16_t vns_file_point(const struct vns_file *f, uint32_t linktyp
 	return index < MOST ? (uint16_t)index : MOST;
 }
 
+/* Does the filter of @iface want @frame? Looked at without its VLAN tags, as live, see filter.c. */
+bool vns_file_wants(const struct vns_file *f, const struct vns_file_iface *iface, const struct vns_frame *frame);
+
 /* Filter and count @frame, which is in its place already. Return: frames to keep, 0 or 1. */
 static inline size_t vns_file_emit(struct vns_file *f, struct vns_file_iface *iface,
 				   const struct vns_frame *frame)
 {
-	if (iface->filter && !vns_filter_match(iface->filter, frame)) {
+	if (iface->filter && !vns_file_wants(f, iface, frame)) {
 		f->base.stats.filtered++;
 		return 0;
 	}

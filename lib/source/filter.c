@@ -2,6 +2,11 @@
 /*
  * pcap-filter(7) expression -> classic BPF, and BPF run on a frame: libpcap's compiler and
  * interpreter. The only file that touches libpcap.
+ *
+ * In BPF "tcp" means no frame with a VLAN tag. Live the kernel takes the outermost tag out of the bytes before
+ * the filter sees them, so one side of a link would be filtered otherwise than the other, and a file
+ * otherwise than its live capture: of files the tags are taken out, too (file.c), unless the
+ * expression speaks of the link layer itself.
  */
 #include <errno.h>
 #include <pcap/pcap.h>
@@ -63,4 +68,37 @@ bool vns_filter_match(const struct vns_bpf_insn *code, const struct vns_frame *f
 {
 	return bpf_filter((const struct bpf_insn *)(const void *)code, f->data, f->wire_len,
 			  f->cap_len) != 0;
+}
+
+bool vns_filter_of_links(const char *expr)
+{
+	static const char *const words[] = { "vlan", "ether", "link", "mpls", "pppoed", "pppoes", "wlan" };
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-.";
+
+	for (const char *p = expr; *p;) {
+		size_t n = strspn(p, letters);
+
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			if (n == strlen(words[i]) && memcmp(p, words[i], n) == 0)
+				return true;
+		p += n ? n : 1;
+	}
+	return false;
+}
+
+uint32_t vns_filter_tags(const struct vns_frame *f)
+{
+	enum { ADDRESSES = 12, TAG = 4, TYPE = 2, MOST = 4 };
+	uint32_t n = 0;
+
+	if (f->linktype != VNS_LINK_ETHERNET)
+		return 0;
+	for (const uint8_t *p = f->data + ADDRESSES; n < MOST * TAG && f->cap_len >= ADDRESSES + n + TAG + TYPE;
+	     n += TAG, p += TAG) {
+		uint32_t type = (uint32_t)p[0] << 8 | p[1];
+
+		if (type != 0x8100 && type != 0x88a8 && type != 0x9100) /* 802.1Q, 802.1ad, QinQ before it */
+			break;
+	}
+	return n;
 }

@@ -445,6 +445,25 @@ class Offline(unittest.TestCase):
         self.vo(*args, '--filter', 'udp and and', code=2, says='udp and and')
         self.vo(*args, '--filter', 'port 1', code=4, says='no packet was found')
 
+    def test_filter_where_one_side_has_tags(self):
+        """The same filter means the same packets with VLAN tags and without, as in a live capture."""
+        host, guest = traffic()
+        tagged = [(t, f[:12] + b'\x81\0\0\x05' + f[12:]) for t, f in host]
+        plain = self.target(*self.pair((host, guest)), '--filter', 'tcp')
+        t = self.target(*self.pair((tagged, guest)), '--filter', 'tcp')
+        self.assertGreater(t['accounting']['host']['matched'], 0)
+        self.assertEqual(t['accounting'], plain['accounting'])
+        t = self.target(*self.pair((tagged, guest)), '--filter', 'vlan 5', code=4, says='no packet was found')
+        self.assertEqual((t['accounting']['host']['read'], t['accounting']['guest']['read']), (len(host), 0))
+
+    def test_cut_before_the_first_packet(self):
+        """Nothing of it can be read: exit 3, as of rtt; no packet at all is exit 4."""
+        host, guest = traffic()
+        none = pcap_file([])
+        for first, second in ((none + b'123', none + b'456'), (pcap_file(host), none + b'7')):
+            t = self.target(*self.files(first, second), code=3, says='is cut in the middle of record 1')
+            self.assertIn('is cut in the middle of record 1', t['ended_early'])
+
     def test_nothing_in_common(self):
         host, guest = traffic()
         other = [(t, udp(PEER, 1, GUEST, 2, b'%d' % i)) for i, (t, _) in enumerate(host)]

@@ -193,6 +193,57 @@ static void test_filter(void **state)
 	(void)state;
 }
 
+/* Put @n tags behind the addresses, the innermost one of 802.1Q. */
+static void add_tags(struct bytes *f, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		memmove(f->b + 16, f->b + 12, f->n - 12);
+		memcpy(f->b + 12, i ? "\x88\xa8\0\x07" : "\x81\0\0\x05", 4);
+		f->n += 4;
+	}
+}
+
+/*
+ * 12 frames, by turns TCP and UDP, without tags, with one and with two: a filter means them all, and frames as
+ * they stand where it speaks of the link. A tag that the snap length cut is none.
+ */
+static void test_filter_of_tagged(void **state)
+{
+	static const struct {
+		const char *expr;
+		int wanted;
+	} cases[] = {
+		{ "tcp", 6 }, { "not tcp", 6 }, { "udp port 5202", 6 }, { "tcp or udp", 12 },
+		{ "vlan", 8 }, { "not vlan", 4 }, { "vlan 5 and tcp", 2 }, { "tcp and not vlan", 2 },
+		{ "ether[12:2] == 0x8100", 4 }, { "ether proto 0x88a8", 4 },
+	};
+	struct writer w = { .n = 0 };
+	struct bytes f;
+
+	pcap_head(&w, 0xa1b2c3d4, 1);
+	for (unsigned int i = 0; i < 12; i++) {
+		if (i % 2)
+			make_udp4(&f, 10);
+		else
+			make_tcp4(&f, 10);
+		add_tags(&f, i / 2 % 3);
+		pcap_record(&w, i, 0, &f, f.n);
+	}
+	save(&w, w.n);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(slurp(path, cases[i].expr, 3), cases[i].wanted);
+		assert_int_equal(stats.filtered, 12 - cases[i].wanted);
+	}
+	w.n = 0;
+	pcap_head(&w, 0xa1b2c3d4, 1);
+	make_tcp4(&f, 10);
+	add_tags(&f, 1);
+	for (uint32_t cap = 12; cap < 18; cap++)
+		pcap_record(&w, cap, 0, &f, cap);
+	assert_int_equal(slurp(save(&w, w.n), "tcp", 3), 0);
+	(void)state;
+}
+
 /* Two sections of opposite byte order, three interfaces, blocks in between. */
 static void make_pcapng(struct writer *w)
 {
@@ -527,6 +578,7 @@ int main(void)
 		cmocka_unit_test(test_strange_records),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_filter_of_tagged),
 		cmocka_unit_test(test_pcapng),
 		cmocka_unit_test(test_pcapng_cut),
 		cmocka_unit_test(test_pcapng_framing),
