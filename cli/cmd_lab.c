@@ -273,7 +273,8 @@ static int lab_status(const struct cli_command *cmd, const struct lab_config *cf
 	if (n < 0)
 		return fail(cmd, n, &err);
 	if (!shown)
-		printf("no lab%s%s is running\n", cfg->lab.name ? " " : "", cfg->lab.name ? cfg->lab.name : "");
+		printf("no lab%s%s is running%s\n", cfg->lab.name ? " " : "", cfg->lab.name ? cfg->lab.name : "",
+		       vns_lab_of_root());
 	return VNS_EXIT_OK;
 }
 
@@ -316,7 +317,7 @@ static int lab_down(const struct cli_command *cmd, const struct lab_config *cfg)
 	if (rc < 0)
 		return fail(cmd, rc, &err);
 	if (rc == 1)
-		printf("there is no lab %s; nothing to remove\n", name);
+		printf("there is no lab %s%s; nothing to remove\n", name, vns_lab_of_root());
 	else
 		printf("lab %s is gone%s: ended %u processes, removed %u files\n", name,
 		       gone.was_alive ? "" : " (it was not running any more)", gone.processes,

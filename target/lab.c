@@ -51,7 +51,7 @@ static int find_lab(struct vns_lab *lab, const char *name, struct vns_err *err)
 	if (n > 1)
 		return vns_err_set(err, -ENOENT, "several labs are there (%s, %s%s): say which, lab:LAB/GUEST",
 				   names[0], names[1], n > 2 ? ", ..." : "");
-	return vns_err_set(err, -ENOENT, "no lab is running; start one with: vnetscope lab up");
+	return vns_err_set(err, -ENOENT, "no lab is running%s; start one with: vnetscope lab up", vns_lab_of_root());
 }
 
 static bool in_same_ns(int fd, const char *own_path)

@@ -17,6 +17,7 @@
 
 #include "target/labstate.h"
 
+#define ROOT_DIR "/run/vnetscope" /* where root's labs are */
 #define STATE_VERSION 1
 
 /* Field 22 of /proc/PID/stat; the name in field 2 may hold blanks and parentheses. */
@@ -112,7 +113,7 @@ int vns_lab_base_dir(char *buf, size_t len, struct vns_err *err)
 	int n;
 
 	if (vns_lab_uid() == 0)
-		n = snprintf(buf, len, "/run/vnetscope");
+		n = snprintf(buf, len, ROOT_DIR);
 	else if (xdg && xdg[0] == '/' && access(xdg, W_OK) == 0)
 		n = snprintf(buf, len, "%s/vnetscope", xdg);
 	else
@@ -237,6 +238,13 @@ static void lab_from_json(const json_t *o, struct vns_lab *lab)
 	lab->started_ns = json_integer_value(json_object_get(o, "started_ns"));
 }
 
+const char *vns_lab_of_root(void)
+{
+	/* the folder goes with the last lab in it; what is in it root alone can see */
+	return vns_lab_uid() != 0 && access(ROOT_DIR, F_OK) == 0 ?
+	       " (root has a lab, in " ROOT_DIR ": it takes root to see and use it)" : "";
+}
+
 int vns_lab_load(struct vns_lab *lab, const char *name, struct vns_err *err)
 {
 	char path[VNS_LAB_PATH_LEN] = "", own_name[VNS_LAB_NAME_LEN] = "";
@@ -253,8 +261,8 @@ int vns_lab_load(struct vns_lab *lab, const char *name, struct vns_err *err)
 	memcpy(lab->name, own_name, sizeof(lab->name));
 	name = lab->name;
 	if (access(lab->dir, F_OK) != 0)
-		return vns_err_set(err, -ENOENT,
-				   "there is no lab '%s'; start one with: vnetscope lab up", name);
+		return vns_err_set(err, -ENOENT, "there is no lab '%s'%s; start one with: vnetscope lab up", name,
+				   vns_lab_of_root());
 	root = json_load_file(vns_lab_path(lab, "state", "json", path), 0, NULL);
 	if (!root || json_integer_value(json_object_get(root, "version")) != STATE_VERSION) {
 		json_decref(root);

@@ -75,6 +75,9 @@ struct vns_lab {
  * is 0, the one outside: a process that has joined its lab still finds the lab's files.
  */
 unsigned int vns_lab_uid(void);
+
+/* For a sentence that says there is no lab: that root has one, where we are not root; or "". */
+const char *vns_lab_of_root(void);
 /** vns_lab_base_dir() - /run/vnetscope for root, else below XDG_RUNTIME_DIR or /tmp. */
 int vns_lab_base_dir(char *buf, size_t len, struct vns_err *err);
 /** vns_lab_dir() - folder of lab @name, whether or not it exists. -EINVAL: bad name. */

@@ -11,15 +11,15 @@
 
 #define HELLO_TIMEOUT_MS 10000
 
-/* The first word without its folder. */
+/* The first word; where it is long its end, which has the program's name. */
 static void name_of(const char *command, char *to, size_t size)
 {
-	size_t len = strcspn(command, " \t");
-	const char *end = command + len, *start = end;
+	const size_t len = strcspn(command, " \t"), room = size - sizeof("pipe:...");
 
-	while (start > command && start[-1] != '/')
-		start--;
-	snprintf(to, size, "pipe:%.*s", (int)(end - start), start);
+	if (len <= room)
+		snprintf(to, size, "pipe:%.*s", (int)len, command);
+	else
+		snprintf(to, size, "pipe:...%.*s", (int)room, command + len - room);
 }
 
 int vns_target_open_pipe(struct vns_target *t, const char *command, const char *agent_path,

@@ -339,12 +339,12 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	char boot_id[40], console[VO_CONSOLE_LEN], text[256];
 	int code = -EPIPE;
 
+	read_traffic(v);
 	if (!v->s->reconnect) {
 		vo_subject_fail(v, why->text);
 		return false;
 	}
 	memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
-	read_traffic(v);
 	v->capturing = false;
 	pthread_mutex_lock(&v->lock);
 	if (vo_quiet_is_stopped(v))

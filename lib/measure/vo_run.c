@@ -495,7 +495,8 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 	for (size_t j = 0; j < v->s->n_point; j++) {
 		const struct vns_vo_point *p = &run->points.point[run->points.index[i][j]];
 
-		if (p->ended) {
+		/* of a guest that died its removal is no more news: its event has the time */
+		if (p->ended && !(v->dead && !p->ifindex)) {
 			snprintf(text, sizeof(text), "The capture at the %s ended: %.200s", point_name(v, j),
 				 p->why.text);
 			add_note(t, text);

@@ -101,6 +101,13 @@ def main(argv):
                     complaints.append(f"{label}: the document does not tell what the agent said")
             elif command in TELLING and not done.stdout:
                 complaints.append(f"{label}: no output")
+    # a command that is none is named as it was given, of a long one the end
+    for command, name in (("/nonexistent", "pipe:/nonexistent:"),
+                          ("/nowhere" * 20 + "/agent --stdio", "/nowhere/nowhere/agent:")):
+        said = subprocess.run([argv[1], "drift", "pipe:" + command], capture_output=True, text=True,
+                              timeout=60).stderr
+        if name not in said or said.count("\n") != 1:
+            complaints.append(f"drift pipe:{command[:20]}: {said}")
     print("\n".join(complaints) or "nothing of it came through")
     return 1 if complaints else 0
 

@@ -512,6 +512,10 @@ class Rtt(unittest.TestCase):
         self.assertEqual(doc['totals']['flows']['evicted_full'], 42)
         self.assertEqual(len(doc['flows']), 50)  # pushed out, not lost
 
+    def test_no_packets(self):
+        out = self.run_rtt('-r', self.file(pcap([])), code=4, says='no packets in')
+        self.assertEqual(out.strip(), 'packets  none read')
+
     def test_cost_of_evictions(self):
         """All flows come twice, the table has room for 8 of 50; of every fifth the answer never came."""
         flows = []

@@ -249,6 +249,11 @@ def without_root():
                               stdin=subprocess.DEVNULL)
 
     try:
+        hint = "root has a lab, in /run/vnetscope"
+        ok(up("-n", "1", name=OTHER))
+        assert hint in ok(as_user("status")).stdout and hint in ok(as_user("down")).stdout
+        assert hint in as_user("exec", "vm1", "--", "true").stderr
+        ok(run("lab", "down", "--name", OTHER))
         r = as_user("up", "--backend", "netns", "-n", "2", "--agent", agent)
         if r.returncode == 3 and "user namespace" in r.stderr:
             print("     (this kernel gives no user namespaces to users)")

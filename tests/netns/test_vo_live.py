@@ -179,6 +179,9 @@ def a_death_ends_one_target_only():
     one, two = doc["targets"]
     assert "vm2 ended early" in err, err
     assert two["ended_early"] and not one["ended_early"], doc
+    # its tap went with it: said once, with its time
+    assert [e["kind"] for e in two["events"]] == ["removed"] and not two["note"], (two["events"], two["note"])
+    assert 1000 < two["overhead"]["agent_bytes"] < 1 << 30, two["overhead"]
     assert figure(one, "host_to_guest", "icmp")["matched"] >= 100, one["accounting"]
     assert figure(two, "host_to_guest", "icmp")["matched"] >= 25, two["accounting"]
 
