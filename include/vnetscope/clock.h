@@ -67,7 +67,8 @@ struct vns_exchange {
  * [from_ns, to_ns]; within a piece the clock is taken to be linear.
  * @step_after: true when the piece ends in a detected step
  * @widened_ns: what its bounds were moved outward by as the rate may change within it; 0: not at all
- * @bent: there are signs that it did (a clock that is slewed)
+ * @bent: there are signs that it did (a clock that is slewed); without a wander allowed for, it then has no 95 %
+ *	interval but the bound
  * @undecided: at an end; exchanges there contradict the others, and nothing decides between a step and wrong stamps:
  *	the bound is that of both
  */

@@ -6,15 +6,18 @@
  * A kernel that finds its clock source unstable (a busy host lets TSC readings of a guest look like that)
  * takes another one, whose rate is another; a daemon that steers the clock writes frequency or tick. Such
  * changes are often too small to show in packets, so that the bounds of a straight line would exclude the
- * truth; here they are known of. A steered clock changes by the difference written, and between two
- * writes by what nobody sees, so RFC 5905's PHI is the least. A source's rate is calibrated to within
- * the kernel's own limit of adjustment, 500 ppm: half of that to either side of a constant.
+ * truth; here they are known of. A source's rate is calibrated to within the kernel's own limit of adjustment,
+ * 500 ppm: half of that to either side of a constant. A steered clock has been set to every rate between the least
+ * and the most that was written while it was looked at, and the constant may as well be the middle of them: half of that
+ * range to either side. Besides the kernel's loop takes an offset away (kernel/time/ntp.c): at each second it
+ * sets out to take offset / 2^s of it, s = SHIFT_PLL + constant, and at once shows what is left, so that
+ * what it takes in that second is 1 / (2^s - 1) of what is shown; then less and less, to nothing. adjtime(3) slews by
+ * 500 ppm until it is done. All of them add up. What was written and taken back between two looks nobody sees, so
+ * RFC 5905's PHI is the least.
  *
  * A clock is steered where adjtimex(2) says anything else than it does from boot on: unsynchronised, no
  * frequency, tick of 10 ms, nothing left to slew. (chrony without rtcsync leaves it "unsynchronised", but
- * writes a frequency.) Then PHI is allowed for, though no change was seen. The kernel's loop takes
- * offset / 2^(SHIFT_PLL + constant) away in each second, less and less (kernel/time/ntp.c): from that rate to
- * none is half of it to either side; adjtime(3) slews by 500 ppm until it is done.
+ * writes a frequency.) Then PHI is allowed for, though no change was seen.
  */
 #include <math.h>
 #include <stdio.h>
@@ -24,7 +27,7 @@
 #include "measure/clock_watch.h"
 
 #define SOURCE_WANDER_PPM 250.0
-#define SLEW_WANDER_PPM   250.0
+#define SLEW_PPM          500.0 /* adjtime(3)'s */
 #define LIMIT_PPM         500.0 /* the clock model's (clock.h) */
 #define FREQ_PER_PPM      65536.0
 #define PPM_PER_TICK      100.0 /* 1 us of the 10 ms that a tick has (USER_HZ 100) */
@@ -52,13 +55,29 @@ static bool is_steered(const struct vns_clock_state *s)
 	       s->freq || s->tick_us != TICK_US || s->offset_ns || s->slew_us;
 }
 
-/* The wander that @s, which steers, asks for. */
-static double steering_ppm(const struct vns_clock_state *s)
+/* What the loop and adjtime(3) of @s add to that, ppm. */
+static struct clock_range taking_ppm(const struct vns_clock_state *s)
 {
 	int shift = SHIFT_PLL + (s->constant < 0 ? 0 : s->constant > 30 ? 30 : s->constant);
-	double loop = fabs((double)s->offset_ns) / 1e3 / (double)(INT64_C(1) << shift) / 2;
+	double loop = (double)s->offset_ns / 1e3 / (double)((INT64_C(1) << shift) - 1);
+	double slew = s->slew_us > 0 ? SLEW_PPM : s->slew_us < 0 ? -SLEW_PPM : 0;
 
-	return fmin(LIMIT_PPM, fmax(VNS_CLOCK_NTP_WANDER_PPM, s->slew_us ? fmax(loop, SLEW_WANDER_PPM) : loop));
+	return (struct clock_range){ fmin(0, loop) + fmin(0, slew), fmax(0, loop) + fmax(0, slew) };
+}
+
+/* Half of what lies in the range: to either side of its middle. */
+static double half_of(const struct clock_range *r)
+{
+	return (r->hi - r->lo) / 2;
+}
+
+/* The wander that changes seen at @end ask for; with @steering also what steers it, seen to change or not. */
+static double wander_of(const struct clock_watch *w, enum clock_end end, bool steering)
+{
+	double written = half_of(&w->written[end]), steered = written + (steering ? half_of(&w->taking[end]) : 0);
+	bool any = written > 0 || (steering && w->steered[end]);
+
+	return fmin(LIMIT_PPM, w->source_ppm[end] + (any ? fmax(VNS_CLOCK_NTP_WANDER_PPM, steered) : 0));
 }
 
 static void compare(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now,
@@ -73,16 +92,33 @@ static void compare(struct clock_watch *w, enum clock_end end, const struct vns_
 			 "rate changed, so the bounds allow for %g ppm of wander.", whose[end], before->source,
 			 now->source, SOURCE_WANDER_PPM);
 		add(text, size, s);
-		w->change_ppm[end] = fmax(w->change_ppm[end], SOURCE_WANDER_PPM);
+		w->source_ppm[end] = SOURCE_WANDER_PPM;
 	}
 	if (ppm != 0) {
-		double wander = fmin(LIMIT_PPM, fmax(VNS_CLOCK_NTP_WANDER_PPM, fabs(ppm) / 2));
-
-		snprintf(s, sizeof(s), "The %s's clock was steered meanwhile (NTP?), by %+.3f ppm from begin to "
-			 "end: the bounds allow for %g ppm of wander.", whose[end], ppm, wander);
+		snprintf(s, sizeof(s), "The %s's clock was steered meanwhile (NTP?), by %+.3f ppm since it was last looked "
+			 "at: the bounds allow for %g ppm of wander.", whose[end], ppm, wander_of(w, end, false));
 		add(text, size, s);
-		w->change_ppm[end] = fmax(w->change_ppm[end], wander);
 	}
+}
+
+static void widen(struct clock_range *r, double lo, double hi)
+{
+	r->lo = fmin(r->lo, lo);
+	r->hi = fmax(r->hi, hi);
+}
+
+/* What @now says of steering, into the ranges. */
+static void take_steering(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now)
+{
+	struct clock_range taking = taking_ppm(now);
+	double written = written_ppm(now);
+
+	if (!w->known[end])
+		w->written[end] = (struct clock_range){ written, written };
+	w->known[end] = true;
+	widen(&w->written[end], written, written);
+	widen(&w->taking[end], taking.lo, taking.hi);
+	w->steered[end] |= is_steered(now);
 }
 
 void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now,
@@ -92,13 +128,11 @@ void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vn
 		w->unknown[end] |= !w->seen[end];
 		return;
 	}
+	if (now->steering_known)
+		take_steering(w, end, now);
 	if (w->seen[end])
 		compare(w, end, now, text, size);
 	w->unknown[end] = !now->steering_known;
-	if (now->steering_known && is_steered(now)) {
-		w->steered[end] = true;
-		w->steer_ppm[end] = fmax(w->steer_ppm[end], steering_ppm(now));
-	}
 	w->last[end] = *now;
 	w->seen[end] = true;
 }
@@ -118,7 +152,7 @@ double clock_watch_wander(const struct clock_watch *w, double wanted)
 	double sum = 0;
 
 	for (int i = 0; i < CLOCK_ENDS; i++)
-		sum += wanted == 0 ? fmax(w->change_ppm[i], w->steer_ppm[i]) : w->change_ppm[i];
+		sum += wander_of(w, (enum clock_end)i, wanted == 0);
 	return fmin(LIMIT_PPM, fmax(sum, wanted));
 }
 
@@ -129,14 +163,20 @@ void clock_watch_words(const struct clock_watch *w, double wanted, char *text, s
 	text[0] = '\0';
 	for (int i = 0; i < CLOCK_ENDS; i++) {
 		const struct vns_clock_state *now = &w->last[i];
-		char allowed[80] = "--max-wander says what is allowed for";
+		char allowed[80] = "--max-wander says what is allowed for", frequency[80];
 
 		if (wanted == 0)
-			snprintf(allowed, sizeof(allowed), "%g ppm of wander are allowed for", w->steer_ppm[i]);
+			snprintf(allowed, sizeof(allowed), "%g ppm of wander are allowed for",
+				 wander_of(w, (enum clock_end)i, true));
+		if (half_of(&w->written[i]) > 0)
+			snprintf(frequency, sizeof(frequency), "frequency from %+.3f to %+.3f ppm", w->written[i].lo,
+				 w->written[i].hi);
+		else
+			snprintf(frequency, sizeof(frequency), "frequency %+.3f ppm", written_ppm(now));
 		if (w->steered[i])
-			snprintf(s, sizeof(s), "The %s's clock is steered (%s, frequency %+.3f ppm%s): %s.", whose[i],
+			snprintf(s, sizeof(s), "The %s's clock is steered (%s, %s%s): %s.", whose[i],
 				 now->status & STA_UNSYNC ? "not marked as synchronised" : "synchronised, NTP",
-				 written_ppm(now), now->slew_us ? ", adjtime at work" : "", allowed);
+				 frequency, now->slew_us ? ", adjtime at work" : "", allowed);
 		else if (w->unknown[i])
 			snprintf(s, sizeof(s), "Whether the %s's clock is steered is not known (%s): the bounds take it "
 				 "not to be.", whose[i], i == CLOCK_HOST ? "adjtimex fails" :
@@ -149,7 +189,7 @@ void clock_watch_words(const struct clock_watch *w, double wanted, char *text, s
 bool clock_watch_steady(const struct clock_watch *w)
 {
 	for (int i = 0; i < CLOCK_ENDS; i++)
-		if (!w->seen[i] || w->unknown[i] || w->steered[i] || w->change_ppm[i] > 0)
+		if (!w->seen[i] || w->unknown[i] || w->steered[i] || wander_of(w, (enum clock_end)i, false) > 0)
 			return false;
 	return true;
 }

@@ -12,14 +12,32 @@ enum clock_end { CLOCK_GUEST = 0, CLOCK_HOST, CLOCK_ENDS };
 
 /*
  * @last: of each end, at the last look that it answered (@seen: there was one); a look without an answer
- * leaves it, so that the next one compares with what was known. @change_ppm, @steer_ppm: what changes seen and
- * what steers it ask for, the most of all looks.
+ * leaves it, so that the next one compares with what was known. @known: adjtimex(2) said something once.
+ * @source_ppm: of a change of clock source, 0: none.
+ * @written, @taking: least and most of all looks of what its rate was set to, and of what its loop and adjtime(3) add
+ * to that (0 is among them: they end), ppm.
  */
+struct clock_range {
+	double lo, hi;
+};
+
 struct clock_watch {
 	struct vns_clock_state last[CLOCK_ENDS];
-	bool seen[CLOCK_ENDS], steered[CLOCK_ENDS], unknown[CLOCK_ENDS];
-	double change_ppm[CLOCK_ENDS], steer_ppm[CLOCK_ENDS];
+	bool seen[CLOCK_ENDS], known[CLOCK_ENDS], steered[CLOCK_ENDS], unknown[CLOCK_ENDS];
+	double source_ppm[CLOCK_ENDS];
+	struct clock_range written[CLOCK_ENDS], taking[CLOCK_ENDS];
 };
+
+/*
+ * Time between two looks: chronyd leaves each rate that it slews by for a second at least (its MIN_SLEW_TIMEOUT), and the
+ * kernel's loop sets another one each second. More where a look takes long: at most a share of the time goes into them.
+ */
+#define CLOCK_LOOK_NS   (VNS_NSEC_PER_SEC / 2)
+#define CLOCK_LOOK_GAPS 20 /* times as long as the last look took */
+static inline int64_t clock_look_gap(int64_t took_ns)
+{
+	return took_ns * CLOCK_LOOK_GAPS > CLOCK_LOOK_NS ? took_ns * CLOCK_LOOK_GAPS : CLOCK_LOOK_NS;
+}
 
 /* Look at both ends. @text (@size bytes) gets a sentence for each end that changed since the last look, or "". */
 void clock_watch_look(struct clock_watch *w, struct vns_agent *a, char *text, size_t size);

@@ -36,6 +36,7 @@ struct drift_run {
 	struct vns_source *host;    /* captures for it */
 	bool guest_capture;
 	struct clock_watch watch;
+	int64_t looked_ns, look_gap_ns; /* at both kernels' clocks, monotonic, and until the next look */
 	char changed[400], steered[400]; /* of the kernels' clocks, meanwhile, and what steers them */
 };
 
@@ -191,6 +192,20 @@ static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_
 	return false;
 }
 
+/* Look at both kernels' clocks; what changed is kept as long as there is room: the ranges are told in the end. */
+static void look_at_clocks(struct drift_run *r)
+{
+	size_t have = strlen(r->changed);
+	int64_t begin = vns_monotonic_ns();
+	char text[sizeof(r->changed)];
+
+	clock_watch_look(&r->watch, r->s->agent, text, sizeof(text));
+	if (text[0] && have + strlen(text) + 2 < sizeof(r->changed))
+		snprintf(r->changed + have, sizeof(r->changed) - have, "%s%s", have ? " " : "", text);
+	r->looked_ns = vns_monotonic_ns();
+	r->look_gap_ns = clock_look_gap(r->looked_ns - begin);
+}
+
 static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 {
 	int64_t gap = interval(r->opts), begin = vns_monotonic_ns();
@@ -201,6 +216,8 @@ static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 		int64_t late = vns_monotonic_ns();
 
 		code = round_of(r, err);
+		if (!code && vns_monotonic_ns() - r->looked_ns > r->look_gap_ns)
+			look_at_clocks(r);
 		late = vns_monotonic_ns() - late;
 		if (!code) /* what a slow guest took is not waited again */
 			code = pump(r, late < gap ? gap - late : 0, err);
@@ -285,7 +302,7 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 static void allow_for_changes(struct drift_run *r, bool lost)
 {
 	if (!lost)
-		clock_watch_look(&r->watch, r->s->agent, r->changed, sizeof(r->changed));
+		look_at_clocks(r);
 	clock_watch_words(&r->watch, r->opts->wander_ppm, r->steered, sizeof(r->steered));
 	for (size_t i = 0; i < r->n; i++)
 		vns_clock_set_wander(r->out[i].clock, clock_watch_wander(&r->watch, r->opts->wander_ppm));
@@ -299,7 +316,7 @@ int vns_measure_drift(const struct vns_subject *s, const struct vns_drift_opts *
 
 	code = open_all(&r, err);
 	if (!code)
-		clock_watch_look(&r.watch, s->agent, r.changed, sizeof(r.changed));
+		look_at_clocks(&r);
 	lost = code ? 0 : exchange_rounds(&r, err); /* what came before a failure still counts */
 	if (!code)
 		allow_for_changes(&r, lost);

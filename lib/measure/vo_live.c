@@ -39,7 +39,6 @@
 #define REPLY_MS       3000 /* of one request in mid-run: a guest that stands still holds up the others */
 #define LOST_NS        (VO_LOST_S * VNS_NSEC_PER_SEC)
 #define ATTEMPT_MS     900 /* an interrupt waits for one attempt */
-#define CLOCKS_NS      (5 * VNS_NSEC_PER_SEC)  /* between looks at the kernels' clock sources */
 #define SLOW_NS        (300 * VNS_NSEC_PER_MSEC) /* a burst that took longer: the next ones are short */
 #define GIVE_UP_NS     (10 * VNS_NSEC_PER_SEC) /* nobody takes connections: its machine is gone */
 #define AWAY_NS        (20 * VNS_NSEC_PER_SEC) /* before the traffic: the others wait that long, all told */
@@ -83,11 +82,14 @@ static void agent_note(void *ctx, const char *sentence)
 static void look_at_clocks(struct vo_subject *v)
 {
 	char text[400];
+	int64_t begin;
 
 	if (!v->gather)
 		return; /* one clock */
+	begin = vns_monotonic_ns();
 	clock_watch_look(&v->watch, v->s->agent, text, sizeof(text));
 	v->watched_ns = vns_monotonic_ns();
+	v->look_gap_ns = clock_look_gap(v->watched_ns - begin);
 	give_way_lock(&v->run->reading, &v->lock);
 	if (text[0])
 		vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
@@ -168,7 +170,7 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = check_capture(v, err);
 	if (code >= 0 && v->capturing)
 		vo_budget_agent(v);
-	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > CLOCKS_NS &&
+	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > v->look_gap_ns &&
 	    vns_agent_silence_ns(v->s->agent) < VNS_NSEC_PER_SEC)
 		look_at_clocks(v);
 	return code < 0 ? code : 0;

@@ -122,7 +122,7 @@ struct vo_subject {
 	struct vns_clock_at at_middle, preliminary;
 	uint64_t bounds_refused;
 	struct clock_watch watch;  /* of both kernels' clocks; last at @watched_ns (monotonic) */
-	int64_t watched_ns;
+	int64_t watched_ns, look_gap_ns; /* time until the next look */
 	double wander_ppm;         /* what relations allow for: the user's, or what kernels do and did */
 	enum vns_clock_rate rate;  /* the most that a window's relation says of its constancy */
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];

@@ -40,10 +40,16 @@ double log_between(double lo, double hi)
 
 double truth_offset(const struct truth *w, double t)
 {
-	size_t i = w->n - 1;
+	size_t i = 0, end = w->n;
 
-	while (i > 0 && t < w->from[i])
-		i--;
+	while (end - i > 1) { /* the last that begins at or before @t */
+		size_t mid = i + (end - i) / 2;
+
+		if (t < w->from[mid])
+			end = mid;
+		else
+			i = mid;
+	}
 	return w->at_from[i] + w->rate[i] * (t - w->from[i]);
 }
 

@@ -13,6 +13,7 @@
 
 #define EPOCH       INT64_C(1763764800123456789)
 #define MAX_STEPS   31
+#define MAX_PIECES  1024 /* of a truth: a kernel that steers sets another rate each second */
 #define MAX_SAMPLES 10000
 #define EDGE_NS     1.01 /* stamps are cut to whole ns, results too */
 
@@ -20,9 +21,9 @@
 struct truth {
 	int64_t base;
 	size_t n;                     /* pieces */
-	double from[MAX_STEPS + 1];   /* where each piece begins */
-	double at_from[MAX_STEPS + 1];/* offset - base there */
-	double rate[MAX_STEPS + 1];
+	double from[MAX_PIECES];      /* where each piece begins */
+	double at_from[MAX_PIECES];   /* offset - base there */
+	double rate[MAX_PIECES];
 };
 
 enum queueing { Q_NONE, Q_EXP, Q_PARETO, Q_BURST, Q_KINDS };

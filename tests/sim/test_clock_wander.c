@@ -55,11 +55,29 @@ static struct vns_clock *by_traffic(void)
 	return c;
 }
 
+/* Is a piece that shows signs of a bend given an interval that only a line has? */
+static bool claims_line(const struct vns_clock *c)
+{
+	const struct vns_clock_piece *p;
+	size_t n;
+
+	p = vns_clock_pieces(c, &n);
+	for (size_t i = 0; i < n; i++) {
+		struct vns_clock_at at;
+
+		if (vns_clock_eval(c, p[i].from_ns + (p[i].to_ns - p[i].from_ns) / 2, &at))
+			abort();
+		if (p[i].bent && (at.ci_lower_ns > at.lower_ns || at.ci_upper_ns < at.upper_ns))
+			return true;
+	}
+	return false;
+}
+
 /* The same slewed clocks, given how far their rate wanders: certain then, by exchanges or traffic. */
 static int check_wander(uint64_t seed)
 {
 	int bad = 0, runs[2] = { 0, 0 }, plain_bad[2] = { 0, 0 }, told[2] = { 0, 0 };
-	int finite[2] = { 0, 0 };
+	int finite[2] = { 0, 0 }, claimed = 0;
 	double ratio[2] = { 0, 0 };
 
 	for (long run = 0; run < 1000; run++) {
@@ -80,6 +98,7 @@ static int check_wander(uint64_t seed)
 		runs[traffic]++;
 		plain_bad[traffic] += !all_hold(c, &w);
 		told[traffic] += vns_clock_bent(c, NULL);
+		claimed += claims_line(c);
 		plain = mean_width(c);
 		if (vns_clock_set_wander(c, wander_of(&w)) || vns_clock_solve(c))
 			abort();
@@ -97,8 +116,9 @@ static int check_wander(uint64_t seed)
 		printf("# slewed clocks bounded by %s: outside at some instant in %d of %d runs without allowing "
 		       "for wander, the bend told in %d; with it the bound is %.1f times as wide\n",
 		       k ? "traffic" : "exchanges", plain_bad[k], runs[k], told[k], ratio[k] / finite[k]);
-	printf("# allowing for it: outside in %d of %d runs\n", bad, runs[0] + runs[1]);
-	return bad > 0;
+	printf("# allowing for it: outside in %d of %d runs; without it a 95 %% interval of a line is given for a piece with "
+	       "signs of a bend in %d\n", bad, runs[0] + runs[1], claimed);
+	return bad + claimed > 0;
 }
 
 /* What that costs where the clock is linear. */

@@ -536,6 +536,27 @@ static void test_contradictions(void **state)
 	}
 }
 
+/* A guest's instant next to an end where nothing decides: no line shows it where it may hold, but the bound is there. */
+static void test_undecided_guest_instants(void **state)
+{
+	(void)state;
+	for (int last = 1; last <= 2; last++) {
+		struct vns_clock *c = new_clock(VNS_CLOCK_CHANNEL);
+		struct vns_clock_at a;
+
+		for (int i = 0; i < 100; i++)
+			add(c, T0 + i * SEC / 50, 20000, 20000, 5000000 + i * 2000 + (i >= 100 - last ? 1000000000 : 0));
+		assert_int_equal(vns_clock_solve(c), 0);
+		for (int64_t t = (100 - last) * SEC / 50; t < 2 * SEC; t += SEC / 1000) {
+			int64_t truth = 5000000 + t / 10000;
+
+			assert_int_equal(vns_clock_eval_guest(c, T0 + t + truth, &a), 0);
+			assert_true(a.lower_ns <= (double)truth && a.upper_ns >= (double)truth);
+		}
+		vns_clock_free(c);
+	}
+}
+
 /*
  * Three in a row, wrong by little more than what a rate of 500 ppm makes up for within 100 ms: another line fits the next
  * eight exchanges as well as the one before, and none after them.
@@ -589,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_save_and_restore),
 		cmocka_unit_test(test_wander),
 		cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_undecided_guest_instants),
 		cmocka_unit_test(test_contradictions_by_little),
 		cmocka_unit_test(test_names),
 	};

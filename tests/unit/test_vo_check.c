@@ -256,9 +256,13 @@ static void test_kernels_clocks(void **state)
 	assert_true(look(&w, CLOCK_HOST, NULL, text) == 0);
 	assert_true(look(&w, CLOCK_HOST, &steered, text) == 20); /* found all the same */
 	assert_non_null(strstr(text, "host's clock was steered meanwhile (NTP?), by +40.000 ppm"));
-	assert_true(look(&w, CLOCK_HOST, &slewed, text) == 30);
+	/* it ran at 0, at 40 and at 100 ppm: 50 to either side of 50, whichever change was the largest */
+	assert_true(look(&w, CLOCK_HOST, &slewed, text) == 50);
 	assert_non_null(strstr(text, "by +60.000 ppm"));
-	assert_true(clock_watch_wander(&w, -1) == 30); /* changes are allowed for in any case */
+	assert_true(clock_watch_wander(&w, -1) == 50); /* changes are allowed for in any case */
+	assert_true(look(&w, CLOCK_HOST, &still, text) == 50); /* what was, was */
+	clock_watch_words(&w, 0, text, sizeof(text));
+	assert_non_null(strstr(text, "frequency from +0.000 to +100.000 ppm): 50 ppm of wander"));
 }
 
 /* What steers a clock is allowed for by default; the user's word replaces that; unknown is said. */
@@ -284,8 +288,11 @@ static void test_steered_clocks(void **state)
 			    "wander are allowed for.");
 	assert_true(clock_watch_wander(&w, 3) == 3 && clock_watch_wander(&w, -1) == 0);
 	s.constant = 2;
-	s.offset_ns = -1600000; /* 1.6 ms, a 16th of it in a second: 100 ppm at first, then less: 50 about 50 */
+	/* 1.6 ms were written; the kernel takes a 16th of it in this second and shows the rest: 50 ppm about 50 */
+	s.offset_ns = -1500000;
 	assert_true(look(&w, CLOCK_HOST, &s, text) == 50);
+	s.offset_ns = 300000; /* 20 ppm the other way: from -100 to 20 */
+	assert_true(look(&w, CLOCK_HOST, &s, text) == 60);
 	s.offset_ns = INT64_MIN;
 	s.constant = -1;
 	assert_true(look(&w, CLOCK_HOST, &s, text) == 500);

@@ -12,6 +12,10 @@
  * residuals go together (Newey, West 1987). They cover the truth where both directions' delays
  * have the same distribution; a fixed difference between the directions is invisible here, and
  * only the causality bound holds it.
+ * Where the rate may wander by W around a constant r, the offset at x_i is off the line of slope r through the
+ * truth at x by W |x_i - x| at most. The line fitted is a sum of l_i(x) y_i, exact for lines, so its error besides
+ * noise is at most W sum |l_i(x)| |x_i - x|, which is added (worst-case bias: Sacks, Ylvisaker 1978; Armstrong,
+ * Kolesar 2018).
  */
 #include <errno.h>
 #include <math.h>
@@ -22,6 +26,7 @@
 #define LEAVE_OUT_FACTOR 5.0 /* left out: this many quartile excesses above the floor */
 #define KEEP_AT_LEAST    8   /* ... unless fewer would remain */
 #define HALF_TICK_NS     0.5 /* delays are not known better than this */
+#define BIAS_CELLS       16  /* of the piece, in each of which the bias is bounded: 1/8 too much at most, seen */
 
 static int by_value(const void *a, const void *b)
 {
@@ -171,6 +176,43 @@ static void interval(struct clock_obs *o, size_t n, const struct sums *s, struct
 	seg->have_ci = true;
 }
 
+/* Most of the bias sum over the piece: in a cell each factor of a product is most at one of the cell's ends. */
+static double most_bias(const struct clock_obs *o, size_t n, const struct sums *s, const struct clock_seg *seg)
+{
+	double most = 0;
+
+	for (int k = 0; k < BIAS_CELLS; k++) {
+		double a = seg->from + (seg->to - seg->from) * k / BIAS_CELLS;
+		double b = seg->from + (seg->to - seg->from) * (k + 1) / BIAS_CELLS, sum = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			double even = o[i].w / s->w, lever = s->xx > 0 ? o[i].w * (o[i].x - seg->xc) / s->xx : 0;
+
+			sum += fmax(fabs(even + lever * (a - seg->xc)), fabs(even + lever * (b - seg->xc))) *
+			       fmax(fabs(o[i].x - a), fabs(o[i].x - b));
+		}
+		most = fmax(most, sum);
+	}
+	return most;
+}
+
+/*
+ * The interval of a line through a clock whose rate wanders: as wide throughout the piece as it is at most. Beyond its
+ * ends, half a piece from ci_x at least, it grows by g in each ns: hypot(A, k (h + d)) >= A + g d for k^2 >= g^2, A g / h.
+ */
+static void allow_for_wander(const struct clock_obs *o, size_t n, const struct sums *s, double wander,
+			     struct clock_seg *seg)
+{
+	double half = fmax(1, (seg->to - seg->from) / 2), far = fmax(seg->to - seg->ci_x, seg->ci_x - seg->from);
+	double grow = seg->ci_slope + wander;
+
+	for (size_t i = 0; i < n && s->xx > 0; i++)
+		grow += wander * o[i].w * (o[i].x - seg->xc) * (o[i].x - seg->xc) / s->xx;
+	seg->ci_half = hypot(seg->ci_half, seg->ci_slope * far) + wander * most_bias(o, n, s, seg);
+	seg->ci_x = (seg->from + seg->to) / 2;
+	seg->ci_slope = fmax(grow, sqrt(seg->ci_half * grow / half));
+}
+
 /* No exchanges: the middle of what is feasible, and no interval of its own. */
 static void middle_of_bound(struct clock_seg *seg)
 {
@@ -222,10 +264,12 @@ int clock_estimate(struct vns_clock *c, size_t first, size_t last, struct clock_
 	}
 	s = centre(o, n, seg);
 	seg->slope = s.xx > 0 ? s.xy / s.xx : 0;
-	seg->slope = fmax(seg->bmin, fmin(seg->bmax, seg->slope));
+	seg->slope = fmax(seg->bmin - c->wander, fmin(seg->bmax + c->wander, seg->slope));
 	seg->have_ci = false;
 	if (n >= 3)
 		interval(o, n, &s, seg);
+	if (seg->have_ci && c->wander > 0)
+		allow_for_wander(o, n, &s, c->wander, seg);
 	for (size_t i = 0; i < n; i++)
 		c->sample[o[i].sample].used = true;
 	free(o);

@@ -244,7 +244,8 @@ static double solve_guest(const struct clock_seg *s, double g)
 
 /*
  * A guest instant belongs to every piece that shows it at a host time where the piece may hold:
- * two after a step back, none in the hole of a step forward (then the nearest ones).
+ * two after a step back, none in the hole of a step forward (then the nearest ones). The best guess is asked in any
+ * case: next to an end where nothing decides between two lines it may be beyond where its own piece may hold.
  */
 int vns_clock_eval_guest(const struct vns_clock *c, int64_t guest_ns, struct vns_clock_at *out)
 {
@@ -272,7 +273,7 @@ int vns_clock_eval_guest(const struct vns_clock *c, int64_t guest_ns, struct vns
 		double to = i + 1 < c->n_seg ? c->seg[i + 1].from : INFINITY;
 		struct rel_at at;
 
-		if ((x < from || x > to) && nearest == 0)
+		if ((x < from || x > to) && nearest == 0 && x != best_x)
 			continue;
 		relation_at(c, x, &at);
 		if (!have || x == best_x) {

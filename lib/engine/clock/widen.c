@@ -15,6 +15,7 @@
  * exchanges that are faster than such (a page in memory shared with the guest, beside its packets) say more.
  * Where exchanges contradict the others and were left out (contradict.c), wrong ones that contradict nothing may
  * be left, or a small step may be what they told: the same distance holds the truth then, for the same reason.
+ * A regression's 95 % interval is one of a line, and is withheld where there are such signs and no wander is given.
  * A bend that leaves none of these signs is what vns_clock_set_wander() is for (wander.c).
  */
 #include <errno.h>
@@ -143,6 +144,7 @@ int clock_widen(struct vns_clock *c)
 		double more = hidden(c, s, all || is_suspect(c, s), d);
 
 		s->bent = more > 0;
+		s->have_ci &= !s->bent || c->wander > 0; /* no line, and nobody says how far from one */
 		if (has_wrong(c, s))
 			more = hidden(c, s, true, d);
 		s->more_up = fmax(s->more_up, more);
