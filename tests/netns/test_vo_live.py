@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labtest import AGENT, VNETSCOPE, frozen, kill, main, ok, run, skip, status, wait_traffic, wait_until
+from nettest import wait_written
 
 LAB = f"t-vo{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -171,9 +172,9 @@ def a_death_ends_one_target_only():
     up(2)
     vo = start_vo(targets=("vm1", "vm2"))
     ok(node("client", "ping", "-q", "-c", "30", "-i", "0.01", "10.77.0.12"))
-    time.sleep(0.2)
-    victim = status(LAB)["guests"][1]
-    kill(victim["pid"])
+    # three signs of life later its agent has told what it had captured
+    wait_written(agent_pid(1), 3)
+    kill(status(LAB)["guests"][1]["pid"])
     ok(node("client", "ping", "-q", "-c", "100", "-i", "0.01", "10.77.0.11"))
     doc, err = finish(vo, 3)
     one, two = doc["targets"]
@@ -186,9 +187,9 @@ def a_death_ends_one_target_only():
     assert figure(two, "host_to_guest", "icmp")["matched"] >= 25, two["accounting"]
 
 
-def agent_pid():
-    """The agent of vm1: the child of its namespace's keeper. It runs while it is connected."""
-    keeper = status(LAB)["guests"][0]["pid"]
+def agent_pid(guest=0):
+    """The agent of vm1, or another: the child of its namespace's keeper. It runs while it is connected."""
+    keeper = status(LAB)["guests"][guest]["pid"]
     found = []
 
     def look():
@@ -201,7 +202,7 @@ def agent_pid():
             if int(words[1]) == keeper:
                 found.append(int(path))
         return found
-    wait_until("vm1's agent runs", look)
+    wait_until("its agent runs", look)
     return found[0]
 
 
@@ -298,7 +299,8 @@ def a_lagging_agent_does_not_hold_up_the_end():
                                    "4" if sig is None else "60"],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             if sig is not None:
-                time.sleep(5)
+                wait_traffic(LAB, vo, 20)
+                time.sleep(4)
                 vo.send_signal(sig)
             doc, err = finish(vo)
             target = doc["targets"][0]

@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 from labtest import AGENT, VNETSCOPE, assert_nothing_left, kill, main, ok, run, skip, status, wait_traffic
 
-LAB = "t-demo"
+LAB = f"t-demo{os.getpid() % 10**8}"
 PROTOCOLS = ("tcp", "udp", "icmp")
 DIRECTIONS = ("host_to_guest", "guest_to_host")
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
