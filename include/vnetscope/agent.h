@@ -100,7 +100,10 @@ void vns_agent_set_timeout(struct vns_agent *a, int timeout_ms);
  */
 #define VNS_AGENT_STOP_MS 900
 void vns_agent_set_stop(struct vns_agent *a, const volatile int *stop);
-/** vns_agent_silence_ns() - how long nothing has come; a capturing agent speaks every 250 ms. */
+/**
+ * vns_agent_silence_ns() - how long nothing has come; a capturing agent speaks every 250 ms. 0: something
+ * waits to be read, however long the caller has not come to read it.
+ */
 int64_t vns_agent_silence_ns(const struct vns_agent *a);
 /**
  * vns_agent_was_silent_ns() - the longest time without a word of a capturing agent since the last call, counted

@@ -55,7 +55,7 @@ static int64_t limit_of(struct vns_agent *a, int64_t deadline_ns)
 		return deadline_ns;
 	if (!a->stopped_ns)
 		a->stopped_ns = vns_monotonic_ns();
-	last = a->last_rx_ns > a->stopped_ns ? a->last_rx_ns : a->stopped_ns;
+	last = a->heard_ns > a->stopped_ns ? a->heard_ns : a->stopped_ns;
 	limit = last + VNS_AGENT_STOP_MS * VNS_NSEC_PER_MSEC;
 	return limit < deadline_ns ? limit : deadline_ns;
 }
@@ -148,7 +148,7 @@ static int read_some(struct vns_agent *a, struct vns_err *err)
 		return gone(a, err);
 	vns_inbuf_added(&a->in, (size_t)n);
 	a->rx_bytes += (uint64_t)n;
-	a->last_rx_ns = vns_monotonic_ns();
+	a->heard_ns = vns_monotonic_ns();
 	return (int)n;
 }
 
@@ -196,6 +196,8 @@ static int deliver(struct vns_agent *a, const struct vns_wire_frame *f, struct v
 	default:
 		return 0;
 	}
+	/* a sink may take long where we get little time: whoever spoke before is not silent meanwhile */
+	a->heard_ns = vns_monotonic_ns();
 	return r < 0 ? r : 1;
 }
 
@@ -579,7 +581,7 @@ int vns_agent_poll(struct vns_agent *a, int timeout_ms, struct vns_err *err)
 	}
 	if (r < 0 && r != -ETIMEDOUT)
 		return r;
-	if (!n && a->captures && vns_monotonic_ns() - a->last_rx_ns > SILENCE_NS)
+	if (!n && a->captures && vns_agent_silence_ns(a) > SILENCE_NS)
 		return vns_client_broken(a, -ETIMEDOUT, err, "silent for %d s while capturing",
 					 (int)(SILENCE_NS / VNS_NSEC_PER_SEC));
 	return n;
@@ -598,7 +600,11 @@ void vns_agent_set_stop(struct vns_agent *a, const volatile int *stop)
 
 int64_t vns_agent_silence_ns(const struct vns_agent *a)
 {
-	return a->last_rx_ns ? vns_monotonic_ns() - a->last_rx_ns : 0;
+	struct pollfd p = { .fd = a->rfd, .events = POLLIN };
+
+	if (!a->heard_ns || (!a->broken && poll(&p, 1, 0) > 0 && p.revents & POLLIN))
+		return 0; /* what waits to be read was said, however long we have not come to read it */
+	return vns_monotonic_ns() - a->heard_ns;
 }
 
 int64_t vns_agent_was_silent_ns(struct vns_agent *a, int64_t *until_ns)

@@ -24,7 +24,7 @@ struct vns_agent {
 	uint64_t nonce;
 	uint64_t rx_bytes, tx_bytes;
 	uint32_t next_request;
-	int64_t last_rx_ns;   /* monotonic: sign of life */
+	int64_t heard_ns;     /* monotonic: sign of life; something that came was read or handled then */
 	int64_t silent_ns, silent_until_ns; /* longest silence since it was asked for; realtime */
 	int timeout_ms;       /* of one request */
 	const volatile int *stop; /* the user wants to end */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ struct seen {
 	int64_t first_ns, last_ns, complete_ns;
 	bool backwards, incomplete, foreign;
 	uint32_t lengths; /* sum of payload lengths */
+	unsigned int slow_ms; /* each batch takes the host so long */
 	char note[256];
 };
 
@@ -40,6 +42,7 @@ static void take_packets(void *ctx, uint32_t id, const struct vns_packet *p, siz
 {
 	struct seen *s = ctx;
 
+	usleep(s->slow_ms * 1000);
 	s->batches++;
 	s->empty += n == 0;
 	s->dropped += dropped;
@@ -471,6 +474,44 @@ static void idle_before_a_capture(void **state)
 	vns_agent_close(a);
 }
 
+static void wait_bytes(const struct vns_agent *a, int bytes)
+{
+	for (int i = 0, waiting = 0; i < 1000; i++) {
+		assert_int_equal(ioctl(vns_agent_fd(a), FIONREAD, &waiting), 0);
+		if (waiting > bytes)
+			return;
+		usleep(10000);
+	}
+	fail_msg("the agent sent no %d bytes", bytes);
+}
+
+/* Where the host does not come to read, or to look at what it has read, its agent is not silent. */
+static void late_host(void **state)
+{
+	struct vns_agent_usage u;
+	struct vns_err err;
+	char buf[64] = { 0 };
+	struct seen s;
+	pid_t pid;
+	struct vns_agent *a = start(&s, &pid);
+	int fd = udp_socket(PORT);
+
+	(void)state;
+	capture(a, "udp port 40000");
+	for (int i = 0; i < 5000; i++)
+		assert_true(send(fd, buf, 20, 0) > 0);
+	wait_bytes(a, 40000); /* batches of 1024 packets, 8 bytes of each at least */
+	usleep(300000);
+	assert_int_equal(vns_agent_silence_ns(a), 0);
+	s.slow_ms = 500;
+	vns_agent_set_timeout(a, 10);
+	assert_int_equal(vns_agent_usage(a, &u, &err), -ETIMEDOUT);
+	assert_true(s.batches > 0 && s.batches < 5);
+	assert_true(vns_agent_silence_ns(a) < 500000000);
+	vns_agent_close(a);
+	close(fd);
+}
+
 static void write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -506,6 +547,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(killed_in_the_middle),
 		cmocka_unit_test(limits_of_captures),
 		cmocka_unit_test(idle_before_a_capture),
+		cmocka_unit_test(late_host),
 		cmocka_unit_test(pings),
 		cmocka_unit_test(streams),
 		cmocka_unit_test(port_in_use),
