@@ -93,7 +93,15 @@ void give_way_watch(struct give_way *g)
 		atomic_store(&g->idle, false);
 }
 
-void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
+void give_way_lock_reading(struct give_way *g, pthread_mutex_t *lock)
+{
+	pthread_mutex_lock(&g->next);
+	pthread_mutex_lock(lock);
+	pthread_mutex_unlock(&g->next);
+}
+
+/* As pthread_mutex_lock(). */
+static void lock_watching(struct give_way *g, pthread_mutex_t *lock)
 {
 	while (pthread_mutex_trylock(lock)) {
 		struct timespec until;
@@ -106,6 +114,13 @@ void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
 			return;
 		give_way_watch(g);
 	}
+}
+
+void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
+{
+	lock_watching(g, &g->next);
+	lock_watching(g, lock);
+	pthread_mutex_unlock(&g->next);
 }
 
 bool give_way_end(struct give_way *g)

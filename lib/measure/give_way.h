@@ -16,6 +16,7 @@ struct give_way {
 	atomic_bool idle;
 	pid_t tid;
 	_Atomic int64_t alive_ns;
+	pthread_mutex_t next; /* held by whoever is next to have a lock that all take through here */
 };
 
 /* The calling thread gives way from now on, if it is in the ordinary class and can come back. */
@@ -24,8 +25,14 @@ void give_way_begin(struct give_way *g);
 void give_way_alive(struct give_way *g);
 /* By other threads, now and then: where it starves, it gives way no longer. */
 void give_way_watch(struct give_way *g);
-/* By other threads: take @lock, which that thread takes too, and watch as long as that lasts: it may starve with it. */
+/*
+ * By other threads: take @lock, which that thread takes too, and watch as long as that lasts: it may starve with
+ * it. Whoever waits is next: where the reading thread always has more to read it would take the lock again
+ * before one that it woke has come to run.
+ */
 void give_way_lock(struct give_way *g, pthread_mutex_t *lock);
+/* By that thread: take @lock after those that wait for theirs. */
+void give_way_lock_reading(struct give_way *g, pthread_mutex_t *lock);
 /* By that thread: back to what it was. Return: did it give way until now? */
 bool give_way_end(struct give_way *g);
 

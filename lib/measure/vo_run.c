@@ -66,6 +66,7 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 	run->first = subjects;
 	pthread_mutex_init(&run->exchanging, NULL);
 	pthread_mutex_init(&run->saying, NULL);
+	pthread_mutex_init(&run->reading.next, NULL);
 	run->opts = opts;
 	run->one_in = opts->sample ? opts->sample : 1;
 	if (vns_clock_new(&run->same, VNS_CLOCK_SAME) || vns_clock_set_fixed(run->same, 0, 0, 0, 0) ||
@@ -669,4 +670,5 @@ void vo_run_fini(struct vo_run *run)
 	vns_vo_points_close(&run->points);
 	pthread_mutex_destroy(&run->exchanging);
 	pthread_mutex_destroy(&run->saying);
+	pthread_mutex_destroy(&run->reading.next);
 }

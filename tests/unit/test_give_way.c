@@ -16,7 +16,7 @@
 
 static void gives_way_and_comes_back(void **state)
 {
-	struct give_way g = { 0 };
+	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
 
 	(void)state;
 	give_way_begin(&g);
@@ -31,7 +31,7 @@ static void gives_way_and_comes_back(void **state)
 
 static void does_not_starve(void **state)
 {
-	struct give_way g = { 0 };
+	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
 
 	(void)state;
 	give_way_begin(&g);
@@ -57,7 +57,7 @@ static void *wants_the_lock(void *g)
 /* Whoever would watch waits for a lock that the starving thread holds. */
 static void does_not_starve_with_a_lock(void **state)
 {
-	struct give_way g = { 0 };
+	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
 	pthread_t thread;
 
 	(void)state;
@@ -75,10 +75,40 @@ static void does_not_starve_with_a_lock(void **state)
 	give_way_end(&g);
 }
 
+static int had_it;
+
+static void *has_the_lock_once(void *g)
+{
+	give_way_lock(g, &lock);
+	had_it = 1;
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+/* The reading thread wants it again at once, as with more packets to read; who waits has it before. */
+static void takes_turns(void **state)
+{
+	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t thread;
+
+	(void)state;
+	give_way_lock_reading(&g, &lock);
+	assert_int_equal(pthread_create(&thread, NULL, has_the_lock_once, &g), 0);
+	while (pthread_mutex_trylock(&g.next) == 0) { /* until it waits */
+		pthread_mutex_unlock(&g.next);
+		vns_sleep_ns(VNS_NSEC_PER_MSEC);
+	}
+	pthread_mutex_unlock(&lock);
+	give_way_lock_reading(&g, &lock);
+	assert_int_equal(had_it, 1);
+	pthread_mutex_unlock(&lock);
+	pthread_join(thread, NULL);
+}
+
 static void leaves_another_class_alone(void **state)
 {
 	const struct sched_param none = { .sched_priority = 0 };
-	struct give_way g = { 0 };
+	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
 
 	(void)state;
 	assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &none), 0);
@@ -94,7 +124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_way_and_comes_back), cmocka_unit_test(does_not_starve),
 		cmocka_unit_test(does_not_starve_with_a_lock),
-		cmocka_unit_test(leaves_another_class_alone),
+		cmocka_unit_test(takes_turns), cmocka_unit_test(leaves_another_class_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
