@@ -34,7 +34,7 @@ int twin_copies_add(struct twin_copies *set, const struct twin_entry *e, uint32_
 		set->c = c;
 		set->cap = cap;
 	}
-	set->c[set->n++] = (struct twin_copy){ .time = time, .ip_id = e->ip_id, .seq = e->seq,
+	set->c[set->n++] = (struct twin_copy){ .time = time, .seen = e->time, .ip_id = e->ip_id, .seq = e->seq,
 					       .entry = index, .pair = COPY_OPEN };
 	return 0;
 }
@@ -207,6 +207,23 @@ static void once_more(struct group *g, struct twin_copy *x, struct twin_copy *y)
 }
 
 /*
+ * Only upstream copy @u can have made downstream @y, but was sent after it, by what the clocks are known to be apart
+ * by: all other twins fit that. Was there another that may have made @y, held up for longer than others lately, if
+ * the clocks are wrong the other way?
+ */
+static bool may_be_late(const struct group *g, size_t u, const struct twin_copy *y)
+{
+	const struct twin_copy *up = g->up->c;
+
+	if (up[u].time <= y->time)
+		return false;
+	for (size_t i = u; i-- > 0 && y->time - up[i].time <= g->limits->stall + g->limits->slack;)
+		if (u - i > MANY || alike(g, &up[i], y))
+			return true;
+	return false;
+}
+
+/*
  * A downstream copy that only one upstream copy can have made is its twin, a later one of
  * the same maker a duplicate. One that two can have made leaves both in doubt: if one was lost and
  * the other doubled, order would tell wrong. So it does for an upstream copy that made a later one
@@ -221,7 +238,7 @@ static void match_by_time(struct group *g)
 		if (y->pair != COPY_OPEN)
 			continue;
 		n = makers(g, y, &u);
-		if (n == 2)
+		if (n == 2 || (n == 1 && may_be_late(g, u, y)))
 			doubt_makers(g, y);
 		else if (n == 1 && g->up->c[u].pair == COPY_OPEN)
 			make_pair(g->up, g->down, u, d);
@@ -246,22 +263,28 @@ static void close_as(struct twin_copies *set, int32_t as)
 			set->c[i].pair = as;
 }
 
-static int by_time(const void *pa, const void *pb)
+static int by_arrival(const void *pa, const void *pb)
 {
 	const struct twin_copy *a = pa, *b = pb;
 
-	return (a->time > b->time) - (a->time < b->time);
+	return (a->seen > b->seen) - (a->seen < b->seen);
 }
 
-/* Order of arrival, which nearly always is there already. */
-static void sort_by_time(struct twin_copies *set)
+/*
+ * Order of arrival, which nearly always is there already. The point's own clock tells it: what the clocks are
+ * taken to be apart by is corrected between two copies, and must not put the later one first.
+ */
+static void sort_by_arrival(struct twin_copies *set)
 {
-	for (size_t i = 1; i < set->n; i++) {
-		if (set->c[i].time < set->c[i - 1].time) {
-			qsort(set->c, set->n, sizeof(*set->c), by_time);
-			return;
-		}
-	}
+	size_t i = 1;
+
+	while (i < set->n && set->c[i].seen >= set->c[i - 1].seen)
+		i++;
+	if (i < set->n)
+		qsort(set->c, set->n, sizeof(*set->c), by_arrival);
+	for (i = 1; i < set->n; i++)
+		if (set->c[i].time < set->c[i - 1].time)
+			set->c[i].time = set->c[i - 1].time;
 }
 
 /*
@@ -318,8 +341,8 @@ void twin_match_copies(struct twin_copies *up, struct twin_copies *down,
 	struct group g = { .up = up, .down = down, .limits = limits };
 	bool doubt;
 
-	sort_by_time(up);
-	sort_by_time(down);
+	sort_by_arrival(up);
+	sort_by_arrival(down);
 	if (up->n == 1 && down->n == 1) {
 		if (twin_only_pair(down->c[0].time - up->c[0].time, up->c[0].ip_id,
 				   down->c[0].ip_id, limits))

@@ -196,6 +196,23 @@ static void place(struct trains *s, struct train *a)
 	}
 }
 
+/* Can @o's frame, as well as @a's, have been cut into @d, by its time? */
+static bool sent_in_time(const struct trains *s, const struct train *a, const struct train *o,
+			 const struct piece *d)
+{
+	int64_t age = d->time - o->u->time;
+
+	return age >= -train_error(s, d->time) && (age <= s->b->limits.reach || o->u->time >= a->u->time);
+}
+
+/* ... of which none is further from @a. */
+static bool too_far(const struct trains *s, const struct train *a, const struct train *o)
+{
+	int64_t between = o->u->time - a->u->time, most = 2 * s->b->limits.reach;
+
+	return between > most || between < -most;
+}
+
 /*
  * Frames sent so close to train @i's that datagrams may have got from one to the other, whose lack of one
  * @d would fill, and frames of train @i without an anchor; where there is disorder, also those that lack
@@ -211,12 +228,12 @@ static size_t lackers(const struct trains *s, size_t i, const struct piece *d)
 		for (size_t n = 1; step < 0 ? n <= i : i + n < s->n; n++) {
 			const struct train *o = step < 0 ? a - n : a + n;
 
-			if (o->u->time - a->u->time > s->b->limits.reach ||
-			    a->u->time - o->u->time > s->b->limits.reach)
+			if (too_far(s, a, o))
 				break;
 			if (n > NEARBY)
 				return 2;
-			frames += upset ? o->numbered && place_of(o, d) != NO_PLACE : vacant(o, d);
+			if (sent_in_time(s, a, o, d))
+				frames += upset ? o->numbered && place_of(o, d) != NO_PLACE : vacant(o, d);
 		}
 	}
 	return frames + another_fits(a, d);
@@ -361,7 +378,7 @@ static void cut_by_number(struct trains *s, size_t i)
 }
 
 /* Does a frame close to train @i's lack a last datagram that looks like @i's? */
-static bool rest_shared(const struct trains *s, size_t i)
+static bool rest_shared(const struct trains *s, size_t i, const struct piece *rest)
 {
 	const struct train *a = &s->t[i];
 
@@ -370,9 +387,10 @@ static bool rest_shared(const struct trains *s, size_t i)
 			const struct train *o = step < 0 ? a - n : a + n;
 			size_t have = 0;
 
-			if (o->u->time - a->u->time > s->b->limits.reach ||
-			    a->u->time - o->u->time > s->b->limits.reach)
+			if (too_far(s, a, o))
 				break;
+			if (n <= NEARBY && !sent_in_time(s, a, o, rest))
+				continue;
 			for (const struct piece *d = o->d; d < o->d_end; d++)
 				have += d->len == a->rest;
 			if (n > NEARBY || (o->rest == a->rest && have == 0))
@@ -419,11 +437,52 @@ static void cut_by_bytes(struct trains *s, size_t i)
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
 	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
 	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
-	    !lacked_before(s, a, rest) && !rest_shared(s, i) && ends_first(s, a, rest))
+	    !lacked_before(s, a, rest) && !rest_shared(s, i, rest) && ends_first(s, a, rest))
 		a->u->last = rest;
 	if (got < sent)
 		note_lacker(s, a, n_rest > 0);
 	piece_count(s->b, a->u, n, got == sent);
+}
+
+/*
+ * Do numbers forbid that @d begins @at bytes behind where frame @u does? Each datagram in between has one byte at
+ * least.
+ */
+static bool misnumbered(const struct piece *u, const struct piece *d, uint64_t at)
+{
+	uint32_t k = (uint16_t)(d->id - u->id);
+
+	return u->id && d->id && (k >= MAX_PLACES || k > at || !k != !at);
+}
+
+/* ... in all of train @a, whose bytes add up? */
+static bool in_number(const struct train *a)
+{
+	uint64_t from = 0, at = 0;
+	const struct piece *u = a->u;
+
+	for (const struct piece *d = a->d; d < a->d_end; d++) {
+		for (; u < a->u_end && at - from >= u->len; u++)
+			from += u->len;
+		if (u == a->u_end || misnumbered(u, d, at - from))
+			return false;
+		at += d->len;
+	}
+	return true;
+}
+
+/*
+ * @up bytes were sent and @down came, unless the train's end was not captured: where that happens, sums that agree
+ * prove nothing either.
+ */
+static void note_difference(const struct trains *s, const struct train *a, uint64_t up, uint64_t down)
+{
+	if (up == down || a->later || (s->b->ended && a + 1 == s->t + s->n))
+		return;
+	if (up > down)
+		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
+	else
+		piece_upset(s->b, a->d->time);
 }
 
 /* Frames on both sides: bytes as in TCP. Return: false when they do not add up. */
@@ -441,7 +500,10 @@ static bool regrouped(struct trains *s, struct train *a)
 		down += x->len;
 		unfit |= !x->len || (x->fate != FATE_OPEN && x != a->d);
 	}
-	if (unfit || up != down || a->upset || lately_upset(s, a->d) || lately_lost(s, a->d))
+	if (!unfit)
+		note_difference(s, a, up, down);
+	if (unfit || up != down || a->upset || lately_upset(s, a->d) || lately_lost(s, a->d) ||
+	    !in_number(a))
 		return false;
 	for (struct piece *u = a->u; u < a->u_end; u++) {
 		for (; d_to <= at; d_to += d->len)
@@ -535,6 +597,17 @@ static bool joined_evenly(const struct train *a)
 	return true;
 }
 
+/* Frames at both points, whose bytes do not tell what became of which. */
+static void doubt_train(struct train *a)
+{
+	for (struct piece *u = a->u; u < a->u_end; u++)
+		if (u->fate == FATE_OPEN)
+			u->fate = FATE_AMBIGUOUS;
+	for (struct piece *d = a->d; d < a->d_end; d++)
+		if (d->fate == FATE_OPEN)
+			d->fate = FATE_AMBIGUOUS;
+}
+
 /* Train @i holds no numbers, or none that explain it. */
 static void by_order(struct trains *s, size_t i)
 {
@@ -547,9 +620,8 @@ static void by_order(struct trains *s, size_t i)
 		joined(s, a, even);
 	else if (even)
 		cut_by_bytes(s, i);
-	for (struct piece *d = a->d + 1; !even && is_cut(a) && d < a->d_end; d++)
-		if (d->fate == FATE_OPEN && d->len <= a->size)
-			d->fate = FATE_AMBIGUOUS;
+	if (!even)
+		doubt_train(a);
 }
 
 /* Can downstream @d, which is in no frame so far, be of one without anchor? @from: not sent too long before. */
@@ -617,8 +689,13 @@ static void doubt_upset(struct trains *s)
 	}
 }
 
-static void hold(struct train *a)
+/* To the next look: that its last place is disputed must be known there. */
+static void put_aside(const struct trains *s, struct train *a)
 {
+	if (a->upset) {
+		a->at[a->numbered ? a->places - 1 : 0] = 0;
+		note_lacker(s, a, false);
+	}
 	for (struct piece *u = a->u; u < a->u_end; u++)
 		u->held = !u->known;
 	for (struct piece *d = a->d; d < a->d_end; d++)
@@ -637,7 +714,7 @@ static void decide(struct trains *s)
 		struct train *a = &s->t[i];
 
 		if (a->later)
-			hold(a);
+			put_aside(s, a);
 		else if (a->numbered && (!strangers_in(a) || !regrouped(s, a)))
 			cut_by_number(s, i);
 		else if (a->numbered)

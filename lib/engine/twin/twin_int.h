@@ -137,7 +137,8 @@ struct twin_memory {
 #define COPY_AMBIGUOUS (-2)
 #define COPY_NONE      (-1)
 struct twin_copy {
-	int64_t time;
+	int64_t time; /* in upstream's time */
+	int64_t seen; /* as it was stamped */
 	uint32_t ip_id;
 	uint32_t seq;
 	uint32_t entry;

@@ -135,6 +135,9 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 					      node->repeated,
 					      twin_earliest(t, node->direction, 0, entry[e].time) };
 
+		/* Seen before it was sent, and nothing is known of the clocks yet: what comes may tell. */
+		if (lag < -limits.slack && !t->sane[node->direction] && entry[e].time >= until - t->window)
+			return false;
 		if (!twin_only_pair(lag, entry[e].ip_id, entry[d].ip_id, &limits)) {
 			if (lag < limits.earliest)
 				report_odd(t, node, e, d);
