@@ -61,7 +61,10 @@ static const struct cli_option options[] = {
 
 static void print_line(void *ctx, const char *sentence)
 {
-	fprintf(ctx, "  - %s\n", sentence);
+	char text[2048];
+
+	snprintf(text, sizeof(text), "  - %s", sentence);
+	vns_text_wrap(text, VNS_TEXT_COLUMNS, 4, ctx);
 }
 
 static void no_line(void *ctx, const char *sentence)
@@ -175,7 +178,7 @@ static int render(const struct cli_command *self, const struct demo_config *c,
 	printf("\nReading\n");
 	vns_report_reading(&report, print_line, stdout);
 	if (r->load_note[0])
-		printf("  - %s\n", r->load_note);
+		print_line(stdout, r->load_note);
 	html = write_file(self, c->html, write_html, &report);
 	json = write_file(self, c->json, write_json, doc);
 	json_decref(doc);

@@ -148,10 +148,10 @@ static void print_part(const struct part *p)
 	char a[VNS_TEXT_LEN];
 
 	if (p->code) {
-		printf("\nNot run (%s): %s\n", p->backend, p->err.text);
+		printf("Not run (%s): %s\n", p->backend, p->err.text);
 		return;
 	}
-	printf("\n%s %s\n", p->r.host, p->r.lab);
+	printf("%s %s\n", p->r.host, p->r.lab);
 	if (p->r.tcg)
 		puts("The guest runs under TCG emulation, not KVM: its delays are the emulator's.");
 	print_rows(&p->r);
@@ -184,9 +184,9 @@ static int verdict_of(const struct part *p, size_t n, size_t *rows, size_t *outs
 
 static const char *verdict_words(int code)
 {
-	return code == VNS_EXIT_OK    ? "no interval contradicts the truth: each holds it, or lies in the range that "
-					"what was put in allows: trust figures of this machine "
-					"as far as the intervals that are printed with them" :
+	return code == VNS_EXIT_OK    ? "no interval contradicts the truth. Each holds it or lies within what was put in; "
+					"figures of this machine can be trusted as far as the intervals printed with "
+					"them" :
 	       code == VNS_EXIT_CHECK ? "AN INTERVAL MISSES THE TRUTH: do not trust that estimate here" :
 					"inconclusive: not everything could be tested";
 }
@@ -216,8 +216,10 @@ static int render(const struct cli_command *self, const struct selftest_config *
 		json_decref(doc);
 		return error ? unwritten(self, error) : code;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		fputs(i ? "\n" : "", stdout);
 		print_part(&p[i]);
+	}
 	printf("\n%zu of %zu estimates inside: %s\n", rows - outside, rows, verdict_words(code));
 	error = vns_text_flush(stdout);
 	return error ? unwritten(self, error) : code;

@@ -84,7 +84,7 @@ static void within_row(struct vns_table *t, const struct vns_report_vm *vm, int 
 	vns_table_excess(t, &f->interval, withheld ? f->first.min : 0);
 }
 
-static void rtt_rows(struct vns_table t[2], const struct vns_report_vm *vm)
+static void rtt_rows(struct vns_table t[2], const struct vns_report_vm *vm, struct vns_text_why *why)
 {
 	const struct vns_dist *half[] = { &vm->vo->rtt.guest_side, &vm->vo->rtt.client_side };
 	const struct vns_intervals *within[] = { &vm->vo->rtt.guest_interval, &vm->vo->rtt.client_interval };
@@ -101,6 +101,7 @@ static void rtt_rows(struct vns_table t[2], const struct vns_report_vm *vm)
 		vns_table_cell(&t[0], "%s", vns_text_count(a, half[i]->n));
 		vns_table_dist(&t[0], half[i]);
 		vns_table_intervals(&t[1], within[i]);
+		vns_text_why_add(why, half[i], within[i]);
 	}
 }
 
@@ -113,6 +114,7 @@ static void print_and_drop(struct vns_table *t, const char *title, FILE *to)
 
 void vns_report_table(const struct vns_report *r, FILE *to)
 {
+	struct vns_text_why of_vo = { 0 }, of_rtt = { 0 };
 	struct vns_table t[2];
 
 	vns_table_init(t, "<<<>>>>", (const char *[]){ "VM", "workload", "mode", "clock offset",
@@ -129,18 +131,22 @@ void vns_report_table(const struct vns_report *r, FILE *to)
 				if (r->vm[i].vo->fig[dir][p].first.n) {
 					vo_row(&t[0], &r->vm[i], dir, p);
 					within_row(&t[1], &r->vm[i], dir, p);
+					vns_text_why_add(&of_vo, &r->vm[i].vo->fig[dir][p].first,
+							 &r->vm[i].vo->fig[dir][p].interval);
 				}
 	print_and_drop(&t[0], "Latency that virtualisation adds, by VM, direction and protocol", to);
 	print_and_drop(&t[1], "These within (95 %, by the samples alone)", to);
-	fputs("-: not enough independent samples; packets close in time share their fate and count less\n", to);
+	of_vo.single = false; /* its "-" are intervals alone */
+	vns_text_why_print(&of_vo, "packets", VNS_TEXT_COLUMNS, to);
 
 	vns_table_init(&t[0], "<<>>>>>>>", (const char *[]){ "VM", "path", "samples", "min", "mean", "p50",
 							     "p95", "p99", "max" });
 	vns_table_init(&t[1], "<<>>>>", (const char *[]){ "VM", "path", "mean", "p50", "p95", "p99" });
 	for (size_t i = 0; i < r->n_vm; i++)
 		if (r->vm[i].vo)
-			rtt_rows(t, &r->vm[i]);
+			rtt_rows(t, &r->vm[i], &of_rtt);
 	print_and_drop(&t[0], "RTT that TCP itself sees (time stamps, passive; the client's half holds its "
 		       "own pauses)", to);
 	print_and_drop(&t[1], "These within (95 %, by the samples alone)", to);
+	vns_text_why_print(&of_rtt, "samples", VNS_TEXT_COLUMNS, to);
 }

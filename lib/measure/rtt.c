@@ -49,6 +49,7 @@ struct state {
 	struct vns_copies copies;              /* of a capture with one point */
 	struct vns_blocks once[VNS_RTT_KINDS]; /* "any": each round trip once, at the first of its points */
 	int64_t last_ns, epoch_ns; /* of the packets read; see on_line() */
+	uint64_t wraps;            /* ... that the source took for a clock running back */
 	bool any;
 	bool done;
 	bool final; /* no tick: what is reported now belongs to the aggregates */
@@ -166,10 +167,12 @@ static int64_t on_line(struct state *st, int64_t time_ns)
 {
 	const int64_t seconds = (INT64_C(1) << 32) * VNS_NSEC_PER_SEC, month = INT64_C(2678400) * VNS_NSEC_PER_SEC;
 
-	if (st->last_ns <= seconds && st->last_ns >= seconds - month && time_ns >= 0 && time_ns < month)
+	if (st->last_ns <= seconds && st->last_ns >= seconds - month && time_ns >= 0 && time_ns < month) {
+		st->wraps += st->epoch_ns == 0;
 		st->epoch_ns = seconds;
-	else if (st->last_ns >= 0 && st->last_ns < month && time_ns >= seconds - month && time_ns <= seconds)
+	} else if (st->last_ns >= 0 && st->last_ns < month && time_ns >= seconds - month && time_ns <= seconds) {
 		st->epoch_ns = 0;
+	}
 	st->last_ns = time_ns;
 	return time_ns + st->epoch_ns;
 }
@@ -413,8 +416,10 @@ static void collect(struct state *st)
 			out->counts.samples[k] = 0;
 	}
 	out->kinds = shown_kinds(st);
-	if (!st->ahead) /* another thread is counting */
-		vns_source_stats(st->source, &out->source);
+	if (st->ahead) /* another thread is counting */
+		return;
+	vns_source_stats(st->source, &out->source);
+	out->source.backwards -= st->wraps < out->source.backwards ? st->wraps : out->source.backwards;
 }
 
 static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])
@@ -730,6 +735,8 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	counted(&st);
 	out->looked = st.copies.looked;
 	out->copies = st.copies.found;
+	if (!is_any(&st)) /* another capture came behind in the file: the totals hold all */
+		out->seen_again = 0;
 	out->memory_bytes = run->max_memory ? st.memory.peak : 0;
 	out->memory_flows = st.limited ? load_of(&st).full - st.full_before : 0;
 	keep_points(&st);

@@ -122,6 +122,10 @@ static void say_oddities(struct vns_file *f)
 		n += (size_t)snprintf(to + n, size - n, "%s%.300s holds %llu pcap files one behind the other, "
 				      "which are read as one", n ? "; " : "", f->name,
 				      (unsigned long long)f->joined + 1);
+	if (f->overfull && n < size)
+		n += (size_t)snprintf(to + n, size - n, "%sthe time of %llu record%s of %.300s has a part of a second "
+				      "that is one or more: taken as it stands", n ? "; " : "",
+				      (unsigned long long)f->overfull, f->overfull > 1 ? "s" : "", f->name);
 	if (f->untimed && n < size)
 		snprintf(to + n, size - n, "%s%llu packets of %.300s have no time (simple packet blocks): they "
 			 "are counted and not measured", n ? "; " : "", (unsigned long long)f->untimed,
@@ -210,6 +214,8 @@ static const char *file_point_name(const struct vns_source *s, uint16_t point)
 {
 	const struct vns_file *f = (const struct vns_file *)s;
 
+	if (f->had_index)
+		point = (uint16_t)(VNS_FILE_LAST_POINT - point);
 	return point < f->n_iface ? f->iface[point].name : NULL;
 }
 

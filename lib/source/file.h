@@ -18,6 +18,8 @@
 
 /* Interfaces of a section that are told apart (struct vns_packet.point has 16 bits). */
 #define VNS_FILE_MAX_IFACES 65536u
+/* Downwards from here where interfaces' indices are points, too; 65535 is every index above. */
+#define VNS_FILE_LAST_POINT 65534u
 
 /*
  * One interface of the file. Time in ns = ticks * mul / div >> shift + offset_ns.
@@ -62,10 +64,13 @@ struct vns_file {
 	uint64_t record;     /* records or blocks read so far */
 	uint64_t joined;     /* pcap: further files behind the first */
 	uint64_t untimed;    /* packets of simple packet blocks, handed out */
+	uint64_t overfull;   /* pcap: records whose part of a second is a second or more */
 	int64_t latest_ns;   /* pcapng: time of the packet read last */
 	bool swapped;        /* the file's byte order is not ours */
 	bool ended;
 	bool by_interface;   /* of cooked frames */
+	bool by_index;       /* pcapng: packets of the section's first interface have their index as point */
+	bool had_index;      /* ... of this section or one before */
 	uint16_t minor;      /* pcap: minor version */
 	uint32_t record_header; /* pcap: bytes before each packet */
 };

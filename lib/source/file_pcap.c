@@ -131,8 +131,9 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 	const bool ethernet = iface->linktype == VNS_LINK_ETHERNET;
 	const bool digest = !(f->base.without & VNS_WITHOUT_DIGEST);
 	const int64_t mul = (int64_t)iface->mul;
+	const uint32_t second = (uint32_t)(VNS_NSEC_PER_SEC / mul);
 	int64_t last_ns = iface->last_ns;
-	uint64_t bytes = 0, backwards = 0;
+	uint64_t bytes = 0, backwards = 0, overfull = 0;
 	size_t n = 0, others = 0;
 
 	while (n < max && end - p >= RECORD_HEADER) {
@@ -148,6 +149,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 		s.wire = h[3] > h[2] ? h[3] : h[2]; /* a capture cannot hold more: believe the bytes */
 		bytes += s.wire;
 		backwards += time_ns < last_ns;
+		overfull += h[1] >= second;
 		last_ns = time_ns;
 		if (frames) {
 			to_frame(&frames[n], p, mul, iface->linktype);
@@ -166,6 +168,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 	f->base.stats.frames += n;
 	f->base.stats.bytes += bytes;
 	f->base.stats.backwards += backwards;
+	f->overfull += overfull;
 	iface->last_ns = last_ns;
 	return n;
 }
@@ -241,6 +244,7 @@ static int walk_pcap(struct vns_file *f, struct vns_frame *out, size_t max, bool
 		int rc;
 
 		if (__builtin_expect(seen == WHOLE, 1)) {
+			f->overfull += vns_file_u32(f, f->feed.p + 4) >= VNS_NSEC_PER_SEC / (int64_t)f->iface[0].mul;
 			n += vns_file_emit(f, &f->iface[0], &out[n]);
 			f->feed.p += need;
 			f->record++;

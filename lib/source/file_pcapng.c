@@ -144,6 +144,21 @@ static uint16_t direction_flag(const struct vns_file *f, const uint8_t *p, size_
 	return opt && (vns_file_u32(f, opt) & 3) == OUTBOUND ? VNS_PKT_F_OUTGOING : 0;
 }
 
+/*
+ * The point of a packet of interface @id. Where a section describes one interface, of cooked frames, it is the
+ * index in each frame. A description that comes behind such packets changes nothing of it, and its own points
+ * are numbered from the top, or they would be some of those.
+ */
+static uint16_t point_of(struct vns_file *f, uint32_t id, const struct vns_frame *frame)
+{
+	if (f->n_iface == 1)
+		f->by_index = f->by_interface && frame->linktype == VNS_LINK_LINUX_SLL2;
+	f->had_index |= f->by_index;
+	if (f->n_iface == 1 || (f->by_index && id == 0))
+		return vns_file_point(f, frame->linktype, frame->data, frame->cap_len);
+	return (uint16_t)(f->had_index ? VNS_FILE_LAST_POINT - id : id);
+}
+
 /* Enhanced and old packet blocks: the same but for the size of the interface number. */
 static size_t packet_block(struct vns_file *f, const struct block *b, struct vns_frame *frame)
 {
@@ -164,8 +179,7 @@ static size_t packet_block(struct vns_file *f, const struct block *b, struct vns
 	    !to_ns(iface, (uint64_t)vns_file_u32(f, p + 4) << 32 | vns_file_u32(f, p + 8),
 		   &frame->time_ns))
 		goto bad;
-	if (f->n_iface == 1)
-		frame->point = vns_file_point(f, iface->linktype, frame->data, frame->cap_len);
+	frame->point = point_of(f, id, frame);
 	f->latest_ns = frame->time_ns;
 	padded = (frame->cap_len + 3) & ~3u;
 	if (padded + 4 < b->body_len - EPB_BODY)
@@ -278,6 +292,7 @@ static int section_block(struct vns_file *f, const struct block *b)
 	if (vns_file_u16(f, b->body + 4) != 1)
 		return framing_error(f, "starts a section of a pcapng version other than 1");
 	f->n_iface = 0;
+	f->by_index = false;
 	return 0;
 }
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -367,6 +368,7 @@ class Rtt(unittest.TestCase):
         for more in ([], ['-j', '2']):
             doc = json.loads(self.run_rtt('-r', path, '--json', *more))
             self.assertEqual(doc['totals']['to_ns'] - doc['totals']['from_ns'], 399 * 5_000_000 + 499_000)
+            self.assertEqual(doc['accounting']['time_backwards'], 0)
         self.assertIn('800 read over 1.995 s:', self.run_rtt('-r', path))
         doc = json.loads(self.run_rtt('-r', path, '--json', '--duration', '1500ms'))
         self.assertEqual(doc['accounting']['read'], 600)
@@ -511,6 +513,47 @@ class Rtt(unittest.TestCase):
                                       '--max-flows', '8'))
         self.assertEqual(doc['totals']['flows']['evicted_full'], 42)
         self.assertEqual(len(doc['flows']), 50)  # pushed out, not lost
+
+    def test_any_with_a_late_interface(self):
+        """A second interface is described behind packets of 'any': no point of one capture joins the other's."""
+        def cooked(frame, index):
+            return struct.pack('>HHIHBB8s', 0x800, 0, index, 1, 0, 6, bytes(8)) + frame[14:]
+        records = [(t, cooked(f, 1)) for t, f in exchange(20)]
+        late = [(t + 10**9, cooked(f, 9)) for t, f in exchange(30, A, C, 300)]
+        both = pcapng([(t, f, 0) for t, f in records] + [(t, f, 1) for t, f in late], ['first', 'late'], 276)
+        # its second interface block, moved behind the packets of the first
+        size = struct.unpack_from('<I', both, 4)[0]
+        first = struct.unpack_from('<I', both, size + 4)[0]
+        second = struct.unpack_from('<I', both, size + first + 4)[0]
+        block = both[size + first:size + first + second]
+        rest = both[size + first + second:]
+        at = 0
+        for _ in records:
+            at += struct.unpack_from('<I', rest, at + 4)[0]
+        path = self.file(both[:size + first] + rest[:at] + block + rest[at:], 'late.pcapng')
+        for more in ([], ['-j', '2']):
+            doc = json.loads(self.run_rtt('-r', path, '--json', *more, says='2 capture points'))
+            points = {p['point']: p['methods']['ts']['samples'] for p in doc['totals']['points']}
+            self.assertEqual(points, {1: 20, 65533: 30})
+            self.assertEqual([p.get('name') for p in doc['totals']['points']], [None, 'late'])
+            self.assertEqual(doc['totals']['methods']['ts']['samples'], 50)
+            self.assertEqual(doc['accounting']['seen_again'], 0)
+
+    def test_part_of_a_second(self):
+        """A field of nanoseconds (or micro-) that holds a second and more: taken as it stands, counted, said."""
+        whole = pcap(exchange(20))
+        for magic, field in ((0xa1b23c4d, 1_000_000_000), (0xa1b2c3d4, 1_000_000)):
+            for value, many in ((field - 1, 0), (field, 1), (0xffffffff, 1)):
+                data = bytearray(whole)
+                struct.pack_into('<I', data, 0, magic)
+                at = 24
+                while at < len(data):  # of the file of microseconds all else is well below
+                    struct.pack_into('<I', data, at + 4, 5)
+                    at += 16 + struct.unpack_from('<I', data, at + 8)[0]
+                struct.pack_into('<I', data, 28, value)
+                path = self.file(bytes(data))
+                for more in ([], ['tcp']):
+                    self.run_rtt('-r', path, *more, says='the time of 1 record of' if many else None)
 
     def test_no_packets(self):
         out = self.run_rtt('-r', self.file(pcap([])), code=4, says='no packets in')

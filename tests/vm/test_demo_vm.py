@@ -70,6 +70,10 @@ def demo_measures_three_guests():
                 timeout=280)
         assert r.returncode == 0, r.stderr
         assert "Reading" in r.stdout and "Latency that virtualisation adds" in r.stdout, r.stdout
+        reading = r.stdout.split("\nReading\n")[1].split("\nReport:")[0].splitlines()
+        assert len(reading) > 9 and max(map(len, reading)) <= 120, reading
+        # 5 s are too short for p99: below each table stands what it takes
+        assert r.stdout.count("-: not known from these") == 2, r.stdout
         with open(results, encoding="utf-8") as f:
             doc = json.load(f)
         with open(page, encoding="utf-8") as f:
