@@ -7,8 +7,8 @@
  * exchange, which the host waits for, and that is bounded.
  *
  * A virtio port stays open when the host goes away: until one is back, poll() says POLLIN and POLLHUP at
- * once and read() gives 0 (drivers/char/virtio_console.c). It may hold half a frame then: a frame that stays incomplete for PARTIAL_NS is given up, and so is the
- * session. Without a session everything up to a HELLO is skipped.
+ * once and read() gives 0 (drivers/char/virtio_console.c). It may hold half a frame then: a frame that stays
+ * incomplete for PARTIAL_NS is given up, and so is the session. Without a session everything up to a HELLO is skipped.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * Reads an interface through the library and counts: the capture benchmark's reader.
  *
  * live_read IFACE afpacket|ebpf SOCKETS|cpu [counted|rejected]   until SIGTERM
- * SOCKETS > 1: fanout, a thread each. cpu: one for each processor, read by one thread. counted: also what the kernel's programs cost a packet by
- * bpf_stats, which costs too; rejected: the same with a filter that takes nothing.
+ * SOCKETS > 1: fanout, a thread each. cpu: one for each processor, read by one thread. counted: also what the
+ * kernel's programs cost a packet by bpf_stats, which costs too; rejected: the same with a filter that takes nothing.
  * Prints one line of JSON: packets, drops, CPU seconds, runs and ns of the programs.
  */
 #include <pthread.h>

@@ -170,8 +170,8 @@ static json_t *lab_json(const struct vns_lab *lab)
 			 "accel_why", lab->accel_why, "rootless", (int)lab->rootless,
 			 "holder_pid", (int)lab->holder.pid, "folder", lab->dir, "uptime_s",
 			 (double)(vns_now_ns() - lab->started_ns) / 1e9, "vcpus", (int)lab->vcpus,
-			 "memory_mb", (int)lab->memory_mb, "queues", (int)lab->queues, "offloads", lab->offloads, "kernel",
-			 lab->kernel, "client", node_json(lab, &lab->client), "guests", guests);
+			 "memory_mb", (int)lab->memory_mb, "queues", (int)lab->queues, "offloads",
+			 lab->offloads, "kernel", lab->kernel, "client", node_json(lab, &lab->client), "guests", guests);
 }
 
 static void node_row(struct vns_table *t, const struct vns_lab *lab, const struct vns_lab_node *n)

@@ -351,8 +351,8 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 			 (double)(r->memory_from_ns - r->from_ns) / 1e9, r->memory_flows,
 			 r->flows_hidden ? "; not all are listed" : "");
 	if (n->tsval_pushed_out + n->seq_pushed_out + n->flows_returned)
-		cli_fail(self, 0, "%" PRIu64 " flows were pushed out of a full table: %" PRIu64 " timestamp values and %"
-			 PRIu64 " segments waited in them for an answer and give no round trip; %s%" PRIu64
+		cli_fail(self, 0, "%" PRIu64 " flows were pushed out of a full table: %" PRIu64 " timestamp values "
+			 "and %" PRIu64 " segments waited in them for an answer and give no round trip; %s%" PRIu64
 			 " of the flows came back and are counted twice", n->flows_evicted_full,
 			 n->tsval_pushed_out, n->seq_pushed_out, n->flows_returned ? "at least " : "",
 			 n->flows_returned);

@@ -208,8 +208,8 @@ struct vns_vo_event {
  * @clock_ahead, @other_epoch: the guest's packets (live) that are not in counts[].read: stamped later than its
  *             clock could show before an exchange told of its step; of before such a change, or of a time
  *             without a relation
- * @contradicting, @undecided: clock exchanges (live) with wrong stamps, which contradict the others and are left out; those
- *             at an end of a relation that may tell of a step as well
+ * @contradicting, @undecided: clock exchanges (live) with wrong stamps, which contradict the others and are
+ *             left out; those at an end of a relation that may tell of a step as well
  * @late_samples:   matched packets that came out of time order too late to be paired as request and reply
  *             (sum_ns)
  * @unknown_address, @unknown: packets from the guest at its tap (live) whose source is no address known of

@@ -138,8 +138,9 @@ struct vns_flow_key {
  *             seq/ack/flags/timestamps; for the others ICMP type/code/seq and the first
  *             VNS_DIGEST_PAYLOAD_BYTES of payload. Later fragments: IP ID and offset too.
  *             Not in it: TTL, checksums, MAC, VLAN, window, DSCP, IP ID of whole packets,
- *             addresses, ports, ICMP echo's identifier (add flow_hash for those). The same on every machine and run; the same
- *             for every snap length unless VNS_PKT_F_DIGEST_SHORT says otherwise.
+ *             addresses, ports, ICMP echo's identifier (add flow_hash for those). The same on every
+ *             machine and run; the same for every snap length unless VNS_PKT_F_DIGEST_SHORT says
+ *             otherwise.
  * @flow_hash: hash of @key, the same in both directions
  * @key, @dir: flow; dir = 0 when the packet goes from endpoint 0 to endpoint 1
  * @wire_len, @cap_len: bytes on the wire and captured, link header included

@@ -149,8 +149,9 @@ const char *vns_source_sentence(const struct vns_source *s);
 
 /**
  * vns_source_point_name() - name of capture point @point (struct vns_packet) of a file or of the
- * capture on "any": the interface's, as the pcapng file or now the kernel says; "" when it has none, NULL when there is no such point (so
- * far: interfaces may be described anywhere before their packets). Borrowed until the next call.
+ * capture on "any": the interface's, as the pcapng file or now the kernel says; "" when it has none, NULL when
+ * there is no such point (so far: interfaces may be described anywhere before their packets). Borrowed
+ * until the next call.
  */
 const char *vns_source_point_name(const struct vns_source *s, uint16_t point);
 

@@ -513,7 +513,8 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 static uint64_t counted(struct state *st)
 {
 	const struct vns_rtt_result *out = st->out;
-	uint64_t tables = out->rows.used + out->rows.n * sizeof(*out->rows.at) + out->groups.cap * sizeof(*out->groups.group) +
+	uint64_t tables = out->rows.used + out->rows.n * sizeof(*out->rows.at) +
+			  out->groups.cap * sizeof(*out->groups.group) +
 			  out->groups.n_slot * sizeof(*out->groups.slot);
 
 	for (size_t i = 0; i < st->n_point; i++) {

@@ -7,7 +7,8 @@
  * 6.2), and the host applies the present share to what the guest still sends by the former one; so
  * a change is one instant for both. Pairs begin anew then: what was under way is outside their
  * window, not missing. What no packet causes, fewer packets do not save: where there are too few of them, or
- * the last change has saved nothing, there is no further one, and that is said. The share never grows back, so that a run's samples stay comparable.
+ * the last change has saved nothing, there is no further one, and that is said. The share never grows back, so
+ * that a run's samples stay comparable.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -561,7 +561,8 @@ static void note_nothing(const struct vo_offline *r, struct vns_vo_target *t)
 	note(t, "No packet of one capture is in the other. Were both made at the same time, on the path of the "
 		"same traffic?");
 	if (r->n_guest)
-		note(t, "If so: --guest-addr (%s%s taken for the guest's)%s%s.", vns_addr_format(&r->guest[0], text), r->n_guest > 1 ? " and more are" : " is",
+		note(t, "If so: --guest-addr (%s%s taken for the guest's)%s%s.",
+		     vns_addr_format(&r->guest[0], text), r->n_guest > 1 ? " and more are" : " is",
 		     r->nat ? "" : ", --nat on where addresses are translated",
 		     r->opts->have_offset || r->opts->drift_file ? ", another offset of the clocks" : "");
 }
