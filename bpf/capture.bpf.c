@@ -9,8 +9,12 @@
  * user space (lib/packet/), so that both ways give the same packet: this program must either
  * agree with it in every field or pass.
  *
- * Headers are read in the linear part of the buffer, where the kernel itself needs them. Nothing
+ * Headers are read in the linear part of the buffer, where the kernel itself needs them. Of the packet nothing
  * is changed, and the next program or filter always runs (TCX_NEXT).
+ *
+ * A small program for each direction (lib/source/ebpf_filter.c) says in the scratch field cb[4] which it is, and goes on
+ * here: with an image for each, the kernel would have to verify twice as much at every start, and caches to hold
+ * twice as much (bench/ebpf_cost.c).
  *
  * The reader is not woken for every packet: that would cost the observed more than all the rest. Each
  * processor has a ring of its own (up to VNS_BPF_RINGS), since the lock and the position of one would move between
@@ -526,10 +530,11 @@ static __always_inline void send_raw(struct __sk_buff *skb, uint64_t now_ns, uin
 	submit(d, now_ns);
 }
 
-static __always_inline int capture(struct __sk_buff *skb, uint16_t flags)
+SEC("tc")
+int vns_capture(struct __sk_buff *skb)
 {
 	uint64_t now_ns = bpf_ktime_get_ns();
-	uint16_t vlan = 0;
+	uint16_t flags = skb->cb[VNS_BPF_CB_EGRESS] ? VNS_PKT_F_OUTGOING : 0, vlan = 0;
 
 	if (!state.begun) {
 		count_early();
@@ -552,18 +557,6 @@ static __always_inline int capture(struct __sk_buff *skb, uint16_t flags)
 	}
 	send_raw(skb, now_ns, flags, vlan);
 	return NEXT;
-}
-
-SEC("tc")
-int vns_in(struct __sk_buff *skb)
-{
-	return capture(skb, 0);
-}
-
-SEC("tc")
-int vns_out(struct __sk_buff *skb)
-{
-	return capture(skb, VNS_PKT_F_OUTGOING);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

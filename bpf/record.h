@@ -82,6 +82,9 @@ struct vns_bpf_config {
 	uint8_t ring_mask;
 };
 
+/* Word of the scratch field cb[] by which the program is told that it runs at egress, not 0, or at ingress. */
+#define VNS_BPF_CB_EGRESS 4
+
 /*
  * What the program and user space both write.
  * @woken_ns: when the reader was woken last; two processors may both wake, which does no harm

@@ -133,7 +133,6 @@ static int make_rings(struct vns_ebpf_object *o, unsigned int n, uint32_t bytes)
 int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config,
 		  uint32_t ring_bytes, struct vns_err *err)
 {
-	static const char *const program[2] = { "vns_in", "vns_out" };
 	struct bpf_map *rodata, *bss;
 	int rc = 0;
 
@@ -155,8 +154,7 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 		rc = make_rings(o, config->ring_mask + 1u, ring_bytes);
 	if (rc)
 		return load_failed(o, rc, err);
-	for (int i = 0; i < 2; i++)
-		o->prog[i] = bpf_program__fd(bpf_object__find_program_by_name(o->object, program[i]));
+	o->prog = bpf_program__fd(bpf_object__find_program_by_name(o->object, "vns_capture"));
 	o->state = bpf_map__fd(bss);
 	o->counts = bpf_map__fd(bpf_object__find_map_by_name(o->object, "counts"));
 	return 0;
@@ -173,19 +171,18 @@ int vns_source_try_ebpf(struct vns_err *err)
 	return rc;
 }
 
-static bool accepts_all(const struct vns_bpf_insn *filter, size_t n)
-{
-	return n == 0 || (n == 1 && filter->code == (BPF_RET | BPF_K) && filter->k);
-}
-
 int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *filter, size_t n,
 			 struct vns_err *err)
 {
-	static const char *const name[2] = { "vns_filter_in", "vns_filter_out" };
+	static const char *const name[2] = { "vns_in", "vns_out" };
+	static const struct vns_bpf_insn all = { .code = BPF_RET | BPF_K, .k = UINT32_MAX };
+	uint32_t zero = 0;
 
-	if (accepts_all(filter, n))
-		return 0;
-	o->gates = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "vns_gates", 4, 4, 2, NULL);
+	if (n == 0) {
+		filter = &all;
+		n = 1;
+	}
+	o->gates = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "vns_gates", 4, 4, 1, NULL);
 	if (o->gates < 0)
 		return vns_err_set(err, -errno, "cannot create an eBPF map: %s", strerror(errno));
 	for (int i = 0; i < 2; i++) {
@@ -194,7 +191,7 @@ int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *f
 
 		if (count < 0)
 			return count;
-		if (bpf_map_update_elem(o->gates, &i, &o->prog[i], BPF_ANY) == 0)
+		if (bpf_map_update_elem(o->gates, &zero, &o->prog, BPF_ANY) == 0)
 			o->filter[i] = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, name[i],
 						     "Dual BSD/GPL", code, (size_t)count, NULL);
 		free(code);
@@ -220,7 +217,7 @@ void vns_ebpf_unload(struct vns_ebpf_object *o)
 
 int vns_ebpf_entry(const struct vns_ebpf_object *o, int egress)
 {
-	return o->filter[egress] >= 0 ? o->filter[egress] : o->prog[egress];
+	return o->filter[egress];
 }
 
 int vns_ebpf_begin(const struct vns_ebpf_object *o, struct vns_err *err)

@@ -22,11 +22,11 @@ int vns_source_open_ebpf(struct vns_source **out, const char *ifname,
 /* Does the kernel take the programs, as this user? They are not attached. Return: 0 or -errno. */
 int vns_source_try_ebpf(struct vns_err *err);
 
-/* The two programs of the kernel and their maps, loaded and not yet attached. */
+/* The kernel's programs and their maps, loaded and not yet attached. */
 struct vns_ebpf_object {
 	struct bpf_object *object;
-	int prog[2];   /* descriptors: ingress, egress */
-	int filter[2]; /* programs that filter and then go on with @prog; -1: none */
+	int prog;      /* descriptor of the capture program; run by itself it takes what it sees for received */
+	int filter[2]; /* programs for ingress and egress that filter and then go on with @prog; -1: not made yet */
 	int gates;     /* map through which they go on; -1 */
 	int counts, state; /* maps */
 	int ring[VNS_BPF_RINGS]; /* maps */
@@ -42,13 +42,13 @@ int vns_ebpf_load(struct vns_ebpf_object *o, const struct vns_bpf_config *config
 		  uint32_t ring_bytes, struct vns_err *err);
 /* A ring for each processor, as far as each is large enough. */
 uint8_t vns_ebpf_ring_mask(uint32_t ring_bytes);
-/* Put @filter before the programs; "accept all" leaves it out. */
+/* Make the programs to attach: @filter (none: all), then the capture program. */
 int vns_ebpf_load_filter(struct vns_ebpf_object *o, const struct vns_bpf_insn *filter, size_t n,
 			 struct vns_err *err);
 void vns_ebpf_unload(struct vns_ebpf_object *o);
 /* From here on packets are captured: called when all programs hang, so that all begin at once. */
 int vns_ebpf_begin(const struct vns_ebpf_object *o, struct vns_err *err);
-/* The program to attach: the filter if there is one. */
+/* The program to attach, made by vns_ebpf_load_filter(). */
 int vns_ebpf_entry(const struct vns_ebpf_object *o, int egress);
 /* What was counted so far, of all processors. */
 struct vns_bpf_counts vns_ebpf_counts(const struct vns_ebpf_object *o);
@@ -58,7 +58,7 @@ const char *vns_ebpf_said(void);
 /* struct vns_bpf_insn @filter to eBPF; see ebpf_filter.c. */
 struct bpf_insn;
 #define VNS_EBPF_MAX_INSNS 30000 /* jumps have 16 bits with sign */
-int vns_ebpf_translate(const struct vns_bpf_insn *filter, size_t n, int gates_fd, int gate,
+int vns_ebpf_translate(const struct vns_bpf_insn *filter, size_t n, int gates_fd, int egress,
 		       struct bpf_insn **out, struct vns_err *err);
 
 /* Programs hanging on one interface. */

@@ -4,8 +4,8 @@
  *
  * At tc the kernel takes no classic filter beside an extended program, so it is translated,
  * instruction by instruction (McCanne, Jacobson, "The BSD Packet Filter", 1993; the kernel's
- * Documentation/bpf/instruction-set). A packet that matches goes on by a tail call; any other ends
- * here at the price of the filter alone. As in the classic machine, a load beyond the packet's end
+ * Documentation/bpf/instruction-set). A packet that matches goes on by a tail call, with a word about its direction; any
+ * other ends here at the price of the filter alone. As in the classic machine, a load beyond the packet's end
  * and a division by zero reject. Loads from fixed places read the linear part of the buffer
  * directly, others and those beyond it call bpf_skb_load_bytes().
  *
@@ -219,13 +219,17 @@ static void begin(struct translation *t)
 		emit(t, BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8 * i, 0);
 }
 
-static void finish(struct translation *t, int gates_fd, int gate)
+static void finish(struct translation *t, int gates_fd, int egress)
 {
+	const int at = offsetof(struct __sk_buff, cb) + 4 * VNS_BPF_CB_EGRESS;
+
 	t->at[t->accept] = t->n_code;
+	emit(t, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, egress);
+	emit(t, BPF_STX | BPF_MEM | BPF_W, CTX, BPF_REG_2, at, 0);
 	emit(t, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, CTX, 0, 0);
 	emit(t, BPF_LD | BPF_IMM | BPF_DW, BPF_REG_2, BPF_PSEUDO_MAP_FD, 0, gates_fd);
 	emit(t, 0, 0, 0, 0, 0); /* upper half of the map's address */
-	emit(t, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, gate);
+	emit(t, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, 0);
 	emit(t, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call);
 	t->at[t->reject] = t->n_code;
 	emit(t, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, -1); /* TCX_NEXT, TC_ACT_UNSPEC */
@@ -235,7 +239,7 @@ static void finish(struct translation *t, int gates_fd, int gate)
 			t->code[i].off = (int16_t)(t->at[t->fix[i]] - i - 1);
 }
 
-int vns_ebpf_translate(const struct vns_bpf_insn *filter, size_t n, int gates_fd, int gate,
+int vns_ebpf_translate(const struct vns_bpf_insn *filter, size_t n, int gates_fd, int egress,
 		       struct bpf_insn **out, struct vns_err *err)
 {
 	size_t room = n * PER_INSN + 64;
@@ -258,7 +262,7 @@ int vns_ebpf_translate(const struct vns_bpf_insn *filter, size_t n, int gates_fd
 					 filter[i].code);
 	}
 	if (!rc)
-		finish(&t, gates_fd, gate);
+		finish(&t, gates_fd, egress);
 	if (!rc && t.n_code > VNS_EBPF_MAX_INSNS)
 		rc = vns_err_set(err, -E2BIG, "the filter becomes %d eBPF instructions, at most %d "
 				 "can be used", t.n_code, VNS_EBPF_MAX_INSNS);

@@ -247,13 +247,13 @@ static void run_all(uint32_t snaplen, bool raw_only, bool egress, struct tally *
 	struct vns_err err;
 	size_t refused = 0;
 
-	if (vns_ebpf_load(&o, &config, RING, &err) ||
+	if (vns_ebpf_load(&o, &config, RING, &err) || vns_ebpf_load_filter(&o, NULL, 0, &err) ||
 	    vns_ebpf_rings_map(&rings, &o, &err) || vns_ebpf_begin(&o, &err)) {
 		printf("SKIP: %s\n", err.text);
 		exit(77);
 	}
 	for (size_t i = 0; i < n_frames; i++) {
-		if (run_program(o.prog[egress], &frames[i]))
+		if (run_program(vns_ebpf_entry(&o, egress), &frames[i]))
 			refused++;
 		else
 			compare(&rings, &frames[i], snaplen, egress ? VNS_PKT_F_OUTGOING : 0, t);

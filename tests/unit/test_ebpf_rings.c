@@ -89,7 +89,7 @@ int main(void)
 	}
 	eth(&frame, 0x0800);
 	ip4_end(&frame, ip4(&frame, 6, 0x0a000001, 0x0a000002));
-	program = o.prog[0];
+	program = o.prog;
 	pthread_create(&thread[0], NULL, write_in_turns, NULL);
 	pthread_join(thread[0], NULL);
 	for (size_t i = 0; i < THREADS; i++)
