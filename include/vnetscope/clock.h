@@ -138,11 +138,12 @@ double vns_clock_get_wander(const struct vns_clock *c); /* ppm */
 bool vns_clock_bent(const struct vns_clock *c, double *widened_ns);
 /**
  * enum vns_clock_rate - what a solved relation says of whether the clock kept its rate between its steps.
- * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took, or midpoints show a change that
- *	odd exchanges may explain: so do 3 of 100 clocks that keep theirs, and many that NTP slews
- * @VNS_CLOCK_RATE_CHANGED: causality leaves no one line, or a test at level 1 in 1000 for the whole run refutes that one
- *	runs through all midpoints but the odd ones (chance 1 in 50 each). The level is the test's: of clocks that keep
- *	their rate 1 in 10 looked so where 1 in 100 exchanges had stamps wrong by one or two of the fastest delays
+ * @VNS_CLOCK_RATE_SIGNS: its bounds leave less room than the fastest exchange took, or midpoints or single exchanges show
+ *	a change that odd or wrong ones may explain: so do 3 of 100 clocks that keep theirs, and many that NTP slews
+ * @VNS_CLOCK_RATE_CHANGED: a test at level 1 in 1000 for the whole run refutes that one line runs through all midpoints but
+ *	the odd ones (chance 1 in 50 each), or causality leaves no one line where the exchanges are too few for that test. The
+ *	level is the test's, for exchanges that are odd one by one: of clocks that keep their rate 5 in 1000 looked so where 1 in
+ *	100 exchanges had stamps wrong by one or two of the fastest delays, two or three in a row
  */
 enum vns_clock_rate { VNS_CLOCK_RATE_STEADY = 0, VNS_CLOCK_RATE_SIGNS, VNS_CLOCK_RATE_CHANGED };
 enum vns_clock_rate vns_clock_rate(const struct vns_clock *c);

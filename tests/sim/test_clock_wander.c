@@ -264,6 +264,47 @@ static int check_odd_exchanges(uint64_t seed)
 	return outside + (changed > 8);
 }
 
+/*
+ * Clocks that keep their rate, two or three exchanges in a row off by one to two of the fastest delays now and then, 0.5
+ * to 2 % of all: causality divides some of the runs there. What is after them agrees with the line before, so no change may
+ * be said but by chance: in 1 of 1000 if they were odd one by one, which they are not: 40 seeds had 2 to 10 of 1000, 4.5 on
+ * average. More than 20 then come in less than one of 10^7 simulations (Poisson).
+ */
+static int check_wrong_groups(uint64_t seed)
+{
+	int changed = 0, divided = 0, runs = 1000;
+
+	for (int run = 0; run < runs; run++) {
+		double floor = run % 2 ? 20e3 : 240, scale = run % 2 ? 15e3 : 40, share;
+		struct link l = { .base = { floor, floor }, .kind = { Q_EXP, Q_EXP }, .scale = { scale, scale }, .proc = 200 };
+		struct vns_clock *c;
+		struct truth w;
+		size_t pieces;
+
+		rng_state = seed + 277 + (uint64_t)run * 86028121;
+		share = log_between(0.005, 0.02) / 2.5;
+		random_truth(&w, 300 * 20e6, 0, 1, 1);
+		simulate(&w, &l, 300, 20e6);
+		for (size_t i = 0; i < n_x; i++) {
+			size_t end = between(0, 1) < share ? i + 2 + rng_next() % 2 : i;
+			int64_t by = (int64_t)(2 * floor * between(1, 2)) * (rng_next() % 2 ? 1 : -1);
+
+			for (; i < end && i < n_x; i++) {
+				xs[i].t2_ns += by;
+				xs[i].t3_ns += by;
+			}
+		}
+		c = solve();
+		vns_clock_pieces(c, &pieces);
+		divided += pieces > 1;
+		changed += vns_clock_rate(c) == VNS_CLOCK_RATE_CHANGED;
+		vns_clock_free(c);
+	}
+	printf("# steady clocks with 0.5 to 2 %% of wrong exchanges in groups: a change said in %d of %d, divided in %d\n",
+	       changed, runs, divided);
+	return changed > 20 || divided < 20;
+}
+
 /* @n exchanges before a change of rate by @ppm and as many after it. Return: was it said? */
 static bool change_said(struct link *l, double ppm, size_t n, double interval)
 {
@@ -328,11 +369,12 @@ int main(int argc, char **argv)
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
 	int bad;
 
-	printf("# seed %" PRIu64 "\n1..5\n", seed);
+	printf("# seed %" PRIu64 "\n1..6\n", seed);
 	bad = report(1, "a slewed clock is held when its wander is allowed for", check_wander(seed));
 	bad += report(2, "a linear clock's bound stays useful", check_wander_cost(seed));
 	bad += report(3, "no change of rate is claimed where there is none", check_steady(seed));
 	bad += report(4, "odd exchanges are no change of rate", check_odd_exchanges(seed));
+	bad += report(6, "few wrong exchanges in a row are no change of rate", check_wrong_groups(seed));
 	bad += report(5, "changes of rate are said in time", check_power(seed));
 	return bad != 0;
 }

@@ -294,11 +294,12 @@ struct growing {
 	size_t cap;
 };
 
-static int append(struct growing *g, size_t earliest, size_t latest)
+static int append(struct growing *g, size_t earliest, size_t latest, bool tested)
 {
 	if (g->split.n == g->cap) {
 		size_t cap = g->cap ? 2 * g->cap : 16;
 		size_t *e = realloc(g->split.earliest, cap * sizeof(*e)), *l;
+		bool *t;
 
 		if (!e)
 			return -ENOMEM;
@@ -307,9 +308,14 @@ static int append(struct growing *g, size_t earliest, size_t latest)
 		if (!l)
 			return -ENOMEM;
 		g->split.latest = l;
+		t = realloc(g->split.tested, cap * sizeof(*t));
+		if (!t)
+			return -ENOMEM;
+		g->split.tested = t;
 		g->cap = cap;
 	}
 	g->split.earliest[g->split.n] = earliest;
+	g->split.tested[g->split.n] = tested;
 	g->split.latest[g->split.n++] = latest;
 	return 0;
 }
@@ -324,7 +330,7 @@ static int cut(struct vns_clock *c, size_t first, size_t last, struct growing *g
 		return ret;
 	ret = cut(c, first, earliest, g);
 	if (ret == 0)
-		ret = append(g, earliest, latest);
+		ret = append(g, earliest, latest, true);
 	return ret ? ret : cut(c, latest, last, g);
 }
 
@@ -337,7 +343,7 @@ int clock_split_refine(struct vns_clock *c, struct clock_split *s)
 	for (size_t i = 0; ret == 0 && i < s->n; i++) {
 		size_t last = i + 1 < s->n ? s->earliest[i + 1] : c->n_con;
 
-		ret = append(&g, s->earliest[i], s->latest[i]);
+		ret = append(&g, s->earliest[i], s->latest[i], false);
 		if (ret == 0)
 			ret = cut(c, s->latest[i], last, &g);
 	}
@@ -348,4 +354,29 @@ int clock_split_refine(struct vns_clock *c, struct clock_split *s)
 	clock_split_fini(s);
 	*s = g.split;
 	return 0;
+}
+
+/*
+ * Causality alone divided the exchanges: then a few of them with wrong stamps, each off by little more than a fast delay,
+ * may be why. If the rate changed those after it do not agree with the line before: the test of both pieces together
+ * refutes one line. If it does not, and there are enough to test, the change is doubtful.
+ */
+int clock_doubt_changes(struct vns_clock *c, const struct clock_split *s)
+{
+	int explained = 0;
+
+	for (size_t i = 0; i + 1 < c->n_seg && explained >= 0; i++) {
+		size_t last = i + 2 < s->n ? s->earliest[i + 2] : c->n_con, n;
+		struct clock_obs *o;
+		double slack;
+
+		if (c->seg[i].step_after || s->tested[i + 1])
+			continue;
+		if (clock_observe(c, s->latest[i], last, &o, &n, &slack))
+			return -ENOMEM;
+		explained = n < 3 * LEAST_BLOCK ? 0 : queueing_explains(o, n, slack, true);
+		c->seg[i].doubtful = explained > 0;
+		free(o);
+	}
+	return explained < 0 ? explained : 0;
 }

@@ -277,12 +277,26 @@ bool vns_clock_bent(const struct vns_clock *c, double *widened_ns)
 	return bent;
 }
 
+/* Does piece @i end without a step, and not at an end that is undecided? */
+static bool is_kink(const struct vns_clock *c, size_t i)
+{
+	return !c->seg[i].step_after && !c->seg[i].undecided && !c->seg[i + 1].undecided;
+}
+
+bool clock_has_kink(const struct vns_clock *c)
+{
+	for (size_t i = 0; i + 1 < c->n_seg; i++)
+		if (is_kink(c, i))
+			return true;
+	return false;
+}
+
 enum vns_clock_rate vns_clock_rate(const struct vns_clock *c)
 {
 	for (size_t i = 0; i + 1 < c->n_seg; i++)
-		if (!c->seg[i].step_after && !c->seg[i].undecided && !c->seg[i + 1].undecided)
+		if (is_kink(c, i) && !c->seg[i].doubtful)
 			return VNS_CLOCK_RATE_CHANGED;
-	return vns_clock_bent(c, NULL) ? VNS_CLOCK_RATE_SIGNS : VNS_CLOCK_RATE_STEADY;
+	return clock_has_kink(c) || vns_clock_bent(c, NULL) ? VNS_CLOCK_RATE_SIGNS : VNS_CLOCK_RATE_STEADY;
 }
 
 /* Index of the first of the others after @x. */
@@ -526,7 +540,7 @@ static int solve_pieces(struct vns_clock *c, const struct clock_split *sp, struc
 	for (size_t i = 0; i + 1 < sp->n; i++)
 		set_split(c, i, start[i + 1]);
 	leave_open(c);
-	return ret;
+	return ret ? ret : clock_doubt_changes(c, sp);
 }
 
 int vns_clock_solve(struct vns_clock *c)

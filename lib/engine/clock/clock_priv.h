@@ -78,6 +78,7 @@ struct clock_seg {
 	bool have_ci;
 	bool weak;            /* no constraint is certain to be its own: take the neighbours in */
 	bool step_after;
+	bool doubtful;        /* the change after it: a few wrong exchanges may be all there is of it (change.c) */
 	bool undecided;       /* a step, or wrong stamps: the neighbour may hold in its place */
 	/* of widen.c and wander.c: opposite points next to each other, what the bounds are moved by */
 	size_t n_pair;
@@ -121,6 +122,7 @@ int clock_find_wrong(struct vns_clock *c);
 /* Where pieces begin: latest and earliest possible first constraint of each (split.c). */
 struct clock_split {
 	size_t *latest, *earliest;
+	bool *tested; /* found by estimates, by a test (change.c); set by clock_split_refine() */
 	size_t n;
 };
 int clock_split_find(const struct clock_con *con, size_t n, struct clock_split *out);
@@ -128,6 +130,11 @@ void clock_split_fini(struct clock_split *s);
 
 /* Pieces are cut further where the estimates show a change that no bound shows (change.c). */
 int clock_split_refine(struct vns_clock *c, struct clock_split *s);
+
+/* Which changes of rate may be a few wrong exchanges, into the pieces' doubtful (change.c). Return: 0 or -ENOMEM. */
+int clock_doubt_changes(struct vns_clock *c, const struct clock_split *s);
+/* Does a piece end without a step, whatever is doubtful? */
+bool clock_has_kink(const struct vns_clock *c);
 
 /* Of a piece just bounded by @con: what clock_widen() needs of them (widen.c). Return: 0 or -ENOMEM. */
 int clock_look_closer(const struct vns_clock *c, const struct clock_con *const *con, size_t n,

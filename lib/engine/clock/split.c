@@ -87,5 +87,6 @@ void clock_split_fini(struct clock_split *s)
 {
 	free(s->latest);
 	free(s->earliest);
+	free(s->tested);
 	*s = (struct clock_split){ 0 };
 }

@@ -136,7 +136,7 @@ static bool is_suspect(const struct vns_clock *c, const struct clock_seg *s)
 int clock_widen(struct vns_clock *c)
 {
 	double *d = malloc((c->n_sample + 1) * sizeof(*d));
-	bool all = vns_clock_rate(c) == VNS_CLOCK_RATE_CHANGED;
+	bool all = clock_has_kink(c);
 	int ret = d ? 0 : -ENOMEM;
 
 	for (size_t i = 0; ret == 0 && i < c->n_seg; i++) {
