@@ -168,6 +168,58 @@ static void doubled_after_the_first_was_counted(void **state)
 	}
 }
 
+/*
+ * All take 15 ms, and a datagram is repeated every 40: never is it quiet for longer than packets take, so that a
+ * share of them ends, and the next begins, between a sending and its arrival. Both are there: neither is missing.
+ */
+static void under_way_when_a_share_ends(void **state)
+{
+	struct vns_twin_opts o = { .window_ns = SEC };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (int64_t ms = 0; ms < 1815; ms++) {
+		struct vns_packet up = udp(ms * MS, ms & 1, 1000 + (uint64_t)ms, 0);
+		struct vns_packet down = udp(ms * MS, ~ms & 1, 1000 + (uint64_t)ms - 15, 0);
+
+		if (ms < 1800)
+			feed(b, ms & 1 ? VNS_POINT_A : VNS_POINT_B, up);
+		if (ms >= 15)
+			feed(b, ms & 1 ? VNS_POINT_A : VNS_POINT_B, down);
+		if (ms % 40 == 0 && ms < 1800)
+			feed(b, VNS_POINT_A, udp(ms * MS + 100 * US, true, 1, 0));
+		if (ms % 40 == 15)
+			feed(b, VNS_POINT_B, udp(ms * MS + 100 * US, true, 1, 0));
+	}
+	done(b);
+	assert_in_range(all_took(b, VNS_PROTO_UDP, 15 * MS, 0), 1830, 1844); /* of 1845: not what lies at the edge */
+	assert_int_equal(b->c[VNS_POINT_A].in_class[VNS_TWIN_MISSING], 0);
+	assert_int_equal(b->c[VNS_POINT_B].in_class[VNS_TWIN_MISSING], 0);
+	drop(b);
+}
+
+/* A long frame reaches over a shorter one that was sent again from its midst: it still has all its pieces. */
+static void reaches_over_another(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	talk(b, 0, 100, true);
+	feed(b, VNS_POINT_A, tcp(2000 * MS, true, 1000, 10 * MSS, 5));
+	feed(b, VNS_POINT_A, tcp(2001 * MS, true, 1000 + 4 * MSS, MSS, 6));
+	for (uint32_t i = 0; i < 10; i++)
+		feed(b, VNS_POINT_B, tcp(2002 * MS + i * US, true, 1000 + i * MSS, MSS, 5));
+	feed(b, VNS_POINT_B, tcp(2003 * MS, true, 1000 + 4 * MSS, MSS, 6));
+	talk(b, 2100 * MS, 600, true);
+	done(b);
+	assert_int_equal(all_took(b, VNS_PROTO_TCP, 2 * MS, 0), 2);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->s[i].proto == VNS_PROTO_TCP && b->s[i].payload_len == 10 * MSS)
+			assert_int_equal(b->s[i].last_raw_ns, 2 * MS + 9 * US);
+	assert_int_equal(b->c[VNS_POINT_B].in_class[VNS_TWIN_MISSING], 0);
+	drop(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +230,8 @@ int main(void)
 		cmocka_unit_test(a_number_of_two_frames),
 		cmocka_unit_test(sent_again_at_the_last_moment),
 		cmocka_unit_test(doubled_after_the_first_was_counted),
+		cmocka_unit_test(under_way_when_a_share_ends),
+		cmocka_unit_test(reaches_over_another),
 	};
 
 	return cmocka_run_group_tests_name("twin_copies", tests, NULL, NULL);
