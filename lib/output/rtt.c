@@ -446,7 +446,7 @@ static void print_packets(const struct vns_rtt_result *r, FILE *to)
 		vns_rtt_say(&s, "packets  %s read over %s: ", vns_text_count(b, c->packets + r->other_point),
 			    vns_text_ns(t, (double)(r->to_ns - r->from_ns)));
 	else
-		vns_rtt_say(&s, "packets  none read: ");
+		vns_rtt_say(&s, "packets  0 read: ");
 	vns_rtt_say_count(&s, with_timestamp(c) + c->timestamp_not_read, "of TCP with timestamps");
 	vns_rtt_say_count(&s, c->no_timestamp, "of TCP without timestamps");
 	vns_rtt_say_count(&s, c->not_tcp, "not TCP");

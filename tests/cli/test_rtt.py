@@ -557,7 +557,7 @@ class Rtt(unittest.TestCase):
 
     def test_no_packets(self):
         out = self.run_rtt('-r', self.file(pcap([])), code=4, says='no packets in')
-        self.assertEqual(out.strip(), 'packets  none read')
+        self.assertEqual(out.strip(), 'packets  0 read')
 
     def test_cost_of_evictions(self):
         """All flows come twice, the table has room for 8 of 50; of every fifth the answer never came."""
