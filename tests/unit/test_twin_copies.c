@@ -198,6 +198,32 @@ static void under_way_when_a_share_ends(void **state)
 	drop(b);
 }
 
+/*
+ * A datagram that is repeated takes 25 ms where all else takes 50 us: each is seen as many ms before the next is sent
+ * as no clock is wrong by here, with quiet around the two. They are no pair.
+ */
+static void slower_than_all_else(void **state)
+{
+	struct vns_twin_opts o = { .window_ns = SEC };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (int64_t ms = 0; ms < 1800; ms++) {
+		struct vns_packet p = udp(ms * MS + 100 * US, ms & 1, 1000 + (uint64_t)ms, 0);
+
+		if (ms % 40 == 0 && ms < 1760)
+			feed(b, VNS_POINT_A, udp(ms * MS, true, 1, 0));
+		if (ms % 40 == 25)
+			feed(b, VNS_POINT_B, udp(ms * MS, true, 1, 0));
+		feed(b, ms & 1 ? VNS_POINT_A : VNS_POINT_B, p);
+		p.time_ns += 50 * US;
+		feed(b, ms & 1 ? VNS_POINT_B : VNS_POINT_A, p);
+	}
+	done(b);
+	assert_int_equal(all_took(b, VNS_PROTO_UDP, 50 * US, 0), 1800);
+	drop(b);
+}
+
 /* A long frame reaches over a shorter one that was sent again from its midst: it still has all its pieces. */
 static void reaches_over_another(void **state)
 {
@@ -231,6 +257,7 @@ int main(void)
 		cmocka_unit_test(sent_again_at_the_last_moment),
 		cmocka_unit_test(doubled_after_the_first_was_counted),
 		cmocka_unit_test(under_way_when_a_share_ends),
+		cmocka_unit_test(slower_than_all_else),
 		cmocka_unit_test(reaches_over_another),
 	};
 

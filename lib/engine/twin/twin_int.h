@@ -100,7 +100,7 @@ struct twin_node {
 	uint8_t kind;      /* enum twin_kind */
 	uint8_t direction; /* enum vns_direction */
 	uint8_t proto;     /* enum vns_proto */
-	bool repeated : 1; /* UNIT without IP ID: the same was seen before, maybe long ago */
+	bool repeated : 1; /* UNIT: several waited at once, or, without IP ID, the same was seen before, maybe long ago */
 	bool translated : 1; /* its packets of A had other addresses there */
 };
 

@@ -33,7 +33,8 @@ void twin_unit_insert(struct vns_twin *t, uint32_t e)
 	entry[e].next = next;
 	*(after ? &entry[after].next : &s->head) = e;
 	*(next ? &entry[next].prev : &s->tail) = e;
-	s->n++;
+	if (s->n++ > 0) /* several at once: an identity that is no rare one */
+		t->m.node[entry[e].node].repeated = true;
 }
 
 void twin_unit_remove(struct vns_twin *t, uint32_t e)
