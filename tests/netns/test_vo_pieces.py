@@ -176,6 +176,26 @@ def check(name, a, b, guest, whole_at, least):
           (name, *sent, n, last, '' if cut else ', bytes equal'))
 
 
+def check_sampled(name, a, b, guest, whole_at):
+    """The same files, 1 in N of them: what the whole's point chose is paired, rightly, and nothing else is."""
+    bytes_at, cut = [payloads(a), payloads(b)], name.endswith(' 96')
+    for one_in in (2, 10):
+        out = subprocess.run([TWINDUMP, a, b, '0', '5000000000', '64', *guest, '1/%d' % one_in], capture_output=True,
+                             text=True, timeout=60, check=True).stdout
+        lines = [line.split() for line in out.splitlines()]
+        pairs = [(int(c[3]), int(c[4])) for c in lines if c[0] == 'S' and c[2] == 'udp']
+        whole = [int(c[2]) for c in lines if c[0] == 'P' and c[1] == 'AB'[whole_at] and
+                 int(c[2]) in bytes_at[whole_at]]
+        for t in pairs:
+            assert cut or any(p in q or q in p for p in bytes_at[0][t[0]] for q in bytes_at[1][t[1]]), t
+        all_of = sum(map(len, bytes_at[whole_at].values()))
+        twins = {t[whole_at] for t in pairs}
+        found, share = sum(t in twins for t in whole), all_of / one_in
+        print('%s, 1 in %d: %d of %d wholes chosen, %d paired' % (name, one_in, len(whole), all_of, found))
+        assert abs(len(whole) - share) <= 5 * (share * (1 - 1 / one_in)) ** 0.5, (name, len(whole), share)
+        assert found == len(whole), (name, found, len(whole))
+
+
 def frames(snap):
     """s0: frames; m1: datagrams; r0: joined again where the kernel can."""
     joins = subprocess.run(['ip', 'netns', 'exec', RECEIVER, 'ethtool', '-K', 'r0', 'gro', 'on'],
@@ -192,8 +212,10 @@ def frames(snap):
     to, fro = list(TO.values()), list(FROM.values())
     check('frames cut, snap %d' % snap, s0, m1, to, 0, 2000)
     check('the same from the guest, snap %d' % snap, m1, s0, fro, 1, 2000)
+    check_sampled('frames cut, snap %d' % snap, s0, m1, to, 0)
     if joins:
         check('frames joined, snap %d' % snap, m1, r0, to, 1, 2000)
+        check_sampled('frames joined, snap %d' % snap, m1, r0, to, 1)
     else:
         print('frames joined: this kernel has no GRO on veth')
 
@@ -203,6 +225,7 @@ def fragments(snap):
     s0, r0 = capture([(SENDER, 's0'), (RECEIVER, 'r0')], snap,
                      lambda: send(4, [random.Random(i).randrange(1600, 8900) for i in range(150)]))
     check('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0, 400)
+    check_sampled('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0)
     mtu(1500, 1500)
     whole, done = os.path.join(TMP, 'whole'), threading.Event()
     t = echo.inside('/run/netns/' + RECEIVER, lambda: put_together('r0', whole, snap, done))
@@ -211,6 +234,7 @@ def fragments(snap):
     done.set()
     t.join(10)
     check('put together by the kernel, snap %d' % snap, s0, whole, [TO[4]], 1, 400)
+    check_sampled('put together by the kernel, snap %d' % snap, s0, whole, [TO[4]], 1)
 
 
 def main():
