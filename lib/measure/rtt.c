@@ -49,7 +49,6 @@ struct state {
 	struct vns_copies copies;              /* of a capture with one point */
 	struct vns_blocks once[VNS_RTT_KINDS]; /* "any": each round trip once, at the first of its points */
 	int64_t last_ns, epoch_ns; /* of the packets read; see on_line() */
-	uint64_t wraps;            /* ... that the source took for a clock running back */
 	bool any;
 	bool done;
 	bool final; /* no tick: what is reported now belongs to the aggregates */
@@ -167,12 +166,10 @@ static int64_t on_line(struct state *st, int64_t time_ns)
 {
 	const int64_t seconds = (INT64_C(1) << 32) * VNS_NSEC_PER_SEC, month = INT64_C(2678400) * VNS_NSEC_PER_SEC;
 
-	if (st->last_ns <= seconds && st->last_ns >= seconds - month && time_ns >= 0 && time_ns < month) {
-		st->wraps += st->epoch_ns == 0;
+	if (st->last_ns <= seconds && st->last_ns >= seconds - month && time_ns >= 0 && time_ns < month)
 		st->epoch_ns = seconds;
-	} else if (st->last_ns >= 0 && st->last_ns < month && time_ns >= seconds - month && time_ns <= seconds) {
+	else if (st->last_ns >= 0 && st->last_ns < month && time_ns >= seconds - month && time_ns <= seconds)
 		st->epoch_ns = 0;
-	}
 	st->last_ns = time_ns;
 	return time_ns + st->epoch_ns;
 }
@@ -419,7 +416,7 @@ static void collect(struct state *st)
 	if (st->ahead) /* another thread is counting */
 		return;
 	vns_source_stats(st->source, &out->source);
-	out->source.backwards -= st->wraps < out->source.backwards ? st->wraps : out->source.backwards;
+	out->source.backwards -= st->source->wraps;
 }
 
 static void fini_kinds(struct vns_dist dist[VNS_RTT_KINDS])

@@ -133,7 +133,7 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 	const int64_t mul = (int64_t)iface->mul;
 	const uint32_t second = (uint32_t)(VNS_NSEC_PER_SEC / mul);
 	int64_t last_ns = iface->last_ns;
-	uint64_t bytes = 0, backwards = 0, overfull = 0;
+	uint64_t bytes = 0, overfull = 0;
 	size_t n = 0, others = 0;
 
 	while (n < max && end - p >= RECORD_HEADER) {
@@ -148,7 +148,8 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 		s.cap = h[2];
 		s.wire = h[3] > h[2] ? h[3] : h[2]; /* a capture cannot hold more: believe the bytes */
 		bytes += s.wire;
-		backwards += time_ns < last_ns;
+		if (__builtin_expect(time_ns < last_ns, 0))
+			vns_source_back(&f->base, last_ns, time_ns);
 		overfull += h[1] >= second;
 		last_ns = time_ns;
 		if (frames) {
@@ -167,7 +168,6 @@ walk_usual(struct vns_file *f, struct vns_frame *frames, struct vns_packet *pkts
 	f->record += n;
 	f->base.stats.frames += n;
 	f->base.stats.bytes += bytes;
-	f->base.stats.backwards += backwards;
 	f->overfull += overfull;
 	iface->last_ns = last_ns;
 	return n;

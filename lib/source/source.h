@@ -21,6 +21,7 @@ struct vns_source_ops {
 struct vns_source {
 	const struct vns_source_ops *ops;
 	struct vns_source_stats stats;
+	uint64_t wraps;       /* of stats.backwards: see vns_source_back() */
 	unsigned int without; /* VNS_WITHOUT_* */
 	bool any;             /* a packet's point is the interface of one host, and a forwarded one comes again */
 	char sentence[512];
@@ -29,13 +30,26 @@ struct vns_source {
 /* Live: packets with stamps up to @upto_ns that wait to be read, filtered by the kernel already. */
 uint64_t vns_source_left(struct vns_source *s, int64_t upto_ns);
 
+/*
+ * A stamp below the one before. pcap's seconds have 32 bits: where stamps fall from the last month of those to the first
+ * they went on. Told stamp by stamp, so that it does not depend on the batches that a source is read in.
+ */
+static inline void vns_source_back(struct vns_source *s, int64_t last_ns, int64_t time_ns)
+{
+	const int64_t seconds = (INT64_C(1) << 32) * VNS_NSEC_PER_SEC, month = INT64_C(2678400) * VNS_NSEC_PER_SEC;
+
+	s->stats.backwards++;
+	s->wraps += last_ns <= seconds && last_ns >= seconds - month && time_ns >= 0 && time_ns < month;
+}
+
 /* Count one frame that is handed out. @last_ns: time of the last one at this point. */
 static inline void vns_source_count(struct vns_source *s, const struct vns_frame *frame,
 				    int64_t *last_ns)
 {
 	s->stats.frames++;
 	s->stats.bytes += frame->wire_len > frame->cap_len ? frame->wire_len : frame->cap_len;
-	s->stats.backwards += frame->time_ns < *last_ns;
+	if (__builtin_expect(frame->time_ns < *last_ns, 0))
+		vns_source_back(s, *last_ns, frame->time_ns);
 	*last_ns = frame->time_ns;
 }
 
