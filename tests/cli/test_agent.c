@@ -31,6 +31,7 @@
 #else
 #define RSS_MAX_KB 8192
 #endif
+#define MOST_STRETCHES 40
 
 static const char *agent_path;
 
@@ -131,17 +132,38 @@ static void wait_ms(struct peer *p, int ms)
 		assert_true(vns_agent_poll(p->a, 10, &err) >= 0);
 }
 
-static struct vns_load_stats run_load(struct peer *p, struct vns_load_spec spec, int ms)
+/* Of @hz operations a second, did it make as many as were due in the stretch since @before, but for a tenth and two? */
+static bool kept_rate(const struct vns_load_stats *before, const struct vns_load_stats *st, double hz)
 {
-	struct vns_load_stats st;
+	return (double)(st->ops - before->ops) >= 0.9 * hz * (double)(st->elapsed_ns - before->elapsed_ns) / 1e9 - 2;
+}
+
+/*
+ * Run a load until it has made @ops operations and, in a stretch of @ms, those of its rate, @hz (0: it has none). One
+ * that does not keep its rate never gets there; one that a busy machine gives no time does so later. More than
+ * that since its start it may never make.
+ */
+static struct vns_load_stats run_load(struct peer *p, struct vns_load_spec spec, int ms, uint64_t ops, double hz)
+{
+	struct vns_load_stats st = { 0 }, before;
 	struct vns_err err = { "" };
+	int stretches = 0;
 	uint32_t id;
 
 	if (vns_agent_load_start(p->a, &spec, &id, &err) < 0)
 		fail_msg("%s", err.text);
-	wait_ms(p, ms);
-	assert_int_equal(vns_agent_load_stats(p->a, id, &st, &err), 0);
+	do {
+		if (stretches++ == MOST_STRETCHES)
+			fail_msg("%llu operations in %.3f s, of %g a second", (unsigned long long)st.ops,
+				 (double)st.elapsed_ns / 1e9, hz);
+		before = st;
+		wait_ms(p, ms);
+		assert_int_equal(vns_agent_load_stats(p->a, id, &st, &err), 0);
+	} while (st.ops < ops || !kept_rate(&before, &st, hz));
 	assert_int_equal(vns_agent_load_stop(p->a, id, &st, &err), 0);
+	if (hz > 0 && (double)st.ops > hz * (double)st.elapsed_ns / 1e9 + 2)
+		fail_msg("%llu operations in %.3f s, asked for %g a second", (unsigned long long)st.ops,
+			 (double)st.elapsed_ns / 1e9, hz);
 	assert_int_equal(vns_agent_load_stats(p->a, id, &st, &err), -ENOENT);
 	return st;
 }
@@ -160,15 +182,6 @@ static uint16_t start_echo(struct peer *p, uint32_t *id)
 	return 0;
 }
 
-/* Never faster than asked; slower only as a crowded machine makes it. */
-static void expect_rate(const struct vns_load_stats *st, double hz)
-{
-	double most = hz * (double)st->elapsed_ns / 1e9;
-
-	if ((double)st->ops > most + 2 || (double)st->ops < most / 4)
-		fail_msg("%llu operations, %.0f were due", (unsigned long long)st->ops, most);
-}
-
 static void rr_loads(void **state)
 {
 	struct peer *p = *state;
@@ -181,16 +194,14 @@ static void rr_loads(void **state)
 	for (int v6 = 0; v6 < 2; v6++) {
 		assert_int_equal(vns_addr_parse(v6 ? "::1" : "127.0.0.1", &s.peer), 0);
 		s.kind = VNS_LOAD_TCP_RR;
-		st = run_load(p, s, 500);
+		st = run_load(p, s, 500, 50, 200);
 		assert_int_equal(st.errors, 0);
-		expect_rate(&st, 200);
 		assert_int_equal(st.bytes_rx, st.rtt_n * 100);
 		assert_true(st.rtt_min_ns > 0 && st.rtt_min_ns <= st.rtt_p50_ns);
 		assert_true(st.rtt_p50_ns <= st.rtt_p99_ns && st.rtt_p99_ns <= st.rtt_max_ns);
 		s.kind = VNS_LOAD_UDP_RR;
-		st = run_load(p, s, 500);
+		st = run_load(p, s, 500, 50, 200);
 		assert_int_equal(st.errors, 0);
-		expect_rate(&st, 200);
 	}
 	assert_int_equal(vns_agent_load_stop(p->a, echo, &server, &err), 0);
 	assert_true(server.bytes_rx >= 4 * 25 * 100);
@@ -207,9 +218,8 @@ static void big_requests(void **state)
 
 	s.port = start_echo(p, &echo);
 	vns_addr_parse("127.0.0.1", &s.peer);
-	st = run_load(p, s, 400);
+	st = run_load(p, s, 400, 2, 0);
 	assert_int_equal(st.errors, 0);
-	assert_true(st.ops >= 2);
 	assert_true(st.bytes_rx >= st.ops << 20);
 	assert_int_equal(vns_agent_load_stop(p->a, echo, NULL, &err), 0);
 }
@@ -218,10 +228,9 @@ static void cpu_load_keeps_its_share(void **state)
 {
 	struct peer *p = *state;
 	struct vns_load_spec s = { .kind = VNS_LOAD_MD5, .percent = 25, .size = 1 << 16 };
-	struct vns_load_stats st = run_load(p, s, 1000);
+	struct vns_load_stats st = run_load(p, s, 1000, 3, 0);
 	double share = (double)st.cpu_ns / (double)st.elapsed_ns;
 
-	assert_true(st.ops > 2);
 	if (share < 0.01 || share > 0.40) /* a crowded machine gives less */
 		fail_msg("asked for 25 %% of a CPU, got %.0f %%", 100 * share);
 }
@@ -234,15 +243,16 @@ static void video_keeps_its_rate(void **state)
 	struct vns_load_stats st, got;
 	struct vns_err err;
 	uint32_t id;
-	double bps;
+	double hz = 1450e3 / (1316 * 8); /* 137.7 packets a second */
 
 	vns_addr_parse("127.0.0.1", &s.peer);
 	assert_int_equal(vns_agent_load_start(p->a, &sink, &id, &err), 0);
-	st = run_load(p, s, 1500);
-	vns_agent_load_stop(p->a, id, &got, &err);
-	bps = (double)st.ops * 1316 * 8e9 / (double)st.elapsed_ns;
-	if (bps < 1.30e6 || bps > 1.55e6)
-		fail_msg("asked for 1450 kbit/s, got %.0f kbit/s", bps / 1e3);
+	st = run_load(p, s, 1500, 100, hz);
+	do { /* what is under way */
+		wait_ms(p, 10);
+		assert_int_equal(vns_agent_load_stats(p->a, id, &got, &err), 0);
+	} while (got.ops < st.ops);
+	assert_int_equal(vns_agent_load_stop(p->a, id, &got, &err), 0);
 	assert_int_equal(got.ops, st.ops);
 	assert_int_equal(got.bytes_rx, st.bytes_tx);
 }
