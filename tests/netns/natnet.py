@@ -58,8 +58,8 @@ ip netns exec {self.router} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.f
         caps = [Capture(ns, at, path, snap, 'not ip6 multicast')
                 for ns, at, path in ((self.router, 'wan0', paths[0]), (self.guest, 'g0', paths[1]))]
         work()
-        caps[0].stop()
-        caps[1].stop(0)
+        for c in caps:
+            c.stop()
         return paths
 
 

@@ -5,6 +5,7 @@ Whoever imports this ends by an exception when told to end (SIGTERM), so that wh
 the session of a test half a second later: what may take longer begins at once, in a session of its own.
 """
 import contextlib
+import math
 import os
 import re
 import signal
@@ -147,6 +148,22 @@ def drift_amid(program, lab, command, *args):
     finally:
         p.kill()
     return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+
+
+def same_percentiles(figures, true):
+    """
+    The percentiles @figures are those of @true, from captures by others of the same packets: of ranks next to theirs,
+    since what comes between two sockets' readings of the clock (an interrupt, a machine that gives the processor away)
+    moves single packets as far as it likes, and the mean with them. Else stamps are up to 5 us apart; buckets are 1.6 % wide.
+    """
+    true = sorted(true)
+    assert figures["p50"] is not None, figures
+    for name, q in (("p50", 0.5), ("p95", 0.95)):
+        if figures[name] is None:
+            continue
+        low = true[max(0, math.ceil((q - 0.03) * len(true)) - 1)]
+        high = true[min(len(true) - 1, math.ceil((q + 0.03) * len(true)))]
+        assert low / 1.02 - 5000 <= figures[name] <= high * 1.02 + 5000, (name, figures, low, high)
 
 
 @contextlib.contextmanager
