@@ -58,6 +58,10 @@ class Dump:
                 self.proc.poll() is None:
             time.sleep(0.01)  # until the header says that it captures
 
+    def rows(self):
+        """Written so far, by whole blocks of the program's."""
+        return os.pread(self.out.fileno(), os.fstat(self.out.fileno()).st_size, 0).count(b"\n")
+
     def stop(self, sig=signal.SIGINT):
         time.sleep(0.2)  # longer than packets are held back
         if sig:
@@ -156,7 +160,9 @@ def common_start(how):
     flood = subprocess.Popen(inside(B, "ping", "-q", "-f", "10.92.0.1"), stdout=subprocess.DEVNULL)
     time.sleep(0.2)
     d = Dump("-c", how, "-f", "icmp")
-    time.sleep(0.3)
+    end = time.monotonic() + 20
+    while d.rows() < 400 and time.monotonic() < end:
+        time.sleep(0.05)
     flood.send_signal(signal.SIGINT)
     flood.wait(timeout=10)
     rows, stats, _ = d.stop()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Live capture on a veth pair in two namespaces of our own, against tcpdump on the same device.
 
-Checked: the same packets, stamps within a few microseconds of tcpdump's (both are the kernel's),
-directions, the filter, VLAN tags that the kernel takes out, each packet once on loopback, drops
+Checked: the same packets, stamps within a few microseconds of tcpdump's (both are the kernel's) and each between
+those of the packets before and after, directions, the filter, VLAN tags that the kernel takes out, each packet once on loopback, drops
 reported when the ring is tiny, an interface that goes away, and all interfaces of a router at once.
 
 usage: test_live.py PKTDUMP VNETSCOPE
@@ -22,7 +22,7 @@ from nettest import frozen, inside, remove, sh, veth_pair, wait_capture
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
-MAX_STAMP_DIFFERENCE_NS = 20_000  # one packet, two sockets: one stamp when both ask for it
+STAMP_DIFFERENCE_NS = 20_000  # one packet, two sockets, each of which may read the clock for itself
 
 failures = []
 
@@ -98,8 +98,13 @@ def against_tcpdump(pktdump, tmp):
           f"({len(rows)}, {len(theirs)})")
     check("the same packets in the same order", [key(r) for r in rows] == [key(r) for r in theirs])
     diffs = sorted(abs(int(a[0]) - int(b[0])) for a, b in zip(rows, theirs))
-    check("stamps as tcpdump's", diffs[-1] <= MAX_STAMP_DIFFERENCE_NS,
+    # Between its two readings a machine may give the processor away for as long as it likes; the next packet is not
+    # under way before both.
+    check("stamps as tcpdump's", diffs[len(diffs) // 2] <= STAMP_DIFFERENCE_NS,
           f"(median {diffs[len(diffs) // 2]} ns, largest {diffs[-1]} ns apart)")
+    crossed = [i for i in range(len(rows) - 1) if len(rows) == len(theirs) and
+               (int(rows[i][0]) >= int(theirs[i + 1][0]) or int(theirs[i][0]) >= int(rows[i + 1][0]))]
+    check("... each before tcpdump's of the next packet, and after that of the one before", not crossed, f"{crossed[:5]}")
     check("nothing dropped", stats["dropped"] == 0)
     now = time.time_ns()
     check("stamps are of the real-time clock", all(0 < now - int(r[0]) < 60e9 for r in rows))

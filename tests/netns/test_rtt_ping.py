@@ -160,10 +160,10 @@ def check(n, p, c, t, live, judge):
     assert set(mine) == set(theirs), f'live and judge differ: {set(mine) ^ set(theirs)}'
     apart = statistics.median(abs(mine[k] - theirs[k]) for k in mine)
     assert apart < 5000, f'live and judge differ by {apart} ns in the median'
-    # One link, one point: the medians of TCP and of ICMP there are of one size. Softirqs of a busy
-    # machine make them differ, so the bound is wide; typical differences are printed.
-    ratio = statistics.median(t) / statistics.median(c)
-    assert 1 / 3 < ratio < 3, f'median of TCP is {ratio:.2f} of ICMP at the same point'
+    # One link, one point: what TCP and ICMP take there at least is of one size. How much longer most of them take
+    # is the machine's: its medians are printed.
+    ratio = min(t) / min(c)
+    assert 1 / 3 < ratio < 3, f'minimum of TCP is {ratio:.2f} of that of ICMP at the same point'
     assert figures(t)[0] <= p[1], 'TCP minimum above ping average'
     return apart
 
