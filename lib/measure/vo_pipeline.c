@@ -22,6 +22,7 @@
 #include "engine/twin/brief.h"
 #include "measure/crew.h"
 #include "measure/vo_offline.h"
+#include "measure/vo_stretch.h"
 
 #define BUFFERS 8 /* batches that may wait between two steps */
 /*
@@ -68,6 +69,8 @@ struct feed {
 	bool from_inbox, eof;
 	int64_t last_ns; /* stamp of the packet fed last */
 	bool any;        /* ... and there was one */
+	uint64_t fed;    /* packets */
+	unsigned int steps; /* of its clock that the engine was told */
 };
 
 struct pipeline {
@@ -76,6 +79,7 @@ struct pipeline {
 	struct outbox out;
 	struct feed feed[2];
 	struct vns_crew_job job[3];
+	struct vo_stretch looked; /* for steps of a clock: the last look's */
 	int64_t turn_until, turn_offset; /* this turn's end (A's clock), and t_B - t_A in it */
 };
 
@@ -261,9 +265,10 @@ static void done_with(struct pipeline *pl, enum vns_point p)
 
 /* --- steps of a clock that are longer than what the engine looks for --- */
 
-#define LOOK     4096 /* packets of each file that may show a step: what the buffers hold */
-#define AGREEING 8    /* of them that must */
-#define TURNS    500  /* of the shortest jump: 5 ms of five seconds' window */
+#define AGREEING 8   /* of a look's pairs that must show a step */
+#define TURNS    500 /* of the shortest jump: 5 ms of five seconds' window */
+
+_Static_assert(VO_LOOK == BUFFERS * VO_BATCH, "a look is at what the buffers hold");
 
 static bool is_full(void *ctx)
 {
@@ -272,12 +277,13 @@ static bool is_full(void *ctx)
 	return in->n == BUFFERS || in->ended;
 }
 
-/* What comes next of @p, to @to. Return: packets, at most LOOK. */
+/* What comes next of @p, to @to. Return: packets, at most VO_LOOK. */
 static size_t look_ahead(struct pipeline *pl, enum vns_point p, struct vns_packet *to)
 {
+	struct vo_stretch *s = &pl->looked;
 	const struct feed *f = &pl->feed[p];
 	struct inbox *in = &pl->in[p];
-	size_t n = f->n < LOOK ? f->n : LOOK, wanted;
+	size_t n = f->n < VO_LOOK ? f->n : VO_LOOK, wanted;
 
 	memcpy(to, f->pkt, n * sizeof(*to));
 	vns_crew_lock(pl->crew);
@@ -286,39 +292,64 @@ static size_t look_ahead(struct pipeline *pl, enum vns_point p, struct vns_packe
 	in->wanted = BUFFERS;
 	vns_crew_wait(pl->crew, is_full, in);
 	in->wanted = wanted;
+	s->all[p] = in->ended && n == f->n;
 	/* The batch being fed is still the inbox's first. */
 	for (size_t i = f->from_inbox; i < in->n; i++) {
 		size_t slot = (in->head + i) % BUFFERS, m = in->count[slot];
 
-		if (n + m > LOOK)
+		if (n + m > VO_LOOK) {
+			s->all[p] = false;
 			break;
+		}
 		memcpy(to + n, in->pkt[slot], m * sizeof(*to));
 		n += m;
 	}
 	vns_crew_unlock(pl->crew);
+	s->at[p] = f->fed;
+	s->end[p] = f->fed + n;
 	return n;
+}
+
+/* Look at what comes next of both. Return: has a clock stepped, by *@by? -ENOMEM. */
+static int look(const struct vo_offline *r, struct pipeline *pl, int64_t *by)
+{
+	struct vns_packet *a = malloc(2 * VO_LOOK * sizeof(*a)), *b = a + VO_LOOK;
+	int64_t offset, before = vns_twin_offset(r->twin);
+	size_t support = 0, n_a, n_b;
+	int code;
+
+	if (!a)
+		return -ENOMEM;
+	n_a = look_ahead(pl, VNS_POINT_A, a);
+	n_b = look_ahead(pl, VNS_POINT_B, b);
+	code = twin_coarse_pairs(a, n_a, b, n_b, &offset, &support, pl->looked.pair, &pl->looked.n);
+	free(a);
+	vo_stretch_count(&pl->looked, before, r->jump_ns);
+	return code == 0 && support >= AGREEING && !__builtin_sub_overflow(offset, before, by) &&
+	       (*by > r->jump_ns || *by < -r->jump_ns);
 }
 
 /*
  * Stamps of @p have jumped. A silence ends so too; a clock that stepped shows in packets that both
- * files hold from here on, at another offset than before.
+ * files hold from here on, at another offset than before. Where the look from an earlier gap settles that
+ * there is none, and where the engine takes no more steps, it is not looked for.
  */
 static int see_jump(struct vo_offline *r, struct pipeline *pl, enum vns_point p,
 		    struct vns_err *err)
 {
-	struct vns_packet *a = malloc(2 * LOOK * sizeof(*a)), *b = a + LOOK;
-	int64_t offset, by;
-	size_t support = 0;
+	const uint64_t at[] = { pl->feed[VNS_POINT_A].fed, pl->feed[VNS_POINT_B].fed };
+	struct feed *f = &pl->feed[p];
+	int64_t by;
+	int code;
 
-	if (!a)
-		return vns_err_set(err, -ENOMEM, "no memory to look for a step of the clock");
-	if (vns_twin_coarse_offset(a, look_ahead(pl, VNS_POINT_A, a), b,
-				   look_ahead(pl, VNS_POINT_B, b), &offset, &support) == 0 &&
-	    support >= AGREEING &&
-	    !__builtin_sub_overflow(offset, vns_twin_offset(r->twin), &by) &&
-	    (by > r->jump_ns || by < -r->jump_ns))
-		vns_twin_step(r->twin, p, pl->feed[p].pkt[0].time_ns, p == VNS_POINT_B ? by : -by);
-	free(a);
+	if (f->steps == VNS_TWIN_STEPS ||
+	    vo_stretch_is_steady(&pl->looked, at, vns_twin_offset(r->twin), r->jump_ns))
+		return 0;
+	code = look(r, pl, &by);
+	if (code < 0)
+		return vns_err_set(err, code, "no memory to look for a step of the clock");
+	if (code && vns_twin_step(r->twin, p, f->pkt[0].time_ns, p == VNS_POINT_B ? by : -by) == 0)
+		f->steps++;
 	return 0;
 }
 
@@ -405,6 +436,7 @@ static int feed_one(struct vo_offline *r, struct pipeline *pl, struct vns_err *e
 		return vns_err_set(err, -ENOMEM, "no memory to pair the captures");
 	f->any = true;
 	f->last_ns = stamp_of(f, n - 1);
+	f->fed += n;
 	if (n == f->n) {
 		done_with(pl, p);
 	} else {

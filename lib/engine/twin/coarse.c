@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/twin/coarse.h"
 #include "engine/twin/twin_int.h"
 #include "packet/hash.h"
 
@@ -282,7 +283,6 @@ static void sort_by_time(struct pair *pairs, size_t n)
 	}
 }
 
-#define EARLIEST 1001 /* of a long stretch only its start: clocks drift */
 #define AGREE_NS VNS_NSEC_PER_SEC
 
 /*
@@ -291,14 +291,14 @@ static void sort_by_time(struct pair *pairs, size_t n)
  */
 static size_t median_offset(struct pair *pairs, size_t n, int64_t *offset_ns)
 {
-	int64_t diff[EARLIEST], median;
+	int64_t diff[TWIN_EARLIEST], median;
 	size_t agree = 0;
 
 	if (n == 0)
 		return 0;
 	sort_by_time(pairs, n);
-	if (n > EARLIEST)
-		n = EARLIEST;
+	if (n > TWIN_EARLIEST)
+		n = TWIN_EARLIEST;
 	for (size_t i = 0; i < n; i++)
 		diff[i] = twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns);
 	qsort(diff, n, sizeof(*diff), by_value);
@@ -309,17 +309,31 @@ static size_t median_offset(struct pair *pairs, size_t n, int64_t *offset_ns)
 	return 2 * agree > n ? agree : 0;
 }
 
-int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
-			   size_t n_b, int64_t *offset_ns, size_t *support)
+int twin_coarse_pairs(const struct vns_packet *a, size_t n_a, const struct vns_packet *b, size_t n_b,
+		      int64_t *offset_ns, size_t *support, struct twin_coarse_pair *out, size_t *n_out)
 {
 	struct pair *pairs;
 	size_t n = unique_pairs(a, n_a, b, n_b, identity_for(a, n_a, b, n_b), &pairs);
 
+	*n_out = 0;
 	if (!pairs)
 		return -ENOMEM;
 	*support = median_offset(pairs, n, offset_ns);
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = (struct twin_coarse_pair){
+			(size_t)(pairs[i].a - a), (size_t)(pairs[i].b - b),
+			twin_time_sub(pairs[i].b->time_ns, pairs[i].a->time_ns) };
+	*n_out = n;
 	free(pairs);
 	return *support ? 0 : 1;
+}
+
+int vns_twin_coarse_offset(const struct vns_packet *a, size_t n_a, const struct vns_packet *b,
+			   size_t n_b, int64_t *offset_ns, size_t *support)
+{
+	size_t n;
+
+	return twin_coarse_pairs(a, n_a, b, n_b, offset_ns, support, NULL, &n);
 }
 
 #define LATENCY_NS (500 * VNS_NSEC_PER_MSEC)
