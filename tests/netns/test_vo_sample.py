@@ -8,6 +8,7 @@ usage: test_vo_sample.py VNETSCOPE AGENT [CASE...]
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -37,10 +38,11 @@ def node(name, *words):
 
 def sampled(count, size, segment):
     """Accounting of both points, hops to the guest, and the note, with 1 in N of @count sends."""
-    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "8", "--sample", f"1/{N}", "-f",
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "60", "--sample", f"1/{N}", "-f",
                            "ip proto 17"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_traffic(LAB, vo, 2.5)
+    wait_traffic(LAB, vo, 20)
     ok(node("client", "python3", "-c", SEND, str(count), str(size), str(segment)))
+    vo.send_signal(signal.SIGINT)
     out, err = vo.communicate(timeout=60)
     assert vo.returncode == 0, err
     t = json.loads(out)["targets"][0]
