@@ -107,14 +107,14 @@ def wait_sleeps(process, times, seconds=40):
 
 
 class InGuest:
-    """A command that vm1 of a lab begins not before it is told to, by its network: who measures holds its port."""
+    """A command that a lab's guest begins not before it is told to, by its network: who measures holds its port."""
     HEAR = "(nc -l -p 7; {}; echo done | nc -l -p 7) >/dev/null 2>&1 </dev/null &"
     TELL = """
 import socket, sys, time
 heard, end = [], time.monotonic() + 40
-while b"done\\n" not in heard:
+while b"done\\n" not in heard and not (heard and sys.argv[2] == "begun"):
     try:
-        with socket.create_connection(("10.77.0.11", 7), timeout=5) as s:
+        with socket.create_connection((sys.argv[1], 7), timeout=5) as s:
             if not heard:
                 s.shutdown(socket.SHUT_WR)
             s.settimeout(40)
@@ -125,13 +125,14 @@ while b"done\\n" not in heard:
         sys.exit("the guest did not hear, or did not do it")
 """
 
-    def __init__(self, program, lab, command):
-        self.lab_exec = [program, "lab", "exec", "--name", lab]
-        sh(*self.lab_exec, "vm1", "--", "sh", "-c", self.HEAR.format(command))
+    def __init__(self, program, lab, command, guest=1):
+        self.lab_exec, self.address = [program, "lab", "exec", "--name", lab], f"10.77.0.{10 + guest}"
+        sh(*self.lab_exec, f"vm{guest}", "--", "sh", "-c", self.HEAR.format(command))
 
-    def now(self):
-        """Tell it; the command has ended when this returns."""
-        subprocess.run([*self.lab_exec, "client", "--", sys.executable, "-c", self.TELL], check=True, timeout=60)
+    def now(self, until="done"):
+        """Tell it; the command has ended when this returns, or, where no guest is left to say so, has "begun"."""
+        subprocess.run([*self.lab_exec, "client", "--", sys.executable, "-c", self.TELL, self.address, until],
+                       check=True, timeout=60)
 
 
 def drift_amid(program, lab, command, *args):
