@@ -47,7 +47,7 @@ struct pending {
 struct vns_gather {
 	const struct vns_subject *s;
 	struct vns_clock *clock;
-	pthread_mutex_t *lock; /* or NULL */
+	struct give_way_turns *turns; /* or NULL */
 	enum vns_clock_mode mode;
 	int sock;
 	bool v6;
@@ -203,7 +203,7 @@ uint64_t vns_gather_changes(const struct vns_gather *g)
 }
 
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
-		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err)
+		    struct vns_clock *clock, struct give_way_turns *turns, struct vns_err *err)
 {
 	const char *why = vns_gather_refusal(s, mode);
 	struct vns_gather *g;
@@ -218,7 +218,7 @@ int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum v
 		return vns_err_set(err, -ENOMEM, "out of memory");
 	g->s = s;
 	g->clock = clock;
-	g->lock = lock;
+	g->turns = turns;
 	g->mode = mode;
 	g->sock = -1;
 	g->last_t1_ns = INT64_MIN;
@@ -267,14 +267,14 @@ static uint16_t checksum(const uint8_t *b, size_t n)
 
 static void take(struct vns_gather *g)
 {
-	if (g->lock)
-		pthread_mutex_lock(g->lock);
+	if (g->turns)
+		give_way_lock(g->turns);
 }
 
 static void release(struct vns_gather *g)
 {
-	if (g->lock)
-		pthread_mutex_unlock(g->lock);
+	if (g->turns)
+		pthread_mutex_unlock(g->turns->lock);
 }
 
 /* An exchange that the agent made, from a thread that does not hold the lock. */
@@ -387,7 +387,7 @@ static int shm_burst(struct vns_gather *g, size_t tries, struct vns_err *err)
 		moved = sched_setaffinity(0, sizeof(one), &one) == 0;
 	}
 	got = vns_agent_shm_exchange(g->s->agent, g->s->shm_page, x, tries, g->shm_ns, err);
-	if (got == 0 && !g->lock) /* in a live run the traffic does not wait for the clock */
+	if (got == 0 && !g->turns) /* in a live run the traffic does not wait for the clock */
 		g->shm_ns = 2 * g->shm_ns < SHM_LONGEST_NS ? 2 * g->shm_ns : SHM_LONGEST_NS;
 	else
 		g->shm_ns = g->shm_ns / 2 > SHM_BURST_NS ? g->shm_ns / 2 : SHM_BURST_NS;

@@ -10,9 +10,9 @@
 #ifndef VNS_MEASURE_GATHER_H
 #define VNS_MEASURE_GATHER_H
 
-#include <pthread.h>
-
 #include <vnetscope/measure.h>
+
+#include "measure/give_way.h"
 
 struct vns_gather;
 
@@ -26,13 +26,13 @@ enum vns_clock_mode vns_gather_best_mode(const struct vns_subject *s);
 const char *vns_gather_refusal(const struct vns_subject *s, enum vns_clock_mode mode);
 
 /*
- * Exchanges go to @clock (borrowed, of mode @mode). @lock guards the clock and the probes in flight
- * when bursts and packets come from different threads: taken inside vns_gather_burst(), never
+ * Exchanges go to @clock (borrowed, of mode @mode). The lock of @turns guards the clock and the probes in
+ * flight when bursts and packets come from different threads: taken inside vns_gather_burst(), never
  * while it waits for the agent; held by the callers of the functions below. NULL: one thread.
  * Return: 0 or -errno with @err.
  */
 int vns_gather_open(struct vns_gather **out, const struct vns_subject *s, enum vns_clock_mode mode,
-		    struct vns_clock *clock, pthread_mutex_t *lock, struct vns_err *err);
+		    struct vns_clock *clock, struct give_way_turns *turns, struct vns_err *err);
 /* From here on exchanges go to @clock; called with the lock held. */
 void vns_gather_set_clock(struct vns_gather *g, struct vns_clock *clock);
 void vns_gather_close(struct vns_gather *g);

@@ -93,11 +93,11 @@ void give_way_watch(struct give_way *g)
 		atomic_store(&g->idle, false);
 }
 
-void give_way_lock_reading(struct give_way *g, pthread_mutex_t *lock)
+void give_way_lock_reading(struct give_way_turns *t)
 {
-	pthread_mutex_lock(&g->next);
-	pthread_mutex_lock(lock);
-	pthread_mutex_unlock(&g->next);
+	pthread_mutex_lock(&t->next);
+	pthread_mutex_lock(t->lock);
+	pthread_mutex_unlock(&t->next);
 }
 
 /* As pthread_mutex_lock(). */
@@ -116,11 +116,11 @@ static void lock_watching(struct give_way *g, pthread_mutex_t *lock)
 	}
 }
 
-void give_way_lock(struct give_way *g, pthread_mutex_t *lock)
+void give_way_lock(struct give_way_turns *t)
 {
-	lock_watching(g, &g->next);
-	lock_watching(g, lock);
-	pthread_mutex_unlock(&g->next);
+	lock_watching(t->way, &t->next);
+	lock_watching(t->way, t->lock);
+	pthread_mutex_unlock(&t->next);
 }
 
 bool give_way_end(struct give_way *g)

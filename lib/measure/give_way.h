@@ -16,7 +16,12 @@ struct give_way {
 	atomic_bool idle;
 	pid_t tid;
 	_Atomic int64_t alive_ns;
-	pthread_mutex_t next; /* held by whoever is next to have a lock that all take through here */
+};
+
+/* A lock that the thread which gives way, @way, takes over and over. @next: held by whoever is next to have it. */
+struct give_way_turns {
+	struct give_way *way;
+	pthread_mutex_t *lock, next;
 };
 
 /* The calling thread gives way from now on, if it is in the ordinary class and can come back. */
@@ -26,13 +31,13 @@ void give_way_alive(struct give_way *g);
 /* By other threads, now and then: where it starves, it gives way no longer. */
 void give_way_watch(struct give_way *g);
 /*
- * By other threads: take @lock, which that thread takes too, and watch as long as that lasts: it may starve with
- * it. Whoever waits is next: where the reading thread always has more to read it would take the lock again
- * before one that it woke has come to run.
+ * By other threads: take the lock, and watch as long as that lasts: that thread may starve with it. Whoever waits is
+ * next: where the reading thread always has more to read it would take the lock again before one that it woke has
+ * come to run. Both are left by pthread_mutex_unlock().
  */
-void give_way_lock(struct give_way *g, pthread_mutex_t *lock);
-/* By that thread: take @lock after those that wait for theirs. */
-void give_way_lock_reading(struct give_way *g, pthread_mutex_t *lock);
+void give_way_lock(struct give_way_turns *t);
+/* By that thread: take the lock after those that wait for it. */
+void give_way_lock_reading(struct give_way_turns *t);
 /* By that thread: back to what it was. Return: did it give way until now? */
 bool give_way_end(struct give_way *g);
 

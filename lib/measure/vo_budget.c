@@ -145,7 +145,7 @@ static void ask_usage(struct vo_subject *v)
 		return;
 	span = now_ns - v->usage_last_ns;
 	if (v->usage_last.at_ns && span > 0 && now.agent_cpu_ns >= v->usage_last.agent_cpu_ns) {
-		give_way_lock(&v->run->reading, &v->lock);
+		give_way_lock(&v->turns);
 		v->agent_share = (double)(now.agent_cpu_ns - v->usage_last.agent_cpu_ns) / (double)span;
 		pthread_mutex_unlock(&v->lock);
 	}
@@ -158,7 +158,7 @@ void vo_budget_agent(struct vo_subject *v)
 	int64_t now_ns = vns_monotonic_ns();
 	uint32_t one_in;
 
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	one_in = v->one_in;
 	pthread_mutex_unlock(&v->lock);
 	if (one_in != v->agent_one_in &&

@@ -50,7 +50,7 @@ static int64_t behind_ns(struct vo_subject *v)
 {
 	int64_t behind;
 
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	behind = v->run->to_ns - (v->guest_upto_ns - (v->epoch_guest_ns - v->epoch_from_ns));
 	pthread_mutex_unlock(&v->lock);
 	return behind;
@@ -79,7 +79,7 @@ int vo_ending_fetch(struct vo_subject *v, struct vns_err *err)
 	behind = behind_ns(v);
 	if (behind <= LATE_NS)
 		return 0;
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	vo_event(v, v->run->to_ns - behind, "late", "The guest's packets come late: when the run ended, those of "
 		 "its last %.1f s had not come and were not waited for any longer; they are outside the window, "
 		 "not missing.", (double)behind / 1e9);

@@ -52,7 +52,7 @@ static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *
 
 	(void)capture_id;
 	give_way_watch(&v->run->reading);
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	v->guest_lost += dropped;
 	v->guest_upto_ns = now_ns > v->guest_upto_ns ? now_ns : v->guest_upto_ns;
 	for (size_t at = 0; at < n;) {
@@ -72,7 +72,7 @@ static void agent_note(void *ctx, const char *sentence)
 {
 	struct vo_subject *v = ctx;
 
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	snprintf(v->note, sizeof(v->note), "%s", sentence);
 	pthread_mutex_unlock(&v->lock);
 	atomic_store(&v->noted, true);
@@ -90,7 +90,7 @@ static void look_at_clocks(struct vo_subject *v)
 	clock_watch_look(&v->watch, v->s->agent, text, sizeof(text));
 	v->watched_ns = vns_monotonic_ns();
 	v->look_gap_ns = clock_look_gap(v->watched_ns - begin);
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	if (text[0])
 		vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
 	v->wander_ppm = clock_watch_wander(&v->watch, v->run->opts->wander_ppm);
@@ -110,7 +110,7 @@ static int check_capture(struct vo_subject *v, struct vns_err *err)
 	if (vns_agent_capture_sample(v->s->agent, VO_CAPTURE_ID, v->agent_one_in, &unused) != -ENOENT)
 		return 0;
 	vns_agent_poll(v->s->agent, (int)(WAIT_NS / VNS_NSEC_PER_MSEC), &unused); /* its last packets */
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	memcpy(note, v->note, sizeof(note));
 	pthread_mutex_unlock(&v->lock);
 	return vns_err_set(err, -ENOENT, "the capture in the guest ended: %.200s", note);
@@ -121,7 +121,7 @@ static int check_epoch(struct vo_subject *v, struct vns_err *err)
 {
 	int code;
 
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	code = vo_epoch_check(v, err);
 	pthread_mutex_unlock(&v->lock);
 	return code;
@@ -248,7 +248,7 @@ static void name_reboot(struct vo_subject *v)
 	if (v->s->reconnect(v->s->reconnect_ctx, ATTEMPT_MS, &v->own.agent, NULL) ||
 	    strcmp(boot_id, vns_agent_info(v->s->agent)->boot_id) == 0)
 		return;
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	vo_event(v, vns_now_ns() - silence, "reboot", "The guest rebooted here: it was silent from then on, and is "
 		 "back. The run ended before its clock could be related anew: no packet after it is in the figures.");
 	pthread_mutex_unlock(&v->lock);
@@ -308,7 +308,7 @@ static int attempt(struct vo_subject *v, struct vns_err *err)
 	for (int i = 0; i < BURSTS && !code; i++)
 		code = exchange_and_poll(v, EXCHANGES, BURST_GAP_NS, err);
 	if (!code) {
-		pthread_mutex_lock(&v->lock);
+		give_way_lock(&v->turns);
 		code = vo_epoch_begin(v, err);
 		pthread_mutex_unlock(&v->lock);
 	}
@@ -321,7 +321,7 @@ static void tell_return(struct vo_subject *v, const char *boot_id, int64_t lost_
 {
 	double away = (double)(vns_now_ns() - lost_ns) / 1e9;
 
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	if (strcmp(boot_id, vns_agent_info(v->s->agent)->boot_id) != 0)
 		vo_event(v, vns_now_ns(), "reboot", "The guest is back after %.1f s: it has rebooted. Its clock "
 			 "was related anew; no packet of before is paired with one of now.", away);
@@ -348,7 +348,7 @@ static bool reach_again(struct vo_subject *v, struct vns_err *why)
 	}
 	memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
 	v->capturing = false;
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	if (vo_quiet_is_stopped(v))
 		vo_event(v, lost_ns, "lost", "Nothing more came from the guest: its process %d on the host is "
 			 "stopped by a signal.", v->s->vmm_pid);
@@ -409,7 +409,7 @@ static bool is_paired_else_unready(struct vo_subject *v)
 {
 	bool paired;
 
-	pthread_mutex_lock(&v->lock);
+	give_way_lock(&v->turns);
 	paired = v->paired;
 	if (!paired)
 		atomic_store(&v->ready, false);
@@ -434,7 +434,7 @@ static bool begin_again(struct vo_subject *v, struct vns_err *why)
 	}
 	if (v->s->reconnect) {
 		memcpy(boot_id, vns_agent_info(v->s->agent)->boot_id, sizeof(boot_id));
-		pthread_mutex_lock(&v->lock);
+		give_way_lock(&v->turns);
 		vo_event(v, lost_ns, "lost", "Before the traffic began nothing more came from the guest: %.150s.",
 			 why->text);
 		pthread_mutex_unlock(&v->lock);
@@ -442,7 +442,7 @@ static bool begin_again(struct vo_subject *v, struct vns_err *why)
 	code = capture_again(v, why);
 	if (!code) {
 		tell_return(v, boot_id, lost_ns);
-		pthread_mutex_lock(&v->lock);
+		give_way_lock(&v->turns);
 		code = vo_epoch_forget(v, why);
 		pthread_mutex_unlock(&v->lock);
 	}

@@ -91,7 +91,7 @@ static void sort_out(struct vo_run *run, struct vo_subject *v, size_t k,
 	struct vns_packet own[BATCH], all[BATCH];
 	size_t m = 0, n_all = 0;
 
-	give_way_lock_reading(&run->reading, &v->lock);
+	give_way_lock_reading(&v->turns);
 	for (size_t i = 0; i < n; i++) {
 		const struct vns_packet *p = &pkts[i];
 
@@ -205,7 +205,7 @@ static void advance_host(struct vo_run *run)
 	for (size_t i = 0; vo_in_phase(run, VO_TRAFFIC) && i < run->n; i++) {
 		struct vo_subject *v = &run->subject[i];
 
-		give_way_lock_reading(&run->reading, &v->lock);
+		give_way_lock_reading(&v->turns);
 		for (size_t j = 0; j < v->n_pair; j++) {
 			if (!v->pair[j].twin)
 				continue;

@@ -108,7 +108,7 @@ static void begin(struct vo_subject *v, int64_t since_ns)
 
 	q->since_ns = since_ns;
 	q->back = false;
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	q->n_event = v->n_event;
 	pthread_mutex_unlock(&v->lock);
 	vo_say(v->run, v->s->reconnect ? "%s: no sign of life for %.1f s; after %d s its connection is taken for "
@@ -136,7 +136,7 @@ void vo_quiet_look(struct vo_subject *v)
 		q->back = true;
 		return;
 	}
-	give_way_lock(&v->run->reading, &v->lock);
+	give_way_lock(&v->turns);
 	describe(v, q->until_ns);
 	pthread_mutex_unlock(&v->lock);
 	q->since_ns = 0;

@@ -35,7 +35,7 @@ static int init_clock(struct vo_subject *v, enum vns_clock_mode wanted, struct v
 	vns_clock_set_wander(v->clock, v->wander_ppm);
 	if (v->mode == VNS_CLOCK_SAME)
 		return vns_clock_set_fixed(v->clock, vns_now_ns(), 0, 0, 0);
-	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, &v->lock, err);
+	return vns_gather_open(&v->gather, v->s, v->mode, v->clock, &v->turns, err);
 }
 
 static int init_subject(struct vo_run *run, struct vo_subject *v, const struct vns_subject *s,
@@ -48,6 +48,9 @@ static int init_subject(struct vo_run *run, struct vo_subject *v, const struct v
 	v->s = s = &v->own;
 	v->run = run;
 	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->turns.next, NULL);
+	v->turns.way = &run->reading;
+	v->turns.lock = &v->lock;
 	if (s->n_point == 0)
 		return vns_err_set(err, -ENODEV, "%s: no interface of this host is known to carry its "
 				   "packets; nothing to compare the guest's capture with%s%.300s", s->name,
@@ -66,7 +69,6 @@ int vo_run_init(struct vo_run *run, const struct vns_subject *subjects, size_t n
 	run->first = subjects;
 	pthread_mutex_init(&run->exchanging, NULL);
 	pthread_mutex_init(&run->saying, NULL);
-	pthread_mutex_init(&run->reading.next, NULL);
 	run->opts = opts;
 	run->one_in = opts->sample ? opts->sample : 1;
 	if (vns_clock_new(&run->same, VNS_CLOCK_SAME) || vns_clock_set_fixed(run->same, 0, 0, 0, 0) ||
@@ -664,11 +666,11 @@ void vo_run_fini(struct vo_run *run)
 		vns_gather_close(v->gather);
 		vns_clock_free(v->clock);
 		free(v->held.at);
+		pthread_mutex_destroy(&v->turns.next);
 		pthread_mutex_destroy(&v->lock);
 	}
 	vns_clock_free(run->same);
 	vns_vo_points_close(&run->points);
 	pthread_mutex_destroy(&run->exchanging);
 	pthread_mutex_destroy(&run->saying);
-	pthread_mutex_destroy(&run->reading.next);
 }

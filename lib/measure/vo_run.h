@@ -99,6 +99,7 @@ struct vo_subject {
 	struct vo_run *run;
 	pthread_t thread;
 	pthread_mutex_t lock;
+	struct give_way_turns turns; /* how the thread and the reading one come to @lock */
 	bool has_thread;
 	atomic_bool ready;         /* its exchanges before the traffic are made */
 	int64_t away_ns;           /* first lost before the traffic, monotonic; 0: never */

@@ -16,7 +16,7 @@
 
 static void gives_way_and_comes_back(void **state)
 {
-	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	struct give_way g = { 0 };
 
 	(void)state;
 	give_way_begin(&g);
@@ -31,7 +31,7 @@ static void gives_way_and_comes_back(void **state)
 
 static void does_not_starve(void **state)
 {
-	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	struct give_way g = { 0 };
 
 	(void)state;
 	give_way_begin(&g);
@@ -47,9 +47,9 @@ static void does_not_starve(void **state)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void *wants_the_lock(void *g)
+static void *wants_the_lock(void *turns)
 {
-	give_way_lock(g, &lock);
+	give_way_lock(turns);
 	pthread_mutex_unlock(&lock);
 	return NULL;
 }
@@ -57,7 +57,8 @@ static void *wants_the_lock(void *g)
 /* Whoever would watch waits for a lock that the starving thread holds. */
 static void does_not_starve_with_a_lock(void **state)
 {
-	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	struct give_way g = { 0 };
+	struct give_way_turns turns = { &g, &lock, PTHREAD_MUTEX_INITIALIZER };
 	pthread_t thread;
 
 	(void)state;
@@ -66,7 +67,7 @@ static void does_not_starve_with_a_lock(void **state)
 		skip();
 	pthread_mutex_lock(&lock);
 	g.alive_ns -= VNS_NSEC_PER_SEC;
-	assert_int_equal(pthread_create(&thread, NULL, wants_the_lock, &g), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wants_the_lock, &turns), 0);
 	for (int i = 0; i < 500 && g.idle; i++)
 		vns_sleep_ns(10 * VNS_NSEC_PER_MSEC);
 	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
@@ -77,9 +78,9 @@ static void does_not_starve_with_a_lock(void **state)
 
 static int had_it;
 
-static void *has_the_lock_once(void *g)
+static void *has_the_lock_once(void *turns)
 {
-	give_way_lock(g, &lock);
+	give_way_lock(turns);
 	had_it = 1;
 	pthread_mutex_unlock(&lock);
 	return NULL;
@@ -88,18 +89,19 @@ static void *has_the_lock_once(void *g)
 /* The reading thread wants it again at once, as with more packets to read; who waits has it before. */
 static void takes_turns(void **state)
 {
-	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	struct give_way g = { 0 };
+	struct give_way_turns turns = { &g, &lock, PTHREAD_MUTEX_INITIALIZER };
 	pthread_t thread;
 
 	(void)state;
-	give_way_lock_reading(&g, &lock);
-	assert_int_equal(pthread_create(&thread, NULL, has_the_lock_once, &g), 0);
-	while (pthread_mutex_trylock(&g.next) == 0) { /* until it waits */
-		pthread_mutex_unlock(&g.next);
+	give_way_lock_reading(&turns);
+	assert_int_equal(pthread_create(&thread, NULL, has_the_lock_once, &turns), 0);
+	while (pthread_mutex_trylock(&turns.next) == 0) { /* until it waits */
+		pthread_mutex_unlock(&turns.next);
 		vns_sleep_ns(VNS_NSEC_PER_MSEC);
 	}
 	pthread_mutex_unlock(&lock);
-	give_way_lock_reading(&g, &lock);
+	give_way_lock_reading(&turns);
 	assert_int_equal(had_it, 1);
 	pthread_mutex_unlock(&lock);
 	pthread_join(thread, NULL);
@@ -108,7 +110,7 @@ static void takes_turns(void **state)
 static void leaves_another_class_alone(void **state)
 {
 	const struct sched_param none = { .sched_priority = 0 };
-	struct give_way g = { .next = PTHREAD_MUTEX_INITIALIZER };
+	struct give_way g = { 0 };
 
 	(void)state;
 	assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &none), 0);
