@@ -531,6 +531,26 @@ static void test_eviction_costs(void **state)
 	assert_int_equal(n_seen, 0);
 }
 
+/*
+ * One direction alone was captured: 200 servers' connections on 100 ports, each of its SYN-ACK and an answer, in a table
+ * of 50. All ports come again after they were pushed out, each with a new connection: none of them came back.
+ */
+static void test_new_on_old_ports(void **state)
+{
+	struct vns_rtt_counts c;
+
+	(void)state;
+	start_with((struct vns_rtt_opts){ .max_flows = 50 });
+	for (unsigned i = 0; i < 200; i++) {
+		feed_flow(i * 10, i % 100, 1, SYN | ACK, 100 + i, 7, i);
+		feed_flow(i * 10 + 1, i % 100, 1, ACK, 101 + i, 7, i + 1);
+	}
+	vns_rtt_get_counts(engine, &c);
+	assert_int_equal(c.flows, 200);
+	assert_int_equal(c.flows_evicted_full, 150);
+	assert_int_equal(c.flows_returned, 0);
+}
+
 /* Each of 500 flows comes back 3 times into a table of 100: all returns but forgotten ones are counted, no more. */
 static void test_returns(void **state)
 {
@@ -752,7 +772,8 @@ int main(void)
 		T(test_one_direction),   T(test_one_direction_counted), T(test_many_outstanding),
 		T(test_accounting),      T(test_idle),                T(test_idle_bounds_table),
 		T(test_closed),          T(test_reset_without_option), T(test_port_reuse),
-		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table), T(test_eviction_costs), T(test_returns),
+		T(test_syn_again),       T(test_syn_after_midstream), T(test_full_table), T(test_eviction_costs),
+		T(test_returns),         T(test_new_on_old_ports),
 		T(test_churn),           T(test_per_flow),            T(test_batches),
 		T(test_memory),          T(test_bad_options),
 	};

@@ -218,9 +218,9 @@ static uint32_t new_flow(struct vns_rtt *r, const struct vns_packet *p)
 			return id;
 	}
 	r->counts.flows++;
-	/* a SYN begins a flow of its own, if on the same ports */
+	/* a SYN, or its answer where one direction alone is seen, begins a flow of its own, if on the same ports */
 	if (vns_gone_take(&r->gone, &p->key))
-		r->counts.flows_returned += (p->tcp_flags & (VNS_TCP_SYN | VNS_TCP_ACK)) != VNS_TCP_SYN;
+		r->counts.flows_returned += !(p->tcp_flags & VNS_TCP_SYN);
 	t = &r->track[id];
 	*t = (struct track){ 0 };
 	t->pending[0].oldest_ns = t->pending[1].oldest_ns = VNS_PENDING_NONE;
