@@ -5,8 +5,8 @@
  *
  * In BPF "tcp" means no frame with a VLAN tag. Live the kernel takes the outermost tag out of the bytes before
  * the filter sees them, so one side of a link would be filtered otherwise than the other, and a file
- * otherwise than its live capture: of files the tags are taken out, too (file.c), unless the
- * expression speaks of the link layer itself.
+ * otherwise than its live capture: of files the tags are taken out, too (file.c: up to four, so that a frame with
+ * two passes there that live does not), unless the expression speaks of the link layer itself.
  */
 #include <errno.h>
 #include <pcap/pcap.h>
