@@ -10,7 +10,7 @@
  *   given    by --offset-ns or by a file that `drift --json` wrote; or, when neither is there,
  *   same     when the traffic allows an offset of 0: no packet arrives before it was sent, so
  *            max(g2h t_B - t_A) <= offset <= min(h2g t_B - t_A), and 0 lies between;
- *   traffic  when 0 contradicts the traffic: the middle of these bounds, as a function of
+ *   traffic  when 0 contradicts the traffic, or a clock stepped: the middle of these bounds, as a function of
  *            time. Then the floors of both directions come out equal by construction, and the note
  *            says so. The bounds are known only after the last packet: the files are read again.
  */
@@ -584,6 +584,14 @@ static bool is_copy(const struct vns_vo_target *t)
 	return pairs >= COPY_PAIRS && t->clock.offset_ns == 0 && t->clock.drift_ppm == 0;
 }
 
+/* Why the clock is bounded by the traffic; of 0, what its bound says. */
+static const char *why_traffic(const struct vo_offline *r, const struct vns_vo_target *t)
+{
+	if (t->clock.lower_ns > 0 || t->clock.upper_ns < 0)
+		return "0 contradicts the traffic";
+	return r->n_step ? "a clock stepped" : "0 throughout contradicts the traffic";
+}
+
 static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 {
 	bool any = t->counts[0].in_class[VNS_TWIN_MATCHED] + t->counts[1].in_class[VNS_TWIN_MATCHED] > 0;
@@ -595,8 +603,8 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 	if (any && t->clock_mode == VNS_CLOCK_SAME)
 		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
-		note(t, "No offset was given, and 0 contradicts the traffic: the clock is bounded by "
-			"the traffic itself; --offset-ns or --drift-file tells the split.");
+		note(t, "No offset was given, and %s: the clock is bounded by the traffic itself; --offset-ns or "
+			"--drift-file tells the split.", why_traffic(r, t));
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC && vns_clock_rate(r->clock) != VNS_CLOCK_RATE_STEADY)
 		note(t, "%s: the bounds were widened%s.",
 		     vns_clock_rate(r->clock) == VNS_CLOCK_RATE_CHANGED ?

@@ -438,6 +438,29 @@ class Offline(unittest.TestCase):
         self.assertEqual(t['directions']['host_to_guest']['udp']['matched'], 50)
         self.vo(*self.pair([only[1], only[0]]), '--guest-addr', GUEST, code=4, says='one way')
 
+    def test_zero_contradicts_only_what_excludes_it(self):
+        """A clock that stepped is bounded by the traffic, too: whether 0 fits is told by the bound."""
+        host, guest = traffic(n=200)
+        half = T0 + 100 * 10 * MS
+        for step, offset in ((3000 * MS, 0), (0, HOUR), (3000 * MS, HOUR), (0, 0)):
+            with self.subTest(step=step, offset=offset):
+                t = self.target(*self.pair((host, [(t + offset + step * (t >= half), f) for t, f in guest])))
+                self.assertEqual([e['kind'] for e in t['events']], ['clock_step'] if step else [])
+                self.assertEqual(t['clock']['mode'], 'traffic' if step or offset else 'same')
+                holds = t['clock']['lower_ns'] <= 0 <= t['clock']['upper_ns']
+                self.assertEqual(holds, offset == 0)
+                self.assertEqual('0 contradicts the traffic' in t['note'], not holds, t['note'])
+                self.assertEqual('and a clock stepped: ' in t['note'], bool(step) and holds, t['note'])
+
+    def test_zero_contradicts_where_the_clock_passes_it(self):
+        """Clocks that drift through 0: no constant offset fits, and the bound half way holds 0."""
+        host, guest = traffic(n=200)
+        mid = T0 + 100 * 10 * MS
+        t = self.target(*self.pair((host, sorted((t + (t - mid) // 2500, f) for t, f in guest))))
+        self.assertEqual((t['clock']['mode'], t['events']), ('traffic', []))
+        self.assertTrue(t['clock']['lower_ns'] <= 0 <= t['clock']['upper_ns'])
+        self.assertIn('and 0 throughout contradicts the traffic: ', t['note'])
+
     def test_filter(self):
         args = self.pair(traffic())
         t = self.target(*args, '--filter', 'udp')
