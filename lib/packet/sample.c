@@ -15,7 +15,8 @@
  * so that the rivals of what was chosen are all there to be seen.
  *   A later fragment has not even that. Its first fragment, which senders let go ahead, decides for it: a
  * point remembers what it chose by the hosts and the identification, which are of this point only, so that NAT is
- * no matter.
+ * no matter. A later fragment that overtook its first cannot be chosen, so nothing that comes after the first is
+ * either: a copy of the one left out, doubled on the way, would be taken for it.
  *   The other datagrams of a frame are chosen each by its own beginning, where they are seen: 1 of N of what each
  * point sees, and of the frames 1 of N with a first datagram to be paired with.
  */
@@ -66,6 +67,7 @@ uint64_t vns_fragment_key(const struct vns_packet *p)
 bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32_t one_in)
 {
 	bool later = p->flags & VNS_PKT_F_LATER_FRAG, taken = !later && vns_packet_sampled(p, one_in);
+	bool known, follow;
 	uint64_t key;
 	size_t i;
 
@@ -75,14 +77,11 @@ bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32
 		return taken;
 	key = vns_fragment_key(p);
 	i = key >> 32 & (VNS_SAMPLER_SLOTS - 1);
-	if (later)
-		return s->slot[i].key == key && /* stamps in a file may be any: unsigned */
-		       (uint64_t)p->time_ns - (uint64_t)s->slot[i].time_ns + FOLLOW_NS <= 2 * FOLLOW_NS;
-	if (taken) {
-		s->slot[i].key = key;
-		s->slot[i].time_ns = p->time_ns;
-	} else if (s->slot[i].key == key) {
-		s->slot[i].key = 0; /* the identification is another datagram's now */
-	}
-	return taken;
+	known = s->slot[i].key == key && /* stamps in a file may be any: unsigned */
+		(uint64_t)p->time_ns - (uint64_t)s->slot[i].time_ns + FOLLOW_NS <= 2 * FOLLOW_NS;
+	follow = known ? s->slot[i].follow && (later || taken) : taken;
+	s->slot[i].key = key;
+	s->slot[i].time_ns = p->time_ns;
+	s->slot[i].follow = follow;
+	return later ? follow : taken;
 }

@@ -8,14 +8,21 @@
 
 #include <vnetscope/packet.h>
 
-/* Datagrams whose fragments may be under way to the point at once; of more, some lose their later fragments. */
-#define VNS_SAMPLER_SLOTS 512
+/*
+ * Datagrams whose fragments may be under way to the point at once, chosen or not; of more, some lose their later
+ * fragments.
+ */
+#define VNS_SAMPLER_SLOTS 2048
 
-/* Zeroed: nothing seen yet. @key: of a datagram whose first fragment was chosen at @time_ns; 0: none */
+/*
+ * Zeroed: nothing seen yet. @key: of a datagram of which a fragment was seen last at @time_ns; 0: none. @follow: its
+ * later fragments are chosen
+ */
 struct vns_sampler {
 	struct {
 		uint64_t key;
 		int64_t time_ns;
+		bool follow;
 	} slot[VNS_SAMPLER_SLOTS];
 };
 
@@ -24,7 +31,7 @@ uint64_t vns_fragment_key(const struct vns_packet *p);
 
 /*
  * vns_packet_sampled() of the point's next packet, but a later fragment is chosen where its datagram's first
- * fragment was, within the last second. To be asked of every packet, in capture order.
+ * fragment was, within the last second, and was the first of it to come. To be asked of every packet, in capture order.
  */
 bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32_t one_in);
 

@@ -30,6 +30,8 @@ CASES = {
     'fragments, loss': ['--fragments', '60', '--one-sided', '60', '--ipv6', '40', '--loss', '2'],
     'fragments, NAT': ['--fragments', '60', '--one-sided', '60', '--ipv6', '0', '--nat', 'masquerade',
                        '--loss', '0'],
+    'fragments, overtaken and doubled': ['--fragments', '60', '--one-sided', '0', '--ipv6', '0', '--udp', '90',
+                                         '--icmp', '5', '--loss', '2', '--dup', '6', '--reorder', '8'],
     'all in pieces, snap 96': ['--frames', '30', '--fragments', '20', '--one-sided', '80', '--ipv6', '30',
                                '--loss', '2', '--reorder', '2', '--snap', '96', '--vlan', '0',
                                '--drift-ppm', '-60', '--offset-ns', '5000000000'],
@@ -76,7 +78,9 @@ class Samples(unittest.TestCase):
               (case, len(sure), len(both), len(both) / len(sure), len(halves), len(got)))
         # But for later fragments whose first one was lost between the points: those were not to be chosen behind it.
         lossy = 'fragments' in ' '.join(CASES[name]) and '0' not in self.of(name, '--loss')
-        self.assertLessEqual(len(halves), 0.05 * len(both) if lossy else 0, case + 'chosen at one point only')
+        # Where many overtake their first one, that is so for each of these datagrams.
+        most = 0.15 if 'overtaken' in name else 0.05 if lossy else 0
+        self.assertLessEqual(len(halves), most * len(both), case + 'chosen at one point only')
         # And they are found, whatever was not chosen around them. Of NAT it takes more of a flow to learn of it.
         if not ('NAT' in name and one_in == 100):
             self.assertGreaterEqual(len(both & set(got)), 0.999 * len(both), case + 'not found')

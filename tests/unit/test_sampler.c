@@ -53,7 +53,7 @@ static void test_later_fragments_follow(void **state)
 		int64_t at = id * SECOND_NS / 1000;
 		struct vns_packet first = datagram(id, 1400, true, 0, at);
 		struct vns_packet later = datagram(id, 1400, false, 1480, at + 1);
-		struct vns_packet other = datagram(id + 1, 1400, false, 1480, at + 1);
+		struct vns_packet other = datagram(id + 20000, 1400, false, 1480, at + 1);
 		bool yes = vns_sampler_takes(&s, &first, 4);
 
 		assert_int_equal(later.verdict, VNS_PKT_FRAGMENT);
@@ -71,11 +71,36 @@ static void test_later_fragments_follow(void **state)
 	(void)state;
 }
 
+/* One that came before its first was left out: its copies, which come behind it, must be too, or one is its twin. */
+static void test_overtaken_first(void **state)
+{
+	static struct vns_sampler s;
+	unsigned int taken = 0;
+
+	for (unsigned int id = 1; id <= 1000; id++) {
+		int64_t at = id * SECOND_NS / 1000;
+		struct vns_packet later = datagram(id, 1400, false, 1480, at);
+		struct vns_packet first = datagram(id, 1400, true, 0, at + 1);
+		struct vns_packet next = datagram(id, 1400, false, 2960, at + 2);
+
+		assert_false(vns_sampler_takes(&s, &later, 4));
+		assert_int_equal(vns_sampler_takes(&s, &first, 4), vns_packet_sampled(&first, 4));
+		assert_false(vns_sampler_takes(&s, &next, 4));
+		assert_false(vns_sampler_takes(&s, &later, 4));
+		first.time_ns = later.time_ns = at + 2 * SECOND_NS; /* another datagram of this number */
+		taken += vns_sampler_takes(&s, &first, 4);
+		assert_int_equal(vns_sampler_takes(&s, &later, 4), vns_packet_sampled(&first, 4));
+	}
+	assert_in_range(taken, 182, 318); /* 250, five standard deviations of 14 */
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_and_first_piece),
 		cmocka_unit_test(test_later_fragments_follow),
+		cmocka_unit_test(test_overtaken_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
