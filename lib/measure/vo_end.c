@@ -38,6 +38,7 @@ static int open_end(struct vo_end *e, struct vns_err *err)
 	e->doubled = 0;
 	e->not_sampled = 0;
 	e->digest_short = 0;
+	e->strange = 0;
 	e->eof = false;
 	memset(&e->sampler, 0, sizeof(e->sampler));
 	if (!e->pkt)
@@ -154,6 +155,8 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 		if (n > 0 && e->one_in > 1)
 			n = (int)keep_sampled(e, to, (size_t)n);
 	}
+	if (n > 0 && e->senders)
+		e->strange += vo_senders_filter(e->senders, to, (size_t)n);
 	for (int i = 0; i < n; i++)
 		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
 				   to[i].proto != VNS_PROTO_TCP;
@@ -315,6 +318,16 @@ static bool peers_translated(struct vo_offline *r)
 	return peers >= NAT_SIGNS;
 }
 
+/* Through NAT a sender may have another address at each point: nothing is known of them. */
+static void learn_senders(struct vo_offline *r)
+{
+	_Static_assert(VO_GUESTS <= VO_SENDERS_GUEST, "room for as many guests");
+	for (int p = 0; p < 2 && !r->nat && r->n_guest; p++) {
+		vo_senders_learn(&r->senders, r->end[p].pkt, r->end[p].n, r->guest, r->n_guest);
+		r->end[p].senders = &r->senders;
+	}
+}
+
 /* Guest and coarse offset from what is in both buffers. Return: packets that told the offset. */
 static size_t learn(struct vo_offline *r)
 {
@@ -342,6 +355,7 @@ static size_t learn(struct vo_offline *r)
 		r->guest_assumed = true;
 	}
 	r->nat_peers = r->nat && peers_translated(r);
+	learn_senders(r);
 	find_unlearnt(r, 4);
 	find_unlearnt(r, 6);
 	return support;

@@ -51,7 +51,10 @@ static int64_t behind_ns(struct vo_subject *v)
 	int64_t behind;
 
 	give_way_lock(&v->turns);
-	behind = v->run->to_ns - (v->guest_upto_ns - (v->epoch_guest_ns - v->epoch_from_ns));
+	if (v->guest_upto_ns)
+		behind = v->run->to_ns - (v->guest_upto_ns - (v->epoch_guest_ns - v->epoch_from_ns));
+	else
+		behind = v->run->to_ns - v->run->from_ns; /* nothing has come yet */
 	pthread_mutex_unlock(&v->lock);
 	return behind;
 }

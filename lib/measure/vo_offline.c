@@ -464,6 +464,16 @@ static void note_unlearnt(const struct vo_offline *r, struct vns_vo_target *t)
 			     (unsigned long long)r->unlearnt[v6][1]);
 }
 
+/* Senders that speak after the beginnings only: at which end are they? */
+static void note_strange(const struct vo_offline *r, struct vns_vo_target *t)
+{
+	if (r->end[0].strange || r->end[1].strange)
+		note(t, "%llu multicast or broadcast packets at the host and %llu at the guest are of senders that the "
+			"beginnings of the files do not have: whether they are the guest's is not known, and they are "
+			"undecodable; give its other addresses by --guest-addr.",
+		     (unsigned long long)r->end[0].strange, (unsigned long long)r->end[1].strange);
+}
+
 static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 {
 	static const char *const at[] = { "host", "guest" };
@@ -507,6 +517,7 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 		note(t, "Which address is the guest's cannot be told from these captures; give "
 			"--guest-addr.");
 	note_unlearnt(r, t);
+	note_strange(r, t);
 }
 
 /* Of most packets of a file the capture kept less than the headers that tell them apart. */

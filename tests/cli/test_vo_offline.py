@@ -461,6 +461,26 @@ class Offline(unittest.TestCase):
         self.assertTrue(t['clock']['lower_ns'] <= 0 <= t['clock']['upper_ns'])
         self.assertIn('and 0 throughout contradicts the traffic: ', t['note'])
 
+    def test_late_multicast_of_an_address_that_was_not_learnt(self):
+        """The guest asks for routers from a link-local address long after the beginning: no packet to the guest."""
+        def late(n):
+            host, guest = traffic(n, (30, 0), (30, 0), step=MS * 10)
+            frame = bytes.fromhex('333300000002') + udp('fe80::1', 546, 'ff02::2', 547, b'who routes')[6:]
+            at = T0 + (n - 5) * 10 * MS + 4 * MS
+            return sorted(host + [(at + 40 * US, frame)]), sorted(guest + [(at, frame)])
+        for n, strange in ((300, 0), (6000, 1)):
+            host, guest = late(n)
+            t = self.target('--host', self.file(pcap_file(host), f'h{n}.pcap'),
+                            '--guest', self.file(pcap_file(guest), f'g{n}.pcap'))
+            clock = t['clock']
+            self.assertLessEqual(clock['lower_ns'], 0)
+            self.assertGreaterEqual(clock['upper_ns'], 0)
+            for point in ('host', 'guest'):
+                self.assertEqual(t['accounting'][point]['undecodable'], strange)
+                self.assertEqual(t['accounting'][point]['matched'], len(host) - strange)
+            self.assertEqual('1 multicast or broadcast packets at the host and 1 at the guest' in (t['note'] or ''),
+                             bool(strange))
+
     def test_filter(self):
         args = self.pair(traffic())
         t = self.target(*args, '--filter', 'udp')
