@@ -41,6 +41,7 @@ static int open_end(struct vo_end *e, struct vns_err *err)
 	e->strange = 0;
 	e->eof = false;
 	memset(&e->sampler, 0, sizeof(e->sampler));
+	memset(&e->udp, 0, sizeof(e->udp));
 	if (!e->pkt)
 		e->pkt = vns_reserve(VO_PROBE, sizeof(*e->pkt));
 	if (!e->pkt)
@@ -115,9 +116,10 @@ static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 	size_t keep = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		vo_udp_see(&e->udp, &pkt[i]);
-		if (vns_sampler_takes(&e->sampler, &pkt[i], e->one_in))
-			pkt[keep++] = pkt[i];
+		if (!vns_sampler_takes(&e->sampler, &pkt[i], e->one_in))
+			continue;
+		vo_udp_see(&e->udp, &e->sampler, &pkt[i]);
+		pkt[keep++] = pkt[i];
 	}
 	e->not_sampled += n - keep;
 	return keep;

@@ -35,7 +35,7 @@ struct vo_end {
 	uint32_t one_in;       /* --sample; 0 or 1: all */
 	uint64_t not_sampled;  /* packets that --sample left out */
 	struct vns_sampler sampler; /* with --sample */
-	struct vo_udp udp;     /* the same: of datagrams chosen or not */
+	struct vo_udp udp;     /* the same: of datagrams that were chosen */
 	const volatile int *stop; /* no more is to be read when it is set */
 	bool stopped;          /* it was: this reading, and each after it, ends at packet number @limit */
 	uint64_t taken, limit; /* packets of the file, of all its points */

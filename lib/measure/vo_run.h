@@ -147,7 +147,7 @@ struct vo_subject {
 	uint32_t agent_one_in;
 	struct vns_sampler sampler[VO_POINTS + 1]; /* by point, the last is the guest's; where not all are looked at */
 	uint64_t not_sampled[VO_POINTS];           /* packets of the traffic that were left out, by point */
-	struct vo_udp udp[VO_POINTS + 1];          /* the same: of what was captured, at the guest of what came */
+	struct vo_udp udp[VO_POINTS + 1];          /* the same: of what was chosen */
 	double agent_share;        /* of one CPU, over the last second or so */
 	struct vns_agent_usage usage_last;
 	int64_t usage_last_ns;     /* monotonic */
@@ -188,8 +188,10 @@ static inline bool vo_subject_samples(struct vo_subject *v, size_t k, const stru
 {
 	if (v->one_in <= 1)
 		return true;
-	vo_udp_see(&v->udp[k], p);
-	return vns_sampler_takes(&v->sampler[k], p, v->one_in);
+	if (!vns_sampler_takes(&v->sampler[k], p, v->one_in))
+		return false;
+	vo_udp_see(&v->udp[k], &v->sampler[k], p);
+	return true;
 }
 
 /* The phase that both sides go by. */

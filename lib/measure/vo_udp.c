@@ -5,7 +5,8 @@
  *
  * A point that has longer datagrams of a flow than the other has them joined; what it has whole and the other in IP
  * fragments is as long at both when the fragments' ends count (RFC 791 section 3.2). Flows are told by their ports,
- * not by addresses, which NAT may change.
+ * not by addresses, which NAT may change. Lengths may be of datagrams that one point did not see at all, so they
+ * count only where the engine found packets in pieces.
  */
 #include <vnetscope/twin.h>
 
@@ -21,34 +22,28 @@ static void longest(struct vo_udp *u, size_t flow, uint32_t len)
 		u->flow[flow].longest = len;
 }
 
-void vo_udp_see(struct vo_udp *u, const struct vns_packet *p)
+void vo_udp_see(struct vo_udp *u, struct vns_sampler *s, const struct vns_packet *p)
 {
 	uint32_t low = p->key.port[p->key.port[0] > p->key.port[1]];
-	size_t flow = (low * 31 + p->key.port[0] + p->key.port[1] + 7u * p->dir) % VO_UDP_FLOWS, i;
-	uint64_t key = 0;
+	size_t flow = (low * 31 + p->key.port[0] + p->key.port[1] + 7u * p->dir) % VO_UDP_FLOWS;
 
 	if (p->proto != VNS_PROTO_UDP || (p->verdict != VNS_PKT_OK && p->verdict != VNS_PKT_FRAGMENT))
 		return;
-	if (p->flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG))
-		key = vns_fragment_key(p);
-	i = key >> 32 & (VO_UDP_FRAGMENTS - 1);
 	if (p->flags & VNS_PKT_F_LATER_FRAG) {
 		uint64_t end = (uint64_t)p->frag_off + p->payload_len;
 
-		if (u->fragment[i].key == key && end > HEADER && end <= UINT16_MAX)
-			longest(u, u->fragment[i].flow, (uint32_t)end - HEADER);
+		if (end > HEADER && end <= UINT16_MAX)
+			longest(u, *vns_sampler_mark(s, p), (uint32_t)end - HEADER);
 		return;
 	}
 	u->flow[flow].n++;
 	longest(u, flow, p->payload_len);
-	if (key) {
-		u->fragment[i].key = key;
-		u->fragment[i].flow = flow;
-	}
+	if (p->flags & VNS_PKT_F_FIRST_FRAG)
+		*vns_sampler_mark(s, p) = (uint16_t)flow;
 }
 
 /* Longer by so much that loss of the longest does not explain it. */
-bool vo_udp_in_pieces(const struct vo_udp *a, const struct vo_udp *b)
+static bool in_pieces(const struct vo_udp *a, const struct vo_udp *b)
 {
 	for (size_t i = 0; i < VO_UDP_FLOWS; i++) {
 		bool a_cuts = a->flow[i].longest < b->flow[i].longest;
@@ -63,7 +58,8 @@ bool vo_udp_in_pieces(const struct vo_udp *a, const struct vo_udp *b)
 
 const char *vo_udp_doubt(const struct vo_udp *a, const struct vo_udp *b, struct vns_twin_counts counts[2])
 {
-	if (!vo_udp_in_pieces(a, b))
+	/* Lengths alone may differ by loss, or by what one capture saw before the other began. */
+	if ((!counts[0].wholes && !counts[1].wholes) || !in_pieces(a, b))
 		return NULL;
 	for (int p = 0; p < 2; p++) {
 		uint64_t *udp = &counts[p].missing_by_proto[VNS_PROTO_UDP];

@@ -55,13 +55,19 @@ static uint64_t word(const struct vns_addr *a, int at)
 	return w;
 }
 
-uint64_t vns_fragment_key(const struct vns_packet *p)
+/* The datagram that fragment @p is of, at this point; never 0. */
+static uint64_t fragment_key(const struct vns_packet *p)
 {
 	const struct vns_addr *src = vns_packet_src(p), *dst = vns_packet_dst(p);
 	/* IPv6's is unique without the protocol, which behind its fragment header may be an extension's. */
 	uint64_t what = (uint64_t)p->ip_id << 8 | (p->key.family == 4 ? p->key.ipproto : 0);
 
 	return vns_mix5(word(src, 0), word(src, 8), word(dst, 0), word(dst, 8), what) | 1;
+}
+
+static size_t place_of(uint64_t key)
+{
+	return key >> 32 & (VNS_SAMPLER_SLOTS - 1);
 }
 
 bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32_t one_in)
@@ -75,13 +81,20 @@ bool vns_sampler_takes(struct vns_sampler *s, const struct vns_packet *p, uint32
 		return true;
 	if (!(p->flags & (VNS_PKT_F_FIRST_FRAG | VNS_PKT_F_LATER_FRAG)))
 		return taken;
-	key = vns_fragment_key(p);
-	i = key >> 32 & (VNS_SAMPLER_SLOTS - 1);
+	key = fragment_key(p);
+	i = place_of(key);
 	known = s->slot[i].key == key && /* stamps in a file may be any: unsigned */
 		(uint64_t)p->time_ns - (uint64_t)s->slot[i].time_ns + FOLLOW_NS <= 2 * FOLLOW_NS;
 	follow = known ? s->slot[i].follow && (later || taken) : taken;
 	s->slot[i].key = key;
 	s->slot[i].time_ns = p->time_ns;
 	s->slot[i].follow = follow;
+	if (!known)
+		s->slot[i].mark = 0;
 	return later ? follow : taken;
+}
+
+uint16_t *vns_sampler_mark(struct vns_sampler *s, const struct vns_packet *p)
+{
+	return &s->slot[place_of(fragment_key(p))].mark;
 }

@@ -307,6 +307,24 @@ class Hard(unittest.TestCase):
                     self.assertEqual(t['accounting'][p]['missing_by_protocol']['udp'], 0, (kind, part, p))
                 self.assertIn('joined or cut between the points', t['note'])
 
+    def one_point_longer(self, host, guest):
+        """vo on those of 2000 datagrams, 1 in 2, that @host and @guest name; every hundredth is long."""
+        frames = [pcapmake.udp('10.9.9.9', 40000, '100.0.0.11', 5000, data=struct.pack('>I', i * 2654435761 % 2**32) + (
+            bytes(1400 if i % 100 == 7 else 100))) for i in range(2000)]
+        for path, sees, late in ((self.host, host, 0), (self.guest, guest, 20000)):
+            with open(path, 'wb') as f:
+                f.write(pcapmake.pcap([(10**9 + i * 10**6 + late, frames[i]) for i in range(2000) if sees(i)]))
+        return self.vo('--offset-ns', '0', '--guest-addr', '100.0.0.11', '--sample', '1/2')
+
+    def test_sample_of_which_long_ones_are_lost(self):
+        """That one point has no long datagram is no sign of frames where nothing was found in pieces."""
+        t = self.one_point_longer(lambda i: True, lambda i: i % 100 != 7 and i % 50 != 3)
+        books = t['accounting']['host']
+        self.assertNotIn('joined or cut', t['note'] or '')
+        self.assertEqual((books['ambiguous'], books['in_pieces']['wholes']), (0, 0))
+        self.assertEqual(books['missing'], books['missing_by_protocol']['udp'])
+        self.assertTrue(10 < books['missing'] < 60, books)
+
 
 if __name__ == '__main__':
     GENCAP = sys.argv.pop(2)
