@@ -382,9 +382,11 @@ static void copy_figures(struct vns_vo_figure to[VNS_DIRECTIONS][VNS_PROTOS],
 }
 
 /* The hops: every outer point to the innermost, the innermost to the guest; if crossed at all. */
-static void fill_hops(struct vo_subject *v, struct vns_vo_target *t)
+/* Return: what to say of frames of UDP datagrams between two points next to each other in a sample, or NULL */
+static const char *fill_hops(struct vo_subject *v, struct vns_vo_target *t)
 {
 	size_t inner = v->s->n_point - 1;
+	const char *said = NULL;
 
 	for (size_t i = 0; i < v->n_pair && t->n_hop < VNS_VO_MAX_HOPS; i++) {
 		struct vo_pair *p = &v->pair[i];
@@ -397,9 +399,16 @@ static void fill_hops(struct vo_subject *v, struct vns_vo_target *t)
 		snprintf(h->to, sizeof(h->to), "%s", point_name(v, p->b));
 		h->clock_free = !to_guest || v->mode == VNS_CLOCK_SAME;
 		memcpy(h->counts, p->counts, sizeof(h->counts));
+		if (v->run->one_in > 1) {
+			const char *doubt =
+				vo_udp_doubt(&v->udp[p->a], &v->udp[to_guest ? VO_POINTS : p->b], h->counts);
+
+			said = doubt ? doubt : said;
+		}
 		copy_figures(h->fig, p->fig);
 		t->n_hop++;
 	}
+	return said;
 }
 
 static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
@@ -557,7 +566,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	int code = vo_epoch_finish(v);
 	size_t k = main_pair(v), i = (size_t)(v - run->subject);
 	struct vo_pair *p = &v->pair[k];
-	const char *doubt;
+	const char *doubt, *of_hops;
 
 	snprintf(t->name, sizeof(t->name), "%s", v->s->name);
 	snprintf(t->from_point, sizeof(t->from_point), "%s", point_name(v, k));
@@ -568,7 +577,7 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	copy_figures(t->fig, p->fig);
 	memcpy(t->sum, p->sum, sizeof(t->sum));
 	memset(p->sum, 0, sizeof(p->sum)); /* its distributions are the target's now */
-	fill_hops(v, t);
+	of_hops = fill_hops(v, t);
 	memcpy(t->counts, p->counts, sizeof(t->counts));
 	t->evicted = p->evicted;
 	t->unrelated = p->unrelated;
@@ -592,8 +601,8 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	fill_overhead(run, v, t);
 	fill_notes(run, v, k, t);
 	doubt = run->one_in > 1 ? vo_udp_doubt(&v->udp[k], &v->udp[VO_POINTS], t->counts) : NULL;
-	if (doubt)
-		add_note(t, doubt);
+	if (doubt || of_hops)
+		add_note(t, doubt ? doubt : of_hops);
 	if (v->dead)
 		snprintf(t->ended_early, sizeof(t->ended_early), "%s", v->why);
 	return code;
