@@ -80,25 +80,34 @@ static double wander_of(const struct clock_watch *w, enum clock_end end, bool st
 	return fmin(LIMIT_PPM, w->source_ppm[end] + (any ? fmax(VNS_CLOCK_NTP_WANDER_PPM, steered) : 0));
 }
 
-static void compare(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now,
-		    char *text, size_t size)
+static void compare(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now)
 {
-	const struct vns_clock_state *before = &w->last[end];
+	const struct vns_clock_state was = w->last[end], *before = &was;
 	double ppm = before->steering_known && now->steering_known ? written_ppm(now) - written_ppm(before) : 0;
-	char s[200];
+	struct clock_said *said = &w->said[end];
 
 	if (before->source[0] && now->source[0] && strcmp(before->source, now->source) != 0) {
-		snprintf(s, sizeof(s), "The %s's kernel changed its clock source from %s to %s meanwhile: its "
-			 "rate changed, so the bounds allow for %g ppm of wander.", whose[end], before->source,
-			 now->source, SOURCE_WANDER_PPM);
-		add(text, size, s);
+		snprintf(said->source, sizeof(said->source), "The %s's kernel changed its clock source from %s to %s "
+			 "meanwhile: its rate changed, so the bounds allow for %g ppm of wander.", whose[end],
+			 before->source, now->source, SOURCE_WANDER_PPM);
 		w->source_ppm[end] = SOURCE_WANDER_PPM;
 	}
 	if (ppm != 0) {
-		snprintf(s, sizeof(s), "The %s's clock was steered meanwhile (NTP?), by %+.3f ppm since it was last looked "
-			 "at: the bounds allow for %g ppm of wander.", whose[end], ppm, wander_of(w, end, false));
-		add(text, size, s);
+		snprintf(said->rate, sizeof(said->rate), "The %s's clock was steered meanwhile (NTP?), by %+.3f ppm since "
+			 "it was last looked at: the bounds allow for %g ppm of wander.", whose[end], ppm,
+			 wander_of(w, end, false));
+		w->rate_changes[end]++;
 	}
+}
+
+void clock_watch_rates(const struct clock_watch *w, enum clock_end end, const char *when, char *text, size_t size)
+{
+	text[0] = '\0';
+	if (w->rate_changes[end])
+		snprintf(text, size, "The %s's clock was steered meanwhile (NTP?), %u time%s%s, from %+.3f to %+.3f ppm: the "
+			 "bounds allow for %g ppm of wander.", whose[end], w->rate_changes[end],
+			 w->rate_changes[end] > 1 ? "s" : "", when, w->written[end].lo, w->written[end].hi,
+			 wander_of(w, end, false));
 }
 
 static void widen(struct clock_range *r, double lo, double hi)
@@ -121,9 +130,9 @@ static void take_steering(struct clock_watch *w, enum clock_end end, const struc
 	w->steered[end] |= is_steered(now);
 }
 
-void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now,
-		      char *text, size_t size)
+void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now)
 {
+	w->said[end] = (struct clock_said){ "", "" };
 	if (!now) {
 		w->unknown[end] |= !w->seen[end];
 		return;
@@ -131,20 +140,19 @@ void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vn
 	if (now->steering_known)
 		take_steering(w, end, now);
 	if (w->seen[end])
-		compare(w, end, now, text, size);
+		compare(w, end, now);
 	w->unknown[end] = !now->steering_known;
 	w->last[end] = *now;
 	w->seen[end] = true;
 }
 
-void clock_watch_look(struct clock_watch *w, struct vns_agent *a, char *text, size_t size)
+void clock_watch_look(struct clock_watch *w, struct vns_agent *a)
 {
 	struct vns_clock_state now;
 
-	text[0] = '\0';
-	clock_watch_take(w, CLOCK_GUEST, vns_agent_clock_state(a, &now, NULL) == 0 ? &now : NULL, text, size);
+	clock_watch_take(w, CLOCK_GUEST, vns_agent_clock_state(a, &now, NULL) == 0 ? &now : NULL);
 	vns_clock_state_read(&now);
-	clock_watch_take(w, CLOCK_HOST, &now, text, size);
+	clock_watch_take(w, CLOCK_HOST, &now);
 }
 
 double clock_watch_wander(const struct clock_watch *w, double wanted)

@@ -15,10 +15,15 @@ enum clock_end { CLOCK_GUEST = 0, CLOCK_HOST, CLOCK_ENDS };
  * leaves it, so that the next one compares with what was known. @known: adjtimex(2) said something once.
  * @source_ppm: of a change of clock source, 0: none.
  * @written, @taking: least and most of all looks of what its rate was set to, and of what its loop and adjtime(3) add
- * to that (0 is among them: they end), ppm.
+ * to that (0 is among them: they end), ppm. @rate_changes: looks that found another rate written than the one before.
  */
 struct clock_range {
 	double lo, hi;
+};
+
+/* What changed at the last look, a sentence each, or "". */
+struct clock_said {
+	char source[300], rate[200];
 };
 
 struct clock_watch {
@@ -26,6 +31,8 @@ struct clock_watch {
 	bool seen[CLOCK_ENDS], known[CLOCK_ENDS], steered[CLOCK_ENDS], unknown[CLOCK_ENDS];
 	double source_ppm[CLOCK_ENDS];
 	struct clock_range written[CLOCK_ENDS], taking[CLOCK_ENDS];
+	struct clock_said said[CLOCK_ENDS];
+	uint32_t rate_changes[CLOCK_ENDS];
 };
 
 /*
@@ -39,8 +46,10 @@ static inline int64_t clock_look_gap(int64_t took_ns)
 	return took_ns * CLOCK_LOOK_GAPS > CLOCK_LOOK_NS ? took_ns * CLOCK_LOOK_GAPS : CLOCK_LOOK_NS;
 }
 
-/* Look at both ends. @text (@size bytes) gets a sentence for each end that changed since the last look, or "". */
-void clock_watch_look(struct clock_watch *w, struct vns_agent *a, char *text, size_t size);
+/* Look at both ends: what changed since the last look is in @w->said. */
+void clock_watch_look(struct clock_watch *w, struct vns_agent *a);
+/* One sentence for all changes of the rate of @end, @when says in which time (" within ...", or ""); "" without any. */
+void clock_watch_rates(const struct clock_watch *w, enum clock_end end, const char *when, char *text, size_t size);
 /*
  * How far the rate between the ends may be from a constant, ppm (vns_clock_set_wander()). @wanted: the user's,
  * in place of what steering asks for; 0: none given, below 0: nothing. Changes are allowed for in any case.
@@ -52,7 +61,6 @@ void clock_watch_words(const struct clock_watch *w, double wanted, char *text, s
 bool clock_watch_steady(const struct clock_watch *w);
 
 /* A look at one end, its state given (NULL: no answer). */
-void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now,
-		      char *text, size_t size);
+void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now);
 
 #endif

@@ -37,7 +37,7 @@ struct drift_run {
 	bool guest_capture;
 	struct clock_watch watch;
 	int64_t looked_ns, look_gap_ns; /* at both kernels' clocks, monotonic, and until the next look */
-	char changed[400], steered[400]; /* of the kernels' clocks, meanwhile, and what steers them */
+	char changed[800], steered[400]; /* of the kernels' clocks, meanwhile, and what steers them */
 };
 
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
@@ -192,16 +192,22 @@ static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_
 	return false;
 }
 
-/* Look at both kernels' clocks; what changed is kept as long as there is room: the ranges are told in the end. */
-static void look_at_clocks(struct drift_run *r)
+static void keep_change(struct drift_run *r, const char *sentence)
 {
 	size_t have = strlen(r->changed);
-	int64_t begin = vns_monotonic_ns();
-	char text[sizeof(r->changed)];
 
-	clock_watch_look(&r->watch, r->s->agent, text, sizeof(text));
-	if (text[0] && have + strlen(text) + 2 < sizeof(r->changed))
-		snprintf(r->changed + have, sizeof(r->changed) - have, "%s%s", have ? " " : "", text);
+	if (sentence[0] && have + strlen(sentence) + 2 < sizeof(r->changed))
+		snprintf(r->changed + have, sizeof(r->changed) - have, "%s%s", have ? " " : "", sentence);
+}
+
+/* Look at both kernels' clocks; changes of source are kept as long as there is room, rates are told in the end. */
+static void look_at_clocks(struct drift_run *r)
+{
+	int64_t begin = vns_monotonic_ns();
+
+	clock_watch_look(&r->watch, r->s->agent);
+	for (int i = 0; i < CLOCK_ENDS; i++)
+		keep_change(r, r->watch.said[i].source);
 	r->looked_ns = vns_monotonic_ns();
 	r->look_gap_ns = clock_look_gap(r->looked_ns - begin);
 }
@@ -304,6 +310,12 @@ static void allow_for_changes(struct drift_run *r, bool lost)
 	if (!lost)
 		look_at_clocks(r);
 	clock_watch_words(&r->watch, r->opts->wander_ppm, r->steered, sizeof(r->steered));
+	for (int i = 0; i < CLOCK_ENDS; i++) {
+		char rates[200];
+
+		clock_watch_rates(&r->watch, (enum clock_end)i, "", rates, sizeof(rates));
+		keep_change(r, rates);
+	}
 	for (size_t i = 0; i < r->n; i++)
 		vns_clock_set_wander(r->out[i].clock, clock_watch_wander(&r->watch, r->opts->wander_ppm));
 }

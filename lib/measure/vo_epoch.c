@@ -39,6 +39,7 @@
 #define OVERLAP_NS     (20 * VNS_NSEC_PER_SEC) /* of exchanges taken over by the next window */
 #define LATE_NS        (2 * VNS_NSEC_PER_SEC)  /* batches of the last epoch come no later */
 #define EARLY_NS       (20 * VNS_NSEC_PER_MSEC) /* the offset may be known no better than that */
+#define MOST_SOURCES   4   /* events of clock sources: one that goes to and fro leaves room for others */
 #define STILL_SHARE    0.2 /* a step that makes up the silence to so much of it: it stood still */
 
 void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
@@ -56,6 +57,31 @@ void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char 
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+}
+
+void vo_event_clocks(struct vo_subject *v, int64_t at_ns)
+{
+	for (int i = 0; i < CLOCK_ENDS; i++) {
+		const struct clock_said *said = &v->watch.said[i];
+		struct vns_vo_event **e = &v->steered[i];
+		size_t had;
+		char when[64];
+
+		if (said->source[0] && v->source_events++ < MOST_SOURCES)
+			vo_event(v, at_ns, "clock_changed", "%.230s", said->source);
+		else if (said->source[0])
+			v->events_left_out++;
+		if (!said->rate[0])
+			continue;
+		if (*e) {
+			snprintf(when, sizeof(when), " within the %.1f s from here", (double)(at_ns - (*e)->at_ns) / 1e9);
+			clock_watch_rates(&v->watch, (enum clock_end)i, when, (*e)->text, sizeof((*e)->text));
+			continue;
+		}
+		had = v->n_event;
+		vo_event(v, at_ns, "clock_changed", "%s", said->rate);
+		*e = v->n_event > had ? &v->event[had] : NULL;
+	}
 }
 
 /* The four stamps again: at_ns is the middle of t1 and t4. */

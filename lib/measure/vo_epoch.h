@@ -13,6 +13,12 @@ void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char 
 	__attribute__((format(printf, 4, 5)));
 
 /*
+ * Note what the last look at both kernels' clocks found, @at_ns: the rates that a clock is steered by are one event,
+ * which tells their number, time and range; clock sources are a few. The others thus find room.
+ */
+void vo_event_clocks(struct vo_subject *v, int64_t at_ns);
+
+/*
  * Look at the exchanges made since the last call. Has the clock certainly stepped, the epoch ends: its
  * pairs are finished, their samples get the relation they belong to, and new pairs begin. A
  * window that has grown long or full is closed too, and goes over into the next.

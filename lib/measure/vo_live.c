@@ -81,18 +81,16 @@ static void agent_note(void *ctx, const char *sentence)
 /* Did a kernel's clock change since the last look? An event then, and relations allow for it. */
 static void look_at_clocks(struct vo_subject *v)
 {
-	char text[400];
 	int64_t begin;
 
 	if (!v->gather)
 		return; /* one clock */
 	begin = vns_monotonic_ns();
-	clock_watch_look(&v->watch, v->s->agent, text, sizeof(text));
+	clock_watch_look(&v->watch, v->s->agent);
 	v->watched_ns = vns_monotonic_ns();
 	v->look_gap_ns = clock_look_gap(v->watched_ns - begin);
 	give_way_lock(&v->turns);
-	if (text[0])
-		vo_event(v, vns_now_ns(), "clock_changed", "%.230s", text);
+	vo_event_clocks(v, vns_now_ns());
 	v->wander_ppm = clock_watch_wander(&v->watch, v->run->opts->wander_ppm);
 	vns_clock_set_wander(v->clock, v->wander_ppm);
 	pthread_mutex_unlock(&v->lock);

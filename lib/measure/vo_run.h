@@ -128,6 +128,8 @@ struct vo_subject {
 	enum vns_clock_rate rate;  /* the most that a window's relation says of its constancy */
 	struct vns_vo_event event[VNS_VO_MAX_EVENTS];
 	size_t n_event, events_left_out;
+	struct vns_vo_event *steered[CLOCK_ENDS]; /* the one of each clock's rates, or NULL */
+	unsigned source_events;    /* of clock sources */
 	struct vo_pair pair[VO_PAIRS];
 	size_t n_pair;
 	struct vns_rtt *rtt[VO_POINTS];

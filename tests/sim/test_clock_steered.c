@@ -171,7 +171,6 @@ static bool look(const struct truth *w, double span, struct clock_watch *watch)
 	const struct vns_clock_state host = { .source = "tsc", .tick_us = 10000, .steering_known = true,
 					      .status = STA_UNSYNC };
 	bool seen[2] = { false, false }, need[2] = { false, false };
-	char text[400] = "";
 
 	*watch = (struct clock_watch){ 0 };
 	for (double t = -0.1 * S;; t += (double)CLOCK_LOOK_NS * between(0.8, 0.99)) {
@@ -180,9 +179,8 @@ static bool look(const struct truth *w, double span, struct clock_watch *watch)
 		t = fmin(t, span + 0.01 * S);
 		while (i > 0 && w->from[i] > t)
 			i--;
-		clock_watch_take(watch, CLOCK_GUEST, &shown[i], text, sizeof(text));
-		text[0] = '\0';
-		clock_watch_take(watch, CLOCK_HOST, &host, text, sizeof(text));
+		clock_watch_take(watch, CLOCK_GUEST, &shown[i]);
+		clock_watch_take(watch, CLOCK_HOST, &host);
 		seen[0] |= shown[i].slew_us < 0;
 		seen[1] |= shown[i].slew_us > 0;
 		if (t > span)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/timex.h>
 
@@ -223,10 +224,10 @@ static void test_too_little(void **state)
 	assert_int_equal(out.blocks, 0);
 }
 
-static double look(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now, char text[400])
+static double look(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now, char text[600])
 {
-	text[0] = '\0';
-	clock_watch_take(w, end, now, text, 400);
+	clock_watch_take(w, end, now);
+	snprintf(text, 600, "%s%s", w->said[end].source, w->said[end].rate);
 	return clock_watch_wander(w, 0);
 }
 
@@ -237,7 +238,7 @@ static void test_kernels_clocks(void **state)
 					       .status = STA_UNSYNC };
 	struct vns_clock_state hpet = still, unknown = { .source = "tsc" }, steered = still, slewed = still;
 	struct clock_watch w = { 0 };
-	char text[400];
+	char text[600];
 
 	(void)state;
 	strcpy(hpet.source, "hpet");
@@ -270,7 +271,7 @@ static void test_steered_clocks(void **state)
 {
 	struct vns_clock_state s = { .source = "tsc", .tick_us = 10000, .steering_known = true, .status = STA_UNSYNC };
 	struct clock_watch w = { 0 };
-	char text[400], words[400];
+	char text[600], words[400];
 
 	(void)state;
 	clock_watch_words(&w, 0, words, sizeof(words));

@@ -278,6 +278,37 @@ static void small_ones_are_told_once(void **state)
 	free(run);
 }
 
+/* A daemon that steers both clocks at each of 200 looks, a source that goes to and fro: what else happens finds room. */
+static void steered_clocks_leave_room(void **state)
+{
+	struct vns_clock_state s = { .source = "tsc", .tick_us = 10000, .steering_known = true };
+	struct vo_run *run;
+	struct vo_subject *v = relate(&run);
+
+	(void)state;
+	for (int i = 0; i <= 200; i++) {
+		s.freq = (i % 3 - 1) * 65536 * 10;
+		strcpy(s.source, i % 2 ? "hpet" : "tsc");
+		clock_watch_take(&v->watch, CLOCK_GUEST, &s);
+		strcpy(s.source, "tsc");
+		clock_watch_take(&v->watch, CLOCK_HOST, &s);
+		vo_event_clocks(v, began + i * GAP);
+	}
+	vo_event(v, began + 200 * GAP, "reboot", "It rebooted.");
+	assert_int_equal(v->n_event, 7);
+	assert_int_equal(v->events_left_out, 196);
+	assert_string_equal(v->event[6].kind, "reboot");
+	for (int i = 0; i < 6; i++)
+		assert_string_equal(v->event[i].kind, "clock_changed");
+	assert_non_null(strstr(v->event[0].text, "from tsc to hpet"));
+	assert_string_equal(v->event[1].text, "The guest's clock was steered meanwhile (NTP?), 200 times within the 49.8 s from "
+			    "here, from -10.000 to +10.000 ppm: the bounds allow for 265 ppm of wander.");
+	assert_int_equal(v->event[1].at_ns, began + GAP);
+	assert_non_null(strstr(v->event[2].text, "The host's clock was steered meanwhile (NTP?), 200 times"));
+	vo_run_fini(run);
+	free(run);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +319,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_lost_over_a_step),
 		cmocka_unit_test(what_stays_open_is_said),
 		cmocka_unit_test(small_ones_are_told_once),
+		cmocka_unit_test(steered_clocks_leave_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
