@@ -85,7 +85,8 @@ static json_t *part_json(const struct part *p)
 	json_t *o = json_object(), *rows = json_array(), *widths = json_object();
 
 	json_object_set_new(o, "backend", json_string(p->backend));
-	json_object_set_new(o, "failed", p->code ? vns_json_string(p->err.text) : json_null());
+	json_object_set_new(o, "failed", p->code ? vns_json_string(cli_interrupted ? "interrupted" : p->err.text) :
+							     json_null());
 	json_object_set_new(o, "host", vns_json_string(p->r.host));
 	json_object_set_new(o, "lab", vns_json_string(p->r.lab));
 	json_object_set_new(o, "tcg", json_boolean(p->r.tcg));
@@ -148,7 +149,7 @@ static void print_part(const struct part *p)
 	char a[VNS_TEXT_LEN];
 
 	if (p->code) {
-		printf("Not run (%s): %s\n", p->backend, p->err.text);
+		printf("Not run (%s): %s\n", p->backend, cli_interrupted ? "interrupted" : p->err.text);
 		return;
 	}
 	printf("%s %s\n", p->r.host, p->r.lab);
@@ -182,13 +183,21 @@ static int verdict_of(const struct part *p, size_t n, size_t *rows, size_t *outs
 	return incomplete || *rows == 0 ? VNS_EXIT_INCONCLUSIVE : VNS_EXIT_OK;
 }
 
-static const char *verdict_words(int code)
+static const char *verdict_words(int code, const struct part *p, size_t n)
 {
-	return code == VNS_EXIT_OK    ? "no interval contradicts the truth. Each holds it or lies within what was put in; "
-					"figures of this machine can be trusted as far as the intervals printed with "
-					"them" :
-	       code == VNS_EXIT_CHECK ? "AN INTERVAL MISSES THE TRUTH: do not trust that estimate here" :
-					"inconclusive: not everything could be tested";
+	bool skipped = false;
+
+	for (size_t i = 0; i < n; i++)
+		skipped |= p[i].r.skipped[0] != '\0';
+	if (code == VNS_EXIT_CHECK)
+		return "AN INTERVAL MISSES THE TRUTH: do not trust that estimate here";
+	if (code == VNS_EXIT_INCONCLUSIVE)
+		return cli_interrupted ? "interrupted: not everything was tested" :
+					 "inconclusive: not everything could be tested";
+	return skipped ? "no interval contradicts the truth. Each holds it or lies within what was put in; of what was "
+			 "tested, figures of this machine can be trusted as far as the intervals printed with them" :
+			 "no interval contradicts the truth. Each holds it or lies within what was put in; "
+			 "figures of this machine can be trusted as far as the intervals printed with them";
 }
 
 static int unwritten(const struct cli_command *self, int error)
@@ -211,7 +220,7 @@ static int render(const struct cli_command *self, const struct selftest_config *
 		json_object_set_new(doc, "labs", list);
 		json_object_set_new(doc, "estimates", json_integer((json_int_t)rows));
 		json_object_set_new(doc, "outside", json_integer((json_int_t)outside));
-		json_object_set_new(doc, "verdict", json_string(verdict_words(code)));
+		json_object_set_new(doc, "verdict", json_string(verdict_words(code, p, n)));
 		error = vns_json_print(doc, stdout);
 		json_decref(doc);
 		return error ? unwritten(self, error) : code;
@@ -220,7 +229,7 @@ static int render(const struct cli_command *self, const struct selftest_config *
 		fputs(i ? "\n" : "", stdout);
 		print_part(&p[i]);
 	}
-	printf("\n%zu of %zu estimates inside: %s\n", rows - outside, rows, verdict_words(code));
+	printf("\n%zu of %zu estimates inside: %s\n", rows - outside, rows, verdict_words(code, p, n));
 	error = vns_text_flush(stdout);
 	return error ? unwritten(self, error) : code;
 }
@@ -257,6 +266,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return cli_fail(self, VNS_EXIT_USAGE, "%s", part[0].err.text);
 	if (strcmp(c.lab.backend, "netns") != 0 && !cli_interrupted)
 		run_part(&c, VNS_LAB_QEMU, &part[n++]);
+	if (n == 1 && part[0].code && cli_interrupted)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "interrupted: nothing was tested");
 	for (size_t i = 0; i < n && n == 1; i++)
 		if (part[i].code)
 			return cli_fail(self, part[i].code == -EINVAL ? VNS_EXIT_USAGE : VNS_EXIT_SETUP,
