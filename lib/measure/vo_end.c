@@ -141,6 +141,15 @@ static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, str
 	return n;
 }
 
+static uint64_t short_digests(const struct vns_packet *pkt, size_t n)
+{
+	uint64_t k = 0;
+
+	for (size_t i = 0; i < n; i++)
+		k += (pkt[i].flags & VNS_PKT_F_DIGEST_SHORT) && pkt[i].proto != VNS_PROTO_TCP;
+	return k;
+}
+
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n = 0;
@@ -159,9 +168,7 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 	}
 	if (n > 0 && e->senders)
 		e->strange += vo_senders_filter(e->senders, to, (size_t)n);
-	for (int i = 0; i < n; i++)
-		e->digest_short += (to[i].flags & VNS_PKT_F_DIGEST_SHORT) &&
-				   to[i].proto != VNS_PROTO_TCP;
+	e->digest_short += n > 0 ? short_digests(to, (size_t)n) : 0;
 	return n;
 }
 
@@ -363,6 +370,27 @@ static size_t learn(struct vo_offline *r)
 	return support;
 }
 
+/* Open and read the start; what all packets tell, its point and whether all is there twice, before a choice is made. */
+static int begin_end(struct vo_end *e, struct vns_err *err)
+{
+	uint32_t one_in = e->one_in;
+	int code = open_end(e, err);
+
+	e->one_in = 1;
+	if (!code)
+		code = fill_end(e, VO_PROBE, err);
+	e->one_in = one_in;
+	if (!code)
+		code = choose_point(e, err);
+	if (!code && vo_once_detect(e))
+		code = vo_out_of_memory(err);
+	if (code || one_in <= 1)
+		return code;
+	e->n = keep_sampled(e, e->pkt, e->n);
+	e->digest_short = short_digests(e->pkt, e->n);
+	return fill_end(e, VO_PROBE, err);
+}
+
 int vo_find_out(struct vo_offline *r, struct vns_err *err)
 {
 	uint64_t limit = UINT64_MAX;
@@ -373,15 +401,8 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err)
 	r->n_guest = r->opts->n_guest < VO_GUESTS ? r->opts->n_guest : VO_GUESTS;
 	if (r->n_guest)
 		memcpy(r->guest, r->opts->guest, r->n_guest * sizeof(r->guest[0]));
-	for (int p = 0; p < 2 && !code; p++) {
-		code = open_end(&r->end[p], err);
-		if (!code)
-			code = fill_end(&r->end[p], VO_PROBE, err);
-		if (!code)
-			code = choose_point(&r->end[p], err);
-		if (!code && vo_once_detect(&r->end[p]))
-			code = vo_out_of_memory(err);
-	}
+	for (int p = 0; p < 2 && !code; p++)
+		code = begin_end(&r->end[p], err);
 	if (code)
 		return code;
 	r->first_ns = r->end[0].n ? r->end[0].pkt[0].time_ns : 0;

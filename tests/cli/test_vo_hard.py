@@ -207,6 +207,9 @@ class Hard(unittest.TestCase):
         self.assertEqual(books['read'] + books['doubled'], 2 * len(recs))
         self.assertLess(abs(self.found(twice) - self.found(once)), len(recs) // 100)
         self.minima(twice, margin=9000)  # what leaves the guest is met at the inner point first
+        part = self.vo('--offset-ns', '0', '--sample', '1/4')['accounting']['host']
+        self.assertEqual(part['read'] + part['not_sampled'], books['read'])
+        self.assertEqual(part['doubled'], books['doubled'])
 
     def test_steps_of_the_clock(self):
         for step in (3600 * 10**9, -3600 * 10**9, 10**9, -3 * 10**9):
@@ -296,6 +299,21 @@ class Hard(unittest.TestCase):
             r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest,
                                 '--sample', word], capture_output=True, text=True, timeout=60)
             self.assertEqual((r.returncode, '--sample' in r.stderr), (2, True), word)
+
+    def test_sample_of_one_point_of_several(self):
+        """What was not chosen is told of the point that is read, not of all points of the file."""
+        self.generate()
+        recs = [(struct.unpack_from('<II', h), d) for h, d in records(self.host)[1]]
+        recs = [(s * 10**9 + n, d, 0) for (s, n), d in recs]
+        with open(self.host, 'wb') as f:
+            f.write(pcapmake.pcapng(sorted(recs + [(t + 3000, d, 1) for t, d, _ in recs[:-10]]), ['br0', 'tap0']))
+        whole, part = self.vo('--offset-ns', '0'), self.vo('--offset-ns', '0', '--sample', '1/4')
+        self.assertEqual(whole['accounting']['host']['read'], len(recs))
+        for p in ('host', 'guest'):
+            books = part['accounting'][p]
+            self.assertEqual(books['read'] + books['not_sampled'], whole['accounting'][p]['read'])
+        for t in (whole, part):
+            self.assertIn('%d packets of others are left out' % (len(recs) - 10), t['note'])
 
     def test_sample_of_what_one_point_joins(self):
         """Datagrams that one point did not choose, as it saw them joined or cut, are not called missing."""
