@@ -13,7 +13,7 @@
  * sets out to take offset / 2^s of it, s = SHIFT_PLL + constant, and at once shows what is left, so that
  * what it takes in that second is 1 / (2^s - 1) of what is shown; then less and less, to nothing. adjtime(3) slews by
  * 500 ppm until it is done. All of them add up. What was written and taken back between two looks nobody sees, so
- * RFC 5905's PHI is the least.
+ * RFC 5905's PHI is the least; how far apart the looks were is told where that is long.
  *
  * A clock is steered where adjtimex(2) says anything else than it does from boot on: unsynchronised, no
  * frequency, tick of 10 ms, nothing left to slew. (chrony without rtcsync leaves it "unsynchronised", but
@@ -146,13 +146,31 @@ void clock_watch_take(struct clock_watch *w, enum clock_end end, const struct vn
 	w->seen[end] = true;
 }
 
+void clock_watch_gap(struct clock_watch *w, enum clock_end end, int64_t from_ns, int64_t to_ns)
+{
+	/* a guest whose last look is of another life has none to compare with */
+	if (w->seen[end] && w->asked_ns[end] && to_ns - w->asked_ns[end] > w->longest_ns[end])
+		w->longest_ns[end] = to_ns - w->asked_ns[end];
+	w->asked_ns[end] = from_ns;
+}
+
+/* Before what was seen goes into @w: it knows of no look before the first one. */
+static void take(struct clock_watch *w, enum clock_end end, const struct vns_clock_state *now, int64_t from_ns)
+{
+	if (now)
+		clock_watch_gap(w, end, from_ns, vns_monotonic_ns());
+	clock_watch_take(w, end, now);
+}
+
 void clock_watch_look(struct clock_watch *w, struct vns_agent *a)
 {
+	int64_t begin = vns_monotonic_ns();
 	struct vns_clock_state now;
 
-	clock_watch_take(w, CLOCK_GUEST, vns_agent_clock_state(a, &now, NULL) == 0 ? &now : NULL);
+	take(w, CLOCK_GUEST, vns_agent_clock_state(a, &now, NULL) == 0 ? &now : NULL, begin);
+	begin = vns_monotonic_ns();
 	vns_clock_state_read(&now);
-	clock_watch_take(w, CLOCK_HOST, &now);
+	take(w, CLOCK_HOST, &now, begin);
 }
 
 double clock_watch_wander(const struct clock_watch *w, double wanted)
@@ -191,6 +209,11 @@ void clock_watch_words(const struct clock_watch *w, double wanted, char *text, s
 				 "its agent does not tell");
 		if (w->steered[i] || w->unknown[i])
 			add(text, size, s);
+		if (w->steered[i] && wanted == 0 && w->longest_ns[i] > CLOCK_LOOK_FAR_NS) {
+			snprintf(s, sizeof(s), "It was looked at up to %.1f s apart: a rate that it had for less long may not "
+				 "have been seen, and is not allowed for then.", (double)w->longest_ns[i] / 1e9);
+			add(text, size, s);
+		}
 	}
 }
 

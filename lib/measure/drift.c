@@ -37,7 +37,7 @@ struct drift_run {
 	bool guest_capture;
 	struct clock_watch watch;
 	int64_t looked_ns, look_gap_ns; /* at both kernels' clocks, monotonic, and until the next look */
-	char changed[800], steered[400]; /* of the kernels' clocks, meanwhile, and what steers them */
+	char changed[800], steered[CLOCK_WORDS]; /* of the kernels' clocks, meanwhile, and what steers them */
 };
 
 static void from_agent(void *ctx, uint32_t capture_id, const struct vns_packet *pkts, size_t n,
@@ -212,6 +212,30 @@ static void look_at_clocks(struct drift_run *r)
 	r->look_gap_ns = clock_look_gap(r->looked_ns - begin);
 }
 
+static bool is_stopped(const struct drift_run *r)
+{
+	return r->opts->stop && *r->opts->stop;
+}
+
+/* pump() for @wait_ns, and looks at the kernels' clocks when they are due meanwhile; a stop ends it. */
+static int pump_and_look(struct drift_run *r, int64_t wait_ns, struct vns_err *err)
+{
+	int64_t until = vns_monotonic_ns() + wait_ns, left = wait_ns;
+	int code;
+
+	do {
+		int64_t due = r->looked_ns + r->look_gap_ns - vns_monotonic_ns();
+
+		if (due <= 0) {
+			look_at_clocks(r);
+			due = r->look_gap_ns;
+		}
+		code = pump(r, left < due ? left : due, err);
+		left = until - vns_monotonic_ns();
+	} while (!code && left > 0 && !is_stopped(r));
+	return code;
+}
+
 static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 {
 	int64_t gap = interval(r->opts), begin = vns_monotonic_ns();
@@ -222,18 +246,16 @@ static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 		int64_t late = vns_monotonic_ns();
 
 		code = round_of(r, err);
-		if (!code && vns_monotonic_ns() - r->looked_ns > r->look_gap_ns)
-			look_at_clocks(r);
 		late = vns_monotonic_ns() - late;
 		if (!code) /* what a slow guest took is not waited again */
-			code = pump(r, late < gap ? gap - late : 0, err);
+			code = pump_and_look(r, late < gap ? gap - late : 0, err);
 		rounds++;
 		if (r->opts->progress)
 			r->opts->progress(r->opts->ctx, exchanges(&r->out[0]), r->opts->count);
 	}
 	for (int64_t t = vns_monotonic_ns();
 	     !code && r->echo && vns_gather_outstanding(r->echo) && vns_monotonic_ns() - t < LAST_WAIT_NS;)
-		code = pump(r, gap, err);
+		code = pump_and_look(r, gap < LAST_WAIT_NS ? gap : LAST_WAIT_NS, err);
 	r->elapsed_ns = vns_monotonic_ns() - begin;
 	return code;
 }

@@ -161,6 +161,10 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = check_epoch(v, err);
 	if (code >= 0 && v->capturing)
 		vo_quiet_look(v);
+	if (code >= 0 && !vo_in_phase(v->run, VO_AFTER) && !vo_stopped(v->run) && v->watched_ns &&
+	    vns_monotonic_ns() - v->watched_ns > v->look_gap_ns &&
+	    vns_agent_silence_ns(v->s->agent) < VNS_NSEC_PER_SEC)
+		look_at_clocks(v);
 	/* the end has its time; one that is silent would hold up its thread */
 	if (!vo_in_phase(v->run, VO_TRAFFIC) || vo_stopped(v->run))
 		return code < 0 ? code : 0;
@@ -168,9 +172,6 @@ static int exchange_and_poll(struct vo_subject *v, size_t exchanges, int64_t ns,
 		code = check_capture(v, err);
 	if (code >= 0 && v->capturing)
 		vo_budget_agent(v);
-	if (code >= 0 && v->watched_ns && vns_monotonic_ns() - v->watched_ns > v->look_gap_ns &&
-	    vns_agent_silence_ns(v->s->agent) < VNS_NSEC_PER_SEC)
-		look_at_clocks(v);
 	return code < 0 ? code : 0;
 }
 

@@ -459,7 +459,7 @@ static void fill_notes(const struct vo_run *run, const struct vo_subject *v, siz
 		       struct vns_vo_target *t)
 {
 	size_t i = (size_t)(v - run->subject), inner = v->s->n_point - 1;
-	char text[256], clocks[400];
+	char text[256], clocks[CLOCK_WORDS];
 	uint32_t ring;
 
 	if (vns_clock_mode_shares_path(v->mode))

@@ -271,7 +271,7 @@ static void test_steered_clocks(void **state)
 {
 	struct vns_clock_state s = { .source = "tsc", .tick_us = 10000, .steering_known = true, .status = STA_UNSYNC };
 	struct clock_watch w = { 0 };
-	char text[600], words[400];
+	char text[600], words[CLOCK_WORDS];
 
 	(void)state;
 	clock_watch_words(&w, 0, words, sizeof(words));
@@ -301,6 +301,16 @@ static void test_steered_clocks(void **state)
 	s = (struct vns_clock_state){ .source = "tsc", .tick_us = 10000, .steering_known = true,
 				      .status = STA_UNSYNC, .slew_us = 70 };
 	assert_true(look(&w, CLOCK_GUEST, &s, text) == 250);
+	clock_watch_gap(&w, CLOCK_GUEST, VNS_NSEC_PER_SEC, VNS_NSEC_PER_SEC + 1);
+	clock_watch_gap(&w, CLOCK_GUEST, 19 * VNS_NSEC_PER_SEC / 10, 2 * VNS_NSEC_PER_SEC);
+	clock_watch_words(&w, 0, words, sizeof(words));
+	assert_null(strstr(words, "apart"));
+	clock_watch_gap(&w, CLOCK_GUEST, 4 * VNS_NSEC_PER_SEC, 5 * VNS_NSEC_PER_SEC); /* from 1.9 s on */
+	clock_watch_gap(&w, CLOCK_GUEST, 6 * VNS_NSEC_PER_SEC, 6 * VNS_NSEC_PER_SEC);
+	clock_watch_words(&w, 0, words, sizeof(words));
+	assert_non_null(strstr(words, "It was looked at up to 3.1 s apart"));
+	clock_watch_words(&w, 20, words, sizeof(words)); /* the user's word does not come from looks */
+	assert_null(strstr(words, "apart"));
 	w = (struct clock_watch){ 0 };
 	s = (struct vns_clock_state){ .source = "tsc" };
 	look(&w, CLOCK_GUEST, &s, text);
