@@ -145,13 +145,13 @@ struct vns_vo_check {
  * struct vns_vo_sum - both directions together, free of the clock offset.
  * @paired: for each guest_to_host sample, the latest host_to_guest sample of the same flow before
  *   it (at most VNS_VO_PAIR_NS): raw_h2g - raw_g2h, less what the relation's offset changed by in between;
- *   the offset itself cancels
+ *   the offset itself cancels. Of ICMP an echo's request and its reply, whichever side asked
  * @interval: of its figures, 95 %, as of struct vns_vo_figure
  * @gap_error_ns: mean of what the clock's rate may still be wrong by over a pair's gap, when all that is
  *   certain of it is |rate| <= 500 ppm: 500 ppm of the gap and the correction itself
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
  *   the clock stepped, as the step's instant is not certain
- * @forgotten: requests whose place another flow took over before a reply came
+ * @forgotten: requests whose place another flow took over before a reply came, within VNS_VO_PAIR_NS
  * @late_replies: guest_to_host samples that are none's reply, since the latest request before them is older
  *   than VNS_VO_PAIR_NS: the guest stood still, or spoke unasked; each request counts at most once
  * @across_step: requests and replies between which a clock stepped: their sum would hold the step

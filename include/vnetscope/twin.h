@@ -37,6 +37,8 @@ enum vns_twin_class {
  * @host_ns:       time at A of the packet that holds the first byte
  * @first_raw_ns:  t_B - t_A for the packet's first byte (uncorrected)
  * @last_host_ns, @last_raw_ns: the same for its last byte; valid when @has_last
+ * @flow_hash:     of the upstream packet; of ICMP echoes XOR the sequence number, so the same for a request and its
+ *                 reply and no other of its flow
  */
 struct vns_twin_sample {
 	int64_t host_ns, first_raw_ns;

@@ -243,24 +243,27 @@ static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 	b->n++;
 }
 
-static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *in,
-		     const struct vns_vo_sample *out)
+/* @x answers @request; of ICMP @request may be the guest's own. */
+static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *request,
+		     const struct vns_vo_sample *x)
 {
+	bool to_guest = request->direction == VNS_HOST_TO_GUEST;
+	const struct vns_vo_sample *in = to_guest ? request : x, *out = to_guest ? x : request;
 	struct relation at_in = relation(t, in->host_ns, in->raw_ns);
 	struct relation at_out = relation(t, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
-	double gap = (double)(out->host_ns - in->host_ns);
+	double gap = (double)(x->host_ns - request->host_ns);
 	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
 	double both = (double)(in->raw_ns - out->raw_ns) - change, way_in, way_out;
 	const struct vns_clock_at *now;
 
-	vns_blocks_add(&t->paired[out->proto], out->host_ns, nearest(both));
+	vns_blocks_add(&t->paired[out->proto], x->host_ns, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
 	acc->error += error;
 	way_in = corrected(in->raw_ns, at_in.offset_ns, VNS_HOST_TO_GUEST);
 	way_out = corrected(out->raw_ns, at_out.offset_ns, VNS_GUEST_TO_HOST);
-	now = &cell_of(t, out->host_ns)->a;
-	vo_check_add(&t->check[out->proto], out->host_ns, way_in, way_out, both,
+	now = &cell_of(t, x->host_ns)->a;
+	vo_check_add(&t->check[out->proto], x->host_ns, way_in, way_out, both,
 		     (now->ci_upper_ns - now->ci_lower_ns) / 2);
 	acc->n++;
 }
@@ -282,18 +285,22 @@ static bool across_step(const struct vns_clock *clock, const struct vns_vo_sampl
 	return false;
 }
 
+/* ICMP's "flow" is one echo (struct vns_twin_sample), so whichever comes first is what the other answers. */
+static bool answers(const struct vns_vo_sample *x, const struct vns_vo_sample *request)
+{
+	return request->waiting && request->flow == x->flow && request->direction != x->direction &&
+	       (x->direction == VNS_GUEST_TO_HOST || x->proto == VNS_PROTO_ICMP);
+}
+
 /* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
 static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
 	struct vns_vo_sample *request = vns_vo_tally_slot(t, x);
 	int64_t gap = x->host_ns - request->host_ns;
 
-	if (x->direction == VNS_HOST_TO_GUEST) {
-		if (request->waiting && request->flow != x->flow)
-			t->sum[request->proto].forgotten++;
-		*request = *x;
-		request->waiting = true;
-	} else if (request->waiting && request->flow == x->flow && gap >= 0) {
+	if (answers(x, request)) {
+		if (gap < 0)
+			return;
 		if (gap > VNS_VO_PAIR_NS)
 			t->sum[x->proto].late_replies++;
 		else if (t->stepped && across_step(t->clock, request, x))
@@ -301,6 +308,11 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 		else
 			add_pair(t, request, x);
 		request->waiting = false; /* one reply each: the first */
+	} else if (x->direction == VNS_HOST_TO_GUEST || x->proto == VNS_PROTO_ICMP) {
+		if (request->waiting && request->flow != x->flow && gap <= VNS_VO_PAIR_NS)
+			t->sum[request->proto].forgotten++;
+		*request = *x;
+		request->waiting = true;
 	}
 }
 

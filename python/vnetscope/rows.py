@@ -211,7 +211,8 @@ class TwinSample(NamedTuple):
     """One packet seen at both points.
 
     host_ns: its stamp at the host, since 1970; raw_ns: the guest's stamp less that, ns, clocks uncorrected;
-    payload_len: bytes.
+    payload_len: bytes; flow_hash: its packet's, of ICMP echoes XOR the sequence number, so the same for a request
+    and its reply and no other of its flow.
     """
     host_ns: int
     raw_ns: int

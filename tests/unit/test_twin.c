@@ -391,6 +391,40 @@ static void test_copies_told_by_time(void **state)
 	drop(b);
 }
 
+/* An echo's request and its reply have one flow hash of their own; of TCP no sequence number is in it. */
+static void test_echoes_have_their_own_hash(void **state)
+{
+	struct bench *b = open_default();
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) { /* two requests, then both replies */
+		bool to_guest = i < 2;
+		struct vns_packet p = base(i * MS, to_guest, VNS_PROTO_ICMP, 0);
+		struct vns_packet data = tcp(i * MS, to_guest, 1000 + i * 100, 100, 7);
+
+		p.icmp_type = to_guest ? 8 : 0;
+		p.icmp_seqno = (uint16_t)(7 + i % 2);
+		p.digest = 100 + i;
+		feed(b, to_guest ? VNS_POINT_A : VNS_POINT_B, p);
+		feed(b, to_guest ? VNS_POINT_A : VNS_POINT_B, data);
+		p.time_ns = data.time_ns += 50 * US;
+		feed(b, to_guest ? VNS_POINT_B : VNS_POINT_A, p);
+		feed(b, to_guest ? VNS_POINT_B : VNS_POINT_A, data);
+	}
+	done(b);
+	assert_int_equal(b->n, 8);
+	for (size_t i = 0; i < b->n; i++) {
+		for (size_t j = 0; j < b->n; j++) {
+			bool same = b->s[i].proto == b->s[j].proto &&
+				    (b->s[i].proto == VNS_PROTO_TCP ||
+				     b->s[i].host_ns / MS % 2 == b->s[j].host_ns / MS % 2);
+
+			assert_int_equal(b->s[i].flow_hash == b->s[j].flow_hash, same);
+		}
+	}
+	drop(b);
+}
+
 static void test_identical_datagrams(void **state)
 {
 	struct bench *b = open_default();
@@ -734,6 +768,7 @@ int main(void)
 		cmocka_unit_test(test_quick_retransmission_told_by_tsval),
 		cmocka_unit_test(test_segments_told_by_time),
 		cmocka_unit_test(test_ids_tell_the_order),
+		cmocka_unit_test(test_echoes_have_their_own_hash),
 		cmocka_unit_test(test_identical_datagrams),
 		cmocka_unit_test(test_rewritten_ip_id),
 		cmocka_unit_test(test_lost_and_doubled),

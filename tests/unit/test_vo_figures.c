@@ -389,6 +389,50 @@ static void a_pause_does_not_shrink_the_share(void **state)
 	drop(&m);
 }
 
+#define STALLS 20 /* of half a second, one a second; pings each 10 ms */
+
+/* When a packet that reaches the guest at @t gets in: what comes while it stands still waits for its end. */
+static int64_t let_in(int64_t t)
+{
+	int64_t into = (t - T0) % VNS_NSEC_PER_SEC;
+
+	return into < VNS_NSEC_PER_SEC / 2 ? t - into + VNS_NSEC_PER_SEC / 2 : t;
+}
+
+/*
+ * Pings to a guest that stands still for half of each second, or its own: a request's partner is its own reply,
+ * not the first reply after it. Truth is the mean of what each took both ways.
+ */
+static void echoes_are_paired_with_their_own(void **state)
+{
+	const struct truth tr = { 0, 0 };
+
+	(void)state;
+	for (int own = 0; own < 2; own++) {
+		struct made m;
+		double truth = 0;
+
+		memset(&m, 0, sizeof(m));
+		m.clock = related(&tr, (STALLS + 1) * VNS_NSEC_PER_SEC);
+		for (int i = 0; i < STALLS * 100; i++) {
+			int64_t t = T0 + i * 10 * VNS_NSEC_PER_MSEC;
+			int64_t in = let_in(t + 80000) - t, reply = own ? t - 3000000 : t + in + 5000;
+
+			packet(&m.samples, &tr, VNS_HOST_TO_GUEST, t, in, 0, (uint64_t)(42 ^ i));
+			m.samples.at[m.samples.n - 1].proto = VNS_PROTO_ICMP;
+			packet(&m.samples, &tr, VNS_GUEST_TO_HOST, reply, 25000, 0, (uint64_t)(42 ^ i));
+			m.samples.at[m.samples.n - 1].proto = VNS_PROTO_ICMP;
+			truth += (double)(in + 25000) / (STALLS * 100);
+		}
+		m.samples.unsorted = true;
+		assert_int_equal(vns_vo_figures(&m.samples, m.clock, m.t.fig, m.t.sum), 0);
+		assert_int_equal(m.t.sum[VNS_PROTO_ICMP].paired.n, STALLS * 100);
+		assert_int_equal(m.t.sum[VNS_PROTO_ICMP].late_replies, 0);
+		assert_true(fabs(m.t.sum[VNS_PROTO_ICMP].paired.mean - truth) < 1000);
+		drop(&m);
+	}
+}
+
 /* A part is at most the whole, the interval holds the point, and what contradicts that is no share. */
 static void a_share_is_at_most_all(void **state)
 {
@@ -503,6 +547,7 @@ int main(void)
 		cmocka_unit_test(check_holds_the_clocks_claim),
 		cmocka_unit_test(unsorted_samples_are_sorted),
 		cmocka_unit_test(a_pause_does_not_shrink_the_share),
+		cmocka_unit_test(echoes_are_paired_with_their_own),
 		cmocka_unit_test(a_share_is_at_most_all),
 		cmocka_unit_test(far_last_byte_is_counted),
 		cmocka_unit_test(correlated_samples_widen_the_median),

@@ -147,7 +147,7 @@ TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, con
 	b->time_ns = p->time_ns;
 	b->flow_hash = p->flow_hash;
 	b->first = b->last = 0;
-	b->seq = p->seq & only;
+	b->seq = (p->seq & only) | (p->icmp_seqno & -(uint32_t)(p->proto == VNS_PROTO_ICMP));
 	b->len = p->payload_len + ((syn + fin) & only);
 	b->tsval = p->tsval & only;
 	b->ip_id = telling_id(p, range);

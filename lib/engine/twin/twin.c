@@ -198,7 +198,7 @@ TWIN_INLINE void emit(struct vns_twin *t, const struct twin_entry *e)
 	int64_t last = e->n_last == 1 ? e->last : e->first;
 	int64_t lag = e->first - e->time, last_lag = last - e->time;
 	struct vns_twin_sample s = {
-		.flow_hash = e->flow_hash,
+		.flow_hash = e->flow_hash ^ (node->proto == VNS_PROTO_ICMP ? e->seq : 0),
 		.payload_len = e->len - ctrl,
 		.proto = node->proto,
 		.direction = (uint8_t)dir,

@@ -64,7 +64,8 @@ enum piece_kind {
  * @first: up: time of the downstream packet with the first byte; @last: with the last byte
  *         UNIT, until its twin is found: digest but for the length, hash of the hosts; see pieces.c
  * @n_first, @n_last: downstream packets found with that byte, saturating at 2
- * @seq, @len: sequence space covered, SYN and FIN included (RANGE); payload bytes (UNIT)
+ * @seq, @len: sequence space covered, SYN and FIN included (RANGE); an ICMP echo's sequence number (the same
+ *         in all of a node, whose identity it is in), payload bytes (UNIT)
  */
 struct twin_entry {
 	int64_t time;
