@@ -13,6 +13,7 @@
 #include "report/report.h"
 
 #define SENTENCE   768
+#define NOTE       (sizeof(((struct vns_vo_target *)0)->note) + SENTENCE)
 #define MOST_EVENTS 5 /* of a machine; more are counted here and listed in the JSON */
 #define FAR_WIDER  10 /* times the clock measurement's interval: worth a word */
 
@@ -30,7 +31,7 @@ static void say(struct remarks *m, const char *sentence)
 
 static void say_text(struct remarks *m, const char *name, const char *what, const char *text)
 {
-	char s[SENTENCE];
+	char s[NOTE];
 
 	if (!text[0])
 		return;

@@ -249,7 +249,7 @@ struct vns_vo_target {
 	uint64_t agent_bytes;
 	char ended_early[256]; /* why this target's figures end before the run did, or which of its
 				  * files is damaged; empty: neither */
-	char note[1024];        /* what the reader must know (assumed clock, shared path), or empty */
+	char note[4096];        /* what the reader must know (assumed clock, shared path), or empty */
 };
 
 /** A minimum below zero by no more than its interval and this is no contradiction: rounding. */
@@ -347,7 +347,7 @@ struct vns_drift_result {
 	double floor_sum_ns, floor_sum_upper_ns;
 	uint64_t lost;               /* probes sent that came to no exchange */
 	char ended_early[256];       /* why the measurement ended before it was complete, or empty */
-	char note[1024];
+	char note[4096];
 };
 void vns_drift_result_free(struct vns_drift_result *r);
 /** vns_drift_split() - is the offset between the bounds known, withheld or assumed? */

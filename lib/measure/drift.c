@@ -16,6 +16,7 @@
 
 #include "measure/clock_watch.h"
 #include "measure/gather.h"
+#include "measure/note.h"
 
 #define INTERVAL_NS       (20 * VNS_NSEC_PER_MSEC)
 #define LAST_WAIT_NS      VNS_NSEC_PER_SEC /* for replies to the last echo requests */
@@ -260,19 +261,6 @@ static int exchange_rounds(struct drift_run *r, struct vns_err *err)
 	return code;
 }
 
-static void __attribute__((format(printf, 2, 3))) add_note(struct vns_drift_result *d,
-							   const char *fmt, ...)
-{
-	size_t have = strlen(d->note);
-	va_list ap;
-
-	if (have > 0 && have + 1 < sizeof(d->note))
-		d->note[have++] = ' ';
-	va_start(ap, fmt);
-	vsnprintf(d->note + have, sizeof(d->note) - have, fmt, ap);
-	va_end(ap);
-}
-
 /* The last instant that lies inside every mode's span. */
 static int64_t common_instant(const struct drift_run *r)
 {
@@ -304,21 +292,21 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		d->interrupted = r->opts->stop && *r->opts->stop;
 		if (!d->interrupted && r->gather[i] && !r->opts->duration_ns &&
 		    exchanges(d) < r->opts->count)
-			add_note(d, "Only %zu of %zu exchanges came in %.0f s: the guest hardly ran. The "
-				 "bound is as good as these allow; --duration gives it longer.",
+			note_add(d->note, sizeof(d->note), "Only %zu of %zu exchanges came in %.0f s: the guest hardly "
+				 "ran. The bound is as good as these allow; --duration gives it longer.",
 				 (size_t)exchanges(d), r->opts->count,
 				 (double)r->elapsed_ns / 1e9);
 		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > vns_gather_done(r->gather[i]))
 			d->lost = vns_gather_sent(r->gather[i]) - vns_gather_done(r->gather[i]);
 		if (vns_clock_mode_shares_path(d->mode))
-			add_note(d, "The exchanges cross the path that vo measures: "
+			note_add(d->note, sizeof(d->note), "The exchanges cross the path that vo measures: "
 				 "an asymmetry of that path moves the offset anywhere within the bound.");
 		if (r->steered[0] && r->gather[i])
-			add_note(d, "%s", r->steered);
+			note_add(d->note, sizeof(d->note), "%s", r->steered);
 		if (r->changed[0] && r->gather[i])
-			add_note(d, "%s", r->changed);
+			note_add(d->note, sizeof(d->note), "%s", r->changed);
 		if (r->gather[i] && vns_gather_changes(r->gather[i]))
-			add_note(d, "KVM's map of the guest's counter changed %llu times (a reset, a "
+			note_add(d->note, sizeof(d->note), "KVM's map of the guest's counter changed %llu times (a reset, a "
 				 "migration, or the guest wrote it); what was read meanwhile is left out.",
 				 (unsigned long long)vns_gather_changes(r->gather[i]));
 		vns_drift_ways(d);

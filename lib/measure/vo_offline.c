@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 
 #include "base/reserve.h"
 #include "measure/memory.h"
+#include "measure/note.h"
 #include "measure/vo_offline.h"
 #include "measure/vo_steps.h"
 
@@ -396,18 +396,7 @@ static int traffic_clock(struct vo_offline *r, struct vns_err *err)
 
 /* --- the result --- */
 
-__attribute__((format(printf, 2, 3)))
-static void note(struct vns_vo_target *t, const char *fmt, ...)
-{
-	size_t have = strlen(t->note);
-	va_list ap;
-
-	if (have && have + 1 < sizeof(t->note))
-		t->note[have++] = ' ';
-	va_start(ap, fmt);
-	vsnprintf(t->note + have, sizeof(t->note) - have, fmt, ap);
-	va_end(ap);
-}
+#define note(t, ...) note_add((t)->note, sizeof((t)->note), __VA_ARGS__)
 
 #define COPY_PAIRS 8 /* that many equal pairs of stamps are no chance */
 #define ONE_WAY 20 /* packets of the other direction that prove that a capture has one only */

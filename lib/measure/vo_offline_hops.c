@@ -8,11 +8,11 @@
  * it. Between points of one host the clock is the same, and each hop's figures need no relation.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/note.h"
 #include "measure/vo_offline.h"
 
 #define SAME_STAMPS 10 /* so many zeros are no chance */
@@ -147,18 +147,7 @@ static int measure(const struct hops *h, size_t a, size_t b, struct vo_relation 
 	return vo_offline_measure(&o, last && h->guest ? relation : NULL, out, err);
 }
 
-__attribute__((format(printf, 2, 3)))
-static void note(struct vns_vo_target *t, const char *fmt, ...)
-{
-	size_t used = strlen(t->note);
-	va_list ap;
-
-	if (used && used + 1 < sizeof(t->note))
-		t->note[used++] = ' ';
-	va_start(ap, fmt);
-	vsnprintf(t->note + used, sizeof(t->note) - used, fmt, ap);
-	va_end(ap);
-}
+#define note(t, ...) note_add((t)->note, sizeof((t)->note), __VA_ARGS__)
 
 /*
  * The kernel stamps a packet that it receives once: captured on an interface and again on the bridge

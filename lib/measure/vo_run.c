@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/note.h"
 #include "measure/vo_epoch.h"
 
 /* Packets a live pair remembers at each point: 5 s of 100,000 packets a second; over it, counted. */
@@ -426,12 +427,10 @@ static void fill_overhead(const struct vo_run *run, const struct vo_subject *v,
 
 static void add_note(struct vns_vo_target *t, const char *sentence)
 {
-	size_t have = strlen(t->note), n = strlen(sentence);
-	const char *end = n && strchr(".!?", sentence[n - 1]) ? "" : ".";
+	size_t n = strlen(sentence);
 
-	if (!n)
-		return;
-	snprintf(t->note + have, sizeof(t->note) - have, "%s%s%s", have ? " " : "", sentence, end);
+	if (n)
+		note_add(t->note, sizeof(t->note), "%s%s", sentence, strchr(".!?", sentence[n - 1]) ? "" : ".");
 }
 
 #define LOCAL_SHARE 100 /* less than this part is the captures' beginnings and ends */
@@ -599,10 +598,10 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	t->undecided = v->undecided;
 	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
-	fill_notes(run, v, k, t);
 	doubt = run->one_in > 1 ? vo_udp_doubt(&v->udp[k], &v->udp[VO_POINTS], t->counts) : NULL;
 	if (doubt || of_hops)
 		add_note(t, doubt ? doubt : of_hops);
+	fill_notes(run, v, k, t);
 	if (v->dead)
 		snprintf(t->ended_early, sizeof(t->ended_early), "%s", v->why);
 	return code;

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "measure/clock_watch.h"
+#include "measure/note.h"
 #include "measure/vo_check.h"
 
 #define T0   INT64_C(1763764800000000000)
@@ -318,6 +319,30 @@ static void test_steered_clocks(void **state)
 	assert_non_null(strstr(words, "Whether the guest's clock is steered is not known"));
 }
 
+/* Sentences are whole or not there, and that some are not is said once; whatever they are long. */
+static void test_whole_notes(void **state)
+{
+	(void)state;
+	for (size_t first = 0; first < 130; first++) {
+		char note[128] = "", want[300];
+
+		note_add(note, sizeof(note), "%0*d.", (int)first, 7);
+		note_add(note, sizeof(note), "A second one of forty bytes, nothing more.");
+		note_add(note, sizeof(note), "A third one of forty bytes, and no more.");
+		note_add(note, sizeof(note), "%s", "");
+		snprintf(want, sizeof(want), "%0*d. A second one of forty bytes, nothing more. A third one of forty bytes, and "
+			 "no more.", (int)first, 7);
+		if (strcmp(note, want) != 0) {
+			const char *more = strstr(note, "(There were more notes than find room.)");
+
+			assert_non_null(more);
+			assert_string_equal(more, "(There were more notes than find room.)");
+			assert_memory_equal(note, want, (size_t)(more - note));
+			assert_true(more == note || (more[-1] == ' ' && more[-2] == '.'));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_too_little),
 		cmocka_unit_test(test_kernels_clocks),
 		cmocka_unit_test(test_steered_clocks),
+		cmocka_unit_test(test_whole_notes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
