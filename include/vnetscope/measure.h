@@ -152,9 +152,13 @@ struct vns_vo_check {
  * @floor_upper_ns: the true minimum is not above: least sum and error of any pair; infinite where
  *   the clock stepped, as the step's instant is not certain
  * @forgotten: requests whose place another flow took over before a reply came, within VNS_VO_PAIR_NS
- * @late_replies: guest_to_host samples that are none's reply, since the latest request before them is older
- *   than VNS_VO_PAIR_NS: the guest stood still, or spoke unasked; each request counts at most once
+ * @late_replies: guest_to_host samples that are none's reply, since the latest matched request before them is
+ *   older than VNS_VO_PAIR_NS: the guest stood still, or spoke unasked; each request counts at most once
  * @across_step: requests and replies between which a clock stepped: their sum would hold the step
+ * @passed_over: requests that a later one of their flow came after before the reply that was paired with the
+ *   latest; slow ones are more likely among them. Usual in TCP, which acknowledges several at once
+ * @biased: the sum may be too low, and @interval is left out: beyond TCP more than 1 % of requests were passed over,
+ *   or the way to the guest alone takes longer by its own figure than both by the sum
  */
 struct vns_vo_sum {
 	struct vns_dist paired;
@@ -163,6 +167,8 @@ struct vns_vo_sum {
 	double floor_upper_ns;
 	uint64_t forgotten, late_replies, across_step;
 	struct vns_vo_check check;
+	uint64_t passed_over;
+	bool biased;
 };
 
 /** struct vns_vo_hop - one stretch of the path: host point to host point, or to the guest. */

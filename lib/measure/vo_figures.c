@@ -204,6 +204,10 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 		latency = corrected(raw, r.offset_ns, (unsigned int)d);
 		widen(&t->fig[d][p], b, &r, latency, d);
 		first[i] = nearest(latency);
+		if (first[i] <= VNS_VO_PAIR_NS) {
+			b->within += latency;
+			b->n_within++;
+		}
 		if (!(b->last >> i & 1))
 			continue;
 		last[n_last] = first[i];
@@ -252,11 +256,12 @@ static void add_pair(struct vns_vo_tally *t, const struct vns_vo_sample *request
 	struct relation at_in = relation(t, in->host_ns, in->raw_ns);
 	struct relation at_out = relation(t, out->host_ns, out->raw_ns);
 	struct vns_vo_pair_sums *acc = &t->acc[out->proto];
-	double gap = (double)(x->host_ns - request->host_ns);
+	double gap = fabs((double)(x->host_ns - request->host_ns));
 	double change = at_in.offset_ns - at_out.offset_ns, error = gap * MAX_PPM * 1e-6 + fabs(change);
 	double both = (double)(in->raw_ns - out->raw_ns) - change, way_in, way_out;
 	const struct vns_clock_at *now;
 
+	t->sum[x->proto].passed_over += (uint32_t)request->last_raw_ns;
 	vns_blocks_add(&t->paired[out->proto], x->host_ns, nearest(both));
 	acc->upper = !acc->n || both + error < acc->upper ? both + error : acc->upper;
 	acc->error += error;
@@ -285,33 +290,40 @@ static bool across_step(const struct vns_clock *clock, const struct vns_vo_sampl
 	return false;
 }
 
-/* ICMP's "flow" is one echo (struct vns_twin_sample), so whichever comes first is what the other answers. */
+/* ICMP's "flow" is one echo (struct vns_twin_sample), so in any order one answers the other. */
 static bool answers(const struct vns_vo_sample *x, const struct vns_vo_sample *request)
 {
 	return request->waiting && request->flow == x->flow && request->direction != x->direction &&
 	       (x->direction == VNS_GUEST_TO_HOST || x->proto == VNS_PROTO_ICMP);
 }
 
-/* A slot holds a flow's latest request; taken over by another flow, it is just forgotten. */
+/*
+ * A slot holds a flow's latest request; taken over by another flow, it is just forgotten. Of its last byte,
+ * which no sum is of, it has the place: for the number of requests before it that it passed over.
+ */
 static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 {
 	struct vns_vo_sample *request = vns_vo_tally_slot(t, x);
 	int64_t gap = x->host_ns - request->host_ns;
 
 	if (answers(x, request)) {
-		if (gap < 0)
+		if (gap < 0 && x->proto != VNS_PROTO_ICMP)
 			return;
-		if (gap > VNS_VO_PAIR_NS)
+		if (llabs(gap) > VNS_VO_PAIR_NS)
 			t->sum[x->proto].late_replies++;
-		else if (t->stepped && across_step(t->clock, request, x))
+		else if (t->stepped && across_step(t->clock, gap < 0 ? x : request, gap < 0 ? request : x))
 			t->sum[x->proto].across_step++;
 		else
 			add_pair(t, request, x);
 		request->waiting = false; /* one reply each: the first */
 	} else if (x->direction == VNS_HOST_TO_GUEST || x->proto == VNS_PROTO_ICMP) {
+		bool later = request->waiting && request->flow == x->flow;
+		int32_t passed = later && request->last_raw_ns < INT32_MAX ? request->last_raw_ns + 1 : 0;
+
 		if (request->waiting && request->flow != x->flow && gap <= VNS_VO_PAIR_NS)
 			t->sum[request->proto].forgotten++;
 		*request = *x;
+		request->last_raw_ns = passed;
 		request->waiting = true;
 	}
 }
@@ -404,12 +416,18 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 	finish_figures(t);
 	for (int p = 0; t->sum && p < VNS_PROTOS; p++) {
 		const struct vns_vo_pair_sums *acc = &t->acc[p];
-		double n = (double)acc->n;
+		double n = (double)acc->n, within = 0;
 
 		if (!acc->n)
 			continue;
 		finish_blocks(&t->paired[p], &t->sum[p].paired, &t->sum[p].interval);
 		vo_check_judge(&t->check[p], &t->sum[p].check);
+		if (t->batch[VNS_HOST_TO_GUEST][p].n_within)
+			within = t->batch[VNS_HOST_TO_GUEST][p].within /
+				 (double)t->batch[VNS_HOST_TO_GUEST][p].n_within;
+		t->sum[p].biased = vo_sum_is_biased(&t->sum[p], &t->fig[VNS_HOST_TO_GUEST][p], within, p);
+		if (t->sum[p].biased)
+			t->sum[p].interval = (struct vns_intervals){ 0 };
 		t->sum[p].gap_error_ns = acc->error / n;
 		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;
 	}

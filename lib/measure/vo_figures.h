@@ -68,6 +68,8 @@ struct vns_vo_batch {
 	size_t n;
 	double minus, plus; /* sums of the clock's share of each first byte's interval */
 	double floor_lower, floor_upper; /* least end of any first byte's interval */
+	double within; /* sum of the latencies of at most VNS_VO_PAIR_NS, which are n_within */
+	uint64_t n_within;
 };
 
 struct vns_vo_pair_sums {
@@ -127,6 +129,12 @@ vns_vo_tally_expect(const struct vns_vo_tally *t, const struct vns_vo_sample *s)
 void vns_vo_tally_set_clock(struct vns_vo_tally *t, const struct vns_clock *clock, bool apart);
 /* Complete @fig and @sum, which hold nothing certain before, and free what the tally holds. */
 void vns_vo_tally_fini(struct vns_vo_tally *t);
+
+/*
+ * Do the pairs of @s, of protocol @p, stand for the requests? @in: the way to the guest alone, complete; @within:
+ * its mean over what takes at most VNS_VO_PAIR_NS. See vo_share.c.
+ */
+bool vo_sum_is_biased(const struct vns_vo_sum *s, const struct vns_vo_figure *in, double within, int p);
 
 /*
  * The measured packets bound the clock as well: none arrives before it was sent. Adds the fastest

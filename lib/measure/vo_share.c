@@ -11,12 +11,29 @@
  * denominator are of different packets (one RTT sample for each tick of the time stamps, 1 ms on Linux; a sum
  * for every pair), so their ratio may pass 1 by chance; where it does beyond both intervals, the RTT's samples
  * do not stand for the pairs, and there is no share.
+ *
+ * Nor is there one where the pairs do not stand for the traffic: where packets take longer than the gap
+ * between them, the latest request before a reply is a fast one. Then the way to the guest alone, by its own figure,
+ * may take longer than both by the sum, which cannot be.
  */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
-#include <vnetscope/measure.h>
+#include "measure/vo_figures.h"
+
+#define MOST_PASSED 0.01 /* of requests: what else a reply may be of */
+
+/* TCP acknowledges several segments at once, so there it means nothing that requests are passed over. */
+bool vo_sum_is_biased(const struct vns_vo_sum *s, const struct vns_vo_figure *in, double within, int p)
+{
+	double passed = (double)s->passed_over, least = fmin(within, (double)in->interval.mean.lower);
+
+	if (p != VNS_PROTO_TCP && passed > MOST_PASSED * ((double)s->paired.n + passed))
+		return true;
+	return vns_interval_known(&s->interval.mean) && vns_interval_known(&in->interval.mean) &&
+	       least - in->mean_err_minus_ns > (double)s->interval.mean.upper;
+}
 
 #define LEAST_PAIRED 0.9 /* of a point's packets: the rest are a run's two ends */
 
@@ -50,6 +67,11 @@ bool vns_vo_share(const struct vns_vo_target *t, struct vns_vo_share *out)
 	out->left_out = t->rtt.guest_side.n - rtt->n;
 	if (other_traffic(t, out->withheld, sizeof(out->withheld)))
 		return true;
+	if (sum->biased) {
+		snprintf(out->withheld, sizeof(out->withheld), "the way to the guest alone takes longer than both by the "
+			 "sum: slow requests were passed over by later ones, so the pairs do not stand for the traffic");
+		return true;
+	}
 	if (vns_interval_known(part) && vns_interval_known(whole) && whole->lower > 0) {
 		lower = 100 * (double)part->lower / (double)whole->upper;
 		upper = 100 * (double)part->upper / (double)whole->lower;

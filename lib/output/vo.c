@@ -175,6 +175,9 @@ static json_t *sums_json(const struct vns_vo_target *t)
 				    withheld ? json_null() : json_integer((json_int_t)x->late_replies));
 		json_object_set_new(s, "across_step",
 				    withheld ? json_null() : json_integer((json_int_t)x->across_step));
+		json_object_set_new(s, "passed_over",
+				    withheld ? json_null() : json_integer((json_int_t)x->passed_over));
+		json_object_set_new(s, "biased", withheld ? json_null() : json_boolean(x->biased));
 		json_object_set_new(s, "withheld", text_or_null(withheld));
 		json_object_set_new(s, "check", check_json(&x->check));
 		json_object_set_new(o, proto_key(p), s);

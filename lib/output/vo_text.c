@@ -378,8 +378,10 @@ static void print_sum(const struct vns_vo_target *t, int p, struct vns_text_why 
 	char v[VNS_TEXT_LEN], within[VNS_SPAN_LEN];
 
 	shown.p95 = shown.p99 = (struct vns_interval){ 0, 1 }; /* not shown, so not missed */
-	vns_text_why_add(why, d, &shown);
-	why->single = false;
+	if (!s->biased) {
+		vns_text_why_add(why, d, &shown);
+		why->single = false;
+	}
 	fprintf(to, "both directions, free of the clock's offset: %s %s pairs, min ", proto_word(p),
 		vns_text_count(v, d->n));
 	fprintf(to, "%s,\n", vns_text_ns(v, (double)d->min));
@@ -390,6 +392,11 @@ static void print_sum(const struct vns_vo_target *t, int p, struct vns_text_why 
 		fprintf(to, ";\n  its rate is corrected, off by at most %s in the mean",
 			vns_text_ns(v, s->gap_error_ns + 1));
 	fputc('\n', to);
+	if (s->biased)
+		fprintf(to, "  it may be too low, so it has no interval: %s requests were passed over by a later one of "
+			"their flow\n  before a reply came, slow ones more likely than others%s\n",
+			vns_text_count(v, s->passed_over),
+			p == VNS_PROTO_TCP ? "; the way to the guest alone takes longer" : "");
 	print_check(&s->check, t->clock_mode, to);
 }
 
@@ -408,8 +415,8 @@ static void print_unpaired(const struct vns_vo_target *t, FILE *to)
 		fprintf(to, "  %s requests were forgotten before a reply came: their flows share a place with others\n",
 			vns_text_count(n, forgotten));
 	if (late)
-		fprintf(to, "  %s times a flow's next packet from the guest came more than %d s after the latest to it: "
-			"unasked, or late; in no sum\n", vns_text_count(n, late),
+		fprintf(to, "  %s times a flow's next packet from the guest came more than %d s after the latest to it "
+			"that was matched:\n  unasked, late, or another's reply; in no sum\n", vns_text_count(n, late),
 			(int)(VNS_VO_PAIR_NS / VNS_NSEC_PER_SEC));
 	if (step)
 		fprintf(to, "  %s requests and replies lie across a step of the clock: in no sum\n",
