@@ -297,6 +297,19 @@ static bool answers(const struct vns_vo_sample *x, const struct vns_vo_sample *r
 	       (x->direction == VNS_GUEST_TO_HOST || x->proto == VNS_PROTO_ICMP);
 }
 
+/* Is @x, which was slow and is told late, of a flow of which the slot holds a later request? It was passed over. */
+static bool told_late(struct vns_vo_tally *t, struct vns_vo_sample *latest, const struct vns_vo_sample *x)
+{
+	if (x->proto == VNS_PROTO_ICMP || x->direction != VNS_HOST_TO_GUEST || latest->flow != x->flow ||
+	    x->host_ns >= latest->host_ns)
+		return false;
+	if (latest->waiting)
+		latest->last_raw_ns += latest->last_raw_ns < INT32_MAX;
+	else
+		t->sum[x->proto].passed_over++;
+	return true;
+}
+
 /*
  * A slot holds a flow's latest request; taken over by another flow, it is just forgotten. Of its last byte,
  * which no sum is of, it has the place: for the number of requests before it that it passed over.
@@ -306,6 +319,8 @@ static void pair_up(struct vns_vo_tally *t, const struct vns_vo_sample *x)
 	struct vns_vo_sample *request = vns_vo_tally_slot(t, x);
 	int64_t gap = x->host_ns - request->host_ns;
 
+	if (told_late(t, request, x))
+		return;
 	if (answers(x, request)) {
 		if (gap < 0 && x->proto != VNS_PROTO_ICMP)
 			return;

@@ -520,6 +520,32 @@ static void few_may_be_passed_over(void **state)
 	}
 }
 
+/* A request that is told after later ones is none's latest: no reply is held to be late by it. */
+static void a_request_told_late_is_passed_over(void **state)
+{
+	static const int at_ms[] = { 0, 1500, 100, 1600 }; /* the third without a reply, between the others' */
+	const struct truth tr = { 0, 0 };
+	struct made m;
+
+	(void)state;
+	memset(&m, 0, sizeof(m));
+	m.clock = related(&tr, 2 * VNS_NSEC_PER_SEC);
+	for (int i = 0; i < 4; i++) {
+		int64_t t = T0 + at_ms[i] * VNS_NSEC_PER_MSEC;
+
+		if (i < 3)
+			packet(&m.samples, &tr, VNS_HOST_TO_GUEST, t, 80000, 0, 42);
+		if (i != 2)
+			packet(&m.samples, &tr, VNS_GUEST_TO_HOST, t + 100000, 25000, 0, 42);
+	}
+	m.samples.unsorted = false;
+	assert_int_equal(vns_vo_figures(&m.samples, m.clock, m.t.fig, m.t.sum), 0);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].paired.n, 2);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].late_replies, 0);
+	assert_int_equal(m.t.sum[VNS_PROTO_TCP].passed_over, 1);
+	drop(&m);
+}
+
 /* A part is at most the whole, the interval holds the point, and what contradicts that is no share. */
 static void a_share_is_at_most_all(void **state)
 {
@@ -637,6 +663,7 @@ int main(void)
 		cmocka_unit_test(echoes_are_paired_with_their_own),
 		cmocka_unit_test(passed_over_requests_are_told),
 		cmocka_unit_test(few_may_be_passed_over),
+		cmocka_unit_test(a_request_told_late_is_passed_over),
 		cmocka_unit_test(a_share_is_at_most_all),
 		cmocka_unit_test(far_last_byte_is_counted),
 		cmocka_unit_test(correlated_samples_widen_the_median),
