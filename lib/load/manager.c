@@ -22,9 +22,12 @@
 
 #include "load/load.h"
 
+#define ASKED_NS (20 * VNS_NSEC_PER_MSEC) /* whoever is asked to end has so long before it is killed */
+
 struct slot {
 	struct vns_probe_live live;
 	struct vns_err failed; /* sentence, when the child gave up */
+	volatile bool stop;    /* it is to end between two operations */
 };
 
 struct load {
@@ -102,7 +105,7 @@ static void __attribute__((noreturn)) child(const struct load *l, unsigned int i
 {
 	struct slot *s = &l->slot[index];
 	struct vns_probe_run run = { .spec = &l->spec, .live = &s->live, .end_ns = l->end_ns,
-				     .index = index };
+				     .stop = &s->stop, .index = index };
 	sigset_t none;
 
 	sigemptyset(&none);
@@ -139,15 +142,29 @@ static void child_gone(struct load *l, unsigned int i, const struct rusage *ru)
 		l->stop_ns = vns_monotonic_ns();
 }
 
-/* Kill and reap here, so that the figures are final. */
-static void end_load(struct load *l)
+static void reap(struct load *l, int options)
 {
 	struct rusage ru;
 
-	kill_load(l);
 	for (unsigned int i = 0; i < l->n; i++)
-		if (l->pid[i] && wait4(l->pid[i], NULL, 0, &ru) == l->pid[i])
+		if (l->pid[i] && wait4(l->pid[i], NULL, options, &ru) == l->pid[i])
 			child_gone(l, i, &ru);
+}
+
+/*
+ * Reaped here, so that the figures are final. One that is killed between an operation and its count has done one
+ * more than it says, so they are asked to end first; one that waits for its peer does not look.
+ */
+static void end_load(struct load *l)
+{
+	int64_t end_ns = vns_monotonic_ns() + ASKED_NS;
+
+	for (unsigned int i = 0; i < l->n; i++)
+		l->slot[i].stop = true;
+	for (reap(l, WNOHANG); l->alive && vns_monotonic_ns() < end_ns; reap(l, WNOHANG))
+		vns_sleep_ns(VNS_NSEC_PER_MSEC);
+	kill_load(l);
+	reap(l, 0);
 }
 
 static void free_load(struct load *l)
@@ -228,7 +245,7 @@ int vns_loads_start(struct vns_loads *all, const struct vns_load_spec *spec, uin
 	l->slot = mmap(NULL, l->n * sizeof(*l->slot), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (l->slot == MAP_FAILED) {
-		l->slot = NULL;
+		*l = (struct load){ .id = 0 };
 		return vns_err_set(err, -ENOMEM, "no memory for the load");
 	}
 	l->start_ns = vns_monotonic_ns();

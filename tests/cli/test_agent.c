@@ -257,6 +257,34 @@ static void video_keeps_its_rate(void **state)
 	assert_int_equal(got.bytes_rx, st.bytes_tx);
 }
 
+/* Whatever its receiver has got, a load that was stopped amid its work has counted. */
+static void stopped_loads_have_counted(void **state)
+{
+	struct peer *p = *state;
+	struct vns_load_spec sink = { .kind = VNS_LOAD_UDP_SINK, .port = 39982 };
+	struct vns_load_spec s = { .kind = VNS_LOAD_VIDEO, .port = 39982, .rate_bps = 200000000 };
+	struct vns_load_stats st, got = { 0 };
+	struct vns_err err;
+	uint64_t sent = 0, before;
+	uint32_t id, video;
+
+	vns_addr_parse("127.0.0.1", &s.peer);
+	assert_int_equal(vns_agent_load_start(p->a, &sink, &id, &err), 0);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(vns_agent_load_start(p->a, &s, &video, &err), 0);
+		wait_ms(p, 1);
+		assert_int_equal(vns_agent_load_stop(p->a, video, &st, &err), 0);
+		sent += st.ops;
+	}
+	do { /* what it has not read yet */
+		before = got.ops;
+		wait_ms(p, 20);
+		assert_int_equal(vns_agent_load_stats(p->a, id, &got, &err), 0);
+	} while (got.ops != before);
+	assert_int_equal(vns_agent_load_stop(p->a, id, &got, &err), 0);
+	assert_true(got.ops > 0 && got.ops <= sent);
+}
+
 static void bad_loads_are_refused(void **state)
 {
 	static const struct vns_load_spec bad[] = {
@@ -720,6 +748,7 @@ int main(int argc, char **argv)
 		WITH_AGENT(big_requests),
 		WITH_AGENT(cpu_load_keeps_its_share),
 		WITH_AGENT(video_keeps_its_rate),
+		WITH_AGENT(stopped_loads_have_counted),
 		WITH_AGENT(bad_loads_are_refused),
 		WITH_AGENT(dead_load_is_reported),
 		WITH_AGENT(commands),
