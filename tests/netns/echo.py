@@ -54,7 +54,9 @@ def serve(net, kind, port, ready, connections, timeout=10, family=socket.AF_INET
 def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0, timeout=10):
     """
     Ask an echo server. TCP: in each of @connections @times up to @most bytes. UDP: @datagrams and the last of
-    one byte, another for each port: conversations end at the same time. A TCP exchange is followed by @pause seconds, a UDP one by half of that.
+    one byte, another for each port: conversations end at the same time. No other datagram ends in that byte, or the
+    last could as well be a part of it (a frame's rest). A TCP exchange is followed by @pause seconds, a UDP one by
+    half of that.
     """
     def tcp():
         for _ in range(connections):
@@ -71,7 +73,8 @@ def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0,
         with socket.socket(family, socket.SOCK_DGRAM) as s:
             s.settimeout(timeout)
             for i in range(datagrams + 1):
-                s.sendto(rng.randbytes(rng.randrange(30, 900)) if i < datagrams else end, (to, port))
+                data = rng.randbytes(rng.randrange(29, 899)) + bytes([(end[0] + rng.randrange(1, 256)) % 256])
+                s.sendto(data if i < datagrams else end, (to, port))
                 s.recv(65536)
                 time.sleep(pause / 2)
     return inside(net, tcp if kind == "tcp" else udp)
