@@ -46,12 +46,6 @@ static bool may_anchor(const struct trains *s, const struct piece *u, const stru
 	       lag <= (common ? s->b->limits.reach : s->b->t->window);
 }
 
-/* Is @d a copy of one that was decided in an earlier look, after frame @u was sent? */
-static bool seen_before(const struct trains *s, const struct piece *u, const struct piece *d)
-{
-	return !piece_is_first_of_likes(s->b, d, u->time - train_error(s, u->time));
-}
-
 /* Is @u's number one that a neighbouring frame may have given to one of its datagrams? */
 static bool number_shared(const struct trains *s, const struct piece *u, uint32_t size)
 {
@@ -82,7 +76,7 @@ static void anchor_by_number(struct trains *s, struct piece_ref *r, size_t n)
 		if (!r[i].key || k - i != 2 || r[i].p->down == r[i + 1].p->down)
 			continue;
 		/* In memory upstream's lie before downstream's. */
-		if (may_anchor(s, r[i].p, r[i + 1].p, true) && !seen_before(s, r[i].p, r[i + 1].p) &&
+		if (may_anchor(s, r[i].p, r[i + 1].p, true) && train_first_of_likes(s, r[i].p, r[i + 1].p) &&
 		    !number_shared(s, r[i].p, r[i + 1].p->len))
 			add_anchor(s, r[i].p, r[i + 1].p);
 	}
@@ -158,7 +152,7 @@ static void anchors_of_base(struct trains *s, struct piece_ref *r, size_t n)
 	if (n == 2 || only_doubled(r, n)) {
 		if (!may_anchor(s, r[0].p, r[1].p, false))
 			return;
-		if (seen_before(s, r[0].p, r[1].p)) {
+		if (!train_first_of_likes(s, r[0].p, r[1].p)) {
 			doubt(r, n);
 			return;
 		}

@@ -67,8 +67,7 @@ bool piece_plausible(const struct piece_batch *b, const struct piece *u, const s
 /* @e's, in upstream's time. */
 static inline int64_t piece_time(const struct piece_batch *b, const struct twin_entry *e)
 {
-	return e->flags & E_DOWN ? e->time - twin_ahead(b->dir, twin_moment_of(b->t, e).ahead) :
-				   e->time;
+	return twin_upstream_time(b->t, b->dir, e);
 }
 
 /* likes.c */

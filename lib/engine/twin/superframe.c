@@ -331,15 +331,6 @@ static bool lacked_before(const struct trains *s, const struct train *a, const s
 	return false;
 }
 
-/*
- * Is @d, which ends @a's frame, the first to do so? A copy seen before it may lie in another train, or was decided in
- * an earlier look.
- */
-static bool ends_first(const struct trains *s, const struct train *a, const struct piece *d)
-{
-	return piece_is_first_of_likes(s->b, d, a->u->time - train_error(s, a->u->time));
-}
-
 /* @a, which is cut, is decided without all its datagrams. @rest_seen: see struct twin_lacker. */
 static void note_lacker(const struct trains *s, const struct train *a, bool rest_seen)
 {
@@ -360,7 +351,7 @@ static bool last_is_sure(const struct trains *s, size_t i)
 	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
 
 	return !a->upset && !strangers_in(a) && !joined_again(a) && !lacked_before(s, a, d) &&
-	       lackers(s, i, d) == 0 && ends_first(s, a, d);
+	       lackers(s, i, d) == 0 && train_first_of_likes(s, a->u, d);
 }
 
 static void cut_by_number(struct trains *s, size_t i)
@@ -437,7 +428,7 @@ static void cut_by_bytes(struct trains *s, size_t i)
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
 	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
 	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
-	    !lacked_before(s, a, rest) && !rest_shared(s, i, rest) && ends_first(s, a, rest))
+	    !lacked_before(s, a, rest) && !rest_shared(s, i, rest) && train_first_of_likes(s, a->u, rest))
 		a->u->last = rest;
 	if (got < sent)
 		note_lacker(s, a, n_rest > 0);

@@ -48,6 +48,15 @@ static inline int64_t train_error(const struct trains *s, int64_t time)
 	return twin_moment_at(t, at_a ? time : time - t->ahead).error;
 }
 
+/*
+ * Is downstream @d the first of its like since upstream @u was sent? A copy seen before it may lie in another train, or
+ * was decided in an earlier look.
+ */
+static inline bool train_first_of_likes(const struct trains *s, const struct piece *u, const struct piece *d)
+{
+	return piece_is_first_of_likes(s->b, d, u->time - train_error(s, u->time));
+}
+
 /* anchors.c: makes @s->t, the caller's to free; what is decided alongside has its fate. */
 void train_anchors(struct trains *s);
 

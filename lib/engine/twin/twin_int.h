@@ -359,6 +359,12 @@ static inline struct twin_moment twin_moment_of(const struct vns_twin *t,
 	return twin_moment_at(t, at_a ? e->time : e->time - t->ahead);
 }
 
+/* When @e, of a node of @direction, was seen, in upstream's time as the clocks were then: a share may last for seconds. */
+static inline int64_t twin_upstream_time(const struct vns_twin *t, unsigned int direction, const struct twin_entry *e)
+{
+	return e->flags & E_DOWN ? e->time - twin_ahead(direction, twin_moment_of(t, e).ahead) : e->time;
+}
+
 /* memory.c */
 int twin_memory_init(struct twin_memory *m, size_t max_entries);
 void twin_memory_fini(struct twin_memory *m);

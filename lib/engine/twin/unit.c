@@ -189,12 +189,9 @@ static void conclude(struct vns_twin *t, const struct share *s, unsigned int sid
 	x->n_first = x->n_last = 1;
 }
 
-/* In upstream's time, as the clocks were when @e was seen: a share may last for seconds. */
 static int64_t upstream_time(const struct vns_twin *t, const struct twin_entry *e)
 {
-	if (!(e->flags & E_DOWN))
-		return e->time;
-	return e->time - twin_ahead(t->m.node[e->node].direction, twin_moment_of(t, e).ahead);
+	return twin_upstream_time(t, t->m.node[e->node].direction, e);
 }
 
 /* @e is decided with others: how far the clocks may be wrong is what is worst of any of them. */
