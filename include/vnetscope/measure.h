@@ -444,18 +444,37 @@ int vns_measure_vo_offline(const struct vns_vo_offline_opts *opts, struct vns_vo
 			   struct vns_err *err);
 
 /**
+ * struct vns_vo_senders - who sends multicast and broadcast packets where two files begin.
+ * @known, @n_known: not the guest's; @guest, @n_guest: the guest's
+ * @many: more than fit, or nothing is known of them: any may have been there
+ */
+struct vns_vo_senders {
+	struct vns_addr known[256], guest[64];
+	size_t n_known, n_guest;
+	bool many;
+};
+
+/**
+ * vns_vo_senders_filter() - packets to a group whose sender was not at the beginnings may be either end's: make those
+ * among @n packets neither end's, so that they bound no clock and are undecodable. Return: their number.
+ */
+uint64_t vns_vo_senders_filter(const struct vns_vo_senders *s, struct vns_packet *pkt, size_t n);
+
+/**
  * struct vns_vo_learnt - what two capture files tell before anything is paired.
  * @n_guest:       addresses in @guest, those that were given among them; 0: none could be told
  * @guest_assumed: only the sign of the time differences tells it
  * @offset_found:  the traffic tells how far the clocks are apart
  * @offset_ns:     coarse, guest ahead: positive; the one that was given where one was; else 0 if not found
  * @nat, @nat_peers: addresses are translated between the points; those of the guest's peers too
+ * @senders:       of multicast, for vns_vo_senders_filter(); through NAT nothing is known of them
  */
 struct vns_vo_learnt {
 	struct vns_addr guest[64];
 	size_t n_guest;
 	bool guest_assumed, offset_found, nat, nat_peers;
 	int64_t offset_ns;
+	struct vns_vo_senders senders;
 };
 /**
  * vns_measure_vo_learn() - the guest's addresses and the coarse offset, as vns_measure_vo_offline()

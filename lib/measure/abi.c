@@ -83,7 +83,7 @@ static const struct vns_abi_field fields[] = {
 #undef OF
 #define OF vns_vo_learnt
 	WHOLE, FIELD(guest, uint8_t, 'u'), ONE(n_guest), ONE(guest_assumed), ONE(offset_found),
-	ONE(nat), ONE(nat_peers), ONE(offset_ns),
+	ONE(nat), ONE(nat_peers), ONE(offset_ns), FIELD(senders, bool, 'x'),
 #undef OF
 #define OF vns_twin_sample
 	WHOLE, ONE(host_ns), ONE(first_raw_ns), ONE(last_host_ns), ONE(last_raw_ns),

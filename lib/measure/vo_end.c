@@ -150,6 +150,17 @@ static uint64_t short_digests(const struct vns_packet *pkt, size_t n)
 	return k;
 }
 
+/* Is any of @n packets from or to an address that was given as the guest's? */
+static bool has_given(const struct vo_end *e, const struct vns_packet *pkt, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t g = 0; g < e->given->n_guest; g++)
+			if (vns_addr_equal(&e->given->guest[g], &pkt[i].key.addr[0]) ||
+			    vns_addr_equal(&e->given->guest[g], &pkt[i].key.addr[1]))
+				return true;
+	return false;
+}
+
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n = 0;
@@ -161,13 +172,15 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 			n = 0;
 		if (n > 0 && e->one_point)
 			n = (int)keep_point(e, to, (size_t)n);
+		if (n > 0 && !e->has_given)
+			e->has_given = has_given(e, to, (size_t)n);
 		if (n > 0 && e->once)
 			n = (int)vo_once_filter(e, to, (size_t)n);
 		if (n > 0 && e->one_in > 1)
 			n = (int)keep_sampled(e, to, (size_t)n);
 	}
 	if (n > 0 && e->senders)
-		e->strange += vo_senders_filter(e->senders, to, (size_t)n);
+		e->strange += vns_vo_senders_filter(e->senders, to, (size_t)n);
 	e->digest_short += n > 0 ? short_digests(to, (size_t)n) : 0;
 	return n;
 }
@@ -330,7 +343,7 @@ static bool peers_translated(struct vo_offline *r)
 /* Through NAT a sender may have another address at each point: nothing is known of them. */
 static void learn_senders(struct vo_offline *r)
 {
-	_Static_assert(VO_GUESTS <= VO_SENDERS_GUEST, "room for as many guests");
+	_Static_assert(sizeof(r->senders.guest) == sizeof(r->guest), "room for as many guests");
 	for (int p = 0; p < 2 && !r->nat && r->n_guest; p++) {
 		vo_senders_learn(&r->senders, r->end[p].pkt, r->end[p].n, r->guest, r->n_guest);
 		r->end[p].senders = &r->senders;
@@ -359,6 +372,8 @@ static size_t learn(struct vo_offline *r)
 
 		for (size_t i = 0; i < b->n && p->verdict != VNS_PKT_OK; i++)
 			p = &b->pkt[i];
+		if (later && p->flags & VNS_PKT_F_MULTICAST) /* a group is nobody's address */
+			return support;
 		r->guest[0] = later ? *vns_packet_dst(p) : *vns_packet_src(p);
 		r->n_guest = 1;
 		r->guest_assumed = true;
@@ -401,8 +416,10 @@ int vo_find_out(struct vo_offline *r, struct vns_err *err)
 	r->n_guest = r->opts->n_guest < VO_GUESTS ? r->opts->n_guest : VO_GUESTS;
 	if (r->n_guest)
 		memcpy(r->guest, r->opts->guest, r->n_guest * sizeof(r->guest[0]));
-	for (int p = 0; p < 2 && !code; p++)
+	for (int p = 0; p < 2 && !code; p++) {
+		r->end[p].given = r->opts;
 		code = begin_end(&r->end[p], err);
+	}
 	if (code)
 		return code;
 	r->first_ns = r->end[0].n ? r->end[0].pkt[0].time_ns : 0;
@@ -456,6 +473,8 @@ int vns_measure_vo_learn(const struct vns_vo_offline_opts *opts, const char *gue
 		out->offset_ns = r->coarse_ns;
 		out->nat = r->nat;
 		out->nat_peers = r->nat_peers;
+		out->senders = r->senders;
+		out->senders.many |= !r->end[0].senders;
 	}
 	vo_ends_fini(r);
 	free(r);

@@ -372,14 +372,37 @@ static int by_bound_time(const void *pa, const void *pb)
 	return (a->at_ns > b->at_ns) - (a->at_ns < b->at_ns);
 }
 
+/* Addresses of the guest were given, and no packet of either file bears one. */
+static bool given_is_absent(const struct vo_offline *r)
+{
+	return r->opts->n_guest && !r->end[0].has_given && !r->end[1].has_given;
+}
+
+/* The traffic bounds the clock from one side, and wrongly: is it the clock, or who the guest is? */
+static int one_way_only(const struct vo_offline *r, struct vns_err *err)
+{
+	const char *host = r->end[0].path, *guest = r->end[1].path;
+	char text[VNS_ADDR_STRLEN];
+
+	if (given_is_absent(r))
+		return vns_err_set(err, -ENODATA, "no packet of %s or %s is from or to %s%s: only multicast was paired, and "
+				   "which end sent it cannot be told; --guest-addr wants an address that they hold", host,
+				   guest, vns_addr_format(&r->opts->guest[0], text),
+				   r->opts->n_guest > 1 ? " or another one given" : "");
+	if (!r->n_guest || r->guest_assumed)
+		return vns_err_set(err, -ENODATA, "what %s and %s have in common does not tell which address is the "
+				   "guest's, and the clocks fit no guess: give --guest-addr, or let more traffic in", host,
+				   guest);
+	return vns_err_set(err, -ENODATA, "the clocks of %s and %s differ and the matched traffic goes one way only: "
+			   "give --offset-ns or --drift-file", host, guest);
+}
+
 static int traffic_clock(struct vo_offline *r, struct vns_err *err)
 {
 	int code;
 
 	if (r->lower_ns == INT64_MIN || r->upper_ns == INT64_MAX)
-		return vns_err_set(err, -ENODATA, "the clocks of %s and %s differ and the matched "
-				   "traffic goes one way only: give --offset-ns or --drift-file",
-				   r->end[0].path, r->end[1].path);
+		return one_way_only(r, err);
 	vns_clock_free(r->clock);
 	r->clock = NULL;
 	qsort(r->bound, r->n_bound, sizeof(*r->bound), by_bound_time);
@@ -558,6 +581,11 @@ static void note_nothing(const struct vo_offline *r, struct vns_vo_target *t)
 
 	if (note_unfit_file(r, t))
 		return;
+	if (given_is_absent(r)) {
+		note(t, "Nothing was paired, since no packet of either capture is from or to %s%s (--guest-addr).",
+		     vns_addr_format(&r->opts->guest[0], text), r->opts->n_guest > 1 ? " or another one given" : "");
+		return;
+	}
 	note(t, "No packet of one capture is in the other. Were both made at the same time, on the path of the "
 		"same traffic?");
 	if (r->n_guest)
@@ -600,6 +628,9 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 		note_nothing(r, t);
 	if (is_copy(t))
 		note(t, "Both captures hold the same stamps: a copy? Then these latencies show nothing.");
+	if (any && given_is_absent(r))
+		note(t, "No packet of either capture is from or to an address that was given (--guest-addr): only multicast "
+			"was paired, and which end sent it is not known.");
 	if (any && t->clock_mode == VNS_CLOCK_SAME)
 		note(t, "Assumed: one clock (no offset was given, and 0 is consistent with the traffic).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)

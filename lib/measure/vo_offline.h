@@ -39,7 +39,9 @@ struct vo_end {
 	const volatile int *stop; /* no more is to be read when it is set */
 	bool stopped;          /* it was: this reading, and each after it, ends at packet number @limit */
 	uint64_t taken, limit; /* packets of the file, of all its points */
-	const struct vo_senders *senders; /* known ones; NULL: not yet, or it is no matter */
+	const struct vns_vo_senders *senders; /* known ones; NULL: not yet, or it is no matter */
+	const struct vns_vo_offline_opts *given; /* its guest's addresses are looked for */
+	bool has_given; /* a packet is from or to one of them */
 	uint64_t strange; /* multicast and broadcast packets of other senders */
 	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };
@@ -77,7 +79,7 @@ struct vo_offline {
 	struct vns_addr guest[VO_GUESTS];
 	size_t n_guest;
 	bool guest_assumed;
-	struct vo_senders senders; /* of what both files begin with */
+	struct vns_vo_senders senders; /* of what both files begin with */
 	uint64_t unlearnt[2][2]; /* packets at the start of each file, of IPv4 and IPv6, if its guest is unknown */
 	bool nat;              /* addresses may be translated between the points */
 	bool nat_peers;        /* ... those of the guest's peers too */

@@ -26,7 +26,7 @@ static bool is_among(const struct vns_addr *set, size_t n, const struct vns_addr
 	return false;
 }
 
-void vo_senders_learn(struct vo_senders *s, const struct vns_packet *pkt, size_t n, const struct vns_addr *guest,
+void vo_senders_learn(struct vns_vo_senders *s, const struct vns_packet *pkt, size_t n, const struct vns_addr *guest,
 		      size_t n_guest)
 {
 	s->n_guest = n_guest;
@@ -36,7 +36,7 @@ void vo_senders_learn(struct vo_senders *s, const struct vns_packet *pkt, size_t
 
 		if (!is_group(&pkt[i]) || is_among(s->guest, n_guest, src) || is_among(s->known, s->n_known, src))
 			continue;
-		if (s->n_known == VO_SENDERS) {
+		if (s->n_known == sizeof(s->known) / sizeof(s->known[0])) {
 			s->many = true;
 			return;
 		}
@@ -44,7 +44,7 @@ void vo_senders_learn(struct vo_senders *s, const struct vns_packet *pkt, size_t
 	}
 }
 
-uint64_t vo_senders_filter(const struct vo_senders *s, struct vns_packet *pkt, size_t n)
+uint64_t vns_vo_senders_filter(const struct vns_vo_senders *s, struct vns_packet *pkt, size_t n)
 {
 	uint64_t strange = 0;
 

@@ -42,10 +42,13 @@ _twin = {name: _abi.declare("vns_twin_" + name, result, *arguments) for name, re
     ("new", ctypes.c_int, (_P, _P, _P, _P, _P)), ("free", None, (_P,)),
     ("feed", ctypes.c_int, (_P, ctypes.c_int, _P, _SIZE)), ("finish", None, (_P,)),
     ("get_counts", None, (_P, ctypes.c_int, _P)), ("evicted", ctypes.c_uint64, (_P,)))}
+_strange = _abi.declare("vns_vo_senders_filter", ctypes.c_uint64, _P, _P, _SIZE)
 _learn = _abi.declare("vns_measure_vo_learn", ctypes.c_int, _P, ctypes.c_char_p, _P, _P)
 
 _NAT_ON, _NAT_OFF = 1, 2  # enum vns_nat_mode
 _GUESTS = 64    # addresses of one guest at most
+_WINDOW_NS = 5 * 10**9  # the longest latency looked for, unless told
+_COARSE_NS = 10**9      # how far an offset may be wrong that is given "to about a second"
 
 
 class Unlearnt(_abi.Error, ValueError):
@@ -251,6 +254,13 @@ class Capture(_abi.Owner):
             return said.decode(errors="replace") if said else None
 
 
+def _same_point(host: Capture, guest: Capture) -> bool:
+    """One file, and not two points of it: its packets would be paired with themselves."""
+    if host._is_live or guest._is_live or (host.point is not None and guest.point not in (None, host.point)):
+        return False
+    return os.path.isfile(os.fsencode(host.name)) and os.path.samefile(os.fsencode(host.name), os.fsencode(guest.name))
+
+
 class _Collector:
     """Samples of an engine, in the library's memory until taken."""
 
@@ -366,7 +376,7 @@ class Rtt(_Engine[RttSample]):
                  duration: Optional[float] = None, point: Optional[int] = None, apps: bool = False,
                  method: str = "auto", max_flows: int = 0, idle_ns: int = 0) -> None:
         if method not in METHODS:
-            raise _abi.Error(f"there is no method {method} ({', '.join(METHODS)})")
+            raise ValueError(f"method: {method!r} is none of {', '.join(METHODS)}")
         if (capture is None) == (live is None):
             raise _abi.Error("either a capture or live=INTERFACE")
         if duration is not None and live is None:
@@ -424,11 +434,14 @@ class Twin(_Engine[TwinSample]):
     addresses: the guest's; without, they are learnt from both files, as by `vnetscope vo`, and stand here then.
     offset_ns: by how many ns the guest's clock is ahead of the host's, to about a second; without, it
     is learnt the same way and stands here then. What is wanted and cannot be learnt (files that do not
-    show it; live captures and pipes, which cannot be read twice) is a ValueError that says what to give. nat: addresses or ports are translated in
+    show it; live captures and pipes, which cannot be read twice) is a ValueError that says what to give; one that
+    leaves the captures no time in common is a ValueError at their end. nat: addresses or ports are translated in
     between. window_ns: the longest latency that is looked for (0: 5 s). max_pending: packets
     remembered of each point at most (0: 4 M); beyond, counts["evicted"].
     Iterate for one TwinSample at a time, or take batches() or all(); at the end counts["host"] and
-    counts["guest"] tell what became of every packet read.
+    counts["guest"] tell what became of every packet read. Multicast of senders that the beginnings of the files
+    do not have may be either end's: it is undecodable, as by `vnetscope vo`, and counted in strange (host's,
+    guest's). Where addresses and offset_ns are both given nothing is learnt, so that it counts as the host side's.
     """
 
     _kind, _make = "twin_sample", staticmethod(twin_samples)
@@ -448,7 +461,12 @@ class Twin(_Engine[TwinSample]):
         if isinstance(host, Capture) and host is guest:
             raise ValueError("guest: it is the host's Capture; one for each point is wanted")
         self.captures = (_source("host", host), _source("guest", guest))
+        if _same_point(*self.captures):
+            raise ValueError(f"guest: {self.captures[1].name} is the host's file; two points of one file are two "
+                             "Captures, open(..., point=N)")
         self.counts: dict[str, Any] = {}
+        self.strange = [0, 0]
+        self._senders: Optional[bytearray] = None
         self._begin(*self.captures)
 
     def _learn(self) -> bytearray:
@@ -480,6 +498,8 @@ class Twin(_Engine[TwinSample]):
             raise Unlearnt(f"{a.name} and {b.name} do not show which addresses are the guest's: give addresses")
         self.offset_ns = learnt["offset_ns"]
         self._options["nat_peers"] = learnt["nat_peers"]
+        f = _abi.layout("vo_learnt").field("senders")
+        self._senders = out[f.offset:f.offset + f.size]
         room = bytearray(learnt["guest"][:16 * learnt["n_guest"]])
         self.addresses = [address(room[i:i + 16]) for i in range(0, len(room), 16)]
         return room
@@ -494,6 +514,9 @@ class Twin(_Engine[TwinSample]):
             n = [c._fill_point(self._reader) for c in self.captures]
             guests = self._learn()
             offset_ns = self.offset_ns or 0
+            senders = _pointer(self._senders) if self._senders else None
+            first: list[Optional[int]] = [c._stamp(0) if k else None for c, k in zip(self.captures, n)]
+            final = list(first)
             opts = _abi.layout("twin_opts").pack(
                 coarse_offset_ns=offset_ns, guest=ctypes.addressof(_pointer(guests)),
                 n_guest=len(guests) // 16, **self._options)
@@ -506,6 +529,9 @@ class Twin(_Engine[TwinSample]):
                     for p, (c, k) in enumerate(zip(self.captures, n))]
                 # the one that is behind in time, so that little has to wait
                 p = 0 if n[0] and (not n[1] or last[0] <= last[1]) else 1
+                final[p] = self.captures[p]._stamp(n[p] - 1)
+                if senders is not None:
+                    self.strange[p] += _strange(senders, self.captures[p]._at, n[p])
                 if _twin["feed"](engine, p, self.captures[p]._at, n[p]):
                     raise MemoryError
                 n[p] = self.captures[p]._fill_point(self._reader)
@@ -514,6 +540,7 @@ class Twin(_Engine[TwinSample]):
                     yield Rows("twin_sample", data, twin_samples)
             _twin["finish"](engine)
             self._count(engine)
+            self._check_overlap(first, final)
             data = found.take()
             if data:
                 yield Rows("twin_sample", data, twin_samples)
@@ -521,6 +548,15 @@ class Twin(_Engine[TwinSample]):
             if engine:
                 _twin["free"](engine)
             found.free()
+
+    def _check_overlap(self, first: list[Optional[int]], final: list[Optional[int]]) -> None:
+        """Where the offset leaves the captures no time in common, nothing can ever be paired."""
+        if None in first or self.counts["host"]["matched"]:
+            return
+        start, end = max(first[0], first[1] - self.offset_ns), min(final[0], final[1] - self.offset_ns)
+        if start - end > (self._options["window_ns"] or _WINDOW_NS) + _COARSE_NS:
+            raise ValueError(f"offset_ns: with {self.offset_ns} {self.captures[0].name} and {self.captures[1].name} "
+                             f"are {(start - end) / 1e9:.3f} s apart: no packet can be paired")
 
     def _count(self, engine: Any) -> None:
         layout = _abi.layout("twin_counts")

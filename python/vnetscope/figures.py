@@ -14,7 +14,8 @@ from . import _abi
 _P = ctypes.c_void_p
 _I64 = ctypes.c_int64
 _clock = {name: _abi.declare("vns_clock_" + name, result, *arguments) for name, result, arguments in (
-    ("mode_parse", ctypes.c_int, (ctypes.c_char_p, _P)), ("new", ctypes.c_int, (_P, ctypes.c_int)),
+    ("mode_parse", ctypes.c_int, (ctypes.c_char_p, _P)), ("mode_name", ctypes.c_char_p, (ctypes.c_int,)),
+    ("new", ctypes.c_int, (_P, ctypes.c_int)),
     ("free", None, (_P,)), ("add", ctypes.c_int, (_P, _P)),
     ("add_bound", ctypes.c_int, (_P, _I64, _I64, ctypes.c_bool)),
     ("solve", ctypes.c_int, (_P,)), ("eval", ctypes.c_int, (_P, _I64, _P)),
@@ -25,6 +26,14 @@ _dist = {name: _abi.declare("vns_dist_" + name, result, *arguments) for name, re
     ("quantile", _I64, (_P, ctypes.c_double)))}
 _BUCKET = ctypes.CFUNCTYPE(None, _P, _I64, _I64, ctypes.c_uint64)
 _buckets = _abi.declare("vns_dist_buckets", None, _P, _BUCKET, _P)
+
+
+def _modes() -> list[str]:
+    """The library's names of clock modes; behind the last one it says "unknown"."""
+    names: list[str] = []
+    while (name := _clock["mode_name"](len(names)).decode()) != "unknown":
+        names.append(name)
+    return names
 
 
 class ClockAt(NamedTuple):
@@ -64,7 +73,7 @@ class Clock(_abi.Owner):
         self._clock = _P()
         self._lock = threading.Lock()
         if _clock["mode_parse"](_abi.word("mode", mode), ctypes.byref(number)):
-            raise _abi.Error(f"there is no clock mode {mode}")
+            raise ValueError(f"mode: {mode!r} is none of {', '.join(_modes())}")
         if _clock["new"](ctypes.byref(self._clock), number):
             raise MemoryError
         self._solved = False

@@ -481,6 +481,48 @@ class Offline(unittest.TestCase):
             self.assertEqual('1 multicast or broadcast packets at the host and 1 at the guest' in (t['note'] or ''),
                              bool(strange))
 
+    def multicast(self, inward, outward):
+        """Router advertisements to the guest, 30 us, and its solicitations, 12 us; nothing else."""
+        def icmp6(src, dst, kind, k):
+            body = struct.pack('>BBH', kind, 0, 0) + bytes([k, kind]) * 8
+            return bytes.fromhex('333300000001') + ethernet(ip(src, dst, 58, body), True)[6:]
+        host, guest = [], []
+        for k in range(40):
+            t = T0 + k * 50 * MS
+            if inward:
+                frame = icmp6('fe80::9', 'ff02::1', 134, k)
+                host.append((t, frame))
+                guest.append((t + 30 * US, frame))
+            if outward:
+                frame = icmp6('fe80::2', 'ff02::2', 133, k)
+                host.append((t + 5 * MS + 12 * US, frame))
+                guest.append((t + 5 * MS, frame))
+        return self.pair((sorted(host), sorted(guest)))
+
+    def test_multicast_alone_does_not_tell_the_guest(self):
+        """Then it is not the clocks that are at fault; and a group is nobody's address."""
+        args = self.multicast(True, True)
+        self.vo(*args, code=4, says='does not tell which address is the guest')
+        self.vo(*args, '--guest-addr', '10.0.0.2', code=4,
+                says='guest is from or to 10.0.0.2: only multicast was paired')
+        t = self.target(*args, '--guest-addr', 'fe80::2')
+        self.assertEqual(t['accounting']['guest']['matched'], 80)
+        t = self.target(*self.multicast(True, False))
+        self.assertIn("Which address is the guest's cannot be told", t['note'])
+        self.assertNotIn('ff02::', t['note'])
+        t = self.target(*self.multicast(False, True))
+        self.assertIn('fe80::2 is taken', t['note'])
+
+    def test_address_that_no_packet_bears(self):
+        t = self.target(*self.pair(traffic()), '--guest-addr', '10.0.0.77', code=4, says='no packet was found')
+        self.assertTrue(t['note'].startswith('Nothing was paired, since no packet of either capture is from or to '
+                                             '10.0.0.77 (--guest-addr).'), t['note'])
+        self.assertNotIn('No packet of one capture is in the other', t['note'])
+        given = ('--guest-addr', '10.0.0.77', '--guest-addr', '10.0.0.78')
+        self.assertIn('an address that was given (--guest-addr)', self.target(*self.multicast(True, False), *given)['note'])
+        t = self.target(*self.pair(traffic()), *given, '--guest-addr', GUEST)
+        self.assertNotIn('--guest-addr', t['note'])
+
     def test_filter(self):
         args = self.pair(traffic())
         t = self.target(*args, '--filter', 'udp')
