@@ -20,9 +20,8 @@
  * @truth_lower, @truth_upper: what is known to be true, from a source that the estimate does not share
  * @value: the estimate; NaN where it is withheld
  * @lower, @upper: its interval
- * @within: the truth is a range that the estimate must lie in: the tolerance of what is injected. Else the
- *	estimate's interval claims to hold the truth, and must hold its middle
- * @inside: so it is
+ * @within: the estimate is one value, which must lie in the truth's range. Else its interval claims to be certain
+ * @inside: so it is: they have a value in common. Where they have none, both cannot be right
  */
 struct vns_selftest_row {
 	char what[48];
@@ -38,6 +37,8 @@ struct vns_selftest_row {
  * @row: every estimate; @skipped: what could not be tested here and why, or ""
  * @too_wide: rows left out: the machine was so busy that their tolerance would have been wider than half of the
  *	delay put in
+ * @too_few: rows of vo left out: too few requests came back
+ * @vague: rows left out: their truth is not known better than they claim to know it
  * @half_width_ns: by enum vns_clock_mode, half the offset's bound in the quiet run; NaN: not measured
  * @symmetric_error_ns: how far the middle of mode exchange's bounds is from the truth while one
  *	direction is delayed: what is withheld, and why
@@ -46,8 +47,8 @@ struct vns_selftest_result {
 	char host[256], lab[256];
 	bool tcg, interrupted;
 	struct vns_selftest_row row[VNS_SELFTEST_ROWS];
-	size_t n_row, too_wide;
-	char skipped[512];
+	size_t n_row, too_wide, too_few, vague;
+	char skipped[1024];
 	double half_width_ns[VNS_CLOCK_MODES];
 	double symmetric_error_ns;
 };

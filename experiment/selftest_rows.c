@@ -5,13 +5,19 @@
  * Theory. Truth of a clock is the shared page's relation, whose exchanges take less than a
  * microsecond and do not cross the network (bounded itself: an interval), or 0 where both ends are
  * one kernel. Truth of a direction's delay is T2 - T1 - o(T1) with that o. An estimate is an interval that
- * claims to be certain, so it must hold the truth: its middle, as the page knows it far better than what is
- * tested.
+ * claims to be certain, and so is the truth's: both hold the true value, so the estimate is refuted exactly
+ * where the two have no value in common. (The truth's middle is a guess: on a busy machine its interval is as
+ * wide as the page's exchanges are slow.) A truth that is not known better than the estimate
+ * claims to know it would prove little: there is no row then.
  * Truth of a latency that the relay was put into is a range: no packet takes less than the least hold, and
  * the fastest no more than the lower quartiles of the holds and of what the same path took, a moment
- * before, with a relay that holds nothing (of hundreds of packets some are below both). That, and what
- * waking up after the hold costs, is the tolerance; the estimate must lie within the range. Where a busy
- * machine makes it wider than half of the delay it would prove little: there is no row then.
+ * before, with a relay that holds nothing (of LEAST_PACKETS some are below both; there is no row of
+ * fewer), and what waking up after the hold costs. That is said of a machine that is as fast as it was a moment before. Whether it is,
+ * the client's own clock tells, which no estimate uses: its fastest request took A = in + rest, before
+ * A0 = in0 + rest0, so in <= (A - A0) + in0 as long as the rest has not become faster; the median of
+ * the path's own is more than what a fastest request took. Where that is more than the range, the range goes up
+ * to it. Where a busy machine makes the range wider than half of the delay it would prove little: there is no
+ * row then. A figure without an interval must lie in the range.
  */
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +27,9 @@
 
 #define RATE_SLACK_PPM 0.1 /* the kernel's own rounding of a frequency, and the host's wander */
 #define HIST_ERROR     1.01 /* of a histogram's quantile */
+#define STEP_LEAST     16  /* exchanges on either side of a step: by twice as many as end a relation's doubt */
+#define STEP_NEAR      8   /* of them are asked */
+#define LEAST_PACKETS  100 /* a sixteenth is below both quartiles if these are independent: none of them, 1 in 600 */
 #define COLD_NS        50e3 /* what waking up after the hold may cost: the default slack of a timer */
 
 struct span {
@@ -48,14 +57,24 @@ static struct vns_selftest_row *add_row(struct vns_selftest_result *out, const c
 					  .value = value, .lower = est.lower, .upper = est.upper };
 	snprintf(row->what, sizeof(row->what), "%s", what);
 	snprintf(row->mode, sizeof(row->mode), "%s", vns_clock_mode_name(mode));
-	row->inside = est.lower <= (truth.lower + truth.upper) / 2 &&
-		      est.upper >= (truth.lower + truth.upper) / 2;
+	row->inside = est.lower <= truth.upper && est.upper >= truth.lower;
 	return row;
 }
 
-/* The truth is a range that the estimate must lie in; @delay_ns: what was put into one direction. */
-static void add_within(struct vns_selftest_result *out, const char *what, enum vns_clock_mode mode,
-		       double injected, double delay_ns, struct span truth, double value, struct span est)
+/* The estimate's interval claims to be certain; @truth must be known better than it. */
+static void add_certain(struct vns_selftest_result *out, const char *what, enum vns_clock_mode mode,
+			char unit, double injected, struct span truth, double value, struct span est)
+{
+	if (truth.upper - truth.lower > est.upper - est.lower)
+		out->vague++;
+	else
+		add_row(out, what, mode, unit, injected, truth, value, est);
+}
+
+/* The truth is a range made by @delay_ns, which was put into one direction; @within: @est is one value. */
+static void add_delayed(struct vns_selftest_result *out, const char *what, enum vns_clock_mode mode,
+			double injected, double delay_ns, struct span truth, double value, struct span est,
+			bool within)
 {
 	struct vns_selftest_row *row;
 
@@ -64,10 +83,8 @@ static void add_within(struct vns_selftest_result *out, const char *what, enum v
 		return;
 	}
 	row = add_row(out, what, mode, 'n', injected, truth, value, est);
-	if (!row)
-		return;
-	row->within = true;
-	row->inside = est.lower >= truth.lower && est.upper <= truth.upper;
+	if (row)
+		row->within = within;
 }
 
 void selftest_offsets(struct vns_selftest_result *out, const struct selftest_run *run,
@@ -82,18 +99,20 @@ void selftest_offsets(struct vns_selftest_result *out, const struct selftest_run
 		if (isnan(out->half_width_ns[d->mode]))
 			out->half_width_ns[d->mode] = (d->at.upper_ns - d->at.lower_ns) / 2;
 		if (i > 0)
-			add_row(out, what, d->mode, 'n', NAN, (struct span){ t->lower_ns, t->upper_ns },
-				withheld ? NAN : d->at.offset_ns,
-				(struct span){ d->at.lower_ns, d->at.upper_ns });
+			add_certain(out, what, d->mode, 'n', NAN, (struct span){ t->lower_ns, t->upper_ns },
+				    withheld ? NAN : d->at.offset_ns,
+				    (struct span){ d->at.lower_ns, d->at.upper_ns });
 	}
 }
 
-/* The last piece's rate. */
+/* The rate in the end: of the last piece whose exchanges are certain to belong to it. */
 static bool rate(const struct vns_drift_result *d, double *value, struct span *feasible)
 {
 	size_t n;
 	const struct vns_clock_piece *p = vns_clock_pieces(d->clock, &n);
 
+	while (n > 1 && p[n - 1].undecided)
+		n--;
 	if (n == 0)
 		return false;
 	*value = p[n - 1].drift_ppm;
@@ -112,50 +131,71 @@ void selftest_rates(struct vns_selftest_result *out, const struct selftest_run *
 		return;
 	for (size_t i = 0; i < after->n; i++)
 		if (rate(&after->r[i], &vb, &b))
-			add_row(out, "change of the rate", after->r[i].mode, 'p', ppm, truth, vb - va,
-				(struct span){ b.lower - a.upper, b.upper - a.lower });
+			add_certain(out, "change of the rate", after->r[i].mode, 'p', ppm, truth, vb - va,
+				    (struct span){ b.lower - a.upper, b.upper - a.lower });
 }
 
-/* The clock on both sides of the boundary after piece @i. */
-static bool size_of_step(const struct vns_drift_result *d, size_t i, double *value,
-			 struct span *size)
+/* What @d's relation claims of a change between two exchanges, drift taken out; tighter into @size. */
+static bool change_between(const struct vns_drift_result *d, int64_t from_ns, int64_t to_ns, double *value,
+			   struct span *size)
 {
-	size_t n;
-	const struct vns_clock_piece *p = vns_clock_pieces(d->clock, &n);
+	double gap = (double)(to_ns - from_ns) * 1e-6;
 	struct vns_clock_at a, b;
-	double gap;
 
-	if (vns_clock_eval(d->clock, p[i].to_ns - 1, &a) ||
-	    vns_clock_eval(d->clock, p[i + 1].from_ns + 1, &b))
+	if (vns_clock_eval(d->clock, from_ns, &a) || vns_clock_eval(d->clock, to_ns, &b))
 		return false;
-	gap = (double)(p[i + 1].from_ns - p[i].to_ns) * 500e-6; /* drift while it is not known which */
-	*value = b.offset_ns - a.offset_ns;
-	*size = (struct span){ b.lower_ns - a.upper_ns - gap, b.upper_ns - a.lower_ns + gap };
+	*value = b.offset_ns - a.offset_ns - gap * (a.drift_ppm + b.drift_ppm) / 2;
+	size->lower = fmax(size->lower, b.lower_ns - a.upper_ns -
+						gap * fmax(a.drift_upper_ppm, b.drift_upper_ppm));
+	size->upper = fmin(size->upper, b.upper_ns - a.lower_ns -
+						gap * fmin(a.drift_lower_ppm, b.drift_lower_ppm));
 	return true;
 }
 
+/* The nearest exchanges before (@before) or after @at_ns into @near, the nearest first. Return: their number. */
+static size_t nearest(const struct vns_drift_result *d, int64_t at_ns, bool before, int64_t near[STEP_NEAR],
+		      size_t *all, double *fastest)
+{
+	size_t n, found = 0;
+	const struct vns_clock_sample *s = vns_clock_samples(d->clock, &n);
+
+	*all = 0;
+	*fastest = INFINITY;
+	for (size_t k = 0; k < n; k++) {
+		const struct vns_clock_sample *x = &s[before ? n - 1 - k : k];
+		int64_t half = x->rtt_ns / 2 + 1;
+
+		if (x->contradicts || (before ? x->at_ns + half >= at_ns : x->at_ns - half <= at_ns))
+			continue;
+		if (found < STEP_NEAR)
+			near[found++] = before ? x->at_ns - half : x->at_ns + half;
+		*fastest = fmin(*fastest, (double)(x->rtt_ns - x->processing_ns));
+		(*all)++;
+	}
+	return found;
+}
+
 void selftest_steps(struct vns_selftest_result *out, const struct selftest_run *run,
-		    double step_ns)
+		    double step_ns, int64_t from_ns, int64_t to_ns)
 {
 	for (size_t i = 0; i < run->n; i++) {
 		const struct vns_drift_result *d = &run->r[i];
-		struct span size = { NAN, NAN }, truth = { step_ns, step_ns };
-		double value = NAN, best = INFINITY;
-		size_t n;
+		struct span size = { -INFINITY, INFINITY }, truth = { step_ns, step_ns };
+		int64_t before[STEP_NEAR], after[STEP_NEAR];
+		double value = NAN, other, fast[2];
+		size_t n[2], all[2];
 
-		vns_clock_pieces(d->clock, &n);
-		for (size_t k = 0; k + 1 < n; k++) { /* the largest change is the step */
-			struct span s;
-			double v;
-
-			if (size_of_step(d, k, &v, &s) && fabs(v - step_ns) < best) {
-				best = fabs(v - step_ns);
-				value = v;
-				size = s;
-			}
+		n[0] = nearest(d, from_ns, true, before, &all[0], &fast[0]);
+		n[1] = nearest(d, to_ns, false, after, &all[1], &fast[1]);
+		/* what exchanges can hide is not tested by them */
+		if (all[0] < STEP_LEAST || all[1] < STEP_LEAST || fast[0] + fast[1] > fabs(step_ns) / 2) {
+			out->vague++;
+			continue;
 		}
-		add_row(out, isnan(value) ? "step (not found)" : "step", d->mode, 'n', step_ns, truth,
-			value, size);
+		for (size_t a = 0; a < n[0]; a++)
+			for (size_t b = 0; b < n[1]; b++)
+				change_between(d, before[a], after[b], a || b ? &other : &value, &size);
+		add_certain(out, "step", d->mode, 'n', step_ns, truth, value, size);
 	}
 }
 
@@ -170,8 +210,9 @@ static struct span true_floor(const struct vns_clock *truth, const struct vns_dr
 		int64_t half = s[i].rtt_ns / 2;
 		struct vns_clock_at at;
 
-		if (vns_clock_eval(truth, dir == VNS_HOST_TO_GUEST ? s[i].at_ns - half : s[i].at_ns + half,
-				   &at) || at.extrapolated)
+		/* those that the estimate is made of, also the last one, just after the truth's own last exchange */
+		if (s[i].contradicts ||
+		    vns_clock_eval(truth, dir == VNS_HOST_TO_GUEST ? s[i].at_ns - half : s[i].at_ns + half, &at))
 			continue;
 		if (dir == VNS_HOST_TO_GUEST) {
 			least.lower = fmin(least.lower, s[i].upper_ns - at.upper_ns);
@@ -184,19 +225,26 @@ static struct span true_floor(const struct vns_clock *truth, const struct vns_dr
 	return least;
 }
 
-/* What the slope leaves open of the sum of both floors: they lie at different instants. */
+/*
+ * The sum of both floors: no less than both of them, no more than the fastest exchange; they lie at different
+ * instants, so one line's slope leaves no more of it open than it makes of the time between.
+ */
 static struct span floor_sum(const struct vns_drift_result *d)
 {
-	struct span feasible = { 0, 0 };
-	double value = 0, open, length = 0;
-	size_t n;
+	struct span feasible = { 0, 0 }, sum = { 0, d->floor_sum_upper_ns };
+	double value = 0, open;
+	size_t n, pieces;
 	const struct vns_clock_sample *s = vns_clock_samples(d->clock, &n);
 
-	rate(d, &value, &feasible);
-	if (n > 0)
-		length = (double)(s[n - 1].at_ns - s[0].at_ns);
-	open = fmax(feasible.upper - value, value - feasible.lower) * 1e-6 * length + 1;
-	return (struct span){ d->floor_sum_ns - open, d->floor_sum_ns + open };
+	for (int dir = 0; dir < VNS_DIRECTIONS; dir++)
+		sum.lower += d->way[dir].floor_lower_ns;
+	vns_clock_pieces(d->clock, &pieces);
+	if (pieces != 1 || !rate(d, &value, &feasible) || n == 0)
+		return sum;
+	open = fmax(feasible.upper - value, value - feasible.lower) * 1e-6 *
+	       (double)(s[n - 1].at_ns - s[0].at_ns) + 1;
+	return (struct span){ fmax(sum.lower, d->floor_sum_ns - open),
+			      fmin(sum.upper, d->floor_sum_ns + open) };
 }
 
 void selftest_ways(struct vns_selftest_result *out, const struct selftest_run *run,
@@ -213,29 +261,39 @@ void selftest_ways(struct vns_selftest_result *out, const struct selftest_run *r
 		for (int dir = 0; dir < VNS_DIRECTIONS; dir++) {
 			struct span truth = true_floor(run->r[0].clock, d, dir);
 
-			add_row(out, names[dir], d->mode, 'n', dir == VNS_HOST_TO_GUEST ? delay_ns : 0,
-				truth, NAN, (struct span){ d->way[dir].floor_lower_ns,
-							   d->way[dir].floor_upper_ns });
+			add_delayed(out, names[dir], d->mode, dir == VNS_HOST_TO_GUEST ? delay_ns : 0, delay_ns,
+				    truth, NAN, (struct span){ d->way[dir].floor_lower_ns,
+							       d->way[dir].floor_upper_ns }, false);
 			both.lower += truth.lower;
 			both.upper += truth.upper;
 		}
-		add_row(out, "sum of both least delays", d->mode, 'n', delay_ns, both, d->floor_sum_ns,
-			floor_sum(d));
+		add_delayed(out, "sum of both least delays", d->mode, delay_ns, delay_ns, both, d->floor_sum_ns,
+			    floor_sum(d), false);
 		out->symmetric_error_ns = (d->at.lower_ns + d->at.upper_ns) / 2 - run->r[0].at.offset_ns;
 	}
 }
 
-/* What a path takes that is not held, at most for its fastest packet. */
-static double usual(const struct vns_dist *base)
+static double quantile(const struct vns_dist *base, double q)
 {
-	return HIST_ERROR * (double)vns_dist_quantile(base, 0.25) + COLD_NS;
+	return base && base->n ? HIST_ERROR * (double)vns_dist_quantile(base, q) : 0;
+}
+
+/*
+ * What the fastest packet takes at most on a path that takes @base where nothing is held, if it is held for
+ * @hold_ns; @least_hold_ns: as everyone is, on the way of the request or of its reply.
+ */
+static double at_most(const struct vns_dist *base, const struct selftest_app *app, double hold_ns,
+		      double least_hold_ns)
+{
+	return fmax(hold_ns + COLD_NS + quantile(base, 0.25),
+		    (double)(app->held_min_ns - app->base_min_ns) - least_hold_ns + quantile(base, 0.5));
 }
 
 /* With the relay's hold, of a path that takes @base without it. */
-static struct span held_range(const struct vns_relay_counts *relay, const struct vns_dist *base)
+static struct span held_range(const struct vns_relay_counts *relay, const struct selftest_app *app,
+			      const struct vns_dist *base)
 {
-	return (struct span){ (double)relay->hold_min_ns,
-			      (double)relay->hold_p25_ns + usual(base) };
+	return (struct span){ (double)relay->hold_min_ns, at_most(base, app, (double)relay->hold_p25_ns, 0) };
 }
 
 static const struct vns_dist *hop_to_tap(const struct vns_vo_target *t)
@@ -246,41 +304,51 @@ static const struct vns_dist *hop_to_tap(const struct vns_vo_target *t)
 	return NULL;
 }
 
+static bool are_enough(struct vns_selftest_result *out, const struct vns_dist *base, const struct vns_dist *d)
+{
+	bool enough = base && d && base->n >= LEAST_PACKETS && d->n >= LEAST_PACKETS;
+
+	out->too_few += !enough;
+	return enough;
+}
+
 /* One of the host's own figures, whose least value has no interval. */
 static void add_least(struct vns_selftest_result *out, const char *what, enum vns_clock_mode mode,
-		      double delay_ns, const struct vns_relay_counts *relay, const struct vns_dist *base,
-		      const struct vns_dist *d)
+		      double delay_ns, const struct vns_dist *base, struct span truth, const struct vns_dist *d)
 {
-	double least = d && d->n ? (double)d->min : 0;
+	if (are_enough(out, base, d))
+		add_delayed(out, what, mode, delay_ns, delay_ns, truth, (double)d->min,
+			    (struct span){ (double)d->min, (double)d->min }, true);
+}
 
-	if (d && d->n && base && base->n)
-		add_within(out, what, mode, delay_ns, delay_ns, held_range(relay, base), least,
-			   (struct span){ least, least });
+/* One direction by vo. */
+static void add_way(struct vns_selftest_result *out, const char *what, enum vns_clock_mode mode,
+		    double injected, double delay_ns, const struct vns_dist *base, struct span truth,
+		    const struct vns_vo_figure *f)
+{
+	if (are_enough(out, base, &f->first))
+		add_delayed(out, what, mode, injected, delay_ns, truth, (double)f->first.min,
+			    (struct span){ f->floor_lower_ns, f->floor_upper_ns }, false);
 }
 
 void selftest_latencies(struct vns_selftest_result *out, const struct vns_vo_target *base,
 			const struct vns_vo_target *t, const struct vns_relay_counts *relay,
-			double delay_ns)
+			const struct selftest_app *app, double delay_ns)
 {
 	const struct vns_vo_figure *in = &t->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP];
 	const struct vns_vo_figure *back = &t->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP];
 	const struct vns_dist *base_in = &base->fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first;
 	const struct vns_dist *base_back = &base->fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].first;
+	const struct vns_dist *tap = hop_to_tap(base), *sum = &base->sum[VNS_PROTO_TCP].paired;
 
-	add_least(out, "vo uplink to tap, least", VNS_CLOCK_SAME, delay_ns, relay, hop_to_tap(base),
-		  hop_to_tap(t));
-	if (in->first.n && base_in->n)
-		add_within(out, "vo to the guest, least", t->clock_mode, delay_ns, delay_ns,
-			   held_range(relay, base_in),
-			   (double)in->first.min,
-			   (struct span){ in->floor_lower_ns, in->floor_upper_ns });
-	if (back->first.n && base_back->n)
-		add_within(out, "vo from the guest, least", t->clock_mode, 0, delay_ns,
-			   (struct span){ 0, usual(base_back) },
-			   (double)back->first.min,
-			   (struct span){ back->floor_lower_ns, back->floor_upper_ns });
-	add_least(out, "vo sum, least", t->clock_mode, delay_ns, relay, &base->sum[VNS_PROTO_TCP].paired,
+	add_least(out, "vo uplink to tap, least", VNS_CLOCK_SAME, delay_ns, tap,
+		  held_range(relay, app, tap), hop_to_tap(t));
+	add_way(out, "vo to the guest, least", t->clock_mode, delay_ns, delay_ns, base_in,
+		held_range(relay, app, base_in), in);
+	add_way(out, "vo from the guest, least", t->clock_mode, 0, delay_ns, base_back,
+		(struct span){ 0, at_most(base_back, app, 0, (double)relay->hold_min_ns) }, back);
+	add_least(out, "vo sum, least", t->clock_mode, delay_ns, sum, held_range(relay, app, sum),
 		  &t->sum[VNS_PROTO_TCP].paired);
-	add_least(out, "RTT of TCP at the uplink, least", VNS_CLOCK_SAME, delay_ns, relay,
-		  &base->rtt.guest_side, &t->rtt.guest_side);
+	add_least(out, "RTT of TCP at the uplink, least", VNS_CLOCK_SAME, delay_ns, &base->rtt.guest_side,
+		  held_range(relay, app, &base->rtt.guest_side), &t->rtt.guest_side);
 }

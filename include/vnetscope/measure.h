@@ -376,7 +376,8 @@ void vns_drift_ways(struct vns_drift_result *r);
  * @wander_ppm:  see vns_clock_set_wander(); 0: what both kernels' adjtimex(2) asks for (15 where a clock is
  *	steered); below 0: none. Changes seen meanwhile are allowed for in any case
  * @stop:        ends the measurement gracefully once it is not 0; may be NULL
- * @progress:    exchanges made of those wanted; may be NULL
+ * @progress:    after each round: exchanges made of those wanted; may be NULL. It may look at the samples of the
+ *	results' clocks (vns_clock_samples()) and use the subject's agent
  */
 struct vns_drift_opts {
 	enum vns_clock_mode mode[VNS_DRIFT_MAX_MODES];

@@ -18,41 +18,84 @@ EVERYWHERE = {("offset", "channel"), ("offset", "exchange"), ("offset, one way d
 GUEST_ONLY = {("change of the rate", m) for m in ("shm", "channel", "exchange")}
 GUEST_ONLY |= {("step", m) for m in ("shm", "channel", "exchange")}
 
+BUSY = ("too busy", "hardly ran", "changed its clock source")  # why a row may be left out
+
 failures = []
 
 
 def check(what, ok, detail=""):
     if not ok:
-        failures.append(what)
-        print(f"FAIL: {what} {detail}".rstrip(), flush=True)
+        failures.append((what, str(detail)))
+
+
+def show(doc):
+    """All rows, a line each; then what failed, the shortest last, as a log may be cut at its front."""
+    for lab in doc.get("labs", []):
+        print(f"{lab['backend']}: failed {lab['failed']}; skipped {lab['skipped']}; "
+              f"symmetric error {lab['symmetric_error_ns']}")
+        for r in lab["estimates"]:
+            print(row_text(r))
+    for what, detail in failures:
+        print(f"FAIL: {what}: {detail}")
+    print("FAILED: " + "; ".join(what for what, _ in failures))
+
+
+def row_text(r):
+    return (f"{'ok ' if r['inside'] else 'OUT'} {r['estimate']} {r['mode']} ({r['rule']}): truth "
+            f"{r['truth_lower']}..{r['truth_upper']} value {r['value']} in {r['lower']}..{r['upper']}")
+
+
+def check_row(what, mode, r):
+    """One value is that truth's where the two intervals, which both are certain, have one in common."""
+    text = row_text(r)
+    ends = [r[k] for k in ("truth_lower", "truth_upper", "lower", "upper")]
+    check(f"{what} {mode}: has its ends", all(isinstance(x, (int, float)) for x in ends), text)
+    if None in ends:
+        return
+    right = r["truth_lower"] <= r["upper"] and r["lower"] <= r["truth_upper"]
+    check(f"{what} {mode}: inside says what the numbers say", r["inside"] == right, text)
+    check(f"{what} {mode}: one value lies within, an interval holds",
+          r["rule"] == "holds" or (r["rule"] == "within" and r["lower"] == r["upper"]), text)
+    if r["injected"] is not None and r["unit"] == "ns" and what != "step":
+        check(f"{what} {mode}: a tolerance well below what was put in",
+              r["truth_upper"] - r["truth_lower"] <= 1.5e6, text)
+    elif r["rule"] == "holds":
+        check(f"{what} {mode}: its truth is known better",
+              r["truth_upper"] - r["truth_lower"] <= r["upper"] - r["lower"], text)
+    check(f"{what} {mode}: inside", r["inside"], text)
+
+
+def check_delays(rows, lab):
+    """The delay is in one direction, by a truth that knows nothing of it."""
+    to_guest = rows.get(("least delay to the guest", "exchange"))
+    from_guest = rows.get(("least delay from the guest", "exchange"))
+    if to_guest:
+        check("3 ms to the guest", to_guest["truth_upper"] >= 3.0e6, row_text(to_guest))
+    if to_guest and from_guest:
+        check("none from it", middle(from_guest) < middle(to_guest),
+              row_text(from_guest) + "; " + row_text(to_guest))
+    check("the middle would be half of it off", lab["symmetric_error_ns"] > 0.5e6, lab["symmetric_error_ns"])
+
+
+def middle(r):
+    return (r["truth_lower"] + r["truth_upper"]) / 2
 
 
 def check_rows(lab, backend):
     rows = {(r["estimate"], r["mode"]): r for r in lab["estimates"]}
     wanted = EVERYWHERE | (GUEST_ONLY if backend == "qemu" else set())
-    check("every estimate is there", wanted <= set(rows), f"{wanted - set(rows)}")
+    why = any(x in (lab["skipped"] or "") for x in BUSY)
+    check("every estimate is there, or why not", wanted <= set(rows) or why, f"{wanted - set(rows)} {lab['skipped']}")
     for (what, mode), r in rows.items():
-        middle = (r["truth_lower"] + r["truth_upper"]) / 2
-        right = (r["truth_lower"] <= r["lower"] and r["upper"] <= r["truth_upper"]
-                 if r["rule"] == "within" else r["lower"] <= middle <= r["upper"])
-        check(f"{what} {mode}: inside says what the numbers say", r["inside"] == right, r)
-        check(f"{what} {mode}: a tolerance well below what was put in", r["rule"] == "holds"
-              or r["truth_upper"] - r["truth_lower"] <= 1.5e6, r)
-        check(f"{what} {mode}: inside", r["inside"], r)
+        check_row(what, mode, r)
         if what == "offset" and mode == "exchange":
-            check("its midpoint is withheld", r["value"] is None)
-    check("latencies are tested, or why not", "too busy" in (lab["skipped"] or "")
-          or ("vo uplink to tap, least", "same") in rows, lab["skipped"])
-    to_guest = rows[("least delay to the guest", "exchange")]
-    from_guest = rows[("least delay from the guest", "exchange")]
-    # The delay is in one direction, by a truth that knows nothing of it.
-    check("3 ms to the guest", 3.0e6 <= to_guest["truth_lower"] < 60e6, to_guest)
-    check("none from it", from_guest["truth_upper"] < to_guest["truth_lower"], from_guest)
-    check("the middle would be half of it off", lab["symmetric_error_ns"] > 0.5e6, lab)
-    if backend == "qemu":
-        step = rows[("step", "shm")]
-        check("the step is known", abs(step["value"] + 5e6) < 1e6, step)
-    else:
+            check("its midpoint is withheld", r["value"] is None, row_text(r))
+    check("latencies are tested, or why not", why or ("vo uplink to tap, least", "same") in rows, lab["skipped"])
+    check_delays(rows, lab)
+    step = rows.get(("step", "shm"))
+    if step:
+        check("the step is seen", step["upper"] < 0, row_text(step))
+    if backend != "qemu":
         check("says what was not tested", "rate and step" in lab["skipped"], lab["skipped"])
 
 
@@ -99,12 +142,13 @@ def main(argv):
         return 77
     p = subprocess.run([program, "self-test", "--backend", backend, "--name", LAB, "--agent", agent,
                         "--json", "-q"], capture_output=True, text=True, timeout=160, check=False)
-    check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
     doc = json.loads(p.stdout) if p.stdout else {"labs": []}
     check("one lab", len(doc["labs"]) == 1 and doc["labs"][0]["failed"] is None, p.stdout[:500])
     if not failures:
         check_rows(doc["labs"][0], backend)
-        check("the verdict is of all", doc["outside"] == 0 and "no interval contradicts" in doc["verdict"])
+        check("the verdict is of all", doc["outside"] == 0 and "no interval contradicts" in doc["verdict"],
+              doc["verdict"])
+    check("exit code 0", p.returncode == 0, f"{p.returncode} {p.stderr}")
     check("nothing is left", not os.path.exists(f"/run/vnetscope/{LAB}"))
     if backend == "netns":
         check_killed(program, agent)
@@ -115,6 +159,8 @@ def main(argv):
                        check=False)
     check("a bad name: exit 2, one sentence", (p.returncode, p.stdout, p.stderr.count("\n")) == (2, "", 1))
     print(f"{len(failures)} failures")
+    if failures:
+        show(doc)
     return 1 if failures else 0
 
 

@@ -69,6 +69,52 @@ static void test_offsets(void **state)
 	selftest_run_fini(&run);
 }
 
+/* On a busy machine the page's exchanges are slow, and the truth is an interval as wide as they are. */
+static void test_truth_is_an_interval(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 3 };
+
+	(void)state;
+	run.r[0] = known(VNS_CLOCK_SHM, 1000000, 4000);
+	run.r[1] = known(VNS_CLOCK_CHANNEL, 1007000, 4500);   /* may hold what is true; not the middle */
+	run.r[2] = known(VNS_CLOCK_EXCHANGE, 1009000, 4500); /* cannot */
+	selftest_offsets(&out, &run, "offset");
+	assert_int_equal(out.n_row, 2);
+	assert_true(out.row[0].inside);
+	assert_false(out.row[1].inside);
+	assert_int_equal(out.vague, 0);
+	selftest_run_fini(&run);
+	out.n_row = 0; /* the truth is not known as well as what is tested claims: that proves nothing */
+	run.n = 2;
+	run.r[0] = known(VNS_CLOCK_SHM, 1000000, 4000);
+	run.r[1] = known(VNS_CLOCK_CHANNEL, 1000000, 3000);
+	selftest_offsets(&out, &run, "offset");
+	assert_int_equal(out.n_row, 0);
+	assert_int_equal(out.vague, 1);
+	selftest_run_fini(&run);
+}
+
+/* The fastest exchange is the one after the last of the truth: the estimate is made of it, too. */
+static void test_way_after_the_truth(void **state)
+{
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 2 };
+	int64_t end = EPOCH + 40 * 20 * VNS_NSEC_PER_MSEC;
+	struct vns_exchange last = { end, end + 71000 + 20, end + 71500 + 20, end + 71500 - 70000 + 20020 };
+
+	(void)state;
+	run.r[0] = exchanged(VNS_CLOCK_SHM, 40, 70000, 400, 400, 0);
+	run.r[1] = exchanged(VNS_CLOCK_EXCHANGE, 40, 70000, 3000000, 20000, 0);
+	assert_int_equal(vns_clock_add(run.r[1].clock, &last), 0);
+	assert_int_equal(vns_clock_solve(run.r[1].clock), 0);
+	vns_drift_ways(&run.r[1]);
+	selftest_ways(&out, &run, 3e6);
+	assert_true(fabs(out.row[0].truth_lower - 1000) < 1500);
+	assert_int_equal(vns_selftest_outside(&out), 0);
+	selftest_run_fini(&run);
+}
+
 static void test_ways(void **state)
 {
 	struct vns_selftest_result out = { .n_row = 0 };
@@ -96,18 +142,39 @@ static void test_ways(void **state)
 static void test_steps(void **state)
 {
 	struct vns_selftest_result out = { .n_row = 0 };
+	const int64_t at = EPOCH + 29 * 20 * VNS_NSEC_PER_MSEC; /* the last exchange before the step */
 	struct selftest_run run = { .n = 2 };
 
 	(void)state;
 	run.r[0] = exchanged(VNS_CLOCK_SHM, 60, 0, 400, 400, -5000000);
 	run.r[1] = exchanged(VNS_CLOCK_CHANNEL, 60, 0, 400, 400, 0); /* slept through it */
-	selftest_steps(&out, &run, -5e6);
+	selftest_steps(&out, &run, -5e6, at + 5 * VNS_NSEC_PER_MSEC, at + 15 * VNS_NSEC_PER_MSEC);
 	assert_int_equal(out.n_row, 2);
 	assert_true(out.row[0].inside);
 	assert_true(fabs(out.row[0].value + 5e6) < 20000);
 	assert_false(out.row[1].inside);
-	selftest_steps(&out, &run, -4.9e6); /* another step than the one that was made */
+	selftest_steps(&out, &run, -4.9e6, at + 5 * VNS_NSEC_PER_MSEC, at + 15 * VNS_NSEC_PER_MSEC); /* another step than the one that was made */
 	assert_false(out.row[2].inside);
+	selftest_run_fini(&run);
+}
+
+/* Of a step that the exchanges' own delays can hide, or that has too few of them on a side, there is no row. */
+static void test_steps_hidden(void **state)
+{
+	const int64_t at = EPOCH + 29 * 20 * VNS_NSEC_PER_MSEC, ms = VNS_NSEC_PER_MSEC;
+	struct vns_selftest_result out = { .n_row = 0 };
+	struct selftest_run run = { .n = 1 };
+
+	(void)state;
+	run.r[0] = exchanged(VNS_CLOCK_SHM, 60, 0, 900000, 900000, -5000000);
+	selftest_steps(&out, &run, -5e6, at + 5 * ms, at + 15 * ms);
+	assert_int_equal(out.n_row, 0);
+	selftest_run_fini(&run);
+	run.n = 1;
+	run.r[0] = exchanged(VNS_CLOCK_SHM, 30, 0, 400, 400, -5000000);
+	selftest_steps(&out, &run, -5e6, at - 300 * ms + 5 * ms, at - 300 * ms + 15 * ms);
+	assert_int_equal(out.n_row, 0);
+	assert_int_equal(out.vague, 2);
 	selftest_run_fini(&run);
 }
 
@@ -137,19 +204,21 @@ static void run_through(struct vns_vo_target *t, int64_t held, int64_t missed, i
 static void test_latencies(void **state)
 {
 	const struct vns_relay_counts relay = { .hold_min_ns = 3000000, .hold_p25_ns = 3020000 };
+	const struct selftest_app app = { 150000, 3150000 }, slower = { 150000, 3350000 };
 	struct vns_selftest_result out = { .n_row = 0 };
 	struct vns_vo_target base, right, half, other;
 
 	(void)state;
 	run_through(&base, 0, 0, 0);
 	run_through(&right, 3000000, 0, 0);
-	selftest_latencies(&out, &base, &right, &relay, 3e6);
+	selftest_latencies(&out, &base, &right, &relay, &app, 3e6);
 	assert_int_equal(out.n_row, 4);
 	assert_int_equal(vns_selftest_outside(&out), 0);
+	assert_int_equal(out.too_few, 1); /* no hop from the uplink to the tap here */
 	/* half of the hold in each direction, as equal floors would have it */
 	run_through(&half, 3000000, 1500000, 1500000);
 	out.n_row = 0;
-	selftest_latencies(&out, &base, &half, &relay, 3e6);
+	selftest_latencies(&out, &base, &half, &relay, &app, 3e6);
 	assert_false(out.row[0].inside);
 	assert_false(out.row[1].inside);
 	assert_true(out.row[2].inside); /* the sum does not depend on the split */
@@ -157,18 +226,35 @@ static void test_latencies(void **state)
 	/* 200 us too long: within what an application would see, not within the path's own */
 	run_through(&other, 3000000, -200000, 0);
 	out.n_row = 0;
-	selftest_latencies(&out, &base, &other, &relay, 3e6);
+	selftest_latencies(&out, &base, &other, &relay, &app, 3e6);
 	assert_false(out.row[0].inside);
 	assert_true(out.row[1].inside);
+	/* unless the client's own clock saw it, too: the machine is slower than it was before */
+	out.n_row = 0;
+	selftest_latencies(&out, &base, &other, &relay, &slower, 3e6);
+	assert_int_equal(out.n_row, 4);
+	assert_int_equal(vns_selftest_outside(&out), 0);
+	out.n_row = 0; /* that excuses no more than it saw */
+	selftest_latencies(&out, &base, &half, &relay, &slower, 3e6);
+	assert_false(out.row[0].inside);
+	assert_false(out.row[1].inside);
 	/* a machine so busy that the range would hold anything */
 	vns_vo_target_fini(&half);
 	run_through(&half, 0, 0, 0);
 	for (int i = 0; i < 1000; i++)
 		vns_dist_add(&half.fig[VNS_HOST_TO_GUEST][VNS_PROTO_TCP].first, 4000000);
 	out.n_row = 0;
-	selftest_latencies(&out, &half, &right, &relay, 3e6);
+	selftest_latencies(&out, &half, &right, &relay, &app, 3e6);
 	assert_int_equal(out.n_row, 3);
 	assert_int_equal(out.too_wide, 1);
+	/* so few packets that none of them need have been fast */
+	vns_dist_fini(&right.rtt.guest_side);
+	right.rtt.guest_side = (struct vns_dist){ .n = 0 };
+	vns_dist_add(&right.rtt.guest_side, 9000000);
+	out.n_row = out.too_few = 0;
+	selftest_latencies(&out, &base, &right, &relay, &app, 3e6);
+	assert_int_equal(out.n_row, 3);
+	assert_int_equal(out.too_few, 2);
 	vns_vo_target_fini(&base);
 	vns_vo_target_fini(&right);
 	vns_vo_target_fini(&half);
@@ -196,8 +282,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offsets),
+		cmocka_unit_test(test_truth_is_an_interval),
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_way_after_the_truth),
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_steps_hidden),
 		cmocka_unit_test(test_latencies),
 		cmocka_unit_test(test_rates),
 	};
