@@ -596,7 +596,6 @@ static int measure(struct vo_run *run, struct vns_err *err)
 		run->cpu_ns = own_cpu_ns();
 		traffic_phase(run);
 		run->cpu_ns = own_cpu_ns() - run->cpu_ns;
-		vns_vo_points_count(&run->points, false);
 	}
 	join_threads(run);
 	run->interrupted |= vo_stopped(run); /* while the last packets were waited for */

@@ -260,7 +260,7 @@ void vns_vo_points_count(struct vns_vo_points *p, bool begin)
 		if (begin)
 			point->lost = point->drops_seen = dropped(point);
 		else
-			point->lost = dropped(point) - point->lost + point->left;
+			point->lost = dropped(point) - point->lost;
 	}
 }
 

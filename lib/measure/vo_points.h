@@ -88,7 +88,7 @@ int vns_vo_watch_open(struct vns_vo_points *p, struct vns_err *err);
 void vns_vo_watch_read(struct vns_vo_points *p,
 		       void (*tell)(void *ctx, size_t at, const char *kind, const char *text),
 		       void *ctx);
-/* What is lost: once when the traffic begins, once when it has ended (into @lost; with @left). */
+/* What is lost: once when the traffic begins, once when it has ended (into @lost). */
 void vns_vo_points_count(struct vns_vo_points *p, bool begin);
 /* Packets that the kernel dropped since the last call, or since the traffic began. */
 uint64_t vns_vo_point_drops(struct vns_vo_point *p);

@@ -8,7 +8,8 @@
  * run's end and an interrupt are still seen in time. How far each point has been read is told to the engines, so
  * that what the other end saw later waits, or is outside the window at the end, and is not missing. What the
  * kernel had no room for is counted there. After the run's end its last packets are read for END_NS
- * at most; those that are left then are counted among the lost, and an event says so.
+ * of processor time at most (who gets none for a while has not read too slowly), and LONGEST times that by the
+ * clock; those that are left then are counted among the lost, and an event says so.
  *
  * As long as it keeps up the thread gives way to what it observes (give_way.c). It does not any more once it has
  * fallen behind or the kernel had to drop packets.
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "measure/vo_links.h"
 #include "measure/vo_pump.h"
@@ -26,8 +28,9 @@
 #define PUMP_NS     (100 * VNS_NSEC_PER_MSEC) /* for all points together; an interrupt waits for it */
 #define MOMENT_NS   VNS_NSEC_PER_MSEC /* instead of a wait when there is more: others want the locks */
 #define HOST_LAG_NS (50 * VNS_NSEC_PER_MSEC) /* a silent ring is complete up to so long ago */
-#define END_NS      (500 * VNS_NSEC_PER_MSEC) /* for the last packets */
+#define END_NS      (500 * VNS_NSEC_PER_MSEC) /* for the last packets; this thread's processor time */
 #define STOP_NS     (200 * VNS_NSEC_PER_MSEC) /* the same after an interrupt */
+#define LONGEST     5 /* by the clock, so many times that */
 #define STEPPED_NS  VNS_NSEC_PER_SEC /* a stamp so far ahead is of before the clock was set back */
 #define DROPS_NS    (250 * VNS_NSEC_PER_MSEC) /* between looks at the kernel's counters */
 
@@ -291,6 +294,7 @@ static void count_left(struct vo_run *run, int64_t end_ns)
 		p->left = vns_source_left(p->source, end_ns);
 		if (!p->left)
 			continue;
+		p->lost += p->left;
 		snprintf(text, sizeof(text), "When the run ended, %" PRIu64 " packets of its last %.2f s had not been "
 			 "read and were not waited for. They count as lost by the capture.", p->left,
 			 (double)(end_ns - p->upto_ns - HOST_LAG_NS) / 1e9);
@@ -298,14 +302,27 @@ static void count_left(struct vo_run *run, int64_t end_ns)
 	}
 }
 
+static int64_t thread_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * VNS_NSEC_PER_SEC + ts.tv_nsec;
+}
+
 void vo_pump_end(struct vo_run *run, int64_t wait_ns)
 {
-	int64_t began_ns = vns_monotonic_ns(), end_ns = vns_now_ns(), now_ns = began_ns;
+	int64_t began_ns = vns_monotonic_ns(), began_cpu_ns = thread_cpu_ns(), end_ns = vns_now_ns();
+	int64_t took_ns = 0, used_ns = 0, most_ns = END_NS;
 
-	while (now_ns < began_ns + HOST_LAG_NS ||
-	       (run->behind && now_ns < began_ns + (vo_stopped(run) ? STOP_NS : END_NS))) {
+	run->drops_ns = 0; /* what is dropped from here on came after the end */
+	look_at_drops(run);
+	vns_vo_points_count(&run->points, false);
+	while (took_ns < HOST_LAG_NS || (run->behind && used_ns < most_ns && took_ns < LONGEST * most_ns)) {
 		pump(run, wait_ns, end_ns);
-		now_ns = vns_monotonic_ns();
+		took_ns = vns_monotonic_ns() - began_ns;
+		used_ns = thread_cpu_ns() - began_cpu_ns;
+		most_ns = vo_stopped(run) ? STOP_NS : END_NS;
 	}
 	count_left(run, end_ns);
 }

@@ -12,8 +12,8 @@
 void vo_pump(struct vo_run *run, int64_t wait_ns);
 
 /*
- * The traffic is over: read on until all is read that was captured by now, for half a second at most. What is
- * left is counted (struct vns_vo_point), and an event tells of it.
+ * The traffic is over: read on until all is read that was captured by now, for half a second of processor time at
+ * most. What was lost by now and what is left is counted (struct vns_vo_point), and an event tells of it.
  */
 void vo_pump_end(struct vo_run *run, int64_t wait_ns);
 
