@@ -20,7 +20,7 @@
 
 #include "lab/internal.h"
 
-#define LOCK_WAIT_MS 5000
+#define LOCK_WAIT_MS 60000 /* for another `up` or `down`: as long as one may take to build a network (up.c) */
 
 static int make_folder(const char *path, struct vns_err *err)
 {
