@@ -4,7 +4,9 @@
 @net is the path of a namespace (/run/netns/NAME, /proc/PID/ns/net). Threads are daemons: join them.
 """
 import ctypes
+import random
 import socket
+import subprocess
 import threading
 import time
 
@@ -25,7 +27,25 @@ def inside(net, work):
     return t
 
 
-def serve(net, kind, port, ready, connections, timeout=10, family=socket.AF_INET):
+def settled(*nets, seconds=60):
+    """
+    No TCP connection there can send anything more by itself: its last segment, too, has been acknowledged. (A thread
+    that closed its socket is through earlier than the kernel.)
+    """
+    quiet = {"06", "0A"}  # TIME_WAIT, LISTEN
+    end = time.monotonic() + seconds
+    for net in nets:
+        while True:
+            rows = subprocess.run(["nsenter", f"--net={net}", "cat", "/proc/net/tcp", "/proc/net/tcp6"], text=True,
+                                  capture_output=True, timeout=60).stdout.splitlines()
+            alive = [row for row in (line.split() for line in rows) if row[0] != "sl" and row[3] not in quiet]
+            if not alive:
+                break
+            assert time.monotonic() < end, f"connections of {net} do not end: {alive}"
+            time.sleep(0.02)
+
+
+def serve(net, kind, port, ready, connections, timeout=60, family=socket.AF_INET):
     """Echo: of TCP so many connections until they end, of UDP until a datagram of one byte."""
     any_address = "::" if family == socket.AF_INET6 else "0.0.0.0"
 
@@ -51,13 +71,15 @@ def serve(net, kind, port, ready, connections, timeout=10, family=socket.AF_INET
     return inside(net, tcp if kind == "tcp" else udp)
 
 
-def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0, timeout=10):
+def talk(net, to, kind, port, rng, connections, times, most, datagrams, pause=0, timeout=60):
     """
     Ask an echo server. TCP: in each of @connections @times up to @most bytes. UDP: @datagrams and the last of
     one byte, another for each port: conversations end at the same time. No other datagram ends in that byte, or the
     last could as well be a part of it (a frame's rest). A TCP exchange is followed by @pause seconds, a UDP one by
-    half of that.
+    half of that. What is sent depends on @rng and the order of the calls, not on how the threads take turns.
     """
+    rng = random.Random(rng.getrandbits(64))
+
     def tcp():
         for _ in range(connections):
             with socket.create_connection((to, port), timeout=timeout) as s:

@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
-from echo import serve, talk  # noqa: E402
+from echo import serve, settled, talk  # noqa: E402
 from nettest import remove, script, skip  # noqa: E402
 from tcpdump import Capture  # noqa: E402
 
@@ -73,13 +73,14 @@ def traffic(client, to, ports):
     servers = [serve('/run/netns/' + ns, kind, port, ready, 3) for ns, kind, port in
                ((CLIENT, 'tcp', 7001), (CLIENT, 'udp', 7002), (GUEST, 'tcp', 80), (GUEST, 'udp', 53))]
     for _ in servers:
-        assert ready.acquire(timeout=10)
+        assert ready.acquire(timeout=60)
     clients = [talk('/run/netns/' + ns, addr, kind, port, rng, 3, 20, 30000, 40) for ns, addr, kind, port in
                ((GUEST, client, 'tcp', 7001), (GUEST, client, 'udp', 7002),
                 (CLIENT, to, 'tcp', ports[0]), (CLIENT, to, 'udp', ports[1]))]
     for t in clients + servers:
-        t.join(20)
+        t.join(60)
         assert not t.is_alive()
+    settled('/run/netns/' + CLIENT, '/run/netns/' + GUEST)
 
 
 def pairs(host, guest):

@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import nat_judge  # noqa: E402
 import pcapread  # noqa: E402
-from echo import inside, serve, sink, talk  # noqa: E402
+from echo import inside, serve, settled, sink, talk  # noqa: E402
 from natnet import GUEST, GUEST6, OUT, OUT6, PEER, PEER6, Net, needs  # noqa: E402
 from nettest import script  # noqa: E402
 
@@ -66,13 +66,14 @@ def conversations(to_client, to_guest, ports, family, times=10, n=2):
                ((NET.client, 'tcp', 7001), (NET.client, 'udp', 7002), (NET.guest, 'tcp', 80),
                 (NET.guest, 'udp', 53))]
     for _ in servers:
-        assert ready.acquire(timeout=10)
+        assert ready.acquire(timeout=60)
     clients = [talk('/run/netns/' + ns, to, kind, port, rng, n, times, 30000, 30) for ns, to, kind, port in
                ((NET.guest, to_client, 'tcp', 7001), (NET.guest, to_client, 'udp', 7002),
                 (NET.client, to_guest, 'tcp', ports[0]), (NET.client, to_guest, 'udp', ports[1]))]
     for t in clients + servers:
-        t.join(20)
+        t.join(60)
         assert not t.is_alive()
+    settled('/run/netns/' + NET.client, '/run/netns/' + NET.guest)
 
 
 def ipv6(tmp):
@@ -104,7 +105,7 @@ def echoes(tmp):
             all_of = [subprocess.Popen(['ip', 'netns', 'exec', NET.guest, 'ping', '-q', '-c', '20', '-i', '0.01',
                                         '-e', str(i), '-I', src, PEER], stdout=subprocess.DEVNULL)
                       for i in (ident, ident + 1) for src in (GUEST, TWO)]
-            assert [p.wait(timeout=20) for p in all_of] == [0] * 4
+            assert [p.wait(timeout=60) for p in all_of] == [0] * 4
         files = NET.captured(tmp, 'echo%d' % ident, ping)
         idents = [{p.icmp_id for p in pcapread.read(f) if p.kind == 'icmp' and not p.v6} for f in files]
         assert len(idents[0]) == 4 and len(idents[1]) == 2, idents  # they are rewritten
@@ -122,7 +123,9 @@ def send_frames(ns, to, sizes):
             for size in sizes:
                 s.send(rng.randbytes(size))
                 time.sleep(0.001)
-    inside('/run/netns/' + ns, work).join(20)
+    t = inside('/run/netns/' + ns, work)
+    t.join(60)
+    assert not t.is_alive()
 
 
 def offload(ns, ifname, *words):

@@ -18,14 +18,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "ref")]
 import nat_ref  # noqa: E402
 import pcapread  # noqa: E402
-from echo import serve, talk  # noqa: E402
-from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_traffic, wait_until  # noqa: E402
+from echo import serve, settled, talk  # noqa: E402
+from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_traffic  # noqa: E402
 from nettest import same_percentiles  # noqa: E402
 from tcpdump import Capture  # noqa: E402
 
@@ -80,19 +79,20 @@ def net_of(name):
     return f"/proc/{pid_of(name)}/ns/net"
 
 
-def traffic(pause=0.005, n=3, to=OUT, ports=(8080, 5353)):
+def traffic(pause=0.005, n=3, to=OUT, ports=(8080, 5353), datagrams=60):
     ready, rng = threading.Semaphore(0), random.Random(7)
-    servers = [serve(net_of(name), kind, port, ready, n, 40) for name, kind, port in
+    servers = [serve(net_of(name), kind, port, ready, n) for name, kind, port in
                (("client", "tcp", 7001), ("client", "udp", 7002), ("vm1", "tcp", 80), ("vm1", "udp", 53))]
     for _ in servers:
-        assert ready.acquire(timeout=20)
-    clients = [talk(net_of(name), to, kind, port, rng, n, 10, 8000, 20 * n, pause, 20)
+        assert ready.acquire(timeout=60)
+    clients = [talk(net_of(name), to, kind, port, rng, n, 10, 8000, datagrams, pause)
                for name, to, kind, port in
                (("vm1", PEER, "tcp", 7001), ("vm1", PEER, "udp", 7002),
                 ("client", to, "tcp", ports[0]), ("client", to, "udp", ports[1]))]
     for t in clients + servers:
         t.join(60)
         assert not t.is_alive()
+    settled(net_of("client"), net_of("vm1"))
 
 
 class Truth:
@@ -113,16 +113,17 @@ class Truth:
         return nat_ref.Judge(at["host"], at["vm1"], (GUEST,))
 
 
-def start_vo(*words, seconds=30, settle=20):
+def start_vo(*words, seconds=600):
     vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", str(seconds), *words],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_traffic(LAB, vo, settle)
+    wait_traffic(LAB, vo, 20)
     return vo
 
 
-def finish(vo):
-    time.sleep(0.3)
-    vo.send_signal(signal.SIGINT)
+def finish(vo, interrupt=True):
+    """@interrupt: else it ends by itself."""
+    if interrupt:
+        vo.send_signal(signal.SIGINT)
     out, err = vo.communicate(timeout=60)
     assert vo.returncode == 0, f"ended with {vo.returncode}: {err}"
     t = json.loads(out)["targets"][0]
@@ -165,7 +166,8 @@ def check_figures(t, sure, possible):
             assert proto == "tcp" or len(true) == most, (len(true), most)  # no two datagrams are alike
             lat = f["latency_ns"]
             # each capture socket reads the clock for itself, so the stamps are some hundred ns apart
-            assert abs(lat["min"] - min(true)) < 5000, (lat, min(true))
+            least = min(b - a if way == "h2g" else a - b for w, p, a, b in possible if (w, p) == (way, proto))
+            assert least - 5000 < lat["min"] < min(true) + 5000, (lat, least, min(true))
             if len(true) == most:
                 same_percentiles(lat, true)
             print(f"     {name} {proto}: {f['matched']} of {most} matched, p50 {lat['p50'] / 1e3:.1f} us, "
@@ -211,11 +213,10 @@ def clients_are_translated_live():
 def text_lists_the_rules():
     """As people see it: rules learnt, and the bridge as a part of the way from the uplink."""
     up()
-    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "-t", "30"], stdout=subprocess.PIPE,
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "-t", "600"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
     wait_traffic(LAB, vo, 20)
     traffic(n=1)
-    time.sleep(0.3)
     vo.send_signal(signal.SIGINT)
     out, err = vo.communicate(timeout=60)
     assert vo.returncode == 0, err
@@ -236,8 +237,10 @@ def text_lists_the_rules():
 def rules_survive_an_epoch():
     """The tap's interface is made anew, and the share changes: the same flows go on, still known."""
     up()
-    vo = start_vo("--max-cpu", "0.3%", settle=0)
-    traffic(pause=0.1, n=4)
+    # Far below what this takes: looking at the rings alone costs more. In the second before the first change and in
+    # what is looked at after it there is enough of each flow to know it.
+    vo = start_vo("--max-cpu", "0.1%")
+    traffic(pause=0.02, n=4, datagrams=600)
     t = finish(vo)
     said = [e["kind"] for e in t["events"]]
     assert "sampling" in said, t["events"]
@@ -258,14 +261,14 @@ def off_and_on():
                                     (("--nat", "off"), 0, True)):
         if rules and not words:
             ok(node("host", "nft", "-f", "-", input=RULES))
-        vo = start_vo(*words)
+        vo = start_vo("-f", "icmp", *words)  # not what the links' ends say among themselves, whenever they like
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", GUEST))
         ok(node("client", "ping", "-q", "-c", "50", "-i", "0.01", OUT))
         t = finish(vo)
         acc = t["accounting"]["host"]
         # no rules in the kernel: the uplink's other packets are not even read
-        assert t["from_point"] == "uplink" and acc["matched"] >= 100, (words, acc)
-        assert strangers <= acc["undecodable"] <= strangers + 10, (words, acc)
+        assert t["from_point"] == "uplink" and acc["matched"] == 100, (words, acc)
+        assert acc["undecodable"] == strangers, (words, acc)
         assert not t["nat"]["mappings"], t["nat"]
         assert ("--nat off spares that" in (t["note"] or "")) == (rules and not words), t["note"]
 

@@ -8,6 +8,7 @@ joins datagrams (GRO, since the socket has UDP_GRO). Datagrams are fragmented by
 together for a capture (PACKET_FANOUT_FLAG_DEFRAG; what connection tracking puts together it cuts again). Truth is the payload, random bytes: what a sample pairs must share
 them. A kernel that lacks one of these skips that part, with the reason.
 """
+import itertools
 import os
 import random
 import shutil
@@ -32,6 +33,7 @@ SENDER, ROUTER, RECEIVER = (NAME + x for x in 'smr')
 SOL_UDP, UDP_SEGMENT = 17, 103
 TO = {4: '10.89.2.2', 6: 'fd89:2::2'}
 FROM = {4: '10.89.1.1', 6: 'fd89:1::1'}
+SENT = itertools.count(1)
 
 
 def build():
@@ -62,7 +64,7 @@ ip -n {ROUTER} link set m1 mtu {inner}; ip -n {RECEIVER} link set r0 mtu {inner}
 
 
 def send(family, sizes, segment=0, connected=True, gap=0.0005):
-    rng = random.Random(family)
+    rng = random.Random(next(SENT))  # other bytes each time: the kernel may give two senders one port
 
     def work():
         v6 = family == 6
@@ -78,7 +80,7 @@ def send(family, sizes, segment=0, connected=True, gap=0.0005):
                 s.send(data) if connected else s.sendto(data, (TO[family], 5001))
                 time.sleep(gap)
     t = echo.inside('/run/netns/' + SENDER, work)
-    t.join(20)
+    t.join(60)
     assert not t.is_alive()
 
 
@@ -93,19 +95,27 @@ def capture(points, snap, work):
     return [os.path.join(TMP, '%s-%d' % (i, snap)) for _, i in points]
 
 
-def put_together(ifname, path, snap, done):
-    """A capture of @ifname for which the kernel joins fragments (PACKET_FANOUT_FLAG_DEFRAG)."""
-    sol_packet, fanout, defrag, so_timestampns = 263, 18, 0x8000, 35
+def put_together(ifname, path, snap, ready, done):
+    """
+    A capture of @ifname for which the kernel joins fragments (PACKET_FANOUT_FLAG_DEFRAG), from @ready until all is read
+    that came before @done.
+    """
+    sol_packet, fanout, defrag, so_timestampns, so_rcvbufforce = 263, 18, 0x8000, 35, 33
     records = []
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as s:
         s.setsockopt(socket.SOL_SOCKET, so_timestampns, 1)
         s.bind((ifname, 0))
         s.setsockopt(sol_packet, fanout, struct.pack('I', os.getpid() & 0xffff | defrag << 16))
+        s.setsockopt(socket.SOL_SOCKET, so_rcvbufforce, 1 << 26)  # for all, if nobody reads meanwhile
         s.settimeout(0.2)
-        while not done.is_set():
+        ready.set()
+        while True:
+            over = done.is_set()
             try:
                 frame, control, _, _ = s.recvmsg(65536, 256)
             except TimeoutError:
+                if over:
+                    break
                 continue
             sec, nsec = struct.unpack('qq', control[0][2][:16])
             records.append((sec * 10**9 + nsec, frame))
@@ -141,11 +151,11 @@ def carried(path):
 
 def capture_whole(points, snap, work):
     """
-    Once more where the path itself lost a packet, as full queues of a busy machine do: what else was in a
-    joined frame is then not known, by contract (2,755 of 3,119 are ambiguous when one is left out).
+    Once more, with longer gaps, where the path itself lost a packet, as full queues of a busy machine do: what else was
+    in a joined frame is then not known, by contract (2,755 of 3,119 are ambiguous when one is left out).
     """
-    for _ in range(4):
-        paths = capture(points, snap, work)
+    for gap in (0, 0, 0.002, 0.02, 0.05):
+        paths = capture(points, snap, lambda gap=gap: work(gap))
         if len({carried(p) for p in paths}) == 1:
             break
         print('bytes at each point, %s: the path lost some, once more' % [carried(p) for p in paths])
@@ -202,12 +212,12 @@ def frames(snap):
                            capture_output=True).returncode == 0
     rng = random.Random(snap)
 
-    def work():
+    def work(gap):
         for family in (4, 6):
             sizes = [rng.choice((9600, 12000, 300, rng.randrange(1201, 30000))) for _ in range(100)]
-            send(family, sizes, 1200)
-            send(family, sizes[:40], 1200, False)
-            send(family, sizes[:40], 1200, True, 0)
+            send(family, sizes, 1200, gap=max(gap, 0.0005))
+            send(family, sizes[:40], 1200, False, max(gap, 0.0005))
+            send(family, sizes[:40], 1200, True, gap)
     s0, m1, r0 = capture_whole([(SENDER, 's0'), (ROUTER, 'm1'), (RECEIVER, 'r0')], snap, work)
     to, fro = list(TO.values()), list(FROM.values())
     check('frames cut, snap %d' % snap, s0, m1, to, 0, 2000)
@@ -227,12 +237,14 @@ def fragments(snap):
     check('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0, 400)
     check_sampled('fragmented by the router, snap %d' % snap, s0, r0, [TO[4]], 0)
     mtu(1500, 1500)
-    whole, done = os.path.join(TMP, 'whole'), threading.Event()
-    t = echo.inside('/run/netns/' + RECEIVER, lambda: put_together('r0', whole, snap, done))
+    whole, ready, done = os.path.join(TMP, 'whole'), threading.Event(), threading.Event()
+    t = echo.inside('/run/netns/' + RECEIVER, lambda: put_together('r0', whole, snap, ready, done))
+    assert ready.wait(60)
     s0, = capture([(SENDER, 's0')], snap,
                   lambda: send(4, [random.Random(i).randrange(1600, 8900) for i in range(150)]))
     done.set()
-    t.join(10)
+    t.join(60)
+    assert not t.is_alive()
     check('put together by the kernel, snap %d' % snap, s0, whole, [TO[4]], 1, 400)
     check_sampled('put together by the kernel, snap %d' % snap, s0, whole, [TO[4]], 1)
 
