@@ -221,6 +221,7 @@ struct vns_vo_event {
  * @unknown_address, @unknown: packets from the guest at its tap (live) whose source is no address known of
  *             it, so that they are not measured; one such address
  * @doubled:        second copies of packets that a capture held twice, left out at each point
+ * @stray:          offline: packets whose stamp is far off those before and behind, undecodable
  * @nat, @n_nat:    address translations learnt; @translated: packets at the host paired by them
  * @event, @n_event: what happened meanwhile, in order; @events_left_out did not fit
  */
@@ -241,7 +242,7 @@ struct vns_vo_target {
 	struct vns_vo_rtt rtt;
 	uint64_t unrelated;
 	uint32_t sample_first, sample_last;
-	uint64_t not_sampled[2], doubled[2];
+	uint64_t not_sampled[2], doubled[2], stray[2];
 	uint64_t clock_ahead, other_epoch, late_samples, unknown_address;
 	uint64_t contradicting, undecided;
 	struct vns_addr unknown;

@@ -39,6 +39,9 @@ static int open_end(struct vo_end *e, struct vns_err *err)
 	e->not_sampled = 0;
 	e->digest_short = 0;
 	e->strange = 0;
+	e->stray = e->looked_at = 0;
+	e->timed = false;
+	e->n_ahead = 0;
 	e->eof = false;
 	memset(&e->sampler, 0, sizeof(e->sampler));
 	memset(&e->udp, 0, sizeof(e->udp));
@@ -126,7 +129,7 @@ static size_t keep_sampled(struct vo_end *e, struct vns_packet *pkt, size_t n)
 }
 
 /* As vns_source_next(); the file ends where the user has stopped it, but not before its first packets. */
-static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
+static int packets_of_file(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
 	int n;
 
@@ -139,6 +142,33 @@ static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, str
 	n = max ? vns_source_next(e->source, to, max, err) : VNS_SOURCE_EOF;
 	e->taken += n > 0 ? (uint64_t)n : 0;
 	return n;
+}
+
+/* The same, after those that were read before their turn. */
+static int next_packets(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
+{
+	size_t n = max < e->n_ahead ? max : e->n_ahead;
+
+	if (!n)
+		return packets_of_file(e, to, max, err);
+	memcpy(to, e->ahead, n * sizeof(*to));
+	e->n_ahead -= n;
+	memmove(e->ahead, e->ahead + n, e->n_ahead * sizeof(*to));
+	return (int)n;
+}
+
+int vo_end_look_ahead(struct vo_end *e, struct vns_err *err)
+{
+	while (e->n_ahead < VO_AHEAD) {
+		int n = packets_of_file(e, e->ahead + e->n_ahead, VO_AHEAD - e->n_ahead, err);
+
+		if (n == VNS_SOURCE_EOF)
+			break;
+		if (n < 0)
+			return n;
+		e->n_ahead += (size_t)n;
+	}
+	return 0;
 }
 
 static uint64_t short_digests(const struct vns_packet *pkt, size_t n)
@@ -163,7 +193,7 @@ static bool has_given(const struct vo_end *e, const struct vns_packet *pkt, size
 
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err)
 {
-	int n = 0;
+	int n = 0, code = 0;
 
 	while (!e->eof && n == 0) {
 		n = next_packets(e, to, max, err);
@@ -174,6 +204,10 @@ int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_
 			n = (int)keep_point(e, to, (size_t)n);
 		if (n > 0 && !e->has_given)
 			e->has_given = has_given(e, to, (size_t)n);
+		if (n > 0 && e->chosen)
+			code = vo_stray_filter(e, to, (size_t)n, err);
+		if (code)
+			return code;
 		if (n > 0 && e->once)
 			n = (int)vo_once_filter(e, to, (size_t)n);
 		if (n > 0 && e->one_in > 1)
@@ -397,6 +431,9 @@ static int begin_end(struct vo_end *e, struct vns_err *err)
 	e->one_in = one_in;
 	if (!code)
 		code = choose_point(e, err);
+	if (!code)
+		code = vo_stray_filter(e, e->pkt, e->n, err);
+	e->chosen = true;
 	if (!code && vo_once_detect(e))
 		code = vo_out_of_memory(err);
 	if (code || one_in <= 1)

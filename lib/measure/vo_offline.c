@@ -509,7 +509,12 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 			note(t, "%s holds several capture points: only the one with most packets (%u) is "
 				"read, %llu packets of others are left out.", e->path, e->point,
 			     (unsigned long long)e->left_out);
-		if (st.backwards)
+		t->stray[p] = e->stray;
+		if (e->stray)
+			note(t, "Of %s %llu %s a time more than %d s off those before and behind: not believed, and counted as "
+				"undecodable.", e->path, (unsigned long long)e->stray,
+			     e->stray == 1 ? "packet has" : "packets have", (int)(VO_STRAY_NS / VNS_NSEC_PER_SEC));
+		if (st.backwards > e->stray)
 			note(t, "%s is not in order of time (%llu steps back).", e->path,
 			     (unsigned long long)st.backwards);
 		if (t->counts[p].read == 0)
@@ -565,8 +570,8 @@ static bool note_unfit_file(const struct vo_offline *r, struct vns_vo_target *t)
 		struct vns_source_stats st;
 
 		vns_source_stats(r->end[p].source, &st);
-		any |= st.verdicts[VNS_PKT_BAD_LINKTYPE] == t->counts[p].read || st.backwards;
-		if (st.backwards)
+		any |= st.verdicts[VNS_PKT_BAD_LINKTYPE] == t->counts[p].read || st.backwards > r->end[p].stray;
+		if (st.backwards > r->end[p].stray)
 			note(t, "Nothing was paired, and the time in %s goes back (captures put one after "
 				"another, or one twice?): bring it in order of time first, with mergecap or "
 				"reordercap.", r->end[p].path);

@@ -10,6 +10,7 @@
 #include "measure/vo_udp.h"
 #include "packet/sample.h"
 
+#define VO_AHEAD   64    /* packets that are looked at before their turn */
 #define VO_PROBE   32768 /* packets of each file that tell the guest and the coarse offset */
 #define VO_BATCH   512   /* packets read and fed at a time after that */
 #define VO_RING    4096  /* samples of one direction that wait for the other's, at first */
@@ -42,6 +43,12 @@ struct vo_end {
 	const struct vns_vo_senders *senders; /* known ones; NULL: not yet, or it is no matter */
 	const struct vns_vo_offline_opts *given; /* its guest's addresses are looked for */
 	bool has_given; /* a packet is from or to one of them */
+	bool chosen;       /* it is known which point is read: from then on stray stamps are found */
+	bool timed;        /* @last_ns: of the packet before that is not stray */
+	int64_t last_ns;
+	uint64_t stray, looked_at; /* packets with stray stamps, of so many */
+	struct vns_packet ahead[VO_AHEAD]; /* read already, not handed out */
+	size_t n_ahead;
 	uint64_t strange; /* multicast and broadcast packets of other senders */
 	uint64_t digest_short; /* packets read whose digest covers fewer bytes than it wants */
 };
@@ -111,6 +118,8 @@ int vo_out_of_memory(struct vns_err *err);
 void vo_end_close(struct vo_end *e);
 /* Read up to @max packets of the chosen point to @to. Return: their number, 0 at the end, -errno. */
 int vo_end_read(struct vo_end *e, struct vns_packet *to, size_t max, struct vns_err *err);
+/* Have the next packets of the file, of all points, in @e->ahead. Return: 0 or -errno. */
+int vo_end_look_ahead(struct vo_end *e, struct vns_err *err);
 /* Number of the file's point of that name or number, among those described so far; or -ENOENT. */
 int vo_point_find(const struct vns_source *s, const char *want);
 /*
@@ -143,6 +152,11 @@ struct vo_once;
 int vo_once_detect(struct vo_end *e);
 /* Drop second copies of @pkt. Return: packets kept. */
 size_t vo_once_filter(struct vo_end *e, struct vns_packet *pkt, size_t n);
+
+/* vo_stray.c */
+#define VO_STRAY_NS VNS_NSEC_PER_SEC /* off its neighbours: far more than captures are out of order */
+/* Packets of @pkt, of the point that is read, with stray stamps: undecodable. Return: 0 or -errno. */
+int vo_stray_filter(struct vo_end *e, struct vns_packet *pkt, size_t n, struct vns_err *err);
 
 /* vo_pipeline.c */
 /* One reading of both files through the twin engine, which it makes with @opts and leaves in @r. */

@@ -279,6 +279,7 @@ static json_t *accounting_json(const struct vns_vo_target *t)
 
 		json_object_set_new(c, "capture_lost", json_integer((json_int_t)t->capture_lost[p]));
 		json_object_set_new(c, "doubled", json_integer((json_int_t)t->doubled[p]));
+		json_object_set_new(c, "stray_stamps", json_integer((json_int_t)t->stray[p]));
 		json_object_set_new(c, "not_sampled", json_integer((json_int_t)t->not_sampled[p]));
 		json_object_set_new(c, "clock_ahead",
 				    json_integer(p == VNS_POINT_B ? (json_int_t)t->clock_ahead : 0));

@@ -401,6 +401,46 @@ class Offline(unittest.TestCase):
         t = self.target(*self.pair((host, guest)), '--offset-ns', '0', says='not in order of time')
         self.check_latencies(t)
 
+    def test_stray_stamps(self):
+        """One record with a wrong time is not the time of all that follow; a clock that was set is."""
+        host, guest = traffic(n=100)
+        whole = self.target(*self.pair((host, guest)))
+        for at, by in ((0, 60), (10, 60), (300, -60), (300, 86400), (10, -7 * 86400), (len(host) - 1, 60), (len(host) - 3, 60)):
+            for end in (0, 1):
+                with self.subTest(at=at, by=by, end=end):
+                    records = [list(host), list(guest)]
+                    t, frame = records[end][at]
+                    records[end][at] = t + by * 10**9, frame
+                    t = self.target(*self.pair(records))
+                    last = at == len(host) - 1  # nothing shows that time did not go on
+                    name, other = ('host', 'guest') if end == 0 else ('guest', 'host')
+                    self.assertEqual(t['accounting'][name]['stray_stamps'], 0 if last else 1)
+                    self.assertEqual(t['accounting'][other]['stray_stamps'], 0)
+                    self.assertEqual(t['accounting'][name]['matched'], len(host) - 1)
+                    if not last:
+                        self.assertEqual(t['accounting'][name]['undecodable'], 1)
+                        self.assertIn('1 packet has a time more than 1 s off', t['note'])
+                        self.assertNotIn('not in order', t['note'])
+                    for key in 'mode', 'lower_ns', 'upper_ns':
+                        self.assertAlmostEqual(t['clock'][key], whole['clock'][key], delta=2000) if key != 'mode' else \
+                            self.assertEqual(t['clock'][key], whole['clock'][key])
+        self.assertNotIn('stray', whole['note'] or '')
+
+    def test_times_that_are_no_stray_stamps(self):
+        host, guest = traffic(n=100)
+        pause = [[(t + (60 * 10**9 if t > T0 + 500 * MS else 0), f) for t, f in r] for r in (host, guest)]
+        sparse = traffic(n=20, step=7 * 10**9)
+        set_back = [host, [(t - (3000 * MS if t > T0 + 500 * MS else 0), f) for t, f in guest]]
+        for records in (pause, sparse, set_back):
+            t = self.target(*self.pair(records))
+            self.assertEqual([t['accounting'][p]['stray_stamps'] for p in ('host', 'guest')], [0, 0])
+            self.assertGreater(t['accounting']['host']['matched'], 0.95 * len(records[0]))
+        # every third packet by another clock: no order, and no stray stamps beyond a few
+        mixed = [(t + 100 * 10**9 * (i % 3 == 2), f) for i, (t, f) in enumerate(host)]
+        t = self.target(*self.pair((mixed, guest)), '--offset-ns', '0')
+        self.assertLess(t['accounting']['host']['stray_stamps'], 20)
+        self.assertIn('not in order of time', t['note'])
+
     def test_several_points_in_one_file(self):
         host, guest = traffic()
         both = sorted([(t, f, 1) for t, f in host] + [(t + 3000, f, 0) for t, f in host[:-10]])
