@@ -7,9 +7,11 @@
  * Children get SIGKILL when the parent dies (PR_SET_PDEATHSIG).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -22,12 +24,14 @@
 
 #include "load/load.h"
 
-#define ASKED_NS (20 * VNS_NSEC_PER_MSEC) /* whoever is asked to end has so long before it is killed */
+#define ASKED_NS (20 * VNS_NSEC_PER_MSEC) /* whoever waits for its peer has so long to end before it is killed */
+#define CROWD_NS VNS_NSEC_PER_SEC         /* whoever waits for a processor, so long; and to begin */
 
 struct slot {
 	struct vns_probe_live live;
 	struct vns_err failed; /* sentence, when the child gave up */
 	volatile bool stop;    /* it is to end between two operations */
+	volatile bool begun;   /* its sockets are open: the first operation may come */
 };
 
 struct load {
@@ -105,7 +109,7 @@ static void __attribute__((noreturn)) child(const struct load *l, unsigned int i
 {
 	struct slot *s = &l->slot[index];
 	struct vns_probe_run run = { .spec = &l->spec, .live = &s->live, .end_ns = l->end_ns,
-				     .stop = &s->stop, .index = index };
+				     .stop = &s->stop, .begun = &s->begun, .index = index };
 	sigset_t none;
 
 	sigemptyset(&none);
@@ -151,18 +155,51 @@ static void reap(struct load *l, int options)
 			child_gone(l, i, &ru);
 }
 
+/* Does it wait for a processor and for nothing else (proc(5), /proc/PID/stat)? */
+static bool runnable(pid_t pid)
+{
+	char path[32], text[128];
+	const char *p = NULL;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n > 0) {
+		text[n] = '\0';
+		p = strrchr(text, ')'); /* behind its name */
+	}
+	return p && p[1] == ' ' && p[2] == 'R';
+}
+
+static bool any_runnable(const struct load *l)
+{
+	for (unsigned int i = 0; i < l->n; i++)
+		if (l->pid[i] && runnable(l->pid[i]))
+			return true;
+	return false;
+}
+
 /*
  * Reaped here, so that the figures are final. One that is killed between an operation and its count has done one
- * more than it says, so they are asked to end first; one that waits for its peer does not look.
+ * more than it says, so they are asked to end first. One that waits for its peer does not look; one that waits for
+ * a processor will as soon as it has one.
  */
 static void end_load(struct load *l)
 {
-	int64_t end_ns = vns_monotonic_ns() + ASKED_NS;
+	int64_t start_ns = vns_monotonic_ns(), waited_ns = 0;
 
 	for (unsigned int i = 0; i < l->n; i++)
 		l->slot[i].stop = true;
-	for (reap(l, WNOHANG); l->alive && vns_monotonic_ns() < end_ns; reap(l, WNOHANG))
+	for (reap(l, WNOHANG); l->alive && (waited_ns < ASKED_NS || (waited_ns < CROWD_NS && any_runnable(l)));
+	     reap(l, WNOHANG)) {
 		vns_sleep_ns(VNS_NSEC_PER_MSEC);
+		waited_ns = vns_monotonic_ns() - start_ns;
+	}
 	kill_load(l);
 	reap(l, 0);
 }
@@ -210,14 +247,15 @@ static struct load *free_slot(struct vns_loads *all)
 }
 
 /*
- * A server that cannot have its port says so at once: give it a moment, so that the answer
+ * A server that cannot have its port says so before it begins: wait for either, so that the answer
  * to "start" is the truth. Return: 0, or the failure.
  */
 static int early_failure(struct load *l, struct vns_err *err)
 {
+	int64_t end_ns = vns_monotonic_ns() + CROWD_NS;
 	struct rusage ru;
 
-	for (int i = 0; i < 10; i++) {
+	while (!l->slot[0].begun && vns_monotonic_ns() < end_ns) {
 		if (wait4(l->pid[0], NULL, WNOHANG, &ru) == l->pid[0]) {
 			child_gone(l, 0, &ru);
 			if (!l->slot[0].failed.text[0])
@@ -225,7 +263,7 @@ static int early_failure(struct load *l, struct vns_err *err)
 			return vns_err_set(err, -EIO, "load %s: %.300s",
 					   kinds[l->spec.kind].name, l->slot[0].failed.text);
 		}
-		vns_sleep_ns(2 * VNS_NSEC_PER_MSEC);
+		vns_sleep_ns(VNS_NSEC_PER_MSEC);
 	}
 	return 0;
 }

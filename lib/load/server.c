@@ -18,6 +18,8 @@
 #define BUF (64u << 10)
 /* Datagrams or connections of one socket served in a row: nobody starves. */
 #define IN_A_ROW 64
+/* Bytes of datagrams that may wait while this has no processor; the kernel gives its own limit where it is less. */
+#define WAITING (2 << 20)
 
 struct client {
 	int fd;
@@ -34,12 +36,15 @@ struct server {
 	struct vns_probe_live *live;
 };
 
-/* Bound socket for IPv6 and IPv4, or IPv4 alone where there is no IPv6. Return: fd or -errno. */
+/*
+ * Bound socket for IPv6 and IPv4, or IPv4 alone where there is no IPv6. Return: fd or -errno.
+ * SO_REUSEADDR not for UDP: there it would share the port with another server, and take its datagrams.
+ */
 static int bound_socket(int type, uint16_t port)
 {
 	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int one = 1, zero = 0, r, e;
+	int one = 1, zero = 0, waiting = WAITING, r, e;
 	int fd = socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool v6 = fd >= 0;
 
@@ -47,7 +52,10 @@ static int bound_socket(int type, uint16_t port)
 		fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (type == SOCK_STREAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	else if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &waiting, sizeof(waiting)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &waiting, sizeof(waiting));
 	if (v6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	r = v6 ? bind(fd, (struct sockaddr *)&a6, sizeof(a6)) :

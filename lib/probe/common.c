@@ -91,6 +91,8 @@ int64_t vns_probe_rtt_quantile(const struct vns_probe_rtt *r, double q)
 
 bool vns_probe_over(const struct vns_probe_run *run)
 {
+	if (run->begun)
+		*run->begun = true;
 	return (run->stop && *run->stop) ||
 	       (run->end_ns && vns_monotonic_ns() >= run->end_ns);
 }

@@ -33,7 +33,8 @@ struct vns_probe_live {
 };
 
 /*
- * @end_ns: monotonic; 0 = none. @stop: looked at between operations; may be NULL.
+ * @end_ns: monotonic; 0 = none. @stop: looked at between operations; @begun: set before the first of them; both may
+ * be NULL.
  * @index: which of the load's processes this is, from 0.
  */
 struct vns_probe_run {
@@ -41,6 +42,7 @@ struct vns_probe_run {
 	struct vns_probe_live *live;
 	int64_t end_ns;
 	const volatile bool *stop;
+	volatile bool *begun;
 	unsigned int index;
 };
 
@@ -62,7 +64,7 @@ int vns_probe_tcp(const struct vns_probe_run *run, size_t size, double interval_
 		  bool (*once)(const struct vns_probe_run *run, int fd, uint8_t *buf, size_t size),
 		  struct vns_err *err);
 
-/* Helpers that loads use too. */
+/* Helpers that loads use too. Asked before every operation, the first included. */
 bool vns_probe_over(const struct vns_probe_run *run);
 /* Socket address of @a and @port. Return: its length. */
 socklen_t vns_probe_sockaddr(const struct vns_addr *a, uint16_t port,

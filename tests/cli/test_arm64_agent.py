@@ -19,7 +19,7 @@ def main(argv):
         print("qemu-aarch64-static is not there (package qemu-user-static)")
         return 77
     done = subprocess.run([argv[1], "doctor", "--json", f"pipe:exec {emulator} {argv[2]} --stdio"],
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900)
     document = json.loads(done.stdout)
     checks = {c["name"]: c for c in document["checks"] if c["group"] == "target"}
     said = checks.get("agent", checks.get("open"))["detail"]

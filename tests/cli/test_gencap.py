@@ -19,7 +19,7 @@ GENCAP = None
 
 
 def gencap(*args, ok=True):
-    r = subprocess.run([GENCAP, *args], capture_output=True, text=True, timeout=120)
+    r = subprocess.run([GENCAP, *args], capture_output=True, text=True, timeout=900)
     if ok and r.returncode:
         raise AssertionError('%s: exit %d: %s' % (args, r.returncode, r.stderr))
     return r

@@ -53,7 +53,7 @@ class Golden(unittest.TestCase):
             want = json.load(f)
         self.assertTrue(os.path.exists(os.path.join(folder, 'why.md')))
         code = want.pop('exit', 0)
-        r = subprocess.run([VNETSCOPE, *args], capture_output=True, text=True, timeout=60)
+        r = subprocess.run([VNETSCOPE, *args], capture_output=True, text=True, timeout=900)
         self.assertEqual(r.returncode, code, r.stderr)
         self.assertEqual(differences(want, json.loads(r.stdout)), [])
 

@@ -84,7 +84,7 @@ def packed_differs(vnetscope, path, plain):
     with open(path, 'rb') as f:
         data = f.read()
     half = len(data) // 2
-    r = subprocess.run([vnetscope, 'rtt', '-r', '-', '--json'], capture_output=True, timeout=60,
+    r = subprocess.run([vnetscope, 'rtt', '-r', '-', '--json'], capture_output=True, timeout=900,
                        input=gzip.compress(data[:half], 1) + gzip.compress(data[half:], 1))
     if r.returncode != plain.returncode or b'Sanitizer' in r.stderr:
         return f'compressed: exit {r.returncode}: {r.stderr[:500]!r}'
@@ -99,7 +99,7 @@ def check(vnetscope, path):
     """Return: (exit code, what is wrong or None, samples compared with the judge or None)"""
     try:
         r = subprocess.run([vnetscope, 'rtt', '-r', path, '--json'], capture_output=True, text=True,
-                           timeout=60)
+                           timeout=900)
     except subprocess.TimeoutExpired:
         return None, 'hangs', None
     if r.returncode not in (0, 3, 4) or 'Sanitizer' in r.stderr or 'runtime error' in r.stderr:
@@ -131,7 +131,7 @@ def check(vnetscope, path):
         return r.returncode, None, None
     lines = subprocess.run([vnetscope, 'rtt', '-r', path, '--kinds', 'tcp', '--method', 'ts',
                             '--samples', '--json'],
-                           text=True, capture_output=True, timeout=60).stdout.splitlines()
+                           text=True, capture_output=True, timeout=900).stdout.splitlines()
     mine = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
             for s in map(json.loads, lines) if s.get('method') == 'ts']
     return r.returncode, None if mine == judge else 'samples differ from the judge\'s', len(mine)

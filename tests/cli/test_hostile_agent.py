@@ -91,7 +91,7 @@ def main(argv):
     for command in COMMANDS:
         for mode in ([], ["--json"]):
             done = subprocess.run([argv[1], *command, *mode, target], capture_output=True,
-                                  stdin=subprocess.DEVNULL, timeout=60)
+                                  stdin=subprocess.DEVNULL, timeout=900)
             label = " ".join([*command, *mode])
             print(f"{label}: exit {done.returncode}, {len(done.stdout)} bytes, {done.stderr}")
             complaints += [f"{label}, {name}: {why}" for name, why in
@@ -105,7 +105,7 @@ def main(argv):
     for command, name in (("/nonexistent", "pipe:/nonexistent:"),
                           ("/nowhere" * 20 + "/agent --stdio", "/nowhere/nowhere/agent:")):
         said = subprocess.run([argv[1], "drift", "pipe:" + command], capture_output=True, text=True,
-                              timeout=60).stderr
+                              timeout=900).stderr
         if name not in said or said.count("\n") != 1:
             complaints.append(f"drift pipe:{command[:20]}: {said}")
     print("\n".join(complaints) or "nothing of it came through")

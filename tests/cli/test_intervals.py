@@ -23,7 +23,7 @@ NAMES = ('mean', 'p50', 'p95', 'p99')
 
 
 def run(*argv):
-    r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+    r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=900)
     if r.returncode:
         raise AssertionError(f'{argv}: exit {r.returncode}: {r.stderr}')
     return r.stdout
@@ -146,7 +146,7 @@ class Intervals(unittest.TestCase):
             texts.add(re.sub(r'"(argv|run_id|time)": ?(\[.*?\]|"[^"]*")', '', text, flags=re.S))
         with open(self.pcap, 'rb') as f:
             r = subprocess.run([VNETSCOPE, 'rtt', '-r', '-', '--json', '--flows'], stdin=f,
-                               capture_output=True, text=True, timeout=60)
+                               capture_output=True, text=True, timeout=900)
         texts.add(re.sub(r'"(argv|run_id|time)": ?(\[.*?\]|"[^"]*")', '', r.stdout, flags=re.S))
         self.assertEqual(len(texts), 1)
 

@@ -64,7 +64,7 @@ def run(*argv):
     """(exit status, stdout, stderr, peak in bytes)"""
     told, tell = os.pipe()
     r = subprocess.run(['sh', '-c', f'exec 3>&{tell} "$@"', 'sh', sys.executable, '-S', '-c', STARTER,
-                        VNETSCOPE, *argv], capture_output=True, text=True, timeout=120,
+                        VNETSCOPE, *argv], capture_output=True, text=True, timeout=900,
                        pass_fds=[tell])
     os.close(tell)
     with open(told) as f:
@@ -131,7 +131,7 @@ class Rtt(unittest.TestCase):
         """Decided by counted bytes: the same rows, groups and figures, by one thread and by two."""
         capture = os.path.join(self.dir.name, 'mixed.pcap')
         subprocess.run([GENCAP, '--out', capture, '--flows', '40000', '--packets', '400000', '--snap', '96',
-                        '--icmp', '5', '--udp', '10', '--duration', '20'], check=True, timeout=60,
+                        '--icmp', '5', '--udp', '10', '--duration', '20'], check=True, timeout=900,
                        capture_output=True)
         for limit, more in ((40, ['--flows']), (32, ['--by', 'host']), (24, [])):
             docs = set()

@@ -69,7 +69,7 @@ def value(command, name, arg, choices):
 
 
 def run(program, *words):
-    return subprocess.run([program, *words], capture_output=True, text=True, timeout=60,
+    return subprocess.run([program, *words], capture_output=True, text=True, timeout=900,
                           stdin=subprocess.DEVNULL, check=False)
 
 

@@ -162,12 +162,12 @@ def run_tshark(path):
            "-o", "tcp.desegment_tcp_streams:FALSE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
     for f in FIELDS:
         cmd += ["-e", f]
-    out = subprocess.run(cmd, capture_output=True, text=True, check=False, timeout=120)
+    out = subprocess.run(cmd, capture_output=True, text=True, check=False, timeout=900)
     return [dict(zip(FIELDS, line.split("\t"))) for line in out.stdout.splitlines()]
 
 
 def run_pktdump(pktdump, path):
-    out = subprocess.run([pktdump, path], capture_output=True, text=True, check=True, timeout=60)
+    out = subprocess.run([pktdump, path], capture_output=True, text=True, check=True, timeout=900)
     names, *lines = out.stdout.splitlines()
     return [dict(zip(names.split("\t"), line.split("\t"))) for line in lines]
 

@@ -25,7 +25,7 @@ PYTHONS = []  # (command, has numpy)
 
 
 def run(*argv, **more):
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **more)
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=900, **more)
     if done.returncode:
         raise AssertionError(f"{argv}: exit {done.returncode}: {done.stderr}")
     return done.stdout

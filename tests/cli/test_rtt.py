@@ -45,7 +45,7 @@ class Rtt(unittest.TestCase):
         return path
 
     def run_rtt(self, *args, code=0, says=None, **more):
-        r = subprocess.run([VNETSCOPE, 'rtt', *args], capture_output=True, text=True, timeout=60,
+        r = subprocess.run([VNETSCOPE, 'rtt', *args], capture_output=True, text=True, timeout=900,
                            **more)
         self.assertEqual(r.returncode, code, r.stderr + r.stdout)
         if says is None:
@@ -183,7 +183,7 @@ class Rtt(unittest.TestCase):
 
     def samples_csv(self, path):
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, '--samples', '--csv'],
-                           capture_output=True, text=True, timeout=60)
+                           capture_output=True, text=True, timeout=900)
         self.assertEqual(r.returncode, 0)
         self.assertIn('TCP timestamps, all flows', r.stderr)  # totals stand on stderr
         return r.stdout
@@ -408,7 +408,7 @@ class Rtt(unittest.TestCase):
         for whole in (pcap(exchange(2)), pcapng([(t, f, 0) for t, f in exchange(2)])):
             for n in (*range(0, 64, 5), *range(64, len(whole), 17)):
                 r = subprocess.run([VNETSCOPE, 'rtt', '-r', self.file(whole[:n]), '--json'],
-                                   capture_output=True, text=True, timeout=60)
+                                   capture_output=True, text=True, timeout=900)
                 self.assertIn(r.returncode, (0, 3, 4), (n, r.stderr))
                 self.assertLessEqual(r.stderr.count('\n'), 2, r.stderr)
 
@@ -423,7 +423,7 @@ class Rtt(unittest.TestCase):
         one_way = [r for r in exchange(10) if len(r[1]) > 70]
         self.run_rtt('-r', self.file(pcap(one_way)), code=4, says='one direction only')
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', self.file(pcap(exchange(3), linktype=147))],
-                           capture_output=True, text=True, timeout=60)
+                           capture_output=True, text=True, timeout=900)
         self.assertIn(r.returncode, (3, 4))
         self.assertRegex(r.stderr, 'link')
 
@@ -448,7 +448,7 @@ class Rtt(unittest.TestCase):
         for args, what in ((['-r', path], 'x.pcap'), (['-i', 'lo', '-d', '1'], 'CAP_NET_RAW'),
                            (['-i', 'lo', '-d', '1', '--capture', 'ebpf'], 'CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW')):
             r = subprocess.run([*drop, VNETSCOPE, 'rtt', *args], capture_output=True, text=True,
-                               timeout=60)
+                               timeout=900)
             self.assertEqual(r.returncode, 3, r.stderr)
             self.assertIn(what, r.stderr)
 
@@ -470,14 +470,14 @@ class Rtt(unittest.TestCase):
         for args in (['--json', '--flows'], ['--csv'], [], ['--samples'], ['--samples', '--json']):
             with open('/dev/full', 'w') as full:
                 r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, *args], stdout=full,
-                                   stderr=subprocess.PIPE, text=True, timeout=60)
+                                   stderr=subprocess.PIPE, text=True, timeout=900)
             self.assertEqual(r.returncode, 3, args)
             self.assertIn('cannot write', r.stderr)
 
     def test_standard_input_and_unsorted(self):
         whole = pcap(exchange(20))
         r = subprocess.run([VNETSCOPE, 'rtt', '-r', '-', '--json'], input=whole,
-                           capture_output=True, timeout=60)
+                           capture_output=True, timeout=900)
         self.assertEqual(json.loads(r.stdout)['totals']['methods']['ts']['samples'], 20)
         mixed = exchange(20)
         mixed[4], mixed[5] = mixed[5], mixed[4]

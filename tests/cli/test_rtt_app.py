@@ -35,7 +35,7 @@ SEED = int(os.environ.get('VNS_SEED', random.randrange(1 << 30)))
 
 def rtt(path, *args, code=0):
     r = subprocess.run([VNETSCOPE, 'rtt', '-r', path, *args], capture_output=True, text=True,
-                       timeout=60)
+                       timeout=900)
     if r.returncode != code:
         raise AssertionError('%s: exit %d: %s' % (args, r.returncode, r.stderr))
     return r.stdout

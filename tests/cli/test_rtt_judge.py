@@ -45,7 +45,7 @@ CUT = [
 
 
 def run(*argv, code=0):
-    r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=300)
+    r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=900)
     if r.returncode != code:
         raise AssertionError(f'{argv}: exit {r.returncode}: {r.stderr}')
     return r.stdout

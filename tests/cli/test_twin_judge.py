@@ -25,7 +25,7 @@ CLASSES = ('matched', 'missing', 'ambiguous', 'outside_window', 'undecodable')
 
 def dump(a, b, offset=0, window=0, batch=64):
     r = subprocess.run([TWINDUMP, a, b, str(offset), str(window), str(batch), *GUEST],
-                       capture_output=True, text=True, timeout=120, check=True)
+                       capture_output=True, text=True, timeout=900, check=True)
     samples, counts = [], {}
     for line in r.stdout.splitlines():
         c = line.split()

@@ -58,7 +58,7 @@ class Hops(unittest.TestCase):
         return path
 
     def vo(self, *args, code=0, says=None):
-        r = subprocess.run([VNETSCOPE, 'vo', *args], capture_output=True, text=True, timeout=60)
+        r = subprocess.run([VNETSCOPE, 'vo', *args], capture_output=True, text=True, timeout=900)
         self.assertEqual(r.returncode, code, r.stderr + r.stdout)
         if says:
             self.assertIn(says, r.stderr)

@@ -95,7 +95,7 @@ class Offline(unittest.TestCase):
         return self.files(pcap_file(records[0]), pcap_file(records[1]))
 
     def vo(self, *args, code=0, says=None, **more):
-        r = subprocess.run([VNETSCOPE, 'vo', *args], capture_output=True, text=True, timeout=60,
+        r = subprocess.run([VNETSCOPE, 'vo', *args], capture_output=True, text=True, timeout=900,
                            **more)
         self.assertEqual(r.returncode, code, r.stderr + r.stdout)
         if says is not None:
@@ -611,7 +611,7 @@ class Offline(unittest.TestCase):
         far = pcapng([(t if i % 2 else 2**63 + t, f, 0) for i, (t, f) in enumerate(guest)])
         for offset in ((), ('--offset-ns', str(-9 * 10**18)), ('--offset-ns', str(9 * 10**18))):
             r = subprocess.run([VNETSCOPE, 'vo', *self.files(pcap_file(host), far), *offset],
-                               capture_output=True, text=True, timeout=60)
+                               capture_output=True, text=True, timeout=900)
             self.assertIn(r.returncode, (0, 1, 4), r.stderr)
             self.assertNotIn('runtime error', r.stderr)
 
@@ -631,7 +631,7 @@ class Offline(unittest.TestCase):
         host, guest = traffic()
         path = self.file(pcap_file(guest), 'guest')
         r = subprocess.run([VNETSCOPE, 'vo', '--host', '-', '--guest', path, '--json'],
-                           input=pcap_file(host), capture_output=True, timeout=60)
+                           input=pcap_file(host), capture_output=True, timeout=900)
         self.assertEqual(r.returncode, 0, r.stderr)
         self.check_latencies(json.loads(r.stdout)['targets'][0])
 
@@ -644,7 +644,7 @@ class Offline(unittest.TestCase):
             args = self.files(host, guest)
             for at in 1, 3:
                 with self.subTest(offset=offset, at=args[at - 1]):
-                    with subprocess.Popen(['timeout', '60', 'cp', args[at], fifo]) as writer:
+                    with subprocess.Popen(['timeout', '900', 'cp', args[at], fifo]) as writer:
                         self.vo(*args[:at], fifo, *args[at + 1:], code=code, says=says)
                         self.assertEqual(writer.wait(), 0)
         read, write = os.pipe()  # as process substitution
@@ -698,7 +698,7 @@ class Offline(unittest.TestCase):
     def test_full_disk(self):
         with open('/dev/full', 'w') as full:
             r = subprocess.run([VNETSCOPE, 'vo', *self.pair(traffic())], stdout=full,
-                               stderr=subprocess.PIPE, text=True, timeout=60)
+                               stderr=subprocess.PIPE, text=True, timeout=900)
         self.assertEqual(r.returncode, 3)
         self.assertIn('cannot write', r.stderr)
 

@@ -34,7 +34,7 @@ class Pair:
 
     def vo(self, *args, code=0):
         r = subprocess.run([VNETSCOPE, 'vo', '--host', self.host, '--guest', self.guest, '--json',
-                            *args], capture_output=True, text=True, timeout=60)
+                            *args], capture_output=True, text=True, timeout=900)
         self.case.assertEqual(r.returncode, code, r.stderr)
         self.stderr = r.stderr
         return json.loads(r.stdout)['targets'][0]

@@ -9,7 +9,7 @@ import pcapread
 def run(twindump, host, guest, addresses, offset_ns):
     """(samples, {kind, protocol, both ends: flows}, {point: classes}) of the engine."""
     out = subprocess.run([twindump, host, guest, str(offset_ns), '5000000000', '64', *addresses, 'nat'],
-                         capture_output=True, text=True, timeout=120, check=True).stdout
+                         capture_output=True, text=True, timeout=900, check=True).stdout
     samples, maps, counts = [], {}, {}
     for line in out.splitlines():
         c = line.split()

@@ -4,7 +4,7 @@ import subprocess
 
 
 def gencap(program, *args):
-    r = subprocess.run([program, *map(str, args)], capture_output=True, text=True, timeout=300)
+    r = subprocess.run([program, *map(str, args)], capture_output=True, text=True, timeout=900)
     if r.returncode:
         raise AssertionError('vns-gencap %s: exit %d: %s' % (args, r.returncode, r.stderr))
 

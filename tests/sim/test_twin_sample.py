@@ -47,7 +47,7 @@ def run(args, one_in):
         offset = args[args.index('--offset-ns') + 1] if '--offset-ns' in args else '0'
         out = subprocess.run([DUMP, a, b, offset, '5000000000', '64', '100.0.0.11', 'fd00:0:0:8::b',
                               *(['nat'] if '--nat' in args else []), '1/%d' % one_in],
-                             capture_output=True, text=True, timeout=60, check=True).stdout
+                             capture_output=True, text=True, timeout=900, check=True).stdout
         points, known = truth.twin(csv)
     got, counts, chosen = {}, ({}, {}), ([], [])
     for line in out.splitlines():

@@ -133,7 +133,7 @@ class Twins(unittest.TestCase):
             out = subprocess.run([DUMP, a, b, offset, self.window, '64', '100.0.0.11',
                                   'fd00:0:0:8::b', *(['nat'] if '--nat' in args else [])],
                                  capture_output=True, text=True,
-                                 timeout=60, check=True).stdout
+                                 timeout=900, check=True).stdout
             points, known = truth.twin(csv)
         got, last, counts = set(), {}, ({}, {})
         for line in out.splitlines():
@@ -169,7 +169,7 @@ class Twins(unittest.TestCase):
                 shorten(a, snap, head)
                 shorten(b, snap, b'')
                 out = subprocess.run([DUMP, a, b, '0', '5000000000', '64', '100.0.0.11'],
-                                     capture_output=True, text=True, timeout=60, check=True).stdout
+                                     capture_output=True, text=True, timeout=900, check=True).stdout
                 points, known = truth.twin(csv)
             lines = [line.split() for line in out.splitlines()]
             got = {(c[1], c[2], int(c[3]), int(c[4])) for c in lines if c[0] == 'S'}
