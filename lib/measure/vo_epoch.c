@@ -243,13 +243,48 @@ static int begin_twins(struct vo_subject *v, int64_t coarse_ns, struct vns_err *
 	return code;
 }
 
-/* The clock stepped before exchange @d->at, counted from the first that was in doubt. */
+/*
+ * What exchanges from @i on, but those @wrong, say together of the offset, at the last of them. The first alone may say
+ * little: one that was under way while the guest stood still spans all of that.
+ */
+static struct vo_bounds bounds_from(const struct vo_subject *v, size_t i, uint32_t wrong)
+{
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+	struct vo_bounds b = { s[i].lower_ns, s[i].upper_ns, s[i].at_ns };
+
+	for (size_t k = i + 1; k < n; k++) {
+		bool is_wrong = k - v->seen < VO_DOUBT_MOST && wrong & 1u << (k - v->seen);
+
+		if (!is_wrong && vo_bounds_meet(&b, &s[k], 0))
+			vo_bounds_take(&b, &s[k]);
+	}
+	return b;
+}
+
+/* From what was known of the offset to @now, about @by, within @gap_ns from the last fit. */
+static void tell_step(struct vo_subject *v, const struct vo_bounds *now, double by, double gap_ns)
+{
+	double drift = fabs((double)(now->at_ns - v->in.at_ns)) * MODEL_PPM * 1e-6;
+	double lower = now->lower_ns - v->in.upper_ns - drift, upper = now->upper_ns - v->in.lower_ns + drift;
+
+	if (by < 0 && -by <= gap_ns && -by >= STILL_SHARE * gap_ns)
+		vo_event(v, v->last_fit_ns, "stood_still", "The guest stood still for about %.3f s (%.3f to %.3f) within "
+			 "the %.3f s from here (paused, saved and restored, or migrated) and its clock fell "
+			 "behind by that.", -by / 1e9, fmax(0, -upper) / 1e9, -lower / 1e9, gap_ns / 1e9);
+	else
+		vo_event(v, v->last_fit_ns, "clock_step", "The guest's clock stepped by %+.6f s (%+.6f to %+.6f) within "
+			 "the %.3f s from here.", by / 1e9, lower / 1e9, upper / 1e9, gap_ns / 1e9);
+}
+
+/* The clock stepped before exchange @d->at ended, counted from the first that was in doubt. */
 static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *err)
 {
 	size_t n, i = v->seen + d->at;
 	const struct vns_clock_sample s = vns_clock_samples(v->clock, &n)[i];
-	double old = (v->in.lower_ns + v->in.upper_ns) / 2, by = s.offset_ns - old;
-	double gap = (double)(s.at_ns - v->last_fit_ns);
+	const struct vo_bounds now = bounds_from(v, i, d->wrong);
+	double offset = (now.lower_ns + now.upper_ns) / 2, by = offset - (v->in.lower_ns + v->in.upper_ns) / 2;
+	double gap = (double)(s.at_ns + s.rtt_ns / 2 - v->last_fit_ns);
 	struct vns_clock *before = NULL, *after = NULL;
 	int code = clock_from(v, 0, i, d->wrong, &before);
 
@@ -260,13 +295,7 @@ static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *
 		vns_clock_free(after);
 		return vns_err_set(err, code, "out of memory");
 	}
-	if (by < 0 && -by <= gap && -by >= STILL_SHARE * gap)
-		vo_event(v, v->last_fit_ns, "stood_still", "The guest stood still for about %.3f s within the "
-			 "%.3f s from here (paused, saved and restored, or migrated) and its clock fell "
-			 "behind by that.", -by / 1e9, gap / 1e9);
-	else
-		vo_event(v, v->last_fit_ns, "clock_step", "The guest's clock stepped by %+.6f s within the "
-			 "%.3f s from here.", by / 1e9, gap / 1e9);
+	tell_step(v, &now, by, gap);
 	finish_twins(v);
 	take_clock(v, before);
 	code = close_window(v, v->last_fit_ns, true);
@@ -277,17 +306,22 @@ static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *
 	v->epoch_told_ns = vns_now_ns();
 	v->epoch_guest_ns = s.at_ns + (int64_t)s.offset_ns;
 	v->epoch_back_ns = by < 0 && -by > gap ? (int64_t)-by : 0;
-	return code ? code : begin_twins(v, (int64_t)s.offset_ns, err);
+	return code ? code : begin_twins(v, (int64_t)offset, err);
 }
 
-/* Does @s fit what is known of the offset? It is added to that. */
+/*
+ * Does @s fit what is known of the offset? It is added to that, or begins it anew after a small step: unless it is so wide
+ * that there may as well be a large step in it (one that was asked for just after the guest was paused).
+ */
 static bool fits(struct vo_subject *v, const struct vns_clock_sample *s)
 {
 	if (v->known && !vo_bounds_meet(&v->in, s, STEP_NS))
 		return false;
+	if (v->known && !vo_bounds_meet(&v->in, s, 0) && s->upper_ns - s->lower_ns > STEP_NS)
+		return true;
 	if (!v->known)
 		v->in = (struct vo_bounds){ s->lower_ns, s->upper_ns, s->at_ns };
-	vo_bounds_take(&v->in, s); /* a small step starts anew */
+	vo_bounds_take(&v->in, s);
 	v->known = true;
 	v->last_fit_ns = s->at_ns - s->rtt_ns / 2; /* one that was under way over a step still fits */
 	return true;

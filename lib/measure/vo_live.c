@@ -330,13 +330,21 @@ static void tell_return(struct vo_subject *v, const char *boot_id, int64_t lost_
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* When the agent said something last, or a little later where this thread is kept from running: never earlier. */
+static int64_t last_heard_ns(const struct vo_subject *v)
+{
+	int64_t silence = vns_agent_silence_ns(v->s->agent);
+
+	return vns_now_ns() - silence;
+}
+
 /*
  * The agent is lost: what it gave stands, and until the run ends it is tried to reach it anew. A guest
  * that reboots takes its time; a machine that takes no connection any more is gone.
  */
 static bool reach_again(struct vo_subject *v, struct vns_err *why)
 {
-	int64_t since = vns_monotonic_ns(), lost_ns = vns_now_ns() - vns_agent_silence_ns(v->s->agent);
+	int64_t since = vns_monotonic_ns(), lost_ns = last_heard_ns(v);
 	char boot_id[40], console[VO_CONSOLE_LEN], text[256];
 	int code = -EPIPE;
 
@@ -422,7 +430,7 @@ static bool is_paired_else_unready(struct vo_subject *v)
  */
 static bool begin_again(struct vo_subject *v, struct vns_err *why)
 {
-	int64_t lost_ns = vns_now_ns() - vns_agent_silence_ns(v->s->agent);
+	int64_t lost_ns = last_heard_ns(v);
 	char boot_id[40];
 	int code;
 

@@ -106,9 +106,13 @@ static void begin(struct vo_subject *v, int64_t since_ns)
 {
 	struct vo_quiet *q = &v->quiet;
 
+	bool stopped = is_stopped(v->s->vmm_pid); /* the main thread's next look may be after its end */
+
 	q->since_ns = since_ns;
 	q->back = false;
 	give_way_lock(&v->turns);
+	if (stopped)
+		q->stopped_ns = vns_now_ns();
 	q->n_event = v->n_event;
 	pthread_mutex_unlock(&v->lock);
 	vo_say(v->run, v->s->reconnect ? "%s: no sign of life for %.1f s; after %d s its connection is taken for "

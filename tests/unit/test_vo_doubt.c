@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Is an exchange off the relation wrong, or a step? By exchanges of known clocks (vo_doubt.c), and what a run makes of it. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,6 +233,46 @@ static void nothing_is_lost_over_a_step(void **state)
 	end(run);
 }
 
+/*
+ * A guest stands still for 700 ms, and the exchange that is asked for @after_ns later (or before) takes until its end: it
+ * spans all that, so that how long it was is told by those that follow.
+ */
+static void paused(int64_t after_ns)
+{
+	const int64_t still = 700 * MS;
+	struct vo_run *run;
+	struct vo_subject *v = relate(&run);
+	struct vns_exchange x = { .t1_ns = began + 21 * GAP + after_ns };
+	double about, least, most;
+	struct vns_err err;
+
+	x.t4_ns = began + 21 * GAP + still + FAST;
+	x.t2_ns = x.t3_ns = x.t4_ns - FAST / 2 - still;
+	exchange(v, 20, 0);
+	assert_int_equal(vns_clock_add(v->clock, &x), 0);
+	assert_int_equal(vo_epoch_check(v, &err), 0);
+	for (size_t i = 24; i < 28; i++)
+		exchange(v, i, -700);
+	assert_int_equal(v->n_event, 1);
+	assert_string_equal(v->event[0].kind, "stood_still");
+	assert_true(v->event[0].at_ns >= began + 20 * GAP && v->event[0].at_ns <= began + 21 * GAP);
+	assert_int_equal(sscanf(v->event[0].text, "The guest stood still for about %lf s (%lf to %lf)", &about, &least,
+				&most), 3);
+	assert_true(least <= 0.7 && most >= 0.7);
+	assert_true(most - least < 0.005);
+	assert_true(fabs(about - 0.7) < 0.001);
+	/* packets pair from then on: by an offset that is known as well */
+	assert_true(fabs(v->in.lower_ns + v->in.upper_ns + 2 * (double)still) < 2 * (double)MS);
+	end(run);
+}
+
+static void a_pause_is_told_whole(void **state)
+{
+	(void)state;
+	for (int64_t after = -10; after < 200; after++)
+		paused(after * MS);
+}
+
 static void what_stays_open_is_said(void **state)
 {
 	struct vo_run *run;
@@ -317,6 +359,7 @@ int main(void)
 		cmocka_unit_test(it_is_decided_in_the_end),
 		cmocka_unit_test(packets_are_held_until_a_lie_is_refuted),
 		cmocka_unit_test(nothing_is_lost_over_a_step),
+		cmocka_unit_test(a_pause_is_told_whole),
 		cmocka_unit_test(what_stays_open_is_said),
 		cmocka_unit_test(small_ones_are_told_once),
 		cmocka_unit_test(steered_clocks_leave_room),
