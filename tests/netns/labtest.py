@@ -8,9 +8,12 @@ import contextlib
 import glob
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -99,6 +102,67 @@ def wait_traffic(lab, vo, settle=2.5):
     with first_of_all():
         while time.monotonic() < end and vo.poll() is None and os.sched_getscheduler(vo.pid) != os.SCHED_IDLE:
             time.sleep(0.005)
+
+
+class Live:
+    """A vo that has a terminal to write to, as users see it: there it says once a second how much it has matched, so that
+    who waits need not guess how long a busy machine takes. It runs until finish()."""
+
+    def __init__(self, *words):
+        self.said = ""
+        ours, theirs = pty.openpty()
+        self.process = subprocess.Popen([VNETSCOPE, "vo", *words, "--json", "-t", "600"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=theirs, text=True)
+        os.close(theirs)
+        self.listener = threading.Thread(target=self._listen, args=(ours,), daemon=True)
+        self.listener.start()
+
+    def _listen(self, fd):
+        data = b"."
+        while data:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:  # it has ended
+                break
+            self.said += data.decode(errors="replace")
+        os.close(fd)
+
+    def wait(self, what, condition, seconds=90):
+        def over():
+            assert self.process.poll() is None, f"vo ended before {what}: {self.said[-300:]}"
+            return condition()
+        wait_until(what, over, seconds)
+
+    def matched(self, name):
+        """What it said last of @name: packets matched until then; None: its traffic has not begun."""
+        said = re.findall(rf"\n  {name} +([\d,]+) matched.*\n", self.said)
+        return int(said[-1].replace(",", "")) if said else None
+
+    def traffic(self):
+        """The traffic has begun."""
+        self.wait("the traffic begins", lambda: re.search(r" matched.*\n", self.said))
+
+    def goes_on(self, name, packets=20):
+        """So many packets more of @name have been matched. Return: when this was called, ns."""
+        began_ns, before = time.time_ns(), self.matched(name)
+        self.wait(f"{packets} packets more of {name} than {before} are matched",
+                  lambda: self.matched(name) >= before + packets)
+        return began_ns
+
+    def finish(self, code=0):
+        """Interrupt it. Return: its document."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            out, _ = self.process.communicate(timeout=90)
+        finally:
+            self.kill()
+        assert self.process.returncode == code, f"vo ended with {self.process.returncode}: {self.said[-300:]}"
+        return json.loads(out)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.listener.join(10)
 
 
 def gone(pids):

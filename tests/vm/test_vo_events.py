@@ -6,6 +6,10 @@ saved and restored in another QEMU, the tap renamed and removed.
 Each must be named with its time, the run must go on, and no latency of packets before may be
 corrected by a clock relation of after: a pause of two seconds would show as one.
 
+Nothing is waited for by the clock: vo's own table says how far it is, and times that it tells are held against what
+this test did before and after. A guest that gets no processor may give no sign of life for a while,
+which vo names: such events may stand between those that are looked for.
+
 Then connections that are closed on purpose at every stage of a run, by a relay between vo and the guest's port.
 
 usage: test_vo_events.py VNETSCOPE AGENT [CASE...]
@@ -24,7 +28,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from labtest import AGENT, VNETSCOPE, frozen, main, ok, run, skip, status, wait_until
+from labtest import AGENT, VNETSCOPE, Live, frozen, gone, main, ok, run, skip, status, wait_until
 from nettest import InGuest
 
 LAB = f"t-ev{os.getpid() % 10**8}"
@@ -35,17 +39,23 @@ def node(name, *words):
     return run("lab", "exec", "--name", LAB, name, "--", *words, timeout=60)
 
 
-def up(guests):
-    ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", "tcg", "-n", str(guests),
-           timeout=300))
+def up(guests, *words):
+    """Return: the lab's object; asked again it would ask the guests, too, by connections of its own."""
+    ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", "tcg", "-n", str(guests), *words, timeout=300))
+    return status(LAB)
 
 
-def qmp(name, *commands):
+def open_qmp(lab, name):
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20)
-    s.connect(f"{status(LAB)['folder']}/{name}.qmp")
+    s.settimeout(60)
+    s.connect(f"{lab['folder']}/{name}.qmp")
     f = s.makefile("rw")
     f.readline()
+    return s, f
+
+
+def qmp(lab, name, *commands):
+    s, f = open_qmp(lab, name)
     answers = []
     for c in ({"execute": "qmp_capabilities"}, *commands):
         f.write(json.dumps(c) + "\n")
@@ -60,14 +70,9 @@ def qmp(name, *commands):
     return answers[1:]
 
 
-def start_vo(*targets, holder=None):
-    holder = holder or status(LAB)["holder_pid"]
-    vo = subprocess.Popen([VNETSCOPE, "vo", *[f"lab:{LAB}/{t}" for t in targets], "--json", "-t", "90"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until("the captures open", lambda: len(subprocess.run(
-        ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
-        capture_output=True, text=True, check=True).stdout.splitlines()) > 3)
-    time.sleep(1.5)
+def start_vo(*targets, words=()):
+    vo = Live(*[f"lab:{LAB}/{t}" for t in targets], *words)
+    vo.traffic()
     return vo
 
 
@@ -75,14 +80,7 @@ def finish(vo, pings):
     for p in pings:
         p.terminate()
         p.wait()
-    time.sleep(0.3)
-    vo.send_signal(2)
-    try:
-        out, err = vo.communicate(timeout=40)
-    finally:
-        vo.kill()
-    assert vo.returncode == 0, err
-    doc = json.loads(out)
+    doc = vo.finish()
     for t in doc["targets"]:
         for point, acc in t["accounting"].items():
             assert sum(acc[c] for c in CLASSES) == acc["read"], (t["name"], point, acc)
@@ -109,10 +107,29 @@ def answers(last):
     return node("client", "ping", "-c", "1", "-W", "1", f"10.77.0.{last}").returncode == 0
 
 
-def event(t, kind):
-    found = [e for e in t["events"] if e["kind"] == kind]
-    assert found, (kind, t["events"])
+def events(t, *kinds):
+    return [e for e in t["events"] if e["kind"] in kinds]
+
+
+def event(t, kind, words=""):
+    found = [e for e in events(t, kind) if words in e["text"]]
+    assert found, (kind, words, t["events"])
     return found[0]
+
+
+def at_between(t, kind, from_ns, to_ns, words=""):
+    """The event of @kind (with @words) that is told for a time between these two."""
+    found = [e for e in events(t, kind) if words in e["text"] and from_ns <= e["at_ns"] <= to_ns]
+    assert found, (kind, words, from_ns, to_ns, t["events"])
+    return found[0]
+
+
+def is_told(e, form, low, high):
+    """Seconds after @form in the event's text, and their bounds in parentheses, which meet @low .. @high."""
+    number = r"([-+]?[\d.]+)"
+    about, least, most = map(float, re.search(form + number + rf" s \({number} to {number}\)", e["text"]).groups())
+    unit = 0.001  # of what is printed
+    assert least - unit <= about <= most + unit and least <= high + unit and most >= low - unit, (e, low, high)
 
 
 def no_relation_crossed(t, limit_ns=1.5e9):
@@ -124,146 +141,181 @@ def no_relation_crossed(t, limit_ns=1.5e9):
 
 
 def pause_reboot_and_clock_set():
-    up(2)
-    qmp("vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
+    """By exchanges over the port: the first one after a pause was asked for before it and spans it."""
+    lab = up(2)
+    qmp(lab, "vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
     told = InGuest(VNETSCOPE, LAB, "date -s @$(($(date +%s) + 5))", 2)
-    began = time.monotonic()
-    vo = start_vo("vm1", "vm2")
+    vo = start_vo("vm1", "vm2", words=("-m", "channel"))
     pings = [ping(11), ping(12)]
-    time.sleep(1)
-    reset_ns = time.time_ns()
-    qmp("vm1", {"execute": "system_reset"})
+    alive_ns = vo.goes_on("vm1")
+    vo.goes_on("vm2", 120)
+    qmp(lab, "vm1", {"execute": "system_reset"})
+    pausing_ns = time.time_ns()
+    qmp(lab, "vm2", {"execute": "stop"})
     paused_ns = time.time_ns()
-    qmp("vm2", {"execute": "stop"})
-    least = time.monotonic()
     time.sleep(2)
-    least = time.monotonic() - least
-    qmp("vm2", {"execute": "cont"})
-    most = (time.time_ns() - paused_ns) / 1e9
-    wait_until("vm1 is back", lambda: answers(11), 40)
-    time.sleep(max(0.0, 15 - (time.monotonic() - began)))
+    resuming_ns = time.time_ns()
+    qmp(lab, "vm2", {"execute": "cont"})
+    resumed_ns = time.time_ns()
+    vo.goes_on("vm1", 100)
+    vo.goes_on("vm2", 120)
+    setting = time.monotonic()
     told.now()
-    time.sleep(4)
+    setting = time.monotonic() - setting
+    vo.goes_on("vm2", 120)
     t = finish(vo, pings)
-    e = event(t["vm1"], "lost")
-    assert abs(e["at_ns"] - reset_ns) < 2e9, (e, reset_ns)
-    assert "rebooted" in event(t["vm1"], "reboot")["text"]
+    back = event(t["vm1"], "reboot", "rebooted")
+    at_between(t["vm1"], "lost", alive_ns, back["at_ns"])
     no_relation_crossed(t["vm1"])
-    e = event(t["vm2"], "stood_still")
-    assert abs(e["at_ns"] - paused_ns) < 1e9, (e, paused_ns)
-    said = float(re.search(r"for about ([\d.]+) s", e["text"]).group(1))
-    assert least - 0.15 < said < most + 0.15, (e, least, most)  # two pings, one unit of what is printed
-    e = event(t["vm2"], "clock_step")
-    assert "+4." in e["text"] or "+5." in e["text"], e
+    e = at_between(t["vm2"], "stood_still", alive_ns, resuming_ns, "its clock fell behind by that")
+    is_told(e, "stood still for about ", (resuming_ns - paused_ns) / 1e9, (resumed_ns - pausing_ns) / 1e9)
+    within = float(re.search(r"within the ([\d.]+) s from here", e["text"]).group(1))
+    assert e["at_ns"] + within * 1e9 >= resuming_ns - 1e6, (e, resuming_ns)  # printed in ms
+    # date cuts off what there is of a second, and takes its time
+    e = event(t["vm2"], "clock_step", "stepped by +")
+    is_told(e, "stepped by ", 4 - setting, 5)
     no_relation_crossed(t["vm2"])
-    # both sides of each break are in the figures: 20 a second, of more than ten seconds
-    assert t["vm2"]["directions"]["host_to_guest"]["icmp"]["matched"] > 150, t["vm2"]["directions"]
+    # what was matched before, between and after the breaks is in the figures, but for seconds around the breaks
+    matched = sum(d["icmp"]["matched"] for d in t["vm2"]["directions"].values())
+    assert matched > 3 * 120 - 60, (matched, t["vm2"]["directions"])
     assert not t["vm1"]["ended_early"] and not t["vm2"]["ended_early"], t
 
 
 def a_stopped_process_is_named():
     """SIGSTOP of QEMU: nothing steps, since the guest's clock follows the host's; still it stood still."""
-    up(1)
-    pid = status(LAB)["guests"][0]["pid"]
+    lab = up(1)
     vo = start_vo("vm1")
     pings = [ping(11)]
-    time.sleep(1.5)
-    stopped_ns = time.time_ns()
-    with frozen(pid):
-        time.sleep(3)
-    time.sleep(3)
+    alive_ns = vo.goes_on("vm1", 60)
+    said = vo.said.count("vm1: no sign of life")
+    with frozen(lab["guests"][0]["pid"]):
+        # one that is silent already is not told anew, but is taken for lost after 5 s
+        end = time.monotonic() + 8
+        vo.wait("it says that vm1 is silent",
+                lambda: vo.said.count("vm1: no sign of life") > said or time.monotonic() > end)
+        told_ns = time.time_ns()
+    vo.goes_on("vm1", 200)
     t = finish(vo, pings)["vm1"]
-    e = event(t, "stood_still")
-    assert abs(e["at_ns"] - stopped_ns) < 1e9, (e, stopped_ns)
-    assert "stopped by a signal" in e["text"], e
+    # silent for a second when it is said; frozen for more than five it is taken for lost and reached anew
+    e = [e for e in events(t, "stood_still", "lost") if "stopped by a signal" in e["text"]]
+    assert len(e) == 1 and alive_ns <= e[0]["at_ns"] <= told_ns - 1e9, (alive_ns, told_ns, t["events"])
     assert not t["ended_early"], t["ended_early"]
 
 
-def in_host(*words):
-    holder = status(LAB)["holder_pid"]
-    return ok(subprocess.run(["nsenter", f"--net=/proc/{holder}/ns/net", *words], capture_output=True,
-                             text=True, timeout=20))
+def in_host(lab, *words):
+    return ok(subprocess.run(["nsenter", f"--net=/proc/{lab['holder_pid']}/ns/net", *words], capture_output=True,
+                             text=True, timeout=60)).stdout
 
 
-def restore_elsewhere(name, folder):
+def restore_elsewhere(lab, name, folder):
     """Save the guest's state, end its QEMU, restore it in another one: what a migration does."""
-    lab = status(LAB)
     pid = next(g["pid"] for g in lab["guests"] if g["name"] == name)
     with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
         words = f.read().split("\0")[:-1]
-    qmp(name, {"execute": "stop"}, {"execute": "migrate", "arguments": {"uri": f"exec:cat>{folder}/state"}})
-    wait_until("the state is saved", lambda: qmp(name, {"execute": "query-migrate"})[0].get("status")
-               == "completed", 20)
-    qmp(name, {"execute": "quit"})
-    wait_until("it has ended", lambda: status(LAB)["guests"][0]["state"] == "exited")
+    qmp(lab, name, {"execute": "stop"}, {"execute": "migrate", "arguments": {"uri": f"exec:cat>{folder}/state"}})
+    wait_until("the state is saved", lambda: qmp(lab, name, {"execute": "query-migrate"})[0].get("status")
+               == "completed", 90)
+    qmp(lab, name, {"execute": "quit"})
+    wait_until("it has ended", lambda: gone([pid]), 90)
     qemu = subprocess.Popen(["nsenter", f"--net=/proc/{lab['holder_pid']}/ns/net", *words, "-incoming",
                              f"exec:cat {folder}/state"], stdout=subprocess.DEVNULL)
-    wait_until("the state is restored", lambda: restored(name), 20)
-    qmp(name, {"execute": "cont"})
+    wait_until("the state is restored", lambda: restored(lab, name), 90)
+    qmp(lab, name, {"execute": "cont"})
     return qemu
+
+
+def holds(pid, name, lab):
+    """The kernel says so: to try the lock would hold it, too."""
+    inode = os.stat(f"{lab['folder']}/{name}.lock").st_ino
+    with open("/proc/locks", encoding="ascii") as f:
+        rows = [line.split() for line in f]
+    return any("FLOCK" in r and "->" not in r and str(pid) in r and r[-3].endswith(f":{inode}") for r in rows)
+
+
+def reset_seen(f):
+    """QEMU says on @f that the guest has been reset."""
+    while json.loads(f.readline()).get("event") != "RESET":
+        pass
 
 
 def what_users_do_meanwhile():
     """A guest reboots from inside, its console says it; another gets an address that nobody told and loses its
     tap; who holds a guest is named. The run ends in its time all the same."""
-    up(2)
-    busy = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "vm2", "--", "sleep", "3"])
-    time.sleep(1)
+    lab = up(2)
+    busy = subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "vm2", "--", "sleep", "999"])
+    wait_until("it holds vm2", lambda: holds(busy.pid, "vm2", lab), 60)
     for words in (("drift", f"lab:{LAB}/vm2"), ("vo", f"lab:{LAB}/vm2"), ("lab", "exec", "--name", LAB, "vm2", "true")):
         r = run(*words)
-        assert r.returncode == 3 and f"process {busy.pid}: " in r.stderr and "vm2 -- sleep 3" in r.stderr, r
-    busy.wait(20)
-    qmp("vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
+        assert r.returncode == 3 and f"process {busy.pid}: " in r.stderr and "vm2 -- sleep 999" in r.stderr, r
+    busy.terminate()
+    busy.wait(60)
+    qmp(lab, "vm1", {"execute": "set-action", "arguments": {"reboot": "reset"}})
     told = InGuest(VNETSCOPE, LAB, "reboot -f")
     vo = start_vo("vm1", "vm2")
-    began = time.monotonic()
     pings = [ping(11), ping(12)]
+    alive_ns = vo.goes_on("vm1")
+    vo.goes_on("vm2")
+    s, f = open_qmp(lab, "vm1")
+    f.write('{"execute": "qmp_capabilities"}\n')
+    f.flush()
     told.now("begun")
-    wait_until("vm1 has gone", lambda: not answers(11), 20)
-    wait_until("vm1 is back", lambda: answers(11), 60)
-    time.sleep(5)
-    in_host("ip", "link", "del", "tapvm2")
-    time.sleep(2)
+    reset_seen(f)
+    s.close()
+    vo.goes_on("vm1", 100)
+    in_host(lab, "ip", "link", "del", "tapvm2")
+    vo.goes_on("vm1")
     for p in pings:
         p.terminate()
         p.wait()
     stopped = time.monotonic()
     t = finish(vo, [])
-    print(f"     ran {stopped - began:.0f} s, ended {time.monotonic() - stopped:.1f} s after the interrupt")
-    assert time.monotonic() - stopped < 8
+    print(f"     ended {time.monotonic() - stopped:.1f} s after the interrupt")
     vm1, vm2 = t["vm1"], t["vm2"]
-    assert "reboot: Restarting system" in event(vm1, "lost")["text"], vm1["events"]
-    assert "rebooted" in event(vm1, "reboot")["text"] and not vm1["ended_early"], vm1
+    back = event(vm1, "reboot", "rebooted")
+    e = at_between(vm1, "lost", alive_ns, back["at_ns"], "reboot: Restarting system")
+    assert not vm1["ended_early"], (e, vm1["ended_early"])
     no_relation_crossed(vm1)
-    assert [e["kind"] for e in vm2["events"] if e["kind"] not in ("clock_step", "clock_changed")] == ["removed"], \
+    assert len(events(vm2, "removed")) == 1 and not events(vm2, "lost", "back", "reboot", "renamed", "returned"), \
         vm2["events"]
     assert not vm2["ended_early"] and "tapvm2 was removed" in vm2["note"], vm2["note"]
 
 
-def restored(name):
+def restored(lab, name):
     try:
-        return qmp(name, {"execute": "query-status"})[0]["status"] == "paused"
+        return qmp(lab, name, {"execute": "query-status"})[0]["status"] == "paused"
     except OSError:
         return False
 
 
+def captured(lab, name):
+    """Packet sockets on interface @name of the lab's host."""
+    index = in_host(lab, "ip", "-o", "link", "show", name).split(":")[0]
+    return sum(row.split()[4] == index for row in in_host(lab, "cat", "/proc/net/packet").splitlines()[1:])
+
+
 def migration_and_changing_taps():
-    ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "--accel", "tcg", "-n", "2", "--queues", "2",
-           "--vcpus", "2", timeout=300))
+    lab = up(2, "--queues", "2", "--vcpus", "2")
     vo = start_vo("vm1", "vm2")
     pings = [ping(11), ping(12)]
     folder = tempfile.mkdtemp(prefix="vns-ev-")
     qemu = None
     try:
-        in_host("ip", "link", "set", "tapvm2", "name", "tapother")
-        moved_ns = time.time_ns()
-        qemu = restore_elsewhere("vm1", folder)
-        wait_until("vm1 is back", lambda: answers(11), 40)
-        in_host("ip", "link", "del", "tapother")
-        time.sleep(0.5)
-        in_host("ip", "tuntap", "add", "dev", "tapother", "mode", "tap", "vnet_hdr")
-        in_host("ip", "link", "set", "tapother", "master", "br0", "up")
-        time.sleep(5)
+        alive_ns = vo.goes_on("vm1", 120)
+        in_host(lab, "ip", "link", "set", "tapvm2", "name", "tapother")
+        qemu = restore_elsewhere(lab, "vm1", folder)
+        vo.goes_on("vm1", 100)
+        vo.goes_on("vm2", 60)
+        # nothing is under way to vm2 when its tap goes: whoever answers has read all that came before
+        pings[1].terminate()
+        pings[1].wait()
+        ok(node("client", "ping", "-c", "1", "-W", "50", "10.77.0.12"))
+        in_host(lab, "ip", "link", "del", "tapother")
+        pings[1] = ping(12)
+        vo.goes_on("vm1")
+        in_host(lab, "ip", "tuntap", "add", "dev", "tapother", "mode", "tap", "vnet_hdr")
+        in_host(lab, "ip", "link", "set", "tapother", "master", "br0", "up")
+        vo.wait("it captures at the new tap", lambda: captured(lab, "tapother"))
+        vo.goes_on("vm1")
         t = finish(vo, pings)
     finally:
         vo.kill()
@@ -272,13 +324,12 @@ def migration_and_changing_taps():
             qemu.wait()
         shutil.rmtree(folder)
     vm1, vm2 = t["vm1"], t["vm2"]
-    e = event(vm1, "lost")
-    assert abs(e["at_ns"] - moved_ns) < 5e9, (e, moved_ns)
-    assert "has not rebooted" in event(vm1, "back")["text"]
+    at_between(vm1, "lost", alive_ns, event(vm1, "back", "has not rebooted")["at_ns"])
     no_relation_crossed(vm1)
-    assert vm1["directions"]["host_to_guest"]["icmp"]["matched"] > 50, vm1["accounting"]
+    matched = sum(d["icmp"]["matched"] for d in vm1["directions"].values())
+    assert matched > 120 + 100 - 60, (matched, vm1["accounting"])  # before and after, but for seconds around it
     assert "tapvm1 has 2 queues" in (vm1["note"] or ""), vm1["note"]
-    assert "tapother" in event(vm2, "renamed")["text"]
+    event(vm2, "renamed", "tapother")
     event(vm2, "removed")
     event(vm2, "returned")
     no_relation_crossed(vm2)
@@ -292,12 +343,13 @@ class Relay:
     """Stands in the place of vm1's port and passes on what is said, one connection at a time.
 
     @limits: for each connection in its turn, after how many requests of vo it is closed; the last one
-    stands for all that follow, None: never. A request is what vo writes at once.
+    stands for all that follow, None: never. A request is what vo writes at once. @opened_ns: when each connection
+    was; @said_ns: when the last words of the guest's were passed on there.
     """
 
-    def __init__(self, *limits):
-        self.limits, self.opened, self.closed, self.over = list(limits), 0, [], False
-        self.place = f"{status(LAB)['folder']}/vm1.ctl"
+    def __init__(self, lab, *limits):
+        self.limits, self.opened_ns, self.said_ns, self.closed, self.over = list(limits), [], [], 0, False
+        self.place = f"{lab['folder']}/vm1.ctl"
         os.rename(self.place, self.place + ".real")
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.place)
@@ -308,17 +360,17 @@ class Relay:
     def serve(self):
         while not self.over:
             host, _ = self.listener.accept()
-            limit = self.limits[min(self.opened, len(self.limits) - 1)]
-            self.opened += 1
+            limit = self.limits[min(len(self.opened_ns), len(self.limits) - 1)]
+            self.opened_ns.append(time.time_ns())
+            self.said_ns.append(None)
             guest = socket.socket(socket.AF_UNIX)
             guest.connect(self.place + ".real")
             self.passes(host, guest, limit)
-            self.closed.append(time.time_ns())
             host.close()
             guest.close()
+            self.closed += 1
 
-    @staticmethod
-    def passes(host, guest, limit):
+    def passes(self, host, guest, limit):
         requests = 0
         while limit is None or requests < limit:
             for end in select.select([host, guest], [], [])[0]:
@@ -329,6 +381,8 @@ class Relay:
                 if not data:
                     return
                 requests += end is host
+                if end is guest:
+                    self.said_ns[-1] = time.time_ns()  # just before vo can hear it
                 (guest if end is host else host).sendall(data)
 
     def end(self):
@@ -346,49 +400,47 @@ class Relay:
 
 def closed_connections():
     """Lost while the first clock exchanges are made, again just after the reply to hello, and in the traffic."""
-    up(1)
-    holder = status(LAB)["holder_pid"]  # behind the relay status would ask the guest, too, by a connection of its own
-    relay = Relay(12, 1, 60, 1, 2, None)
+    lab = up(1)
+    relay = Relay(lab, 12, 1, 60, 1, 2, None)
+    vo = Live(f"lab:{LAB}/vm1")
+    pings = [ping(11)]
     try:
-        vo = start_vo("vm1", holder=holder)
-        pings = [ping(11)]
-        wait_until("the last connection", lambda: relay.opened == 6, 40)
-        time.sleep(4)
+        vo.wait("the last connection", lambda: len(relay.opened_ns) == 6)
+        vo.traffic()
+        vo.goes_on("vm1", 100)
         t = finish(vo, pings)["vm1"]
     finally:
         vo.kill()
         relay.end()
-    kinds = [e["kind"] for e in t["events"]]
-    assert kinds == ["lost", "back", "lost", "back"], t["events"]
-    first, second = (e for e in t["events"] if e["kind"] == "lost")
+    told = events(t, "lost", "back", "reboot")
+    assert [e["kind"] for e in told] == ["lost", "back", "lost", "back"], t["events"]
+    first, second = (e for e in told if e["kind"] == "lost")
     assert "Before the traffic began" in first["text"] and "closed the connection" in first["text"], first
     assert "closed the connection" in second["text"], second
-    # by the relay's clock, which is the host's
-    assert abs(first["at_ns"] - relay.closed[0]) < 1e9 and abs(second["at_ns"] - relay.closed[2]) < 1e9, \
-        (first, second, relay.closed)
-    assert all("has not rebooted" in e["text"] for e in t["events"] if e["kind"] == "back"), t["events"]
+    # from when the guest spoke last: before vo came again
+    for e, k in ((first, 0), (second, 2)):
+        assert relay.said_ns[k] <= e["at_ns"] <= relay.opened_ns[k + 1], (e, k, relay.said_ns, relay.opened_ns)
+    assert all("has not rebooted" in e["text"] for e in told if e["kind"] == "back"), t["events"]
     assert not t["ended_early"], t["ended_early"]
-    assert t["directions"]["host_to_guest"]["icmp"]["matched"] > 50, t["accounting"]
+    assert sum(d["icmp"]["matched"] for d in t["directions"].values()) > 50, t["accounting"]
     no_relation_crossed(t)
 
 
 def a_port_that_is_gone():
     """Nobody takes connections any more: named, and no longer waited for than it is said."""
-    up(1)
-    relay = Relay(12, None)
+    lab = up(1)
+    relay = Relay(lab, 12, None)
+    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "600"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
     try:
-        began = time.monotonic()
-        vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", "--json", "-t", "3"], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True)
         relay.over = True  # no second connection
-        wait_until("the connection is closed", lambda: relay.closed, 40)
+        wait_until("the connection is closed", lambda: relay.closed, 90)
         relay.listener.close()
-        err = vo.communicate(timeout=60)[1]
+        err = vo.communicate(timeout=90)[1]  # 10 s are waited for, not the 600 s of the run
     finally:
         vo.kill()
         relay.end()
     assert vo.returncode == 3 and re.search("vm1 ended early: .*Connection refused$", err.strip()), (vo.returncode, err)
-    assert time.monotonic() - began < 35, time.monotonic() - began
 
 
 if os.geteuid() != 0:
