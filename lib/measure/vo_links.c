@@ -5,7 +5,8 @@
  *
  * An interface that is removed goes down first, some time before: the kernel waits in between for all that still
  * looks at it (dev_close_many(), synchronize_net(), then RTM_DELLINK). So that it went down is told after
- * DOWN_NS only, with the time when it did, and not at all where it was removed meanwhile.
+ * DOWN_NS only, with the time when it did, and not at all where it was removed meanwhile. Whoever reads late finds
+ * packets of before and after first, and that it was down last: then it is up again by the kernel's messages.
  */
 #include <string.h>
 
@@ -49,21 +50,32 @@ static void tell_down(struct vo_run *run, size_t at)
 	p->down_told = true;
 }
 
+static void tell_up(struct vo_run *run, size_t at, const char *text)
+{
+	tell_down(run, at);
+	vo_links_tell(run, at, "link_up", text);
+	run->points.point[at].down_ns = 0;
+}
+
 /* Those that went down @age_ns ago or earlier, and have not been removed since. */
 static void tell_downs(struct vo_run *run, int64_t age_ns)
 {
 	int64_t now_ns = vns_now_ns();
 
-	for (size_t at = 0; at < run->points.n; at++)
-		if (run->points.point[at].down_ns && now_ns - run->points.point[at].down_ns >= age_ns)
-			tell_down(run, at);
+	for (size_t at = 0; at < run->points.n; at++) {
+		const struct vns_vo_point *p = &run->points.point[at];
+
+		if (!p->down_ns || now_ns - p->down_ns < age_ns)
+			continue;
+		tell_down(run, at);
+		if (p->said_up)
+			tell_up(run, at, "It is up again.");
+	}
 }
 
 void vo_links_up(struct vo_run *run, size_t at)
 {
-	tell_down(run, at);
-	vo_links_tell(run, at, "link_up", "It is up again: packets come.");
-	run->points.point[at].down_ns = 0;
+	tell_up(run, at, "It is up again: packets come.");
 }
 
 void vo_links_look(struct vo_run *run)

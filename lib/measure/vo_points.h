@@ -28,6 +28,7 @@ struct vns_vo_point {
 	bool ended;        /* interface gone; @why says it */
 	int64_t down_ns;   /* it went down then; 0: it is up */
 	bool down_told;
+	bool said_up;      /* the kernel's last message of it said that it is up */
 	struct vns_err why;
 	int ifindex;       /* 0: not known */
 	uint32_t queues;   /* of a tap that has several: packets of two may overtake each other */

@@ -157,6 +157,8 @@ static void take(struct vns_vo_points *p, ino_t ns, const struct nlmsghdr *h, te
 
 		if (point->netns_ino != ns)
 			continue;
+		if (same)
+			point->said_up = h->nlmsg_type == RTM_NEWLINK && (i->ifi_flags & IFF_UP);
 		if (h->nlmsg_type == RTM_DELLINK && same)
 			removed(p, at, tell, ctx);
 		else if (h->nlmsg_type == RTM_NEWLINK && same && *name && strcmp(name, point->ifname) != 0)
