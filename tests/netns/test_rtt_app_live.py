@@ -22,6 +22,7 @@ import tempfile
 import time
 
 from nettest import inside, remove, sh, skip, veth_pair, wait_capture
+from tcpdump import Capture
 
 A, B = f'vnsapp{os.getpid()}a', f'vnsapp{os.getpid()}b'
 ADDR_A, ADDR_B = '10.98.0.1', '10.98.0.2'
@@ -108,7 +109,7 @@ class Running:
         if self.p.poll() is None:
             self.p.send_signal(signal.SIGINT)
             try:
-                self.p.wait(5)
+                self.p.wait(60)
             except subprocess.TimeoutExpired:
                 self.p.kill()
                 self.p.wait()
@@ -119,9 +120,8 @@ def captured(vnetscope, traffic, folder):
     path = os.path.join(folder, 'samples')
     with open(path, 'w') as out, \
             Running(A, vnetscope, 'rtt', '-i', 'v0', '--samples', '--json', out=out):
-        wait_capture(A)
+        wait_capture(A, 60)
         result = traffic()
-        time.sleep(0.3)
     with open(path) as f:
         lines = [json.loads(line) for line in f if line.startswith('{')]
     return [x for x in lines if 'rtt_ns' in x], lines[-1], result
@@ -157,12 +157,11 @@ def dns():
 def quic(folder, *client):
     def traffic():
         dump = os.path.join(folder, 'q.pcap')
-        with Running(A, 'tcpdump', '-i', 'v0', '-w', dump, '--immediate-mode',
-                     '--time-stamp-precision=nano', 'udp', 'port', '443', word='listening on'):
-            subprocess.run(inside(A, 'gtlsclient', '-q', '--exit-on-all-streams-close', *client,
-                                  ADDR_B, '443', f'https://{ADDR_B}/file'), timeout=20,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(0.2)
+        capture = Capture(A, 'v0', dump, 262144, 'udp', 'port', '443')
+        subprocess.run(inside(A, 'gtlsclient', '-q', '--exit-on-all-streams-close', *client,
+                              ADDR_B, '443', f'https://{ADDR_B}/file'), timeout=60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        capture.stop()
         return dump
     return traffic
 
@@ -192,7 +191,7 @@ def judge_quic(samples, doc, dump, want, name):
 
 def wait_bound():
     """The server has its port."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while ':01BB ' not in sh(*inside(B, 'cat', '/proc/net/udp')):
         check(time.monotonic() < end, 'the QUIC server does not begin')
         time.sleep(0.02)
@@ -228,6 +227,8 @@ def main(vnetscope):
             between(samples, 'dns', DNS_NS, high)
             run_quic(vnetscope, folder)
     finally:
+        for c in Capture.running:
+            c.p.kill()
         remove_link()
 
 

@@ -24,7 +24,9 @@ import tempfile
 import threading
 import time
 
-from nettest import inside, remove, sh, skip, veth_pair
+from echo import settled
+from nettest import inside, remove, sh, skip, veth_pair, wait_capture
+from tcpdump import Capture
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'ref'))
 import pcapread  # noqa: E402
@@ -92,18 +94,6 @@ def exchanges(n):
     listener.close()
 
 
-def start_capture(argv, word, out=subprocess.DEVNULL):
-    """Start @argv and wait until it says @word (None: until its socket is open)."""
-    p = subprocess.Popen(argv, stdout=out, stderr=subprocess.PIPE, text=True)
-    if word:
-        for line in p.stderr:
-            if word in line:
-                break
-    else:
-        time.sleep(0.5)
-    return p
-
-
 def icmp_rtts(path):
     sent, out = {}, []
     for i, (t, wire, data) in enumerate(pcapread.frames(path)):
@@ -118,28 +108,27 @@ def icmp_rtts(path):
 
 def run(vnetscope, n, folder):
     path = os.path.join(folder, f'{n}.pcap')
-    dump = start_capture(inside(A, 'tcpdump', '-i', 'v0', '-w', path, '-s', '128',
-                                '--immediate-mode', '--time-stamp-precision=nano'), 'listening on')
     # to a file: a full pipe that nobody reads would hold the program up, and the ring overflow
     with open(path + '.json', 'w') as out:
-        rtt = start_capture(inside(A, vnetscope, 'rtt', '-i', 'v0', '--kinds', 'tcp', '--method', 'ts',
-                                   '--samples', '--json'), None, out)
+        rtt = subprocess.Popen(inside(A, vnetscope, 'rtt', '-i', 'v0', '--kinds', 'tcp', '--method', 'ts',
+                                      '--samples', '--json'), stdout=out, stderr=subprocess.PIPE, text=True)
+    wait_capture(A, 60)
+    dump = Capture(A, 'v0', path, 128)
     ping = subprocess.Popen(inside(A, 'ping', '-c', str(n), '-i', '0.01', ADDR_B),
                             stdout=subprocess.PIPE, text=True)
     exchanges(n)
     ping_text = ping.communicate(timeout=60)[0]
-    time.sleep(0.5)
+    settled(f'/run/netns/{A}', f'/run/netns/{B}')
     rtt.terminate()
-    message = rtt.communicate(timeout=20)[1]
+    message = rtt.communicate(timeout=60)[1]
     with open(path + '.json') as f:
         lines = [json.loads(x) for x in f]
-    dump.terminate()
-    dump_message = dump.communicate(timeout=20)[1]
+    dump.stop()
     assert rtt.returncode == 0, f'rtt ended with {rtt.returncode}: {message}'
     live = [(s['at_ns'], s['src'], s['sport'], s['dst'], s['dport'], s['rtt_ns'], s['id'])
             for s in lines if s.get('method') == 'ts']
-    if lines[-1]['accounting']['capture_lost'] or '\n0 packets dropped' not in dump_message:
-        return None  # the machine was too busy for one of the captures: nothing to compare
+    if lines[-1]['accounting']['capture_lost']:
+        return None  # the machine was too busy: nothing to compare
     return figures_of_ping(ping_text), icmp_rtts(path), live, rtt_ref.read(path)
 
 
@@ -193,6 +182,8 @@ def main(vnetscope):
         for i, name in enumerate(('Minimum', 'Average', 'Maximum', 'Std. Dev.')):
             print(f'{name:<11}' + ''.join(f'{v[i]:9.3f}' for v in columns.values()))
     finally:
+        for c in Capture.running:
+            c.p.kill()
         remove_link()
 
 
