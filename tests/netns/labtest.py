@@ -4,7 +4,6 @@
 Truth is the kernel's: /proc, /dev/shm, and `ip` or `ping` run by nsenter(1) in the namespaces of
 the processes that the lab names.
 """
-import contextlib
 import glob
 import json
 import os
@@ -17,7 +16,7 @@ import threading
 import time
 import traceback
 
-from nettest import down_at_once, frozen  # noqa: F401 pylint: disable=unused-import
+from nettest import down_at_once, frozen, wait_reading  # noqa: F401 pylint: disable=unused-import
 
 VNETSCOPE = os.path.abspath(sys.argv[1])
 AGENT = os.path.abspath(sys.argv[2])
@@ -76,32 +75,13 @@ def wait_until(what, condition, seconds=60.0):
         time.sleep(0.05)
 
 
-@contextlib.contextmanager
-def first_of_all():
-    """This process comes before all others as soon as it wakes, where the kernel lets it."""
-    before = os.sched_getscheduler(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
-    except OSError:
-        pass
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, before, os.sched_param(0))
-
-
 def wait_traffic(lab, vo, settle=2.5):
-    """A vo on @lab has opened its captures and, within @settle s from then, made the clock exchanges that come next:
-    the process @vo says by its scheduling class that its traffic has begun, as it reads in the idle class, where it
-    may. On a busy machine it leaves that class after a tenth of a second: so this one looks with the highest priority."""
+    """A vo on @lab has opened its captures and, within @settle s from then, made the clock exchanges that come next."""
     holder = status(lab)["holder_pid"]
     wait_until("the captures open", lambda: len(ok(subprocess.run(
         ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
         capture_output=True, text=True)).stdout.splitlines()) > 3, 60)
-    end = time.monotonic() + settle
-    with first_of_all():
-        while time.monotonic() < end and vo.poll() is None and os.sched_getscheduler(vo.pid) != os.SCHED_IDLE:
-            time.sleep(0.005)
+    wait_reading(vo, settle)
 
 
 class Live:

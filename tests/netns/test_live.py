@@ -8,6 +8,7 @@ reported when the ring is tiny, an interface that goes away, and all interfaces 
 
 usage: test_live.py PKTDUMP VNETSCOPE
 """
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import tempfile
 import time
 
 from nettest import frozen, inside, remove, sh, veth_pair, wait_capture
+from tcpdump import Capture
 
 A, B, C = (f"vnslive{os.getpid()}{x}" for x in "abc")
 PER_PROCESSOR = ("-F", "65534", "-B", str(16 << 20))  # VNS_FANOUT_CPU
@@ -47,18 +49,18 @@ class Dump:
     full pipe would stop it."""
 
     def __init__(self, pktdump, *args, ns=A):
-        cmd = [pktdump, "-N", f"/run/netns/{ns}", "-t", "20", *args]
+        cmd = [pktdump, "-N", f"/run/netns/{ns}", "-t", "200", *args]
         self.out = tempfile.TemporaryFile("w+")
         self.proc = subprocess.Popen(cmd, stdout=self.out, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 5
-        while os.fstat(self.out.fileno()).st_size == 0 and time.monotonic() < end:
+        end = time.monotonic() + 60
+        while os.fstat(self.out.fileno()).st_size == 0 and time.monotonic() < end and self.proc.poll() is None:
             time.sleep(0.01)  # until the header says that the socket is open
 
     def stop(self, interrupt=True):
         if interrupt:
             time.sleep(0.15)  # longer than the ring holds packets back
             self.proc.send_signal(signal.SIGINT)
-        _, err = self.proc.communicate(timeout=25)
+        _, err = self.proc.communicate(timeout=60)
         self.out.seek(0)
         rows = [line.rstrip("\n").split("\t") for line in self.out][1:]
         stats = {k: int(v) for k, v in re.findall(r"(\w+) (\d+)", err.split("\n")[0])}
@@ -73,21 +75,27 @@ def send_udp(ns, count, size, dst=("10.91.0.2", 9), gap=0.0):
     sh(*inside(ns, sys.executable, "-c", code))
 
 
+@contextlib.contextmanager
+def one_processor():
+    """Whatever is started in here runs on one processor, and so does what the kernel does with its packets."""
+    all_of = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of)
+
+
 def against_tcpdump(pktdump, tmp):
     path = f"{tmp}/t.pcap"
-    td = subprocess.Popen(inside(A, "tcpdump", "-i", "v0", "-w", path, "-U", "-n", "-j", "host",
-                                 "--time-stamp-precision=nano", "-s", "128", "--immediate-mode", "icmp or udp"),
-                          stderr=subprocess.PIPE, text=True)
-    while "listening" not in td.stderr.readline():
-        pass
+    td = Capture(A, "v0", path, 128, "icmp or udp")
     d = Dump(pktdump, "-i", "v0", "-f", "icmp or udp")  # ARP comes when it will, also before the second starts
-    sh(*inside(A, "ping", "-q", "-c", "50", "-i", "0.01", "10.91.0.2"))
-    send_udp(A, 500, 200, gap=0.0002)
-    send_udp(B, 500, 60, ("10.91.0.1", 9), gap=0.0002)
+    with one_processor():  # on two, a packet of each way at once may come to one socket first and to the other last
+        sh(*inside(A, "ping", "-q", "-c", "50", "-i", "0.01", "10.91.0.2"))
+        send_udp(A, 500, 200, gap=0.0002)
+        send_udp(B, 500, 60, ("10.91.0.1", 9), gap=0.0002)
     rows, stats, _ = d.stop()
-    time.sleep(0.3)
-    td.send_signal(signal.SIGINT)
-    td.communicate(timeout=10)
+    td.stop()
     out = subprocess.run([pktdump, path], capture_output=True, text=True, check=True)
     theirs = [line.split("\t") for line in out.stdout.splitlines()[1:]]
     key = lambda r: r[2:24] + r[25:28]  # all but time, point and flags
@@ -281,13 +289,13 @@ def all_interfaces(pktdump, index):
 
 def rtt_on_any(pktdump, vnetscope, index):
     """A forwarded packet passes two interfaces: two points with figures of their own."""
-    p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "any", "--json", "-d", "20", "icmp"),
+    p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "any", "--json", "-d", "200", "icmp"),
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_capture(B)
+    wait_capture(B, 60)
     sh(*inside(A, "ping", "-q", "-c", "40", "-i", "0.005", "10.93.0.2"))
     time.sleep(0.2)
     p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=20)
+    out, err = p.communicate(timeout=60)
     doc = json.loads(out)
     points = {x["name"]: x for x in doc["totals"]["points"]}
     samples = {n: x["methods"]["icmp"]["samples"] for n, x in points.items()}
@@ -306,14 +314,14 @@ def rtt_on_any(pktdump, vnetscope, index):
 def rtt_reads_what_came_before_its_end(vnetscope):
     """The process has no processor from before the packets until after Ctrl-C: they are in its ring all the same."""
     for more in ([], ["-j", "2"]):
-        p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "v1", "--json", "-d", "20", *more, "icmp"),
+        p = subprocess.Popen(inside(B, vnetscope, "rtt", "-i", "v1", "--json", "-d", "200", *more, "icmp"),
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            wait_capture(B)
+            wait_capture(B, 60)
             with frozen(p.pid):
                 sh(*inside(A, "ping", "-q", "-c", "40", "-i", "0.005", "10.91.0.2"))
                 p.send_signal(signal.SIGINT)
-            out, _ = p.communicate(timeout=20)
+            out, _ = p.communicate(timeout=60)
         finally:
             p.kill()
         doc = json.loads(out)
@@ -354,6 +362,8 @@ def main():
         going_down(sys.argv[1], *PER_PROCESSOR)
         going_away(sys.argv[1])
     finally:
+        for c in Capture.running:
+            c.p.kill()
         down()
     return 1 if failures else 0
 

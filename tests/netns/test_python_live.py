@@ -15,9 +15,10 @@ from nettest import inside, remove, sh, veth_pair
 
 A, B = f"vnspy{os.getpid()}a", f"vnspy{os.getpid()}b"
 SAMPLES = """
-import json, sys, vnetscope as v
-rtt = v.Rtt(live='v0', duration=4, apps=True)
+import json, sys, threading, vnetscope as v
+rtt = v.Rtt(v.live('v0'), apps=True)
 print('ready', flush=True)
+threading.Thread(target=lambda: (sys.stdin.readline(), rtt.capture.stop())).start()  # when it is told to
 print(json.dumps([(s.kind, s.src, s.dst, s.id, s.rtt_ns) for s in rtt]))
 print(json.dumps([rtt.counts['packets'], rtt.capture.stats['frames'], rtt.capture.stats['dropped']]))
 """
@@ -33,8 +34,9 @@ with v.live('v0', 'icmp') as c:
 print(n >= 20, c.stats['frames'] == n)
 """
 BUSY = """
-import vnetscope as v
+import socket, vnetscope as v
 c = v.live('v0', duration=1)
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.93.0.2', 9))  # one at least, whatever the others do
 print('ready', flush=True)
 print(sum(len(b) for b in c.batches()) > 0)
 """
@@ -50,8 +52,8 @@ def check(what, ok, detail=""):
 def start(code):
     """The code in namespace A, once it captures."""
     env = {**os.environ, "PYTHONPATH": MODULE, "VNETSCOPE_LIBRARY": LIBRARY}
-    p = subprocess.Popen(inside(A, sys.executable, "-c", code), stdout=subprocess.PIPE, text=True,
-                         env=env)
+    p = subprocess.Popen(inside(A, sys.executable, "-c", code), stdout=subprocess.PIPE,
+                         stdin=subprocess.PIPE, text=True, env=env)
     check("starts", p.stdout.readline() == "ready\n")
     return p
 
@@ -60,7 +62,7 @@ def samples():
     p = start(SAMPLES)
     said = sh(*inside(A, "ping", "-n", "-c", "60", "-i", "0.02", "10.93.0.2"))
     theirs = {int(s): float(ms) for s, ms in re.findall(r"icmp_seq=(\d+) .*time=([\d.]+) ms", said)}
-    rows, counts = map(json.loads, p.communicate(timeout=30)[0].splitlines())
+    rows, counts = map(json.loads, p.communicate("over\n", timeout=60)[0].splitlines())
     mine = {i: ns / 1e6 for kind, src, dst, i, ns in rows
             if (kind, src, dst) == ("icmp", "10.93.0.1", "10.93.0.2")}
     check("one sample for each echo", sorted(mine) == sorted(theirs), f"{len(mine)}, {len(theirs)}")
@@ -73,7 +75,7 @@ def endless(code, *what):
                             stdout=subprocess.DEVNULL)
     p = start(code)
     try:
-        check(what[0], p.communicate(timeout=30)[0] == what[1])
+        check(what[0], p.communicate(timeout=60)[0] == what[1])
     finally:
         ping.kill()
         ping.wait()

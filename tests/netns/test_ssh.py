@@ -24,7 +24,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nettest import wait_written  # noqa: E402
+from nettest import wait_reading, wait_written  # noqa: E402
 
 WORK = "/run/vns-ssh"
 FAR = "10.91.0.2"
@@ -188,7 +188,7 @@ class Bench:
                  if n.startswith("vnetscope")]
         return files + [line for _, line in self.far_processes()]
 
-    def expect_nothing_left(self, within=5.0):
+    def expect_nothing_left(self, within=60.0):
         deadline = time.monotonic() + within
         while self.left_behind() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -300,7 +300,7 @@ def case_prompt(b):
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(b.program, [b.program, "doctor", f"{PREFIX}root@{FAR}:{PORT}"], b.environment())
-    shown, answered, deadline = "", False, time.monotonic() + 40
+    shown, answered, deadline = "", False, time.monotonic() + 100
     try:
         while time.monotonic() < deadline:
             if not select.select([terminal], [], [], 1)[0]:
@@ -352,22 +352,24 @@ def case_bad_place(b):
 
 
 def case_dead_login(b):
-    """An account whose shell ends at once is an error in time, not a wait."""
-    start = time.monotonic()
+    """An account whose shell ends at once is an error that says so: no wait, whose end would say that nothing answered."""
     expect_refusal(b, "the connection ended", user="vnsfalse")
-    assert time.monotonic() - start < 10, "it took too long"
 
 
 def case_vo(b):
     """vo over ssh: found on our bridge; ping is matched both ways, the ssh connection left out."""
-    ping = subprocess.Popen(["ping", "-q", "-i", "0.02", FAR], stdout=subprocess.DEVNULL)
+    vo = subprocess.Popen([b.program, "vo", "--json", "--duration", "600", f"{PREFIX}root@{FAR}:{PORT}"],
+                          env=b.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True)
     try:
-        done = b.run("vo", "--json", "--duration", "3", f"{PREFIX}root@{FAR}:{PORT}")
+        wait_reading(vo)
+        sh("ping", "-q", "-c", "60", "-i", "0.02", FAR)
+        vo.send_signal(signal.SIGINT)
+        out, said = vo.communicate(timeout=60)
     finally:
-        ping.terminate()
-        ping.wait()
-    target = json.loads(done.stdout)["targets"][0]
-    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
+        vo.kill()
+    target = json.loads(out)["targets"][0]
+    assert vo.returncode == 0, f"exit {vo.returncode}: {said}"
     for way, figures in target["directions"].items():
         assert figures["icmp"]["matched"] > 50, (way, figures["icmp"]["matched"])
         assert not figures.get("tcp") or figures["tcp"]["matched"] == 0, (way, figures["tcp"])
@@ -387,7 +389,7 @@ def start_drift(bench, seconds):
 
 def wait_for_agent(bench, process, answers=0):
     """The far agent's process id: the only one there that runs from an open descriptor. @answers: once it gave these."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         pids = session_pids(bench, "--stdio")
         if pids:
@@ -399,11 +401,11 @@ def wait_for_agent(bench, process, answers=0):
 
 def case_killed_sshd(b):
     """The connection's sshd dies in mid-run: what was measured is kept, and says so."""
-    process = start_drift(b, 30)
+    process = start_drift(b, 600)
     wait_for_agent(b, process, 12)
     for pid in session_pids(b, "sshd: root"):
         os.kill(pid, signal.SIGKILL)
-    out, said = process.communicate(timeout=25)
+    out, said = process.communicate(timeout=60)
     document = json.loads(out)
     assert process.returncode == 3, (process.returncode, said)
     assert "closed by remote host" in document["ended_early"], (document["ended_early"], said)
@@ -413,20 +415,20 @@ def case_killed_sshd(b):
 
 def case_killed_agent(b):
     """The agent dies, perhaps before the first exchange: an end in time that says so."""
-    process = start_drift(b, 30)
+    process = start_drift(b, 600)
     os.kill(wait_for_agent(b, process), signal.SIGKILL)
-    out, said = process.communicate(timeout=25)
+    out, said = process.communicate(timeout=60)
     assert process.returncode == 3 and said.strip(), (process.returncode, said, out[:500])
     b.expect_nothing_left()
 
 
 def case_killed_vnetscope(b):
     """We die ourselves, by kill -9: the far machine is clean all the same."""
-    process = start_drift(b, 30)
+    process = start_drift(b, 600)
     wait_for_agent(b, process)
     process.kill()
     process.communicate()
-    b.expect_nothing_left(within=20)
+    b.expect_nothing_left()
 
 
 def ignores_interrupts(pid):
@@ -437,12 +439,12 @@ def ignores_interrupts(pid):
 
 def case_interrupt(b):
     """Ctrl-C reaches the whole foreground group; the connection must outlive it for the result."""
-    process = start_drift(b, 30)
+    process = start_drift(b, 600)
     wait_for_agent(b, process, 12)
     children = sh("pgrep", "-P", str(process.pid)).split()
     assert children and all(map(ignores_interrupts, children)), children
     os.killpg(process.pid, signal.SIGINT)
-    out, said = process.communicate(timeout=20)
+    out, said = process.communicate(timeout=60)
     document = json.loads(out)
     assert process.returncode in (0, 4), (process.returncode, said)
     assert document["interrupted"] and not document["ended_early"], document["ended_early"]
