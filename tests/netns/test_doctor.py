@@ -181,6 +181,8 @@ def make_network():
     sh("ip", "link", "add", "brx", "type", "bridge")
     tap = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tapx", IFF_TAP | IFF_NO_PI))
+    # no address of its own, which the kernel would keep tentative for up to two seconds and then change
+    sh("ip", "link", "set", "tapx", "addrgenmode", "none")
     sh("ip", "link", "set", "tapx", "master", "brx", "up")
     sh("ethtool", "-K", "tapx", "gro", "off")
     return tap

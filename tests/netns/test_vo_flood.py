@@ -3,7 +3,7 @@
 """`vnetscope vo` in a flood that outruns it: it ends when it is to end, and every packet stays in the books.
 
 Two generators send small datagrams to a namespace guest as fast as they can. How fast `vo` reads is no
-matter here; that a run of 2 s or an interrupt does not wait for the flood's end is, and that what was read and what
+matter here; that a run of 2 s or an interrupt ends while the flood goes on is, and that what was read and what
 was lost add up to what the kernel says has passed.
 
 usage: test_vo_flood.py VNETSCOPE AGENT LIVE_GEN [CASE...]
@@ -23,8 +23,7 @@ LAB = f"t-fl{os.getpid() % 10**8}"
 # On the generators' processor, of which it gets a seventh beside them: so it is outrun, and needs as much longer for its end.
 HERE = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
-LATEST = 40  # seconds: how long it takes on a busy machine is no matter, without a bound the flood decides
-FLOOD = 90  # seconds, if it is not ended before
+FLOOD = 150  # seconds, if it is not ended before
 
 
 def up():
@@ -38,6 +37,13 @@ def start(node, *words):
 
 def start_flood(seconds=FLOOD):
     return [start("client", *HERE, GENERATOR, "10.77.0.11", "2000000", str(seconds)) for _ in range(2)]
+
+
+def ends_in(flood, vo):
+    """Wait for @vo and take what it says; how long it takes is the machine's matter, that the flood goes on is not."""
+    said = vo.communicate(timeout=FLOOD - 10)
+    assert all(p.poll() is None for p in flood), "the flood was over before"
+    return said
 
 
 def end_flood(flood):
@@ -54,8 +60,8 @@ def start_vo(seconds, *words):
     return vo
 
 
-def finish(vo):
-    out, err = vo.communicate(timeout=60)
+def finish(vo, said):
+    out, err = said
     assert vo.returncode == 0, f"ended with {vo.returncode}: {err}"
     target = json.loads(out)["targets"][0]
     for point, acc in target["accounting"].items():
@@ -74,15 +80,14 @@ def a_run_ends_in_the_flood():
     began = time.monotonic()
     flood = start_flood()
     try:
-        vo.wait(60)
+        said = ends_in(flood, vo)
         took = time.monotonic() - began
     finally:
         vo.kill()
         end_flood(flood)
     print(f"     -t 2 ended after {took:.1f} s")
-    assert took < 2 + LATEST, took
-    target = finish(vo)
-    assert target["accounting"]["host"]["read"] > 10000, target["accounting"]
+    target = finish(vo, said)
+    assert target["accounting"]["host"]["read"] > 0, target["accounting"]
 
 
 def programs():
@@ -103,14 +108,13 @@ def an_interrupt_ends_it():
         time.sleep(1)
         began = time.monotonic()
         vo.send_signal(signal.SIGINT)
-        vo.wait(60)
+        said = ends_in(flood, vo)
         took = time.monotonic() - began
     finally:
         vo.kill()
         end_flood(flood)
     print(f"     ended {took:.1f} s after the interrupt")
-    assert took < LATEST, took
-    finish(vo)
+    finish(vo, said)
 
 
 def passed():
@@ -124,12 +128,17 @@ def passed():
 def every_packet_is_in_the_books():
     """A flood that is over before the run is: read and lost make what has passed."""
     up()
-    vo = start_vo(5)
-    before = passed()
-    flood = start_flood(1.5)
-    sent = sum(int(p.communicate(timeout=60)[0].split()[0]) for p in flood)
-    after = passed()
-    target = finish(vo)
+    vo = start_vo(100)
+    try:
+        before = passed()
+        flood = start_flood(1.5)
+        sent = sum(int(p.communicate(timeout=60)[0].split()[0]) for p in flood)
+        after = passed()
+        vo.send_signal(signal.SIGINT)
+        said = vo.communicate(timeout=60)
+    finally:
+        vo.kill()
+    target = finish(vo, said)
     came, dropped = (a - b for a, b in zip(after, before))
     acc = target["accounting"]["host"]
     assert target["from_point"] == "uplink", target["from_point"]
