@@ -11,7 +11,7 @@ unit, sim, cli and fuzz only compute:
     (suite "waits"), as many at once as there are cores;
  2. what measures: one test at a time where Meson is told so (is_parallel), and nothing beside it.
 
-After the runs: every failure with the end of its output, every skip with its reason (the last
+After the runs: every failure with the end of its output and all their names, every skip with its reason (the last
 line that the test printed), and as last line "N passed, N failed, N skipped". A test that runs
 into its time-out, or that could not start, is a failure. So is a run that finds no test at all.
 Exit: 0 when nothing failed, else 1.
@@ -173,6 +173,8 @@ def main(argv):
     for name, reason in skips:
         print(f"SKIPPED {name}: {reason}")
     parts = ", ".join(f"{name} {n} in {s:.0f} s" for name, n, s in took)
+    if failures:  # once more, where the tail of a long log shows it
+        print("failed: " + "; ".join(name for name, _ in failures))
     print(f"tests took {time.monotonic() - start:.0f} s ({parts})")
     print(f"{passed} passed, {len(failures)} failed, {len(skips)} skipped")
     return 1 if failures else 0

@@ -121,6 +121,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
+export LC_ALL=C # apt's messages are read below
 # Runs apt-get; while another process holds a lock, waits up to $lock_wait seconds.
 apt_patient()
 {

@@ -9,6 +9,7 @@ Each file: an exit code that we know, at most two sentences, no report of a sani
 whose classes add up, and the same from a pipe and compressed; where there are samples and the slow
 judge can read the file, the same ones.
 """
+import atexit
 import collections
 import concurrent.futures
 import glob
@@ -51,7 +52,7 @@ def mirror():
 
 
 def fetch(folder):
-    """The captures of tcpdump's source package into @folder; nothing of the system is changed."""
+    """The captures of tcpdump's source package into @folder; nothing of the system is changed. Return: where they are"""
     release = {}
     with open('/etc/os-release') as f:
         release = dict(x.rstrip().split('=', 1) for x in f if '=' in x)
@@ -67,16 +68,41 @@ def fetch(folder):
                '-o', 'Dir::Etc::sourceparts=-', '-o', f'Dir::State::lists={work}/lists',
                '-o', f'Dir::Cache={work}/cache', '-o', 'Debug::NoLocking=1']
         for more in (['update'], ['source', '--download-only', 'tcpdump']):
-            r = subprocess.run(apt + more, cwd=work, capture_output=True, text=True, timeout=240)
+            try:
+                r = subprocess.run(apt + more, cwd=work, capture_output=True, text=True, timeout=240)
+            except subprocess.TimeoutExpired:
+                skip('the captures cannot be fetched: nothing came within 240 s')
             if r.returncode:
-                skip('the captures cannot be fetched: ' + (r.stderr.strip() or 'apt-get failed'))
-        os.makedirs(folder + '.new', exist_ok=True)
+                skip('the captures cannot be fetched: ' + (r.stderr.strip() or 'apt-get failed').splitlines()[-1])
+        new = os.path.join(work, 'captures')
+        os.mkdir(new)
         with tarfile.open(glob.glob(os.path.join(work, 'tcpdump_*.orig.tar.*z'))[0]) as tar:
             for m in tar:
                 if m.isfile() and m.name.endswith(('.pcap', '.pcapng', '.cap')):
-                    with open(os.path.join(folder + '.new', os.path.basename(m.name)), 'wb') as f:
+                    with open(os.path.join(new, os.path.basename(m.name)), 'wb') as f:
                         f.write(tar.extractfile(m).read())
-        os.rename(folder + '.new', folder)
+        return keep(new, folder)
+
+
+def keep(new, folder):
+    """Copy @new to @folder, whole or not at all, unless another run was quicker. Return: the folder to use; a
+    temporary one where there is no place to keep it."""
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        beside = tempfile.mkdtemp(prefix=os.path.basename(folder) + '.', dir=os.path.dirname(folder))
+    except OSError:
+        temporary = tempfile.mkdtemp(prefix='vns-hostile-')
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return shutil.copytree(new, temporary, dirs_exist_ok=True)
+    try:
+        shutil.copytree(new, beside, dirs_exist_ok=True)
+        os.rename(beside, folder)
+    except OSError:
+        if not os.path.isdir(folder):
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
 
 
 def packed_differs(vnetscope, path, plain):
@@ -140,7 +166,7 @@ def check(vnetscope, path):
 def main(vnetscope):
     folder = os.environ.get('VNETSCOPE_HOSTILE', CACHE)
     if not os.path.isdir(folder):
-        fetch(folder)
+        folder = fetch(folder)
     files = sorted(p for p in glob.glob(os.path.join(folder, '*')) if os.path.isfile(p))
     if len(files) < 100:
         skip(f'only {len(files)} captures in {folder}')

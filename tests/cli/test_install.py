@@ -9,6 +9,7 @@ usage: test_install.py BUILD SOURCE
 """
 import json
 import os
+import shlex
 import struct
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def examples(source, root, compile_line, environment):
             if len(f.readlines()) > 41:
                 return f"{name}.c is no longer short"
         line = compile_line.replace("cc ", "cc -Wall -Wextra -Werror ", 1)
-        run(["sh", "-c", f"{line.replace('program.c', text)} -o {exe[name]}"], env=environment)
+        run(["sh", "-c", f"{line.replace('program.c', shlex.quote(text))} -o {shlex.quote(exe[name])}"], env=environment)
         if "libvnetscope.so" in run(["readelf", "-d", exe[name]]) and ".a" in compile_line:
             return "it wants the shared library all the same"
     host, guest = os.path.join(root, "host.pcap"), os.path.join(root, "guest.pcap")

@@ -7,7 +7,7 @@ the same samples, and those it has alone are answers to what was sent again (Kar
 QUIC: a client and a server that follow RFC 9000 section 17.4 exchange packets through an observer in
 the middle, with reordering and loss on both sides of it; no sample may be below what its part of the
 path took, and undisturbed all are equal to what tshark's quic.spin_bit gives. Groups and halves are held
-against figures from the single samples. Seeds are printed and replayable by VNS_SEED.
+against figures from the single samples. The draws are the same each time unless VNS_SEED is set.
 
 usage: test_rtt_app.py VNETSCOPE
 """
@@ -30,7 +30,7 @@ import pcapmake as pm
 MS = 10**6
 T0 = 1_700_000_000 * 10**9
 VNETSCOPE = None
-SEED = int(os.environ.get('VNS_SEED', random.randrange(1 << 30)))
+SEED = int(os.environ.get('VNS_SEED', 1))
 
 
 def rtt(path, *args, code=0):
