@@ -26,21 +26,23 @@ struct note {
 
 void *vns_reserve(size_t n, size_t size)
 {
-	size_t bytes, all;
+	size_t bytes, huge, all;
 	struct note *note;
 	char *start, *p;
 
 	if (__builtin_mul_overflow(n, size, &bytes) ||
-	    __builtin_add_overflow(bytes, FRONT + HUGE, &all))
+	    __builtin_add_overflow(bytes, FRONT + 2 * HUGE, &all))
 		return NULL;
+	/* a part of one is never given: the last one is reserved whole */
+	huge = bytes > SMALL ? (bytes - SMALL + HUGE - 1) / HUGE * HUGE : 0;
 	start = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		     -1, 0);
 	if (start == MAP_FAILED)
 		return NULL;
 	p = start + FRONT;
 	p += -((uintptr_t)p + SMALL) % HUGE;
-	if (bytes > SMALL)
-		madvise(p + SMALL, bytes - SMALL, MADV_HUGEPAGE); /* refused: small ones do too */
+	if (huge)
+		madvise(p + SMALL, huge, MADV_HUGEPAGE); /* refused: small ones do too */
 	note = (struct note *)(void *)(p - FRONT);
 	*note = (struct note){ start, all };
 	return p;

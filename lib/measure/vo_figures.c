@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/reserve.h"
 #include "measure/vo_figures.h"
 
 #define CELL_NS     (50 * VNS_NSEC_PER_MSEC) /* relation evaluated at cell borders, chord between */
@@ -185,13 +186,24 @@ static void widen(struct vns_vo_figure *f, struct vns_vo_batch *b, const struct 
 	b->floor_upper = latency + plus < b->floor_upper ? latency + plus : b->floor_upper;
 }
 
+/*
+ * What points cut alike has its last byte with its first: then both distributions are one, counted once. From the
+ * first sample on that parts them they are two.
+ */
+static void part_last(struct vns_vo_tally *t, int d, int p)
+{
+	if (!t->batch[d][p].parted)
+		vns_blocks_merge(&t->last[d][p], &t->blocks[d][p]);
+	t->batch[d][p].parted = true;
+}
+
 /* Correct what the batch of direction @d and protocol @p holds, and add it to its figure. */
 static void flush_batch(struct vns_vo_tally *t, int d, int p)
 {
 	struct vns_vo_batch *b = &t->batch[d][p];
 	int64_t first[VNS_VO_BATCH], last[VNS_VO_BATCH], last_at[VNS_VO_BATCH];
 	const struct vns_vo_cell *c = NULL;
-	size_t n_last = 0;
+	size_t n_last = 0, apart = 0;
 
 	for (size_t i = 0; i < b->n; i++) {
 		int64_t at = b->at_ns[i], raw = b->raw_ns[i];
@@ -217,11 +229,15 @@ static void flush_batch(struct vns_vo_tally *t, int d, int p)
 			r = relation(t, at + b->last_host_ns[i], raw);
 			last[n_last] = nearest(corrected(raw, r.offset_ns, (unsigned int)d));
 			c = NULL; /* the cell may have been filled anew */
+			apart++;
 		}
 		n_last++;
 	}
+	if (apart || n_last < b->n)
+		part_last(t, d, p);
 	vns_blocks_add_many(&t->blocks[d][p], b->at_ns, first, b->n);
-	vns_blocks_add_many(&t->last[d][p], last_at, last, n_last);
+	if (b->parted)
+		vns_blocks_add_many(&t->last[d][p], last_at, last, n_last);
 	b->n = 0;
 	b->last = 0;
 }
@@ -236,15 +252,16 @@ void vns_vo_tally_flush(struct vns_vo_tally *t)
 static void add_figure(struct vns_vo_tally *t, const struct vns_vo_sample *s)
 {
 	struct vns_vo_batch *b = &t->batch[s->direction][s->proto];
+	size_t n;
 
 	if (b->n == VNS_VO_BATCH)
 		flush_batch(t, s->direction, s->proto);
-	b->at_ns[b->n] = s->host_ns;
-	b->raw_ns[b->n] = s->raw_ns;
-	b->last_host_ns[b->n] = s->last_host_ns;
-	b->last_raw_ns[b->n] = s->last_raw_ns;
-	b->last |= (uint64_t)s->has_last << b->n;
-	b->n++;
+	n = b->n++;
+	b->at_ns[n] = s->host_ns;
+	b->raw_ns[n] = s->raw_ns;
+	b->last_host_ns[n] = s->last_host_ns;
+	b->last_raw_ns[n] = s->last_raw_ns;
+	b->last |= (uint64_t)s->has_last << n;
 }
 
 /* @x answers @request; of ICMP @request may be the guest's own. */
@@ -365,7 +382,7 @@ int vns_vo_tally_init(struct vns_vo_tally *t, const struct vns_clock *clock,
 			t->batch[d][p].floor_lower = t->batch[d][p].floor_upper = INFINITY;
 	if (!sum)
 		return 0;
-	t->slot = calloc(VNS_VO_PAIR_SLOTS, sizeof(*t->slot));
+	t->slot = vns_reserve(VNS_VO_PAIR_SLOTS, sizeof(*t->slot));
 	return t->slot ? 0 : -ENOMEM;
 }
 
@@ -413,7 +430,12 @@ static void finish_figures(struct vns_vo_tally *t)
 			struct vns_vo_figure *f = &t->fig[d][p];
 
 			finish_blocks(&t->blocks[d][p], &f->first, &f->interval);
-			finish_blocks(&t->last[d][p], &f->last, &f->last_interval);
+			if (t->batch[d][p].parted) {
+				finish_blocks(&t->last[d][p], &f->last, &f->last_interval);
+			} else {
+				vns_dist_merge(&f->last, &f->first);
+				f->last_interval = f->interval;
+			}
 			if (f->first.n) {
 				f->mean_err_minus_ns = t->batch[d][p].minus / (double)f->first.n;
 				f->mean_err_plus_ns = t->batch[d][p].plus / (double)f->first.n;
@@ -446,7 +468,7 @@ void vns_vo_tally_fini(struct vns_vo_tally *t)
 		t->sum[p].gap_error_ns = acc->error / n;
 		t->sum[p].floor_upper_ns = t->stepped ? INFINITY : acc->upper;
 	}
-	free(t->slot);
+	vns_unreserve(t->slot);
 	t->slot = NULL;
 }
 

@@ -70,6 +70,7 @@ struct vns_vo_batch {
 	double floor_lower, floor_upper; /* least end of any first byte's interval */
 	double within; /* sum of the latencies of at most VNS_VO_PAIR_NS, which are n_within */
 	uint64_t n_within;
+	bool parted; /* a sample's last byte was not told together with its first, or not at all */
 };
 
 struct vns_vo_pair_sums {

@@ -646,6 +646,55 @@ static void a_disturbed_clock_is_not_called_slewed(void **state)
 	assert_null(strstr(vns_vo_bent_words(event, 2, VNS_CLOCK_RATE_SIGNS, true, false), "widened"));
 }
 
+/*
+ * Last bytes that come with the first are not counted twice. Whichever sample is the first that parts them, or has
+ * no last byte, the figure is that of all last bytes. @parted: that sample; @has_last: of it
+ */
+static void check_parted(const struct vns_clock *same, int parted, bool has_last)
+{
+	enum { SAMPLES = 300, LATER_NS = 5000 };
+	const struct truth tr = { 0, 0 };
+	struct vns_vo_samples s = { 0 };
+	struct vns_vo_target t = { 0 };
+	const struct vns_dist *last = &t.fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].last;
+	int64_t sum = 0, max = 0, n = 0;
+
+	for (int i = 0; i < SAMPLES; i++) {
+		int64_t v = 40000 + i * 37 % 1009, later = i == parted && has_last ? LATER_NS : 0;
+
+		packet(&s, &tr, VNS_GUEST_TO_HOST, T0 + i * VNS_NSEC_PER_SEC, v, later, 1);
+		s.at[i].has_last = i != parted || has_last;
+		if (!s.at[i].has_last)
+			continue;
+		n++;
+		sum += v + later;
+		max = v + later > max ? v + later : max;
+	}
+	assert_int_equal(vns_vo_figures(&s, same, t.fig, NULL), 0);
+	assert_int_equal(last->n, n);
+	assert_int_equal(last->max, max);
+	assert_true(fabs(last->mean - (double)sum / (double)n) < 1e-3);
+	assert_int_equal(vns_dist_quantile(last, 1), max);
+	assert_true(t.fig[VNS_GUEST_TO_HOST][VNS_PROTO_TCP].last_interval.mean.upper > (double)sum / (double)n);
+	vns_vo_target_fini(&t);
+	vns_vo_samples_free(&s);
+}
+
+static void last_bytes_part_at_any_sample(void **state)
+{
+	static const int at[] = { -1, 0, 1, 63, 64, 130, 299 };
+	struct vns_clock *same = NULL;
+
+	(void)state;
+	assert_int_equal(vns_clock_new(&same, VNS_CLOCK_SAME), 0);
+	assert_int_equal(vns_clock_solve(same), 0);
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		check_parted(same, at[i], true);
+		check_parted(same, at[i], false);
+	}
+	vns_clock_free(same);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,6 +715,7 @@ int main(void)
 		cmocka_unit_test(a_request_told_late_is_passed_over),
 		cmocka_unit_test(a_share_is_at_most_all),
 		cmocka_unit_test(far_last_byte_is_counted),
+		cmocka_unit_test(last_bytes_part_at_any_sample),
 		cmocka_unit_test(correlated_samples_widen_the_median),
 		cmocka_unit_test(a_disturbed_clock_is_not_called_slewed),
 	};

@@ -25,23 +25,52 @@ bool twin_is_guest(const struct vns_twin *t, const struct vns_addr *a)
 	return is_one_of(t->guest, t->n_guest, a);
 }
 
-/* Bits: is endpoint 0, is endpoint 1 of @p the guest? Which it is, is a coin toss: no branch. */
-TWIN_INLINE unsigned int guest_ends(const struct vns_addr *guest, size_t n,
-				   const struct vns_packet *p)
-{
-	uint64_t end[4], addr[2];
-	unsigned int ends = 0;
+typedef uint64_t halves __attribute__((vector_size(16)));
+typedef uint32_t words __attribute__((vector_size(16)));
 
-	if (n > FEW_GUESTS)
-		return is_one_of(guest, n, &p->key.addr[0]) |
-		       (unsigned int)is_one_of(guest, n, &p->key.addr[1]) << 1;
-	memcpy(end, p->key.addr, sizeof(end));
-	for (size_t i = 0; i < n; i++) {
-		memcpy(addr, &guest[i], sizeof(addr));
-		ends |= !((end[0] ^ addr[0]) | (end[1] ^ addr[1]));
-		ends |= (unsigned int)!((end[2] ^ addr[0]) | (end[3] ^ addr[1])) << 1;
+/* The guest's addresses, and those of them that are compared with all, each half of an address twice. */
+struct guests {
+	const struct vns_addr *addr;
+	size_t n, few;
+	halves first[FEW_GUESTS], second[FEW_GUESTS];
+};
+
+static void spread_guests(struct guests *g, const struct vns_addr *guest, size_t n)
+{
+	uint64_t half[2];
+
+	g->addr = guest;
+	g->n = n;
+	g->few = n > FEW_GUESTS ? 0 : n;
+	for (size_t i = 0; i < g->few; i++) {
+		memcpy(half, &guest[i], sizeof(half));
+		g->first[i] = (halves){ half[0], half[0] };
+		g->second[i] = (halves){ half[1], half[1] };
 	}
-	return ends;
+}
+
+/*
+ * Bits: is endpoint 0, is endpoint 1 of @p the guest? Which it is, is a coin toss: no branch. Both ends are
+ * compared at once: first halves of both in one register, second ones in another.
+ */
+TWIN_INLINE unsigned int guest_ends(const struct guests *g, const struct vns_packet *p)
+{
+	halves end[2], first, second;
+	words is = { 0 };
+
+	if (__builtin_expect(g->n > FEW_GUESTS, 0))
+		return is_one_of(g->addr, g->n, &p->key.addr[0]) |
+		       (unsigned int)is_one_of(g->addr, g->n, &p->key.addr[1]) << 1;
+	memcpy(end, p->key.addr, sizeof(end));
+	first = __builtin_shuffle(end[0], end[1], (halves){ 0, 2 });
+	second = __builtin_shuffle(end[0], end[1], (halves){ 1, 3 });
+	for (size_t i = 0; i < g->few; i++) {
+		words equal = (words)((words)((first ^ g->first[i]) | (second ^ g->second[i])) == 0);
+
+		/* of 32 bits: SSE2 compares no longer ones */
+		is |= equal & __builtin_shuffle(equal, (words){ 1, 0, 3, 2 });
+	}
+	return (is[0] & 1) | (is[2] & 2);
 }
 
 /* Neither end is the guest. Flooded to it too; a sender without an address could be the guest itself. */
@@ -52,9 +81,9 @@ static int direction_of_strange(const struct vns_packet *p)
 }
 
 /* Return: enum vns_direction, or -1 when the packet is neither to nor from the guest. */
-TWIN_INLINE int direction_of(const struct vns_addr *guest, size_t n, const struct vns_packet *p)
+TWIN_INLINE int direction_of(const struct guests *g, const struct vns_packet *p)
 {
-	unsigned int ends = guest_ends(guest, n, p);
+	unsigned int ends = guest_ends(g, p);
 
 	_Static_assert(VNS_GUEST_TO_HOST == 1 && VNS_HOST_TO_GUEST == 0, "what the source's bit says");
 	if (__builtin_expect(p->verdict != VNS_PKT_OK && p->verdict != VNS_PKT_FRAGMENT, 0))
@@ -133,8 +162,7 @@ TWIN_INLINE bool is_range(const struct vns_packet *p)
  * Without a branch on what kind of packet it is: kinds follow each other by chance, and a wrong guess costs
  * more than all of this.
  */
-TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, const struct vns_addr *guest,
-			   size_t n_guest)
+TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, const struct guests *g)
 {
 	bool range = is_range(p);
 	uint32_t only = -(uint32_t)range; /* in ranges */
@@ -153,7 +181,7 @@ TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, con
 	b->ip_id = telling_id(p, range);
 	b->flags = (uint16_t)(flags & only);
 	b->proto = __builtin_expect(p->proto != VNS_PROTO_NONE, 1) ? p->proto : proto_by_number(p);
-	b->dir = (int8_t)direction_of(guest, n_guest, p);
+	b->dir = (int8_t)direction_of(g, p);
 	b->what = (uint8_t)(range * BRIEF_RANGE | !p->ip_id * BRIEF_NO_ID |
 			    MOVE_BIT(p->flags, VNS_PKT_F_DIGEST_SHORT, BRIEF_SHORT));
 }
@@ -163,6 +191,9 @@ TWIN_INLINE void brief_one(struct twin_brief *b, const struct vns_packet *p, con
 void twin_brief(struct twin_brief *out, const struct vns_packet *pkts, size_t n,
 		const struct vns_addr *guest, size_t n_guest)
 {
+	struct guests g;
+
+	spread_guests(&g, guest, n_guest);
 	for (size_t at = 0; at < n; at += SOME) {
 		size_t end = n - at < SOME ? n : at + SOME, pieces = 0;
 		size_t piece[SOME];
@@ -170,7 +201,7 @@ void twin_brief(struct twin_brief *out, const struct vns_packet *pkts, size_t n,
 		for (size_t i = at; i < end; i++) {
 			const struct vns_packet *p = &pkts[i];
 
-			brief_one(&out[i], p, guest, n_guest);
+			brief_one(&out[i], p, &g);
 			piece[pieces] = i;
 			pieces += (p->proto == VNS_PROTO_UDP) | (p->proto == VNS_PROTO_ICMP);
 		}

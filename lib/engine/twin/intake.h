@@ -40,11 +40,16 @@ TWIN_INLINE bool twin_is_due(const struct vns_twin *t)
 /* Point @p has been read up to @time, at least. */
 TWIN_INLINE void twin_see_time(struct vns_twin *t, enum vns_point p, int64_t time)
 {
+	/* UNSET is less than any time; and what is later than the last is none earlier than the first */
+	if (likely(t->first[p] != UNSET && time > t->last[p] && time > t->now[p])) {
+		t->last[p] = t->now[p] = time;
+		return;
+	}
 	if (t->first[p] == UNSET || time < t->first[p])
 		t->first[p] = time;
-	if (t->last[p] == UNSET || time > t->last[p])
+	if (time > t->last[p])
 		t->last[p] = time;
-	if (t->now[p] == UNSET || time > t->now[p])
+	if (time > t->now[p])
 		t->now[p] = time;
 }
 

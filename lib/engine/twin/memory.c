@@ -28,7 +28,7 @@ int twin_memory_init(struct twin_memory *m, size_t max_entries)
 	m->max_entries = (uint32_t)max_entries;
 	m->entry = vns_reserve(max_entries + 1, sizeof(*m->entry));
 	m->node = vns_reserve(max_entries + 1, sizeof(*m->node));
-	m->slot = calloc(FIRST_SLOTS, sizeof(*m->slot));
+	m->slot = vns_reserve(FIRST_SLOTS, sizeof(*m->slot));
 	m->told = calloc(TWIN_TOLD, sizeof(*m->told));
 	m->slot_mask = FIRST_SLOTS - 1;
 	m->entry_top = m->node_top = 1; /* index 0 means none */
@@ -43,7 +43,7 @@ void twin_memory_fini(struct twin_memory *m)
 {
 	vns_unreserve(m->entry);
 	vns_unreserve(m->node);
-	free(m->slot);
+	vns_unreserve(m->slot);
 	free(m->told);
 	memset(m, 0, sizeof(*m));
 }
@@ -60,7 +60,7 @@ bool twin_told_before(struct twin_memory *m, uint64_t key)
 static int grow_table(struct twin_memory *m)
 {
 	uint32_t mask = 2 * m->slot_mask + 1;
-	struct twin_slot *bigger = calloc((size_t)mask + 1, sizeof(*bigger));
+	struct twin_slot *bigger = vns_reserve((size_t)mask + 1, sizeof(*bigger));
 
 	if (!bigger)
 		return -ENOMEM;
@@ -73,7 +73,7 @@ static int grow_table(struct twin_memory *m)
 			at = (at + 1) & mask;
 		bigger[at] = m->slot[i];
 	}
-	free(m->slot);
+	vns_unreserve(m->slot);
 	m->slot = bigger;
 	m->slot_mask = mask;
 	return 0;

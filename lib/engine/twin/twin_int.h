@@ -423,7 +423,7 @@ TWIN_PREFETCHER void twin_prefetch_slot(const struct twin_memory *m, uint64_t ke
 TWIN_PREFETCHER uint32_t twin_prefetch_node(const struct twin_memory *m, uint64_t key)
 {
 	const struct twin_slot *s = &m->slot[(uint32_t)(key >> 32) & m->slot_mask];
-	uint32_t node = s->tag == (uint32_t)(key >> 32) ? s->node : 0;
+	uint32_t node = s->node & -(uint32_t)(s->tag == (uint32_t)(key >> 32)); /* a coin toss: no branch */
 
 	__builtin_prefetch(&m->node[node]);
 	return node;
