@@ -19,7 +19,8 @@
 /* An emulated guest boots in 2 s alone; on a host with a load of 14 one took 65 s. */
 #define PATIENCE_S           120
 #define PATIENCE_PER_GUEST_S 10
-#define SLICE_MS             1000 /* how soon Ctrl-C and a dead QEMU are noticed */
+#define SLICE_MS             1000 /* how soon Ctrl-C and a dead QEMU are noticed, at first */
+#define LONGEST_MS           16000 /* a guest that is starved needs longer: whoever hangs up first never hears it */
 
 static int connect_ctl(const struct vns_lab *lab, const struct vns_lab_node *n)
 {
@@ -104,7 +105,7 @@ static int agent_fails(const struct vns_lab *lab, const struct vns_lab_node *n,
 static int await(const struct vns_lab *lab, struct vns_lab_node *n, const struct vns_lab_opts *o,
 		 int64_t end_ns, int waited_s, struct vns_err *err)
 {
-	for (;;) {
+	for (int slice_ms = SLICE_MS;; slice_ms += slice_ms < LONGEST_MS ? slice_ms / 4 : 0) {
 		struct vns_err why = { 0 };
 		struct vns_agent *agent;
 		int fd, rc;
@@ -112,7 +113,7 @@ static int await(const struct vns_lab *lab, struct vns_lab_node *n, const struct
 		if (o->interrupted && *o->interrupted)
 			return vns_err_set(err, -EINTR, "interrupted");
 		fd = connect_ctl(lab, n);
-		rc = fd < 0 ? fd : vns_agent_attach(&agent, n->name, fd, fd, 0, SLICE_MS, &why);
+		rc = fd < 0 ? fd : vns_agent_attach(&agent, n->name, fd, fd, 0, slice_ms, &why);
 		if (rc == 0) {
 			note(n, agent);
 			vns_agent_close(agent);
