@@ -111,6 +111,8 @@ bool cli_agent_runs(const char *target);
 
 /* The word of a --capture option, NULL for none given. */
 enum vns_capture cli_capture(const char *word);
+/* Does that capture take so many bytes of each packet? Return: VNS_EXIT_OK, or VNS_EXIT_USAGE with the sentence said. */
+int cli_check_snaplen(const struct cli_command *self, const char *capture, uint64_t snaplen);
 
 /* All commands, terminated by a NULL entry; defined in main.c. */
 extern const struct cli_command *const cli_commands[];

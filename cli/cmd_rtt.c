@@ -328,23 +328,36 @@ static void on_tick(void *ctx, const struct vns_rtt_result *so_far)
 		cli_interrupted = 1; /* nobody reads any more: end, and say so */
 }
 
+/* Behind a sentence about packets: that @n of them could not be read. Return: @to. */
+static const char *cut_words(char *to, size_t size, uint64_t n)
+{
+	snprintf(to, size, n ? " (%" PRIu64 " of them cut, malformed or of an unknown link type)" : "", n);
+	return to;
+}
+
 /* What the figures do not say by themselves. Return: the exit code. */
 static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		   const struct vns_rtt_result *r)
 {
 	const char *what = c->file ? c->file : c->ifname;
 	const struct vns_rtt_counts *n = &r->counts;
+	const struct vns_rtt_app_counts *a = &r->app;
+	bool messages = a->icmp.requests + a->icmp.replies + a->dns.requests + a->dns.replies + a->dns_tcp.unread +
+			a->quic.long_headers + a->quic.short_headers;
+	bool no_point = n->packets == 0 && r->other_point;
+	char words[96];
 
 	if (r->interrupted && c->file)
 		cli_fail(self, 0, "interrupted: these are the results so far");
-	if (r->sentence[0])
+	if (r->sentence[0] && !no_point)
 		cli_fail(self, 0, "%s", r->sentence);
 	if (r->n_point > 1)
 		cli_fail(self, 0, "%s has %zu capture points; each is measured by itself, the totals hold "
 			 "%s; --point N chooses one", what, r->n_point,
 			 r->seen_again ? "each round trip once" : "all");
 	if (r->source.dropped)
-		cli_fail(self, 0, "%" PRIu64 " packets were lost by the capture", r->source.dropped);
+		cli_fail(self, 0, "%" PRIu64 " %s lost by the capture", r->source.dropped,
+			 r->source.dropped == 1 ? "packet was" : "packets were");
 	if (c->max_memory && r->memory_from_ns)
 		cli_fail(self, 0, "--max-memory was reached %.3f s after the first packet: %" PRIu64
 			 " flows and requests left before their time, the longest idle first%s",
@@ -370,23 +383,24 @@ static int verdict(const struct cli_command *self, const struct rtt_config *c,
 		return VNS_EXIT_SETUP;
 	if (n->packets == 0 && r->source.filtered)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-				"none of the %" PRIu64 " packets of %s matches the filter",
-				r->source.filtered, what);
-	if (n->packets == 0 && r->other_point)
-		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "%s has no capture point %" PRIu64,
-				what, c->point);
+				"%s%" PRIu64 " %s of %s %s the filter", r->source.filtered == 1 ? "the " : "none of the ",
+				r->source.filtered, r->source.filtered == 1 ? "packet" : "packets",
+				what, r->source.filtered == 1 ? "does not match" : "matches");
+	if (no_point)
+		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "%s has no capture point %" PRIu64 ": %s", what, c->point, r->sentence);
 	if (n->packets == 0)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE, "no packets %s %s",
 				c->file ? "in" : "seen on", what);
-	if (r->kinds & VNS_RTT_APP_KINDS && n->flows == 0)
+	if (r->kinds & VNS_RTT_APP_KINDS && n->flows == 0 && messages)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
 				"%s has messages of ICMP, DNS or QUIC, but no answer that gives a round trip "
 				"(capture where both directions pass)", what);
 	if (n->packets == n->undecodable + n->not_tcp)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
-				"none of the %" PRIu64 " packets of %s is TCP that can be read "
-				"(%" PRIu64 " cut, malformed or of an unknown link type)",
-				n->packets, what, n->undecodable);
+				"no %s among the %" PRIu64 " %s of %s: nothing to measure%s",
+				c->kinds ? c->kinds : "TCP, ICMP echo, DNS or QUIC", n->packets,
+				n->packets == 1 ? "packet" : "packets", what,
+				cut_words(words, sizeof(words), n->undecodable));
 	if (n->flows == 0)
 		return cli_fail(self, VNS_EXIT_INCONCLUSIVE,
 				"no TCP timestamps in %s: --method seq may tell more", what);
@@ -479,13 +493,15 @@ static void print_sample_head(const struct rtt_config *c)
 }
 
 /* -EINVAL of an open is the filter's; of the file itself the library says something else. */
-static int failed_to_begin(const struct cli_command *self, int error, const char *filter,
+static int failed_to_begin(const struct cli_command *self, const struct rtt_config *c, int error, const char *filter,
 			   const struct vns_err *err)
 {
 	struct vns_bpf_insn *insn = NULL;
 	int n = filter ? vns_filter_compile(filter, VNS_LINK_ETHERNET, 262144, &insn, NULL) : 0;
 
 	free(insn);
+	if (error == -EINVAL && n >= 0 && filter && c->ifname && strcmp(c->ifname, "any") == 0)
+		return cli_fail(self, VNS_EXIT_USAGE, "%s (any has no link layer to look at: name one interface)", err->text);
 	return cli_fail(self, error == -EINVAL && n < 0 ? VNS_EXIT_USAGE : VNS_EXIT_SETUP, "%s",
 			err->text);
 }
@@ -537,7 +553,7 @@ static int measure(const struct cli_command *self, const struct rtt_config *c,
 	if (error == -ENOMEM && c->max_memory)
 		return cli_fail(self, VNS_EXIT_USAGE, "%s", err.text);
 	if (error)
-		return failed_to_begin(self, error, filter, &err);
+		return failed_to_begin(self, c, error, filter, &err);
 	if (v.progress)
 		fputs("\r\033[K", stderr);
 	error = render(c, &v, &result);
@@ -642,7 +658,9 @@ static int run_rtt(const struct cli_command *self, int argc, char **argv)
 	    (c.promisc || cli_capture(c.capture) == VNS_CAPTURE_EBPF))
 		return cli_fail(self, VNS_EXIT_USAGE, "%s is one interface's: name it instead of any",
 				c.promisc ? "--promiscuous" : "--capture ebpf");
-	code = parse_wants(self, &c, &w);
+	code = cli_check_snaplen(self, c.capture, c.snaplen);
+	if (!code)
+		code = parse_wants(self, &c, &w);
 	if (code)
 		return code;
 	if (n_words) {

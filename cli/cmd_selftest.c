@@ -210,6 +210,7 @@ static int render(const struct cli_command *self, const struct selftest_config *
 {
 	size_t rows, outside;
 	int code = verdict_of(p, n, &rows, &outside), error;
+	char text[512];
 
 	if (c->json) {
 		json_t *doc = vns_json_head("vnetscope.self-test/1", cli_argc, cli_argv);
@@ -229,7 +230,9 @@ static int render(const struct cli_command *self, const struct selftest_config *
 		fputs(i ? "\n" : "", stdout);
 		print_part(&p[i]);
 	}
-	printf("\n%zu of %zu estimates inside: %s\n", rows - outside, rows, verdict_words(code, p, n));
+	snprintf(text, sizeof(text), "%zu of %zu estimates inside: %s", rows - outside, rows, verdict_words(code, p, n));
+	putchar('\n');
+	vns_text_wrap(text, VNS_TEXT_COLUMNS, 2, stdout);
 	error = vns_text_flush(stdout);
 	return error ? unwritten(self, error) : code;
 }

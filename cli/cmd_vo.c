@@ -425,6 +425,8 @@ static int run_vo(const struct cli_command *self, int argc, char **argv)
 	if (code)
 		return code > 0 ? VNS_EXIT_OK : VNS_EXIT_USAGE;
 	code = n_target ? check_targets(self, target, n_target) : check_files(self, &c);
+	if (!code)
+		code = cli_check_snaplen(self, c.capture, c.snaplen);
 	if (code)
 		return code;
 	return n_target ? run_live(self, &c, target, n_target) : run_offline(self, &c);

@@ -364,3 +364,13 @@ enum vns_capture cli_capture(const char *word)
 {
 	return word && strcmp(word, "ebpf") == 0 ? VNS_CAPTURE_EBPF : VNS_CAPTURE_AFPACKET;
 }
+
+#define EBPF_SNAPLEN 256 /* VNS_BPF_RAW_LARGE of bpf/record.h: more than the kernel's programs look at is cut to it */
+
+int cli_check_snaplen(const struct cli_command *self, const char *capture, uint64_t snaplen)
+{
+	if (cli_capture(capture) != VNS_CAPTURE_EBPF || snaplen <= EBPF_SNAPLEN)
+		return VNS_EXIT_OK;
+	return cli_fail(self, VNS_EXIT_USAGE, "--snaplen: --capture ebpf looks at %d bytes of a packet at most",
+			EBPF_SNAPLEN);
+}

@@ -22,14 +22,22 @@
 #define MARGIN (4u << 20) /* 1024 packets of as many new flows bring 1 MiB */
 #define LEAST  (6u << 20) /* beside the program: margin and some ten thousand flows */
 
+int vns_memory_too_small(const char *what, uint64_t limit, uint64_t least, struct vns_err *err)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB" };
+	int unit = (limit >= 1u << 10) + (limit >= 1u << 20);
+
+	return vns_err_set(err, -ENOMEM, "%s: %.0f %s are too small, %.0f MiB is the least here", what,
+			   (double)(limit >> 10 * unit), units[unit], (double)(least >> 20));
+}
+
 int vns_memory_begin(struct vns_memory *m, uint64_t limit, const char *what, struct vns_err *err)
 {
 	const uint64_t least = VNS_MEMORY_PROGRAM + LEAST;
 
 	*m = (struct vns_memory){ .limit = limit, .margin = MARGIN, .held_before = vns_held() };
 	if (limit && limit < least)
-		return vns_err_set(err, -ENOMEM, "%s: %.0f MiB are too small, %.0f MiB is the least here",
-				   what, (double)limit / 0x1p20, (double)(least >> 20));
+		return vns_memory_too_small(what, limit, least, err);
 	if (limit / 16 > m->margin)
 		m->margin = limit / 16;
 	return 0;

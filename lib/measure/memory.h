@@ -21,6 +21,8 @@ struct vns_memory {
 	int64_t held_before;
 };
 
+/* A limit below the @least: the sentence. Return: -ENOMEM. */
+int vns_memory_too_small(const char *what, uint64_t limit, uint64_t least, struct vns_err *err);
 /*
  * Begin, before the stores hold anything. Return: 0, or -ENOMEM with @err naming the least limit;
  * @what: the option, for the sentence.

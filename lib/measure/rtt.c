@@ -37,6 +37,8 @@ struct point {
 	size_t n_mixed;
 };
 
+#define OTHERS 8 /* points that are named where the one asked for is not there */
+
 struct state {
 	const struct vns_rtt_run *run;
 	struct vns_source *source;
@@ -56,6 +58,8 @@ struct state {
 	size_t unwatched; /* packets since the last look at it */
 	bool limited;         /* the memory limit was reached: tables and lists grow no more */
 	uint64_t full_before; /* pushed out by full tables until then */
+	uint16_t other[OTHERS]; /* points passed over, by --point */
+	size_t n_other;
 };
 
 static unsigned int wanted_kinds(const struct vns_rtt_run *run)
@@ -234,6 +238,15 @@ static int feed_mixed(struct state *st, const struct vns_packet *pkts, size_t n,
 	return error;
 }
 
+static void note_other(struct state *st, uint16_t point)
+{
+	for (size_t i = st->n_other; i--;)
+		if (st->other[i] == point)
+			return;
+	if (st->n_other < OTHERS)
+		st->other[st->n_other++] = point;
+}
+
 /* Leave out what was not asked for: other points, time behind the duration. Return: packets left. */
 static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n)
 {
@@ -261,6 +274,8 @@ static size_t select_packets(struct state *st, struct vns_packet *pkts, size_t n
 		for (size_t i = 0; i < all; i++)
 			if (pkts[i].point == run->point)
 				pkts[kept++] = pkts[i];
+			else
+				note_other(st, pkts[i].point);
 		st->out->other_point += all - kept;
 	}
 	return kept;
@@ -668,6 +683,21 @@ static void keep_kind(const struct point *from, enum vns_rtt_kind k, struct vns_
 	}
 }
 
+/* Nothing is of the point asked for: which there are. */
+static void name_others(struct state *st)
+{
+	char *to = st->out->sentence;
+	size_t size = sizeof(st->out->sentence), at = strlen(to);
+
+	for (size_t i = 0; i < st->n_other && !st->out->counts.packets && at < size; i++) {
+		const char *name = vns_source_point_name(st->source, st->other[i]);
+
+		at += (size_t)snprintf(to + at, size - at, "%s%u%s%s%s", i ? ", " : at ? "; its capture points are " :
+				       "its capture points are ", (unsigned)st->other[i],
+				       name && *name ? " (" : "", name && *name ? name : "", name && *name ? ")" : "");
+	}
+}
+
 /* What each point saw, for results with more than one. */
 static void keep_points(struct state *st)
 {
@@ -741,6 +771,7 @@ int vns_measure_rtt(const struct vns_rtt_run *run, struct vns_rtt_result *out,
 	sentence = vns_source_sentence(st.source);
 	if (sentence)
 		strncat(out->sentence, sentence, sizeof(out->sentence) - 1);
+	name_others(&st);
 	for (size_t i = 0; i < st.n_point; i++) {
 		vns_rtt_free(st.point[i].engine);
 		vns_rtt_app_free(st.point[i].app);

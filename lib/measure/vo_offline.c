@@ -201,9 +201,7 @@ static int pending_limit(struct vo_offline *r, struct vns_err *err)
 		return 0;
 	fixed += ((r->nat ? UINT64_C(20) : 0) + 4 * (uint64_t)r->opts->threads) * (1 << 20);
 	if (limit < fixed + LEAST * EACH)
-		return vns_err_set(err, -ENOMEM, "--max-memory: %.0f MiB are too small, %.0f MiB is the "
-				   "least here", (double)limit / 0x1p20,
-				   (double)((fixed + LEAST * EACH) >> 20) + 1);
+		return vns_memory_too_small("--max-memory", limit, fixed + LEAST * EACH + (1 << 20), err);
 	r->max_pending = (size_t)((limit - fixed) / EACH);
 	return 0;
 }
@@ -515,8 +513,8 @@ static void notes_of_files(struct vo_offline *r, struct vns_vo_target *t)
 				"undecodable.", e->path, (unsigned long long)e->stray,
 			     e->stray == 1 ? "packet has" : "packets have", (int)(VO_STRAY_NS / VNS_NSEC_PER_SEC));
 		if (st.backwards > e->stray)
-			note(t, "%s is not in order of time (%llu steps back).", e->path,
-			     (unsigned long long)st.backwards);
+			note(t, "%s is not in order of time (%llu step%s back).", e->path,
+			     (unsigned long long)st.backwards, st.backwards == 1 ? "" : "s");
 		if (t->counts[p].read == 0)
 			note(t, "The %s's capture holds no packet%s.", at[p],
 			     r->opts->filter ? " that the filter lets through" : "");

@@ -418,13 +418,33 @@ void vns_rtt_say(struct vns_rtt_sentence *s, const char *fmt, ...)
 		s->n = sizeof(s->text) - 1;
 }
 
+/* Of "{packet was|packets were} lost" the words that fit @n, to @to, which has room for them. Return: @to. */
+static const char *plural(char *to, size_t size, uint64_t n, const char *words)
+{
+	enum { ALL, ONE, MANY } part = ALL;
+	size_t len = 0;
+
+	for (; *words && len + 1 < size; words++) {
+		if (part == ALL && *words == '{')
+			part = ONE;
+		else if (part == ONE && *words == '|')
+			part = MANY;
+		else if (part == MANY && *words == '}')
+			part = ALL;
+		else if (part == ALL || (part == ONE) == (n == 1))
+			to[len++] = *words;
+	}
+	to[len] = '\0';
+	return to;
+}
+
 void vns_rtt_say_count(struct vns_rtt_sentence *s, uint64_t n, const char *what)
 {
-	char b[VNS_TEXT_LEN];
+	char b[VNS_TEXT_LEN], words[128];
 
 	if (!n)
 		return;
-	vns_rtt_say(s, "%s%s %s", s->items ? ", " : "", vns_text_count(b, n), what);
+	vns_rtt_say(s, "%s%s %s", s->items ? ", " : "", vns_text_count(b, n), plural(words, sizeof(words), n, what));
 	s->items++;
 }
 
@@ -454,7 +474,7 @@ static void print_packets(const struct vns_rtt_result *r, FILE *to)
 	vns_rtt_say_count(&s, c->undecodable, "cut or malformed");
 	vns_rtt_say_count(&s, r->other_point, "of other points");
 	vns_rtt_say_count(&s, r->seen_again, "seen again at another interface (all points: each round trip once)");
-	vns_rtt_say_count(&s, r->source.bad_records, "bad records skipped");
+	vns_rtt_say_count(&s, r->source.bad_records, "bad {record|records} skipped");
 	vns_rtt_say_count(&s, r->source.dropped, "LOST BY THE CAPTURE");
 	vns_rtt_say_count(&s, r->source.backwards, "with time running back");
 	if (!s.items)
@@ -467,17 +487,17 @@ static void print_timestamps(const struct vns_rtt_counts *c, FILE *to)
 {
 	struct vns_rtt_sentence s = { 0 };
 	const uint64_t sampled = c->echo_matched - c->echo_before_tsval;
-	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
+	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN], w[32];
 
 	if (!c->tsval_stored)
 		return;
-	vns_rtt_say(&s, "by time  %s timestamp values passed on data, SYN or FIN, and %s of them came back in an "
-		    "echo%s", vns_text_count(b, c->tsval_stored),
+	vns_rtt_say(&s, "by time  %s timestamp %s passed on data, SYN or FIN, and %s of them came back in an "
+		    "echo%s", vns_text_count(b, c->tsval_stored), plural(w, sizeof(w), c->tsval_stored, "{value|values}"),
 		    sampled ? vns_text_count(t, sampled) : "none", sampled ? ": a round trip each" : "");
 	s.items = 1;
-	vns_rtt_say_count(&s, c->tsval_passed, "were skipped, since the receiver acknowledged later data at once "
+	vns_rtt_say_count(&s, c->tsval_passed, "{was|were} skipped, since the receiver acknowledged later data at once "
 			  "(delayed ACK)");
-	vns_rtt_say_count(&s, c->echo_before_tsval, "have an echo with an earlier time");
+	vns_rtt_say_count(&s, c->echo_before_tsval, "{has|have} an echo with an earlier time");
 	vns_rtt_say_count(&s, c->outstanding_dropped, "given up (too many waited for an echo)");
 	vns_rtt_say_count(&s, c->tsval_unanswered, "had no echo until their flow was over");
 	vns_rtt_say_count(&s, c->tsval_pushed_out, "waited in flows that a full table pushed out");
@@ -493,19 +513,23 @@ static void print_sequence(const struct vns_rtt_counts *c, FILE *to)
 	char b[VNS_TEXT_LEN], t[VNS_TEXT_LEN];
 
 	if (c->seq_stored + c->seq_repeated + c->seq_late) {
-		vns_rtt_say(&s, "by ACK   %s segments with data, SYN or FIN; %s acknowledgements give a round trip",
-			    vns_text_count(b, c->seq_stored + c->seq_repeated + c->seq_late),
-			    sampled ? vns_text_count(t, sampled) : "no");
+		const uint64_t segments = c->seq_stored + c->seq_repeated + c->seq_late;
+		char w[32], x[48];
+
+		vns_rtt_say(&s, "by ACK   %s %s with data, SYN or FIN; %s %s a round trip", vns_text_count(b, segments),
+			    plural(w, sizeof(w), segments, "{segment|segments}"),
+			    sampled ? vns_text_count(t, sampled) : "no",
+			    plural(x, sizeof(x), sampled, "{acknowledgement gives|acknowledgements give}"));
 		s.items = 1;
-		vns_rtt_say_count(&s, c->seq_repeated, "segments were sent again");
+		vns_rtt_say_count(&s, c->seq_repeated, "{segment was|segments were} sent again");
 		vns_rtt_say_count(&s, c->seq_late, "came late (reordered, or a first copy was lost before here)");
-		vns_rtt_say_count(&s, c->ack_ambiguous, "acknowledgements of such give none (which copy is "
+		vns_rtt_say_count(&s, c->ack_ambiguous, "{acknowledgement of such gives|acknowledgements of such give} none (which copy is "
 				  "answered?)");
-		vns_rtt_say_count(&s, c->ack_behind_hole, "ACKs waited for lost data and give none");
-		vns_rtt_say_count(&s, c->ack_inside, "ACKs end inside a segment (--inside takes them)");
-		vns_rtt_say_count(&s, c->ack_unseen, "ACKs are of data that the capture has not");
-		vns_rtt_say_count(&s, c->seq_dropped, "segments given up (too many waited)");
-		vns_rtt_say_count(&s, c->seq_pushed_out, "segments waited in flows that a full table pushed out");
+		vns_rtt_say_count(&s, c->ack_behind_hole, "{ACK waited for lost data and gives|ACKs waited for lost data and give} none");
+		vns_rtt_say_count(&s, c->ack_inside, "{ACK ends|ACKs end} inside a segment (--inside takes them)");
+		vns_rtt_say_count(&s, c->ack_unseen, "{ACK is|ACKs are} of data that the capture has not");
+		vns_rtt_say_count(&s, c->seq_dropped, "{segment|segments} given up (too many waited)");
+		vns_rtt_say_count(&s, c->seq_pushed_out, "{segment|segments} waited in flows that a full table pushed out");
 		vns_rtt_said(&s, to);
 	}
 }
@@ -521,9 +545,9 @@ static void print_flow_counts(const struct vns_rtt_result *r, FILE *to)
 	vns_rtt_say_count(&s, c->flows_closed, "closed");
 	vns_rtt_say_count(&s, c->flows_evicted_idle, "silent for too long (--idle)");
 	vns_rtt_say_count(&s, c->flows_evicted_full, "PUSHED OUT OF A FULL TABLE (--max-flows, --max-memory)");
-	vns_rtt_say_count(&s, c->flows_returned, "of them CAME BACK and are counted again");
+	vns_rtt_say_count(&s, c->flows_returned, "of them CAME BACK and {is|are} counted again");
 	vns_rtt_say_count(&s, c->flows_reused, "with ports used again");
-	vns_rtt_say_count(&s, r->flows_hidden, "directions not listed");
+	vns_rtt_say_count(&s, r->flows_hidden, "{direction|directions} not listed");
 	if (s.items)
 		vns_rtt_said(&s, to);
 }

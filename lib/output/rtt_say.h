@@ -15,7 +15,7 @@ struct vns_rtt_sentence {
 	unsigned int items;
 };
 void vns_rtt_say(struct vns_rtt_sentence *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* "N what", unless N is 0. */
+/* "N what", unless N is 0; of "{packet was|packets were} lost" the words that fit N. */
 void vns_rtt_say_count(struct vns_rtt_sentence *s, uint64_t n, const char *what);
 /* Print it, in lines that are not too long; @s is empty again. */
 void vns_rtt_said(struct vns_rtt_sentence *s, FILE *to);

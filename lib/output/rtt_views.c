@@ -86,7 +86,7 @@ static void text_queries(const struct vns_rtt_query_counts *c, const char *name,
 	s.items = 1;
 	vns_rtt_say_count(&s, c->ambiguous, "ambiguous (request sent again)");
 	vns_rtt_say_count(&s, c->unasked, "without their request");
-	vns_rtt_say_count(&s, c->repeated_replies, "further replies");
+	vns_rtt_say_count(&s, c->repeated_replies, "further {reply|replies}");
 	vns_rtt_say_count(&s, c->backwards, "stamped before their request");
 	vns_rtt_say_count(&s, c->unanswered, "unanswered");
 	vns_rtt_say_count(&s, c->dropped, "GIVEN UP: TOO MANY WAITING");
@@ -107,7 +107,7 @@ static void text_stream(const struct vns_rtt_stream_counts *c, FILE *to)
 	vns_rtt_say_count(&s, c->continued, "the rest of one");
 	vns_rtt_say_count(&s, c->lengths, "a length alone");
 	vns_rtt_say_count(&s, c->unread, "NOT READ (begin not known, or no DNS)");
-	vns_rtt_say_count(&s, c->inside, "MESSAGES NOT READ that begin within a segment");
+	vns_rtt_say_count(&s, c->inside, "{MESSAGE NOT READ that begins|MESSAGES NOT READ that begin} within a segment");
 	vns_rtt_said(&s, to);
 }
 
@@ -116,18 +116,18 @@ static void text_quic(const struct vns_rtt_quic_counts *c, FILE *to)
 	struct vns_rtt_sentence s = { 0 };
 
 	vns_rtt_say(&s, "QUIC     ");
-	vns_rtt_say_count(&s, c->connections, "handshakes");
+	vns_rtt_say_count(&s, c->connections, "{handshake|handshakes}");
 	vns_rtt_say_count(&s, c->retries, "with Retry");
 	vns_rtt_say_count(&s, c->negotiations, "with version negotiation");
-	vns_rtt_say_count(&s, c->ambiguous, "round trips ambiguous (Initial sent again)");
-	vns_rtt_say_count(&s, c->foreign, "answers to others");
-	vns_rtt_say_count(&s, c->spin_edges, "changes of the spin bit");
-	vns_rtt_say_count(&s, c->spin_rejected, "packets out of order");
-	vns_rtt_say_count(&s, c->spin_low, "spin samples too low");
+	vns_rtt_say_count(&s, c->ambiguous, "round {trip|trips} ambiguous (Initial sent again)");
+	vns_rtt_say_count(&s, c->foreign, "{answer|answers} to others");
+	vns_rtt_say_count(&s, c->spin_edges, "{change|changes} of the spin bit");
+	vns_rtt_say_count(&s, c->spin_rejected, "{packet|packets} out of order");
+	vns_rtt_say_count(&s, c->spin_low, "spin {sample|samples} too low");
 	vns_rtt_say_count(&s, c->spin_silent, "after a silence");
 	vns_rtt_say_count(&s, c->spin_unconfirmed, "unconfirmed");
-	vns_rtt_say_count(&s, c->spin_not_spinning, "flows set it by chance");
-	vns_rtt_say_count(&s, c->flows_full, "FLOWS PUSHED OUT OF A FULL TABLE");
+	vns_rtt_say_count(&s, c->spin_not_spinning, "{flow|flows} set it by chance");
+	vns_rtt_say_count(&s, c->flows_full, "{FLOW|FLOWS} PUSHED OUT OF A FULL TABLE");
 	if (s.items)
 		vns_rtt_said(&s, to);
 }

@@ -622,7 +622,7 @@ static void print_share(const struct vns_vo_target *t, FILE *to)
 /* What was seen but is not among the packets read. */
 static void print_left_out(const struct vns_vo_target *t, FILE *to)
 {
-	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN];
+	char a[VNS_TEXT_LEN], b[VNS_TEXT_LEN], c[VNS_TEXT_LEN], text[512];
 
 	if (!t->clock_ahead && !t->other_epoch)
 		return;
@@ -632,10 +632,13 @@ static void print_left_out(const struct vns_vo_target *t, FILE *to)
 			vns_text_count(c, t->other_epoch));
 		return;
 	}
-	fprintf(to, "seen in the guest: %s packets; not among those read: %s that bear stamps of the future, since its "
-		"clock\n  was set forward, and %s of before a change of the clocks' relation, or of a time without "
-		"one\n", vns_text_count(a, t->counts[VNS_POINT_B].read + t->clock_ahead + t->other_epoch),
-		vns_text_count(b, t->clock_ahead), vns_text_count(c, t->other_epoch));
+	snprintf(text, sizeof(text), "seen in the guest: %s packets; not among those read: %s%s%s%s%s",
+		 vns_text_count(a, t->counts[VNS_POINT_B].read + t->clock_ahead + t->other_epoch),
+		 t->clock_ahead ? vns_text_count(b, t->clock_ahead) : "",
+		 t->clock_ahead ? " with stamps of the future, since its clock was set forward" : "",
+		 t->clock_ahead && t->other_epoch ? ", and " : "", t->other_epoch ? vns_text_count(c, t->other_epoch) : "",
+		 t->other_epoch ? " of before a change of the clocks' relation, or of a time without one" : "");
+	vns_text_wrap(text, VNS_TEXT_COLUMNS, 2, to);
 }
 
 static void print_books(const struct vns_vo_target *t, FILE *to)

@@ -115,7 +115,7 @@ class Rtt(unittest.TestCase):
         self.assertRegex(lines[1], r'^10.0.0.1:40000 +10.0.0.3:81 +3 ')
         lines = self.run_rtt('-r', path, '--flows', '--min-samples', '4').splitlines()
         self.assertFalse([x for x in lines if ':81' in x])
-        self.assertTrue([x for x in lines if '1 directions not listed' in x])
+        self.assertTrue([x for x in lines if '1 direction not listed' in x])
 
     def test_text_fits(self):
         """No line above 120 columns, whatever the addresses; every figure is still there."""
@@ -415,7 +415,7 @@ class Rtt(unittest.TestCase):
     def test_nothing_to_measure(self):
         self.run_rtt('-r', self.file(pcap([])), code=4, says='no packets in')
         self.run_rtt('-r', self.file(pcap([(T0, udp('10.0.0.1', 1, '10.0.0.2', 2))])), code=4,
-                     says='none of the 1 packets')
+                     says='no TCP, ICMP echo, DNS or QUIC among the 1 packet of ')
         self.run_rtt('-r', self.file(pcap([(T0, tcp(*A, *B, ACK, None, size=5))])), code=4,
                      says='one direction only')
         self.run_rtt('-r', self.file(pcap([(T0, tcp(*A, *B, ACK, None, size=5))])), '--method',
@@ -426,6 +426,29 @@ class Rtt(unittest.TestCase):
                            capture_output=True, text=True, timeout=900)
         self.assertIn(r.returncode, (3, 4))
         self.assertRegex(r.stderr, 'link')
+
+    def test_counts_and_nouns_agree(self):
+        for n, says in ((1, 'the 1 packet of'), (2, 'none of the 2 packets of')):
+            one = self.file(pcap([(T0 + i, udp('10.0.0.1', 1, '10.0.0.2', 2)) for i in range(n)]))
+            self.run_rtt('-r', one, 'tcp', code=4, says=says)
+            self.run_rtt('-r', one, '--kinds', 'icmp,dns', code=4, says=f'no icmp,dns among the {n} packet')
+        once = [(T0, tcp(*A, *B, ACK, None, size=5, seq=1)), (T0 + 1000, tcp(*A, *B, ACK, None, size=5, seq=1)),
+                (T0 + 2000, tcp(*B, *A, ACK, None, size=0, seq=9, ack=6))]
+        said = self.run_rtt('-r', self.file(pcap(once)), '--method', 'seq', code=4, says='certain')
+        self.assertIn('1 segment was sent again, 1 acknowledgement of such gives none', ' '.join(said.split()))
+
+    def test_what_cannot_be_is_told(self):
+        two = self.file(pcapng([(t, f, 0) for t, f in exchange(6)]))
+        self.run_rtt('-r', two, '--point', '7', code=4, says='has no capture point 7: its capture points are 0')
+        self.run_rtt('-r', two, '--max-memory', '1K', code=2, says='1 KiB are too small, 12 MiB is the least here')
+        self.run_rtt('-i', 'lo', '--capture', 'ebpf', '--snaplen', '1000', code=2, says='256 bytes of a packet at most')
+        r = subprocess.run([VNETSCOPE, 'rtt', '-i', 'any', 'vlan'], capture_output=True, text=True, timeout=60)
+        if r.returncode != 3:  # 3: not allowed to capture at all
+            self.assertEqual((r.returncode, 'any has no link layer to look at' in r.stderr), (2, True), r.stderr)
+        r = subprocess.run(['prlimit', '--as=60000000', VNETSCOPE, 'rtt', '-r', two], capture_output=True, text=True,
+                           timeout=60)
+        if 'no memory for' in r.stderr:  # a sanitised program does not even start
+            self.assertIn('--max-flows takes fewer', r.stderr)
 
     def test_bad_files(self):
         missing = os.path.join(self.dir.name, 'missing.pcap')

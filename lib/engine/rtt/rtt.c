@@ -100,7 +100,8 @@ int vns_rtt_new(struct vns_rtt **out, const struct vns_rtt_opts *opts, struct vn
 	error = take_memory(r, max);
 	if (error) {
 		vns_rtt_free(r);
-		return vns_err_set(err, error, "rtt: no memory for %zu flows", max);
+		return vns_err_set(err, error, "rtt: no memory for %zu flows (a limit of this process, ulimit -v?): "
+				   "--max-flows takes fewer", max);
 	}
 	*out = r;
 	return 0;
