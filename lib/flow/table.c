@@ -28,18 +28,28 @@ static uint64_t secret_number(void)
 	return n | 1;
 }
 
+/* @n empty slots, and those behind them that only vns_flow_guess() sees. */
+static uint32_t *new_slots(size_t n)
+{
+	const size_t all = n + VNS_FLOW_LOOKS - 1;
+	uint32_t *slot = vns_reserve(all, sizeof(*slot)); /* with huge pages: no slot is near the last one */
+
+	if (slot)
+		memset(slot, 0xff, all * sizeof(*slot));
+	return slot;
+}
+
 int vns_flow_table_init(struct vns_flow_table *t, uint32_t max_flows, int64_t tick_ns)
 {
 	*t = (struct vns_flow_table){ .max = max_flows, .free = VNS_FLOW_NONE,
 				      .secret = secret_number(), .mask = FIRST_SLOTS - 1,
-				      .shift = 32 - FIRST_BITS, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
+				      .shift = 32 - FIRST_BITS, .id_bits = FIRST_BITS - 2, .tick_ns = tick_ns > 0 ? tick_ns : 1 };
 	t->head = vns_reserve(max_flows, sizeof(*t->head)); /* pages come as ids are first used */
-	t->slot = vns_reserve(FIRST_SLOTS, sizeof(*t->slot));
+	t->slot = new_slots(FIRST_SLOTS);
 	if (!t->head || !t->slot) {
 		vns_flow_table_fini(t);
 		return -ENOMEM;
 	}
-	memset(t->slot, 0xff, FIRST_SLOTS * sizeof(*t->slot));
 	for (int i = 0; i < VNS_FLOW_LISTS; i++)
 		t->front[i] = t->back[i] = VNS_FLOW_NONE;
 	return 0;
@@ -55,43 +65,55 @@ void vns_flow_table_fini(struct vns_flow_table *t)
 uint32_t vns_flow_find(const struct vns_flow_table *t, uint64_t hash,
 		       const struct vns_flow_key *key)
 {
-	uint32_t tag = vns_flow_tag(t, hash);
-	const struct vns_flow_slot *s;
+	uint32_t tag = vns_flow_tag(t, hash), mark = vns_flow_mark(t, tag), slot;
 
-	for (uint32_t i = vns_flow_home(t, tag); s = &t->slot[i], s->id != VNS_FLOW_NONE;
-	     i = (i + 1) & t->mask)
-		if (s->tag == tag && vns_flow_same_key(&t->head[s->id].key, key))
-			return s->id;
+	for (uint32_t i = vns_flow_home(t, tag); slot = t->slot[i], slot != VNS_FLOW_EMPTY;
+	     i = (i + 1) & t->mask) {
+		uint32_t id = slot ^ mark; /* or more than any: of another mark */
+
+		if (id < t->used && vns_flow_same_key(&t->head[id].key, key))
+			return id;
+	}
 	return VNS_FLOW_NONE;
 }
 
-static void put_slot(struct vns_flow_table *t, struct vns_flow_slot s)
+/* The id in a slot that is not empty. */
+static uint32_t id_in(const struct vns_flow_table *t, uint32_t slot)
 {
-	uint32_t i = vns_flow_home(t, s.tag);
+	return slot & ((UINT32_C(1) << t->id_bits) - 1);
+}
 
-	while (t->slot[i].id != VNS_FLOW_NONE)
+static void put_slot(struct vns_flow_table *t, uint32_t tag, uint32_t id)
+{
+	uint32_t i = vns_flow_home(t, tag);
+
+	while (t->slot[i] != VNS_FLOW_EMPTY)
 		i = (i + 1) & t->mask;
-	t->slot[i] = s;
+	t->slot[i] = vns_flow_mark(t, tag) | id;
 }
 
 static int double_slots(struct vns_flow_table *t)
 {
+	const struct vns_flow_table old = *t;
 	size_t n = 2 * ((size_t)t->mask + 1);
-	struct vns_flow_slot *old = t->slot, *bigger;
+	uint32_t *bigger;
 
 	if (n > UINT32_MAX)
 		return -ENOMEM;
-	bigger = vns_reserve(n, sizeof(*bigger)); /* with huge pages: no slot is near the last one */
+	bigger = new_slots(n);
 	if (!bigger)
 		return -ENOMEM;
-	memset(bigger, 0xff, n * sizeof(*bigger));
 	t->slot = bigger;
 	t->mask = (uint32_t)(n - 1);
 	t->shift--;
-	for (size_t i = 0; i < n / 2; i++)
-		if (old[i].id != VNS_FLOW_NONE)
-			put_slot(t, old[i]);
-	vns_unreserve(old);
+	t->id_bits++;
+	for (size_t i = 0; i < n / 2; i++) {
+		uint32_t id = id_in(&old, old.slot[i]);
+
+		if (old.slot[i] != VNS_FLOW_EMPTY)
+			put_slot(t, t->head[id].tag, id);
+	}
+	vns_unreserve(old.slot);
 	return 0;
 }
 
@@ -146,7 +168,8 @@ uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct v
 
 	if (t->live == t->max)
 		return VNS_FLOW_NONE;
-	if (4 * ((uint64_t)t->live + 1) > (uint64_t)t->mask + 1 && double_slots(t))
+	/* one less than a quarter: the last id and a mark of ones would look like an empty slot */
+	if (4 * ((uint64_t)t->live + 2) > (uint64_t)t->mask + 1 && double_slots(t))
 		return VNS_FLOW_NONE;
 	if (id == VNS_FLOW_NONE)
 		id = t->used++;
@@ -157,7 +180,7 @@ uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct v
 	h->tag = vns_flow_tag(t, hash);
 	h->user = 0;
 	h->last_ns = now_ns;
-	put_slot(t, (struct vns_flow_slot){ h->tag, id });
+	put_slot(t, h->tag, id);
 	link_front(t, id, VNS_FLOW_OPEN);
 	t->live++;
 	return id;
@@ -166,19 +189,20 @@ uint32_t vns_flow_insert(struct vns_flow_table *t, uint64_t hash, const struct v
 /* Close the gap at @i: pull back whatever was pushed over it by linear probing. */
 static void remove_slot(struct vns_flow_table *t, uint32_t i)
 {
-	uint32_t gap = i;
+	uint32_t gap = i, home;
 
 	for (;;) {
 		i = (i + 1) & t->mask;
-		if (t->slot[i].id == VNS_FLOW_NONE)
+		if (t->slot[i] == VNS_FLOW_EMPTY)
 			break;
+		home = vns_flow_home(t, t->head[id_in(t, t->slot[i])].tag);
 		/* an entry may move into the gap unless its home lies behind the gap */
-		if (((i - vns_flow_home(t, t->slot[i].tag)) & t->mask) >= ((i - gap) & t->mask)) {
+		if (((i - home) & t->mask) >= ((i - gap) & t->mask)) {
 			t->slot[gap] = t->slot[i];
 			gap = i;
 		}
 	}
-	t->slot[gap].id = VNS_FLOW_NONE;
+	t->slot[gap] = VNS_FLOW_EMPTY;
 }
 
 void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
@@ -186,7 +210,7 @@ void vns_flow_remove(struct vns_flow_table *t, uint32_t id)
 	struct vns_flow_head *h = &t->head[id];
 	uint32_t i = vns_flow_home(t, h->tag);
 
-	while (t->slot[i].id != id)
+	while (id_in(t, t->slot[i]) != id)
 		i = (i + 1) & t->mask;
 	remove_slot(t, i);
 	unlink_flow(t, id);

@@ -515,7 +515,7 @@ static uint64_t still_to_come(const struct state *st, const struct load *l)
 	if (run->min_samples && rows > l->samples / run->min_samples)
 		rows = l->samples / run->min_samples;
 	all = rows + out->rows.n;
-	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint64_t) + 4 * sizeof(uint64_t) +
+	bytes = st->limited ? 0 : l->live * (8 * sizeof(uint32_t) + 4 * sizeof(uint32_t) +
 						      2 * sizeof(uint32_t));
 	bytes += rows * ROW_BYTES + all * (SORT_BYTES + run->row_bytes);
 	return bytes + out->groups.n * (sizeof(*out->groups.group) + run->row_bytes);

@@ -133,7 +133,7 @@ class Rtt(unittest.TestCase):
         subprocess.run([GENCAP, '--out', capture, '--flows', '40000', '--packets', '400000', '--snap', '96',
                         '--icmp', '5', '--udp', '10', '--duration', '20'], check=True, timeout=900,
                        capture_output=True)
-        for limit, more in ((40, ['--flows']), (32, ['--by', 'host']), (24, [])):
+        for limit, more in ((40, ['--flows']), (32, ['--by', 'host']), (20, [])):
             docs = set()
             for threads in ('1', '2', '1'):
                 code, out, err, peak = run('rtt', '-r', capture, '--json', '-j', threads, '--max-memory',
