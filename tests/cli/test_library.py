@@ -35,7 +35,7 @@ def declared(headers):
                         "-fsyntax-only", source], check=True)
         with open(out, encoding="utf-8") as f:
             for line in f:
-                where = re.match(r"/\* (\S+?):\d+:([NIO])([CF]) \*/ extern .*?\b(vns_\w+) \(", line)
+                where = re.match(r"/\* (.+?):\d+:([NIO])([CF]) \*/ extern .*?\b(vns_\w+) \(", line)
                 if where and where[3] == "C":
                     names.add(where[4])
     return names

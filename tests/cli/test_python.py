@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -587,7 +588,7 @@ class Module(unittest.TestCase):
         want = "".join(text for kind, text in blocks if kind == "text")
         work = os.path.join(self.tmp.name, "doc")
         os.mkdir(work)
-        run("sh", "-c", f"vns_gencap() {{ {GENCAP} \"$@\" 2>/dev/null; }}\n" +
+        run("sh", "-c", f"vns_gencap() {{ {shlex.quote(GENCAP)} \"$@\" 2>/dev/null; }}\n" +
             shell.replace("vns-gencap", "vns_gencap"), cwd=work)
         said = python(f"import os; os.chdir({work!r})\n" + code, numpy=True)
         if said is None:
