@@ -199,6 +199,39 @@ static void under_way_when_a_share_ends(void **state)
 }
 
 /*
+ * A datagram is repeated every 10 ms. When the first of them is given up, one is under way: it is decided with
+ * those before it, and its twin is left with one that was sent later, and lost.
+ */
+static void left_over_of_a_share(void **state)
+{
+	struct vns_twin_opts o = { .window_ns = SEC };
+	struct bench *b = open_with(&o);
+
+	(void)state;
+	for (int64_t ms = 0; ms < 1800; ms++) {
+		struct vns_packet p = udp(ms * MS, ms & 1, 1000 + (uint64_t)ms, 0);
+
+		feed(b, ms & 1 ? VNS_POINT_A : VNS_POINT_B, p);
+		p.time_ns += 50 * US;
+		feed(b, ms & 1 ? VNS_POINT_B : VNS_POINT_A, p);
+		if (ms == 1010)
+			feed(b, VNS_POINT_B, udp(ms * MS + 100 * US, true, 1, 0));
+		if (ms == 1010)
+			feed(b, VNS_POINT_A, udp(ms * MS + 300 * US, true, 1, 0));
+		if (ms == 1009)
+			feed(b, VNS_POINT_A, udp(ms * MS + 850 * US, true, 1, 0));
+		if (ms % 10 != 9 || ms >= 1009)
+			continue;
+		feed(b, VNS_POINT_A, udp((ms - 9 ? ms * MS + 800 * US : 9880 * US), true, 1, 0));
+		feed(b, VNS_POINT_B, udp(ms * MS + 930 * US, true, 1, 0));
+	}
+	done(b);
+	for (size_t i = 0; i < b->n; i++)
+		assert_true((b->s[i].direction == VNS_HOST_TO_GUEST) == (b->s[i].first_raw_ns > 0));
+	drop(b);
+}
+
+/*
  * A datagram that is repeated takes 25 ms where all else takes 50 us: each is seen as many ms before the next is sent
  * as no clock is wrong by here, with quiet around the two. They are no pair.
  */
@@ -257,6 +290,7 @@ int main(void)
 		cmocka_unit_test(sent_again_at_the_last_moment),
 		cmocka_unit_test(doubled_after_the_first_was_counted),
 		cmocka_unit_test(under_way_when_a_share_ends),
+		cmocka_unit_test(left_over_of_a_share),
 		cmocka_unit_test(slower_than_all_else),
 		cmocka_unit_test(reaches_over_another),
 	};

@@ -559,8 +559,8 @@ static void all_hosts(struct piece_batch *b)
 }
 
 /*
- * What is only seen on the way (a loss, disorder) counts for what was decided before it as well: if there
- * was any, everything is decided once more.
+ * What is only seen on the way (disorder; a loss, where sums were trusted) counts for what was decided before it as
+ * well: if there was any, everything is decided once more.
  */
 static void decide_twice(struct piece_batch *b)
 {
@@ -569,7 +569,7 @@ static void decide_twice(struct piece_batch *b)
 	const int64_t upset = set->upset[b->dir], lost = set->lost[b->dir];
 
 	all_hosts(b);
-	if (upset == set->upset[b->dir] && lost == set->lost[b->dir])
+	if (upset == set->upset[b->dir] && (lost == set->lost[b->dir] || !b->summed))
 		return;
 	memcpy(b->t->counts, before, sizeof(before));
 	set->n_lackers[b->dir] = b->lackers;

@@ -45,7 +45,8 @@ struct piece_ref {
  * What is looked at together: one direction, up to @until (upstream's time). @defer: a train that begins
  * after this may go on beyond @until. @ended: nothing more will come. @unsettled: how many of upstream's
  * that are not settled yet are looked at too. @early: for want of memory, before the other point's
- * packets are all here: only what is found counts, the rest will be looked at again.
+ * packets are all here: only what is found counts, the rest will be looked at again. @summed: something was decided
+ * by sums that agree.
  * @lackers: frames that were known to lack a datagram before this look
  * @likes: likes.c, which makes it when it is wanted
  */
@@ -53,7 +54,7 @@ struct piece_batch {
 	struct vns_twin *t;
 	unsigned int dir;
 	int64_t until, defer;
-	bool ended, early;
+	bool ended, early, summed;
 	uint32_t unsettled;
 	size_t lackers;
 	struct twin_limits limits;

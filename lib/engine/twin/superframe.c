@@ -214,8 +214,49 @@ static bool too_far(const struct trains *s, const struct train *a, const struct 
 }
 
 /*
+ * May train @o's anchor be several datagrams that were joined again on the way, of a size g that leaves place for @d in
+ * its frame: either that size is @d's, or @d ends the frame? Where @o has all its datagrams, it is not.
+ */
+static bool fits_joined(const struct train *o, const struct piece *d)
+{
+	uint32_t k = (uint16_t)(d->id - o->u->id), before = o->u->len - d->len, have = 0;
+
+	if (!o->numbered || k < 2 || !d->len || d->len >= o->size)
+		return false;
+	for (uint32_t i = 0; i < o->places; i++)
+		have += o->at[i] != 0;
+	if (have == o->places)
+		return false;
+	if (o->size % d->len == 0 && d->len * (uint64_t)k >= o->size && d->len * (uint64_t)(k + 1) <= o->u->len)
+		return true;
+	return before % k == 0 && before / k >= d->len && before / k < o->size && o->size % (before / k) == 0;
+}
+
+/* Can @d be of a frame without anchor, sent before or behind @a's, that is not known to be something else? */
+static bool of_anchorless(const struct trains *s, const struct train *a, const struct piece *d)
+{
+	for (int step = -1; step <= 1; step += 2) {
+		const struct piece *u = a->u + step;
+
+		for (int n = 0; u >= s->up && u < s->up + s->n_up; n++, u += step) {
+			uint32_t k = (uint16_t)(d->id - u->id);
+
+			if (step < 0 ? d->time - u->time > s->b->limits.reach :
+				       u->time > d->time + train_error(s, d->time))
+				break;
+			if (n == NEARBY)
+				return true;
+			if (!u->train && (u->fate == FATE_OPEN || u->fate == FATE_AMBIGUOUS) && k > 0 &&
+			    d->len * (uint64_t)(k + 1) <= u->len)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Frames sent so close to train @i's that datagrams may have got from one to the other, whose lack of one
- * @d would fill, and frames of train @i without an anchor; where there is disorder, also those that lack
+ * @d would fill, and whether frames without an anchor would; where there is disorder, also those that lack
  * none. Return: how many.
  */
 static size_t lackers(const struct trains *s, size_t i, const struct piece *d)
@@ -233,10 +274,11 @@ static size_t lackers(const struct trains *s, size_t i, const struct piece *d)
 			if (n > NEARBY)
 				return 2;
 			if (sent_in_time(s, a, o, d))
-				frames += upset ? o->numbered && place_of(o, d) != NO_PLACE : vacant(o, d);
+				frames += fits_joined(o, d) ||
+					  (upset ? o->numbered && place_of(o, d) != NO_PLACE : vacant(o, d));
 		}
 	}
-	return frames + another_fits(a, d);
+	return frames + of_anchorless(s, a, d);
 }
 
 /* What of the frames sent shortly before it a datagram that has no place yet fits into, by its number. */
@@ -344,6 +386,13 @@ static void note_lacker(const struct trains *s, const struct train *a, bool rest
 		l->vacant[k / 64] |= (uint64_t)!a->at[k] << k % 64;
 }
 
+/* Not all of train @a came, unless its end was not captured: where that happens, sums that agree prove nothing. */
+static void note_lost(const struct trains *s, const struct train *a)
+{
+	if (!s->b->ended || a + 1 != s->t + s->n)
+		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
+}
+
 /* Is the datagram in @a's last place surely @a's? */
 static bool last_is_sure(const struct trains *s, size_t i)
 {
@@ -363,8 +412,10 @@ static void cut_by_number(struct trains *s, size_t i)
 		have += a->at[k] != 0;
 	if (a->at[a->places - 1] && last_is_sure(s, i))
 		a->u->last = &s->down[a->at[a->places - 1] - 1];
-	if (have < a->places)
+	if (have < a->places) {
 		note_lacker(s, a, a->at[a->places - 1]);
+		note_lost(s, a);
+	}
 	piece_count(s->b, a->u, have, have == a->places);
 }
 
@@ -430,8 +481,10 @@ static void cut_by_bytes(struct trains *s, size_t i)
 	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
 	    !lacked_before(s, a, rest) && !rest_shared(s, i, rest) && train_first_of_likes(s, a->u, rest))
 		a->u->last = rest;
-	if (got < sent)
+	if (got < sent) {
 		note_lacker(s, a, n_rest > 0);
+		note_lost(s, a);
+	}
 	piece_count(s->b, a->u, n, got == sent);
 }
 
@@ -462,17 +515,12 @@ static bool in_number(const struct train *a)
 	return true;
 }
 
-/*
- * @up bytes were sent and @down came, unless the train's end was not captured: where that happens, sums that agree
- * prove nothing either.
- */
+/* @up bytes were sent and @down came. */
 static void note_difference(const struct trains *s, const struct train *a, uint64_t up, uint64_t down)
 {
-	if (up == down || a->later || (s->b->ended && a + 1 == s->t + s->n))
-		return;
-	if (up > down)
-		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
-	else
+	if (up > down && !a->later)
+		note_lost(s, a);
+	else if (up < down && !a->later && (!s->b->ended || a + 1 != s->t + s->n))
 		piece_upset(s->b, a->d->time);
 }
 
@@ -509,6 +557,7 @@ static bool regrouped(struct trains *s, struct train *a)
 		u->last = d;
 		u->fate = FATE_MATCHED;
 	}
+	s->b->summed = true;
 	piece_count(s->b, is_cut(a) ? a->u : a->d, 1, true);
 	return true;
 }
@@ -527,10 +576,11 @@ static bool just_right(const struct train *a)
 	size_t n = 0, n_rest = 0;
 
 	for (const struct piece *u = a->u; u < a->u_end; u++) {
-		if (may_be_in(a, u) && u->len == a->size)
-			n++;
-		else if (may_be_in(a, u))
-			n_rest++;
+		if (!may_be_in(a, u))
+			continue;
+		if (n_rest) /* the shorter one ends a frame */
+			return false;
+		*(u->len == a->size ? &n : &n_rest) += 1;
 	}
 	return a->rest == a->size ? n == a->places : n == a->places - 1 && n_rest == 1;
 }
@@ -548,6 +598,7 @@ static void joined(struct trains *s, struct train *a, bool even)
 	else if (n > a->places)
 		twin_pieces_lost(s->b->t, s->b->dir, a->d->time);
 	sure &= !lately_upset(s, a->d) && !lately_lost(s, a->d);
+	s->b->summed |= sure;
 	/* A frame itself may have been cut and put together otherwise: where its last went is not known. */
 	if (a->u->len <= TWIN_LONGEST)
 		a->u->last = a->d;
@@ -615,7 +666,23 @@ static void by_order(struct trains *s, size_t i)
 		doubt_train(a);
 }
 
-/* Can downstream @d, which is in no frame so far, be of one without anchor? @from: not sent too long before. */
+/*
+ * Can downstream @d, which has no place in cut train @a, be of its frame, because some of what that was cut into were
+ * joined again on the way? Not where all of it is there.
+ */
+static bool may_be_joined(const struct train *a, const struct piece *d)
+{
+	uint32_t k = (uint16_t)(d->id - a->u->id), have = 0;
+
+	if (!is_cut(a) || (uint64_t)a->size + d->len > a->u->len ||
+	    (d->id && a->u->id && (k == 0 || k >= MAX_PLACES)))
+		return false;
+	for (uint32_t i = 0; a->numbered && i < a->places; i++)
+		have += a->at[i] != 0;
+	return have < a->places && (a->numbered || d->len > a->size);
+}
+
+/* Can downstream @d, which is in no frame so far, be of one all the same? @from: not sent too long before. */
 static bool may_be_cut(const struct trains *s, const struct piece *from, const struct piece *d)
 {
 	const struct piece *end = s->up + s->n_up;
@@ -628,6 +695,8 @@ static bool may_be_cut(const struct trains *s, const struct piece *from, const s
 			return true;
 		if (u->train && lately_upset(s, d) && is_cut(&s->t[u->train - 1]) &&
 		    (d->len == s->t[u->train - 1].size || d->len == s->t[u->train - 1].rest))
+			return true;
+		if (u->train && may_be_joined(&s->t[u->train - 1], d))
 			return true;
 		if ((u->fate != FATE_OPEN && u->fate != FATE_AMBIGUOUS) || u->len <= d->len ||
 		    (!s->n && u->len <= JUMBO))

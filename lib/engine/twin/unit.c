@@ -114,6 +114,45 @@ static bool last_by(const struct twin_entry *entry, uint32_t e, int64_t until)
 	return !entry[e].next || entry[entry[e].next].time >= until;
 }
 
+/*
+ * Until when copies of @node were decided in the midst of traffic; INT64_MIN: never. Kept in what only
+ * the other kind of node uses; a new node has zeros there.
+ */
+static int64_t cut_at(const struct twin_node *node)
+{
+	const struct twin_side *s = &node->side[TWIN_UP];
+	uint64_t at = (uint64_t)s->max_len << 32 | s->max_end;
+
+	return at ? (int64_t)at : INT64_MIN;
+}
+
+static bool same_strong_id(const struct twin_entry *u, const struct twin_entry *d)
+{
+	return u->ip_id && !(u->ip_id & TWIN_WEAK_ID) && u->ip_id == d->ip_id;
+}
+
+/*
+ * May one of an only pair belong to copies that were decided before it, in the midst of traffic? @time: upstream's, of
+ * the one seen first.
+ */
+static bool near_cut(const struct vns_twin *t, const struct twin_node *node, int64_t time)
+{
+	int64_t cut = cut_at(node);
+
+	return cut != INT64_MIN && time - twin_reach(t, node->direction) < cut;
+}
+
+/*
+ * @lag is one that twins do not have here, and nothing else tells: it may be a piece of another packet, or made of
+ * some, as much as one that was held up. That look comes first.
+ */
+static bool may_be_piece(const struct vns_twin *t, uint32_t e, int64_t lag, const struct twin_limits *l)
+{
+	const struct twin_entry *x = &t->m.entry[e];
+
+	return (lag < -l->slack || lag > l->reach) && twin_is_piece(t, x) && !(x->flags & E_LOOKED);
+}
+
 bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 {
 	struct twin_entry *entry = t->m.entry;
@@ -135,15 +174,20 @@ bool twin_unit_settle(struct vns_twin *t, uint32_t e)
 		struct twin_limits limits = { t->slack, twin_reach(t, node->direction), 0,
 					      node->repeated,
 					      twin_earliest(t, node->direction, 0, entry[e].time) };
+		bool same = same_strong_id(&entry[e], &entry[d]);
 
 		/* Seen before it was sent, and nothing is known of the clocks yet: what comes may tell. */
 		if (lag < -limits.slack && !t->sane[node->direction] && entry[e].time >= until - t->window)
+			return false;
+		if (!same && near_cut(t, node, entry[e].time + (lag < 0 ? lag : 0)))
 			return false;
 		if (!twin_only_pair(lag, entry[e].ip_id, entry[d].ip_id, &limits)) {
 			if (lag < limits.earliest)
 				report_odd(t, node, e, d);
 			return false;
 		}
+		if (!same && may_be_piece(t, e, lag, &limits))
+			return false;
 	} else if (!told_by_id(t, e, d, lag)) {
 		return false;
 	}
@@ -230,18 +274,6 @@ static void decide(struct vns_twin *t, struct twin_node *node, struct share *s)
 	for (unsigned int side = 0; side < 2; side++)
 		for (size_t i = 0; i < set[side]->n; i++)
 			conclude(t, s, side, i);
-}
-
-/*
- * Until when copies of @node were decided in the midst of traffic; INT64_MIN: never. Kept in what only
- * the other kind of node uses; a new node has zeros there.
- */
-static int64_t cut_at(const struct twin_node *node)
-{
-	const struct twin_side *s = &node->side[TWIN_UP];
-	uint64_t at = (uint64_t)s->max_len << 32 | s->max_end;
-
-	return at ? (int64_t)at : INT64_MIN;
 }
 
 static void set_cut(struct twin_node *node, int64_t at)
