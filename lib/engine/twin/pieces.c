@@ -21,7 +21,8 @@
  * agree, and one candidate only), and the identification to the others, which must fit in. Without the
  * first fragment an IPv4 identification may still do; an IPv6 one leads nowhere. Latency of
  * the first byte is that of the first fragment, of the last byte that of the fragment which
- * ends where the whole does. Fragments upstream of a whole all got there with it.
+ * ends where the whole does. Fragments upstream of a whole all got there with it. Those downstream that nothing leads
+ * from are ambiguous where a whole that did not arrive may be what they are of.
  * Fragments of TCP are not looked at: nobody sends them since path MTU discovery.
  *
  * Where memory is full, packets leave one by one and before their time. A look goes through all that
@@ -162,11 +163,9 @@ void piece_upset(struct piece_batch *b, int64_t time)
 
 /* ---- fragments ---- */
 
-/* The only one among @n refs of @key that lies on the side @down and may have been what @f is of. */
-static struct piece *only_whole(const struct piece_batch *b, const struct piece_ref *r, size_t n,
-				uint64_t key, const struct piece *f)
+/* Of @n refs, in order, the first that has @key or a later one. */
+static size_t first_of_key(const struct piece_ref *r, size_t n, uint64_t key)
 {
-	struct piece *found = NULL;
 	size_t low = 0, high = n;
 
 	while (low < high) {
@@ -177,6 +176,16 @@ static struct piece *only_whole(const struct piece_batch *b, const struct piece_
 		else
 			high = mid;
 	}
+	return low;
+}
+
+/* The only one among @n refs of @key that lies on the side @down and may have been what @f is of. */
+static struct piece *only_whole(const struct piece_batch *b, const struct piece_ref *r, size_t n,
+				uint64_t key, const struct piece *f)
+{
+	size_t low = first_of_key(r, n, key);
+	struct piece *found = NULL;
+
 	for (size_t i = low; i < n && r[i].key == key && i - low < 64; i++) {
 		struct piece *w = r[i].p;
 		int64_t lag = w->down ? w->time - f->time : f->time - w->time;
@@ -292,6 +301,27 @@ static void datagram_in_fragments(struct piece_batch *b, struct piece *f, size_t
 	join(b, f, n, whole);
 }
 
+/*
+ * Downstream fragment @f has no part in what was found: its datagram's first one is lost, or the last of those left.
+ * May one of the wholes of @key that did not arrive be what it is of? Among many, yes.
+ */
+static bool may_be_of_whole(const struct piece_batch *b, const struct piece_ref *r, size_t n, uint32_t key,
+			    const struct piece *f)
+{
+	size_t from = first_of_key(r, n, key);
+
+	for (size_t i = from; i < n && r[i].key == key; i++) {
+		const struct piece *w = r[i].p;
+
+		if (i - from == 64)
+			return true;
+		if (!w->down && w->fate == FATE_OPEN && f->time - w->time >= -b->limits.slack &&
+		    f->time - w->time <= b->limits.reach && end_of(f) <= bytes_of(w))
+			return true;
+	}
+	return false;
+}
+
 static void fragments(struct piece_batch *b, struct piece *f, size_t n, struct piece *wholes,
 		      size_t n_wholes)
 {
@@ -310,6 +340,11 @@ static void fragments(struct piece_batch *b, struct piece *f, size_t n, struct p
 			;
 		datagram_in_fragments(b, f + i, k - i, by_base, by_id, n_wholes);
 	}
+	for (size_t i = 0; i < n; i++)
+		if (f[i].down && f[i].kind == PIECE_LATER && f[i].fate == FATE_OPEN &&
+		    (may_be_of_whole(b, by_id, n_wholes, 0, &f[i]) ||
+		     (f[i].id && may_be_of_whole(b, by_id, n_wholes, f[i].id, &f[i]))))
+			f[i].fate = FATE_AMBIGUOUS;
 }
 
 /* ---- the whole ---- */

@@ -27,8 +27,9 @@
  *   Joined frame (downstream whole): which datagrams got into it is known by their number only: where
  *     the train has just N that fit, all of them; where it has more, one of them was lost, and all
  *     but the anchor are ambiguous. One lost and another doubled count the same too; so wherever
- *     loss, doubling or disorder was seen within the last windows, the number proves nothing. (A path
- *     whose first loss falls into one frame with its first doubling stays unseen.)
+ *     loss, doubling or disorder was seen within the last windows, in cut frames too, the number proves nothing.
+ *     (A path whose first loss falls into one frame with its first doubling stays unseen: the captures are those
+ *     of one that lost and doubled nothing.)
  *   Frames on both sides, cut at different datagrams: where a train has the same bytes on both, the
  *     bytes tell as TCP's sequence numbers do, under the same condition.
  *   Copies: the first of those alike (beginning, length and identification) gives the time; so a
@@ -350,42 +351,6 @@ static bool joined_again(const struct train *a)
 	return a->size > TWIN_LONGEST;
 }
 
-/*
- * Does a frame close to @a, which was decided in an earlier look, lack @d, which is @a's last? Nothing tells any
- * more whose it is.
- */
-static bool lacked_before(const struct trains *s, const struct train *a, const struct piece *d)
-{
-	const struct twin_pieces *p = s->b->t->pieces;
-	size_t known = s->b->lackers < TWIN_LACKERS ? s->b->lackers : TWIN_LACKERS;
-
-	for (size_t i = 1; i <= known; i++) {
-		const struct twin_lacker *l = &p->lacker[s->b->dir][(s->b->lackers - i) % TWIN_LACKERS];
-		uint32_t k = (uint16_t)(d->id - l->id);
-
-		if (l->flow != a->u->flow || a->u->time - l->time > s->b->limits.reach)
-			continue;
-		if (!a->numbered || !l->numbered ? !l->rest_seen && l->rest == a->rest :
-		    k < l->places && l->vacant[k / 64] >> k % 64 & 1 &&
-		    d->len == (k == l->places - 1 ? l->rest : l->size))
-			return true;
-	}
-	return false;
-}
-
-/* @a, which is cut, is decided without all its datagrams. @rest_seen: see struct twin_lacker. */
-static void note_lacker(const struct trains *s, const struct train *a, bool rest_seen)
-{
-	struct twin_pieces *p = s->b->t->pieces;
-	struct twin_lacker *l = &p->lacker[s->b->dir][p->n_lackers[s->b->dir]++ % TWIN_LACKERS];
-
-	*l = (struct twin_lacker){ .time = a->u->time, .flow = a->u->flow, .id = a->u->id, .size = a->size,
-				   .places = a->places, .rest = a->rest, .numbered = a->numbered,
-				   .rest_seen = rest_seen };
-	for (uint32_t k = 0; k < a->places && a->numbered; k++)
-		l->vacant[k / 64] |= (uint64_t)!a->at[k] << k % 64;
-}
-
 /* Not all of train @a came, unless its end was not captured: where that happens, sums that agree prove nothing. */
 static void note_lost(const struct trains *s, const struct train *a)
 {
@@ -399,7 +364,7 @@ static bool last_is_sure(const struct trains *s, size_t i)
 	const struct train *a = &s->t[i];
 	const struct piece *d = &s->down[a->at[a->places - 1] - 1];
 
-	return !a->upset && !strangers_in(a) && !joined_again(a) && !lacked_before(s, a, d) &&
+	return !a->upset && !strangers_in(a) && !joined_again(a) && !train_lacked_before(s, a, d) &&
 	       lackers(s, i, d) == 0 && train_first_of_likes(s, a->u, d);
 }
 
@@ -413,7 +378,7 @@ static void cut_by_number(struct trains *s, size_t i)
 	if (a->at[a->places - 1] && last_is_sure(s, i))
 		a->u->last = &s->down[a->at[a->places - 1] - 1];
 	if (have < a->places) {
-		note_lacker(s, a, a->at[a->places - 1]);
+		train_note_lacker(s, a, a->at[a->places - 1]);
 		note_lost(s, a);
 	}
 	piece_count(s->b, a->u, have, have == a->places);
@@ -479,10 +444,10 @@ static void cut_by_bytes(struct trains *s, size_t i)
 			d->fate = fits ? FATE_MATCHED : FATE_AMBIGUOUS;
 	/* Where frames are cut elsewhere than at datagrams, one of any length may be amid the others. */
 	if (fits && n_rest == 1 && frames == 1 && last == rest && !joined_again(a) &&
-	    !lacked_before(s, a, rest) && !rest_shared(s, i, rest) && train_first_of_likes(s, a->u, rest))
+	    !train_lacked_before(s, a, rest) && !rest_shared(s, i, rest) && train_first_of_likes(s, a->u, rest))
 		a->u->last = rest;
 	if (got < sent) {
-		note_lacker(s, a, n_rest > 0);
+		train_note_lacker(s, a, n_rest > 0);
 		note_lost(s, a);
 	}
 	piece_count(s->b, a->u, n, got == sent);
@@ -754,7 +719,7 @@ static void put_aside(const struct trains *s, struct train *a)
 {
 	if (a->upset) {
 		a->at[a->numbered ? a->places - 1 : 0] = 0;
-		note_lacker(s, a, false);
+		train_note_lacker(s, a, false);
 	}
 	for (struct piece *u = a->u; u < a->u_end; u++)
 		u->held = !u->known;

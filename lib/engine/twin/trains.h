@@ -60,4 +60,10 @@ static inline bool train_first_of_likes(const struct trains *s, const struct pie
 /* anchors.c: makes @s->t, the caller's to free; what is decided alongside has its fate. */
 void train_anchors(struct trains *s);
 
+/* lackers.c */
+/* Does a frame close to @a, which was decided in an earlier look, lack @d, which is @a's last? */
+bool train_lacked_before(const struct trains *s, const struct train *a, const struct piece *d);
+/* @a, which is cut, is decided without all its datagrams. @rest_seen: see struct twin_lacker. */
+void train_note_lacker(const struct trains *s, const struct train *a, bool rest_seen);
+
 #endif
