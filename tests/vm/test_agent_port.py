@@ -22,7 +22,7 @@ VERSION = 4  # of the protocol (doc/agent-protocol.md)
 HELLO, REPLY, OK, ERROR, CLOCK, CLOCK_REPLY = 1, 2, 3, 4, 6, 7
 CAPTURE_START, LOAD_START, LOAD_STARTED, LOAD_STATS, LOAD_STOP, LOAD_REPORT = 13, 16, 17, 18, 19, 20
 EXEC, EXEC_OUTPUT, EXEC_DONE = 23, 24, 25
-MAX_ATTACH_S = 20  # 2 s until half a frame is given up; the rest for a loaded machine
+MAX_ATTACH_S = 90  # for what never comes: 2 s until half a frame is given up, and what a loaded machine takes
 
 
 def frame(kind, body=b"", request=1, length=None):
@@ -76,7 +76,7 @@ class Host:
         return self
 
     def next(self):
-        end = time.monotonic() + 20
+        end = time.monotonic() + MAX_ATTACH_S
         while True:
             if len(self.buf) >= 16:
                 magic, length, kind, flags, request = struct.unpack_from("<4sIHHI", self.buf)

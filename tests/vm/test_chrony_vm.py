@@ -56,7 +56,7 @@ class Lab:
         self.program, self.agent, self.folder = program, agent, folder
         self.server = None
 
-    def run(self, *args, timeout=120):
+    def run(self, *args, timeout=170):
         return subprocess.run([self.program, *args], capture_output=True, text=True,
                               timeout=timeout, check=False, stdin=subprocess.DEVNULL)
 
@@ -121,7 +121,8 @@ def measure(lab, kind, table):
     at, chrony, stated = lab.chrony()
     shm = modes["shm"]
     truth, half = truth_at(shm, at)
-    check("chrony's sign and order of size", abs(chrony - truth) < 20e6, f"{chrony} {truth}")
+    if abs(truth) > 2 * (stated + half):  # else it does not claim to know that
+        check("chrony's sign and order of size", abs(chrony - truth) < abs(truth) / 2, f"{chrony} {truth} {stated}")
     table.append((kind, "chrony", chrony - truth, stated, abs(chrony - truth) <= stated + half))
     for name in ("channel", "exchange"):
         m = modes[name]
@@ -157,7 +158,7 @@ def main(argv):
             lab.up(chronyd, chronyc)
             if not failures:
                 # its regression wants samples: until it knows the rate to 100 ppm
-                lab.guest("chronyc waitsync 400 0 100 0.1 >/dev/null")
+                lab.guest("chronyc waitsync 1000 0 100 0.1 >/dev/null")
             for kind in ("idle", "loaded"):
                 for _ in range(0 if failures else RUNS):
                     measure(lab, kind, table)

@@ -7,13 +7,12 @@ usage: test_demo_vm.py VNETSCOPE AGENT [CASE...]
 import html.parser
 import json
 import os
-import subprocess
+import re
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from labtest import AGENT, VNETSCOPE, assert_nothing_left, kill, main, ok, run, skip, status, wait_traffic
+from labtest import AGENT, Live, assert_nothing_left, kill, main, ok, run, skip, status
 
 LAB = f"t-demo{os.getpid() % 10**8}"
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -49,12 +48,17 @@ def check_target(t):
     for direction in DIRECTIONS:
         for proto in PROTOCOLS:
             f = t["directions"][direction][proto]
-            assert f["matched"] > 20, (t["name"], direction, proto, f["matched"])
+            assert f["matched"] > 0, (t["name"], direction, proto, f["matched"])
             assert f["latency_ns"]["min"] + f["latency_ns"]["err_plus_ns"] > 0, f
     for proto in PROTOCOLS:
         s = t["sum_ns"][proto]
         c = s["check"]
-        assert s["n"] > 20 and s["min"] > 0, s
+        assert s["n"] > 0 and s["min"] > 0, (t["name"], proto, s)
+        # how many requests a busy machine makes in 5 s is its own affair: those answered are in the sum or counted
+        if proto != "tcp":
+            pairs = min(t["directions"][d][proto]["matched"] for d in DIRECTIONS)
+            told = s["n"] + sum(s[k] for k in ("late_replies", "forgotten", "across_step", "passed_over"))
+            assert told >= 0.9 * pairs, (t["name"], proto, told, pairs, s)
         # the interval of 95 % lies around the difference: twice as wide it holds 0
         assert c is None or abs(c["difference_ns"]) <= c["upper_ns"] - c["lower_ns"], s
     for point in t["accounting"].values():
@@ -92,19 +96,25 @@ def demo_measures_three_guests():
 
 def a_guest_that_dies_loses_nothing():
     ok(run("lab", "up", "--name", LAB, "--agent", AGENT, "-n", "2", timeout=280))
-    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", f"lab:{LAB}/vm2", "--json", "-t", "9"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_traffic(LAB, vo, 20)
-    for address in ("10.77.0.11", "10.77.0.12"):
-        ok(run("lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-c", "40", "-i", "0.02",
-               address))
-    time.sleep(1)  # what the guest has captured is on its way
-    kill(status(LAB)["guests"][1]["pid"])
-    out, err = vo.communicate(timeout=60)
-    assert vo.returncode == 3 and "vm2 ended early" in err, (vo.returncode, err)
-    one, two = json.loads(out)["targets"]
-    for t in (one, two):
-        assert t["directions"]["host_to_guest"]["icmp"]["matched"] >= 35, t["directions"]
+    vm2 = status(LAB)["guests"][1]["pid"]
+    vo = Live(f"lab:{LAB}/vm1", f"lab:{LAB}/vm2")
+    try:
+        vo.traffic()
+        before = {name: vo.matched(name) for name in ("vm1", "vm2")}
+        for address in ("10.77.0.11", "10.77.0.12"):
+            ok(run("lab", "exec", "--name", LAB, "client", "--", "ping", "-q", "-c", "40", "-i", "0.02",
+                   address))
+        # what the guest has captured has come
+        for name, matched in before.items():
+            vo.wait(f"the pings of {name} are matched", lambda: vo.matched(name) >= matched + 70)
+        kill(vm2)
+        vo.wait("it gives vm2 up", lambda: re.search(r"vm2 .*\n.*, ENDED", vo.said))
+        doc = vo.finish(3)
+    finally:
+        vo.kill()
+    assert "vm2 ended early" in vo.said, vo.said[-300:]
+    for t in doc["targets"]:
+        assert t["directions"]["host_to_guest"]["icmp"]["matched"] >= 35, (t["name"], t["directions"])
     assert "exited" in run("lab", "status", "--name", LAB).stdout or \
         status(LAB)["guests"][1]["state"] != "running"
 

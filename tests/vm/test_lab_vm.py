@@ -7,6 +7,7 @@ usage: test_lab_vm.py VNETSCOPE AGENT [CASE...]
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 from labtest import (AGENT, VNETSCOPE, assert_nothing_left, gone, kill, main, ok, pids_of, run,
                      skip, status, wait_until)
+from nettest import InGuest, wait_sleeps
 
 LAB = f"t-vm{os.getpid() % 10**8}"
 NOBODY = 65534
@@ -33,14 +35,14 @@ def guest(name, *command):
 
 
 def ping(node, address):
-    r = run("lab", "exec", "--name", LAB, node, "--", "ping", "-c", "2", "-W", "5", address)
+    r = run("lab", "exec", "--name", LAB, node, "--", "ping", "-c", "2", "-W", "30", address)
     assert r.returncode == 0, f"{node} to {address}: {r.stdout}{r.stderr}"
 
 
 def qmp(lab, name, command):
     """Ask QEMU itself."""
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(10)
+    s.settimeout(60)
     s.connect(f"{lab['folder']}/{name}.qmp")
     f = s.makefile("rw")
     f.readline()
@@ -63,7 +65,7 @@ def boots_and_answers():
         assert g["clocksource"] and release and release in g["kernel"], g
         ping("client", f"10.77.0.{10 + i}")
         ping("client", f"fd77::{10 + i}")
-    assert guest("vm1", "ping", "-c", "1", "10.77.0.12").returncode == 0
+    assert guest("vm1", "ping", "-c", "1", "-W", "30", "10.77.0.12").returncode == 0
     assert guest("vm2", "hostname").stdout.strip() == "vm2"
     r = guest("vm1", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (r.returncode, r.stdout, r.stderr) == (7, "out\n", "err\n"), r
@@ -106,24 +108,40 @@ def holds(pid, lock):
 def hung_guest_is_named():
     """A kernel that panicked and stays so: its process lives, nothing answers. The others are asked at once with it."""
     ok(up("-n", "3"))
-    ok(guest("vm2", "sh", "-c", "echo 0 > /proc/sys/kernel/panic; (sleep 0.5; echo c > /proc/sysrq-trigger) "
-             ">/dev/null 2>&1 &"))
-    wait_until("status tells", lambda: status(LAB)["guests"][1]["state"] == "silent", 30)
-    start = time.monotonic()
+    panics = InGuest(VNETSCOPE, LAB, "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger", 2)
+    panics.now("begun")
+
+    def states():
+        # one that a busy machine starves may be silent for once
+        return [g["state"] for g in status(LAB)["guests"]]
+    wait_until("status tells", lambda: states() == ["running", "silent", "running"])
     lab = status(LAB)
-    assert time.monotonic() - start < 10, time.monotonic() - start  # 2 s, whatever the number of guests
-    assert [g["state"] for g in lab["guests"]] == ["running", "silent", "running"], lab["guests"]
     assert lab["state"] == "degraded" and "Kernel panic" in lab["guests"][1]["why"], lab["guests"][1]
     assert f"process {lab['guests'][1]['pid']} runs" in lab["guests"][1]["why"], lab["guests"][1]
-    assert "degraded (vm2 silent)" in ok(run("lab", "status", "--name", LAB)).stdout
-    # paused, it is silent too; and who comes while status asks waits for its turn
-    qmp(lab, "vm1", "stop")
+    assert "degraded (vm2 silent" in ok(run("lab", "status", "--name", LAB)).stdout
+    # paused, it is silent too; all of them are asked at once, not one after the other: who asks has all their locks
+    for name in ("vm1", "vm3"):
+        qmp(lab, name, "stop")
+    locks = [f"{lab['folder']}/vm{i}.lock" for i in (1, 2, 3)]
+    wait_until("one status asks all three at once", lambda: asks_at_once(locks))
+    # and who comes while status asks waits for its turn
     asking = subprocess.Popen([VNETSCOPE, "lab", "status", "--json", "--name", LAB], stdout=subprocess.PIPE)
-    wait_until("it asks", lambda: holds(asking.pid, f"{lab['folder']}/vm1.lock"))
-    qmp(lab, "vm1", "cont")
+    wait_until("it asks", lambda: holds(asking.pid, locks[0]) or asking.poll() is not None)
+    for name in ("vm1", "vm3"):
+        qmp(lab, name, "cont")
     assert "in use" not in guest("vm1", "true").stderr
-    assert json.loads(asking.communicate(timeout=30)[0])["labs"], "no document"
-    assert status(LAB)["guests"][0]["state"] == "running"
+    assert json.loads(asking.communicate(timeout=90)[0])["labs"], "no document"
+    wait_until("vm1 answers again", lambda: status(LAB)["guests"][0]["state"] == "running")
+
+
+def asks_at_once(locks):
+    """Is there an instant at which a status holds all @locks?"""
+    asking = subprocess.Popen([VNETSCOPE, "lab", "status", "--json", "--name", LAB], stdout=subprocess.DEVNULL)
+    seen = False
+    while asking.poll() is None and not seen:
+        seen = all(holds(asking.pid, lock) for lock in locks)
+    asking.wait(90)
+    return seen
 
 
 def killed_holder_then_up():
@@ -167,13 +185,18 @@ def qemus():
 def one_user_at_a_time():
     ok(up("-n", "1"))
     spec = f"lab:{LAB}/vm1"
-    p = subprocess.Popen([VNETSCOPE, "drift", "--json", "-t", "6", spec],
-                         stdout=subprocess.DEVNULL)
-    lock = f"/run/vnetscope/{LAB}/vm1.lock"
-    wait_until("the first one holds the guest", lambda: os.path.exists(lock))
-    r = run("drift", spec)
-    assert r.returncode == 3 and f"process {p.pid}" in r.stderr, r
-    assert p.wait(timeout=60) == 0
+    p = subprocess.Popen([VNETSCOPE, "drift", "--json", "-t", "600", spec], stdout=subprocess.DEVNULL)
+    try:
+        lock = f"/run/vnetscope/{LAB}/vm1.lock"
+        wait_until("the first one holds the guest", lambda: os.path.exists(lock) and holds(p.pid, lock))
+        r = run("drift", spec)
+        assert r.returncode == 3 and f"process {p.pid}" in r.stderr, r
+        wait_sleeps(p, 100)  # it measures
+        p.send_signal(signal.SIGINT)
+        code = p.wait(timeout=90)
+        assert code == 0, code
+    finally:
+        p.kill()
     ok(run("drift", "-n", "5", spec))
 
 
@@ -201,7 +224,7 @@ def without_root():
         ok(r)
         lab = json.loads(ok(as_user("lab", "status", "--json")).stdout)["labs"][0]
         assert lab["rootless"], lab
-        ok(as_user("lab", "exec", "--name", LAB, "client", "--", "ping", "-c", "1", "-W", "5",
+        ok(as_user("lab", "exec", "--name", LAB, "client", "--", "ping", "-c", "1", "-W", "30",
                    "10.77.0.11"))
         # Packets are captured at the tap, inside the user namespace, and by the agent.
         r = ok(as_user("drift", "--json", "-n", "20", "-m", "exchange", f"lab:{LAB}/vm1"))

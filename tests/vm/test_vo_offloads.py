@@ -17,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
-from labtest import AGENT, VNETSCOPE, main, ok, run, skip, status, wait_until
+from labtest import AGENT, VNETSCOPE, Live, main, ok, run, skip
 
 LAB = f"t-off{os.getpid() % 10**8}"
 CLASSES = ("matched", "missing", "ambiguous", "outside_window", "undecodable")
@@ -31,45 +31,43 @@ def node(name, *words, timeout=60):
     return run("lab", "exec", "--name", LAB, name, "--", *words, timeout=timeout)
 
 
-def captures_open():
-    holder = status(LAB)["holder_pid"]
-    return len(subprocess.run(["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
-                              capture_output=True, text=True, check=True).stdout.splitlines()) > 4
-
-
 def traffic():
-    """TCP and UDP in both directions at once, one guest after the other."""
+    """TCP and UDP in both directions at once, one guest after the other: so many bytes, however long that takes."""
     for last in (11, 12):
         jobs = [subprocess.Popen([VNETSCOPE, "lab", "exec", "--name", LAB, "client", "--", "iperf3", "-c",
-                                  f"10.77.0.{last}", "-t", "1", "--bidir", "--connect-timeout", "5000",
+                                  f"10.77.0.{last}", "--bidir", "--connect-timeout", "60000",
                                   *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                for words in (("-p", "5201", "-b", "40M"), ("-p", "5202", "-u", "-b", "2M"))]
+                for words in (("-p", "5201", "-b", "40M", "-n", "5M"), ("-p", "5202", "-u", "-b", "2M", "-n", "250K"))]
         for j in jobs:
-            out, _ = j.communicate(timeout=60)
+            out, _ = j.communicate(timeout=90)
             assert j.returncode == 0, out
 
 
-def measure(mode):
-    vo = subprocess.Popen([VNETSCOPE, "vo", f"lab:{LAB}/vm1", f"lab:{LAB}/vm2", "-m", mode, "--json",
-                           "-t", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def measure_once(mode):
+    vo = Live(f"lab:{LAB}/vm1", f"lab:{LAB}/vm2", "-m", mode)
     try:
-        wait_until("the captures open", captures_open)
-        time.sleep(1)
+        vo.traffic()
         traffic()
-        time.sleep(0.2)
-        vo.send_signal(2)
-        out, err = vo.communicate(timeout=60)
+        return vo.finish()
     finally:
         vo.kill()
-    assert vo.returncode == 0, err
-    return json.loads(out)
+
+
+def measure(mode):
+    """A run in which the captures kept up: where a ring ran over (counted) nobody knows what is missing."""
+    for _ in range(4):
+        doc = measure_once(mode)
+        lost = [acc["capture_lost"] for t in doc["targets"] for acc in t["accounting"].values()]
+        if not any(lost):
+            return doc
+        print(f"     once more: the captures lost {lost} packets")
+    raise AssertionError(f"the captures never kept up: {lost}")
 
 
 def check_target(state, t):
     what = (t["name"], state)
     for point, acc in t["accounting"].items():
         assert sum(acc[c] for c in CLASSES) == acc["read"], (what, point, acc)
-        assert acc["capture_lost"] == 0, (what, point, acc)
         assert acc["read"] > 100, (what, point, acc)
         # equal acknowledgements that nothing tells apart are not guessed at: the rest of 0.1 %
         assert acc["matched"] >= 0.999 * (acc["read"] - acc["outside_window"]), (what, point, acc)
