@@ -15,13 +15,12 @@
 #include <string.h>
 
 #include "measure/clock_watch.h"
+#include "measure/drift_pace.h"
 #include "measure/gather.h"
 #include "measure/note.h"
 
 #define INTERVAL_NS       (20 * VNS_NSEC_PER_MSEC)
-#define LAST_WAIT_NS      VNS_NSEC_PER_SEC /* for replies to the last echo requests */
-#define LEAST_PATIENCE_NS (20 * VNS_NSEC_PER_SEC)
-#define PATIENCE_FACTOR   5 /* times what count and interval plan */
+#define LAST_WAIT_NS      VNS_NSEC_PER_SEC /* at least, for replies to the last echo requests */
 #define CAPTURE_ID        2
 #define SNAPLEN           128
 #define BATCH             64
@@ -33,6 +32,7 @@ struct drift_run {
 	struct vns_drift_result *out;
 	size_t n;
 	int64_t elapsed_ns;
+	struct drift_pace pace;
 	struct vns_gather *echo;    /* the one of mode exchange, or NULL */
 	struct vns_source *host;    /* captures for it */
 	bool guest_capture;
@@ -171,25 +171,31 @@ static int64_t interval(const struct vns_drift_opts *o)
 	return o->interval_ns > 0 ? o->interval_ns : INTERVAL_NS;
 }
 
-/* A guest that hardly runs ends a measurement by count with fewer exchanges. */
-static int64_t patience(const struct vns_drift_opts *o)
+/* Replies of all modes so far; of echo requests also those that were not wanted any more. */
+static uint64_t replies(const struct drift_run *r)
 {
-	int64_t planned = (int64_t)o->count * interval(o);
+	uint64_t n = 0;
 
-	return LEAST_PATIENCE_NS > PATIENCE_FACTOR * planned ? LEAST_PATIENCE_NS :
-							       PATIENCE_FACTOR * planned;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->gather[i])
+			n += r->gather[i] == r->echo ? vns_gather_done(r->echo) : exchanges(&r->out[i]);
+	return n;
 }
 
-static bool wanted_more(const struct drift_run *r, size_t rounds, int64_t begin_ns)
+static bool is_stopped(const struct drift_run *r)
 {
-	if (r->opts->stop && *r->opts->stop)
+	return r->opts->stop && *r->opts->stop;
+}
+
+static bool wanted_more(const struct drift_run *r)
+{
+	if (is_stopped(r))
 		return false;
 	if (r->opts->duration_ns)
-		return vns_monotonic_ns() - begin_ns < r->opts->duration_ns;
+		return vns_monotonic_ns() - r->pace.begin_ns < r->opts->duration_ns;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->gather[i] && exchanges(&r->out[i]) < r->opts->count)
-			return rounds < 2 * r->opts->count && /* lost probes do not keep it for ever */
-			       vns_monotonic_ns() - begin_ns < patience(r->opts);
+			return drift_pace_more(&r->pace);
 	return false;
 }
 
@@ -213,11 +219,6 @@ static void look_at_clocks(struct drift_run *r)
 	r->look_gap_ns = clock_look_gap(r->looked_ns - begin);
 }
 
-static bool is_stopped(const struct drift_run *r)
-{
-	return r->opts->stop && *r->opts->stop;
-}
-
 /* pump() for @wait_ns, and looks at the kernels' clocks when they are due meanwhile; a stop ends it. */
 static int pump_and_look(struct drift_run *r, int64_t wait_ns, struct vns_err *err)
 {
@@ -237,27 +238,48 @@ static int pump_and_look(struct drift_run *r, int64_t wait_ns, struct vns_err *e
 	return code;
 }
 
-static int exchange_rounds(struct drift_run *r, struct vns_err *err)
+/* pump_and_look(), and whether replies came. */
+static int listen_for(struct drift_run *r, int64_t wait_ns, struct vns_err *err)
 {
-	int64_t gap = interval(r->opts), begin = vns_monotonic_ns();
-	size_t rounds = 0;
+	int64_t looked = vns_monotonic_ns();
+	int code = pump_and_look(r, wait_ns, err);
+
+	drift_pace_look(&r->pace, looked, vns_monotonic_ns(), replies(r));
+	return code;
+}
+
+/* Replies to the last echo requests: those under way are waited for while replies come. */
+static int await_last(struct drift_run *r, struct vns_err *err)
+{
+	int64_t begin = vns_monotonic_ns();
 	int code = 0;
 
-	while (!code && wanted_more(r, rounds, begin)) {
+	while (!code && r->echo && vns_gather_outstanding(r->echo) &&
+	       (r->pace.looked_ns - begin < LAST_WAIT_NS || (!drift_pace_quiet(&r->pace) && !is_stopped(r))))
+		code = listen_for(r, INTERVAL_NS, err);
+	return code;
+}
+
+static int exchange_rounds(struct drift_run *r, struct vns_err *err)
+{
+	int64_t gap = interval(r->opts);
+	int code = 0;
+
+	drift_pace_begin(&r->pace, r->opts->count, gap, vns_monotonic_ns());
+	while (!code && wanted_more(r)) {
 		int64_t late = vns_monotonic_ns();
 
 		code = round_of(r, err);
 		late = vns_monotonic_ns() - late;
 		if (!code) /* what a slow guest took is not waited again */
-			code = pump_and_look(r, late < gap ? gap - late : 0, err);
-		rounds++;
+			code = listen_for(r, late < gap ? gap - late : 0, err);
+		r->pace.rounds++;
 		if (r->opts->progress)
 			r->opts->progress(r->opts->ctx, exchanges(&r->out[0]), r->opts->count);
 	}
-	for (int64_t t = vns_monotonic_ns();
-	     !code && r->echo && vns_gather_outstanding(r->echo) && vns_monotonic_ns() - t < LAST_WAIT_NS;)
-		code = pump_and_look(r, gap < LAST_WAIT_NS ? gap : LAST_WAIT_NS, err);
-	r->elapsed_ns = vns_monotonic_ns() - begin;
+	if (!code)
+		code = await_last(r, err);
+	r->elapsed_ns = vns_monotonic_ns() - r->pace.begin_ns;
 	return code;
 }
 
@@ -287,15 +309,16 @@ static int solve_all(struct drift_run *r, struct vns_err *err)
 		if (!code)
 			code = vns_clock_eval(d->clock, at, &d->at);
 		if (code || (r->gather[i] && exchanges(d) == 0))
-			return vns_err_set(err, -ENODATA, "%s: no clock exchange of mode %s came back",
-					   d->target, vns_clock_mode_name(d->mode));
-		d->interrupted = r->opts->stop && *r->opts->stop;
+			return vns_err_set(err, -ENODATA, "%s: no clock exchange of mode %s came back in %.1f s",
+					   d->target, vns_clock_mode_name(d->mode),
+					   (double)r->elapsed_ns / 1e9);
+		d->interrupted = is_stopped(r);
 		if (!d->interrupted && r->gather[i] && !r->opts->duration_ns &&
 		    exchanges(d) < r->opts->count)
 			note_add(d->note, sizeof(d->note), "Only %zu of %zu exchanges came in %.0f s: the guest hardly "
-				 "ran. The bound is as good as these allow; --duration gives it longer.",
-				 (size_t)exchanges(d), r->opts->count,
-				 (double)r->elapsed_ns / 1e9);
+				 "ran%s. The bound is as good as these allow; --duration gives it longer.",
+				 (size_t)exchanges(d), r->opts->count, (double)r->elapsed_ns / 1e9,
+				 d->mode == VNS_CLOCK_EXCHANGE ? ", or requests or replies were lost" : "");
 		if (d->mode == VNS_CLOCK_EXCHANGE && vns_gather_sent(r->gather[i]) > vns_gather_done(r->gather[i]))
 			d->lost = vns_gather_sent(r->gather[i]) - vns_gather_done(r->gather[i]);
 		if (vns_clock_mode_shares_path(d->mode))

@@ -24,7 +24,8 @@
 #include "measure/tsc.h"
 #include "wire/tsc.h"
 
-#define RING         256 /* requests in flight; at 10 ms apart a reply may take 2.5 s */
+#define RING         1024 /* requests in flight; at 3 ms apart a reply may take 3 s */
+#define LOST_NS      (3 * VNS_NSEC_PER_SEC) /* a later request may take the place of one so old */
 #define PAYLOAD      56  /* as ping's default, so that the probe is ordinary traffic */
 #define BURST_MAX    64
 #define SHM_BURST_NS (20 * VNS_NSEC_PER_MSEC)
@@ -40,6 +41,8 @@
 
 struct pending {
 	struct vns_exchange x;
+	int64_t sent_ns; /* monotonic */
+	uint64_t nth;    /* of those sent */
 	uint16_t seq;
 	bool used;
 };
@@ -55,6 +58,7 @@ struct vns_gather {
 	uint16_t id, next_seq;
 	int64_t last_t1_ns;
 	uint64_t sent, done, limit; /* of echo requests; as many exchanges are wanted, 0: any number */
+	uint64_t newest;            /* of those that came back: its nth */
 	int64_t shm_ns;             /* shm: how long a burst may take */
 	struct vns_tsc tsc;
 	int next_cpu;               /* shm: where to ask from next; -1 leaves it to the kernel */
@@ -288,14 +292,35 @@ static int add_one(struct vns_gather *g, const struct vns_exchange *x)
 	return code;
 }
 
-/* One echo request; the kernel fills ICMPv6's checksum. */
+/* A later request came back: the estimator wants order, so this one is not waited for. */
+static bool overtaken(const struct vns_gather *g, const struct pending *slot)
+{
+	return slot->nth < g->newest;
+}
+
+/* Whether the next request has a place. Where all are taken by requests that may come back yet there is none. */
+static bool take_slot(struct vns_gather *g)
+{
+	struct pending *slot = &g->ring[g->next_seq % RING];
+	int64_t now = vns_monotonic_ns();
+	bool have;
+
+	take(g);
+	have = !slot->used || overtaken(g, slot) || now - slot->sent_ns >= LOST_NS;
+	if (have) {
+		*slot = (struct pending){ .seq = g->next_seq++, .nth = g->sent++, .sent_ns = now, .used = true };
+	}
+	release(g);
+	return have;
+}
+
+/* One echo request, unless too many are under way; the kernel fills ICMPv6's checksum. */
 static int send_request(struct vns_gather *g, struct vns_err *err)
 {
 	uint8_t msg[8 + PAYLOAD] = { g->v6 ? V6_REQUEST : V4_REQUEST };
 	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in to4 = { .sin_family = AF_INET };
 	uint16_t id = htons(g->id), seq = htons(g->next_seq), sum;
-	struct pending *slot = &g->ring[g->next_seq % RING];
 	uint8_t drop[256];
 	ssize_t n;
 
@@ -305,10 +330,8 @@ static int send_request(struct vns_gather *g, struct vns_err *err)
 	memcpy(msg + 6, &seq, 2);
 	for (size_t i = 0; i < PAYLOAD; i++)
 		msg[8 + i] = (uint8_t)(i + g->next_seq);
-	take(g);
-	*slot = (struct pending){ .seq = g->next_seq++, .used = true };
-	g->sent++;
-	release(g);
+	if (!take_slot(g))
+		return 0;
 	if (g->v6) {
 		memcpy(&to6.sin6_addr, g->peer.b, 16);
 		n = sendto(g->sock, msg, sizeof(msg), 0, (void *)&to6, sizeof(to6));
@@ -440,10 +463,11 @@ static void complete(struct vns_gather *g, struct pending *slot)
 	if (!x->t1_ns || !x->t2_ns || !x->t3_ns || !x->t4_ns)
 		return;
 	slot->used = false;
+	g->done++;
 	if (x->t1_ns <= g->last_t1_ns)
 		return; /* overtaken by a later probe: the estimator wants order */
 	g->last_t1_ns = x->t1_ns;
-	g->done++;
+	g->newest = slot->nth;
 	vns_clock_samples(g->clock, &have);
 	if (g->limit && have >= g->limit)
 		return; /* one sent before the last one wanted came back */
@@ -515,6 +539,6 @@ size_t vns_gather_outstanding(const struct vns_gather *g)
 	size_t n = 0;
 
 	for (size_t i = 0; i < RING; i++)
-		n += g->ring[i].used;
+		n += g->ring[i].used && !overtaken(g, &g->ring[i]);
 	return n;
 }

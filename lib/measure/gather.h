@@ -39,7 +39,8 @@ void vns_gather_close(struct vns_gather *g);
 
 /*
  * Make (or, mode exchange: send one request per call towards) @n exchanges. shm and ptp_kvm make
- * sixteen for each that is kept, the fastest.
+ * sixteen for each that is kept, the fastest. No request is sent while 1024 are under way that are neither
+ * overtaken nor 3 s old: their replies may come yet.
  */
 int vns_gather_burst(struct vns_gather *g, size_t n, struct vns_err *err);
 
@@ -52,7 +53,7 @@ bool vns_gather_packet(struct vns_gather *g, enum vns_point point, const struct 
 /* True when @p is a probe of ours, without taking its stamp: for the outer capture points. */
 bool vns_gather_is_probe(const struct vns_gather *g, const struct vns_packet *p);
 
-/* Probes sent whose exchange is not complete yet (mode exchange). */
+/* Probes sent whose exchange is not complete yet, without those that a later one overtook (mode exchange). */
 size_t vns_gather_outstanding(const struct vns_gather *g);
 
 /* Mode tsc: how often KVM's map of the guest's counter changed. */

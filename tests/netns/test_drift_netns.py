@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -191,12 +192,59 @@ def check_refusals(program, agent):
     check("no target: exit 2", p.returncode == 2)
 
 
+LATE_NS = 1_500_000_000
+RESPONDER = r"""
+import collections, socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+print("ready", flush=True)
+due = collections.deque()
+while True:
+    s.settimeout(max(0.0001, due[0][0] - time.monotonic()) if due else None)
+    try:
+        packet, (peer, _) = s.recvfrom(2048)
+        message = packet[4 * (packet[0] & 15):]
+        if message[0] == 8:
+            due.append((time.monotonic() + int(sys.argv[1]) / 1e9, peer, message))
+    except TimeoutError:
+        pass
+    while due and due[0][0] <= time.monotonic():
+        _, peer, message = due.popleft()
+        total = int.from_bytes(message[2:4], "big") + 0x800  # of the type, 8, that becomes 0
+        total = (total & 0xffff) + (total >> 16)
+        s.sendto(b"\0" + message[1:2] + total.to_bytes(2, "big") + message[4:], (peer, 0))
+"""
+
+
+def check_late(program, agent):
+    """Replies after 1.5 s, when five times the requests that were asked for are sent: late, not lost."""
+    sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"))
+    responder = subprocess.Popen(inside(NS, sys.executable, "-c", RESPONDER, str(LATE_NS)), stdout=subprocess.PIPE)
+    try:
+        responder.stdout.readline()
+        p = drift(program, agent, "-m", "exchange", "-n", "30", "-i", "5ms", "--json")
+    finally:
+        responder.kill()
+        responder.wait()
+        responder.stdout.close()
+        sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0"))
+    check("late replies: exit 0", p.returncode == 0, p.stderr)
+    if p.returncode:
+        return
+    doc = json.loads(p.stdout)
+    check("late replies: 30 exchanges", len(doc["samples"]) == 30, f'{len(doc["samples"])}')
+    fastest = min(s["rtt_ns"] for s in doc["samples"])
+    check("late replies: their time is theirs", fastest >= LATE_NS, f"{fastest}")
+    check("late replies: none lost", doc["exchanges"]["lost"] == 0, f'{doc["exchanges"]}')
+
+
 def check_no_answer(program, agent):
     """Echo requests that nobody answers: exit 4, and it ends."""
     sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"))
     p = drift(program, agent, "-m", "exchange", "-n", "5", "-i", "5ms")
     check("no reply: exit 4", p.returncode == 4, f"got {p.returncode} {p.stderr}"
           if p.returncode != 4 else "")
+    took = re.search(r"no clock exchange of mode exchange came back in (\d+\.\d) s\n", p.stderr)
+    check("no reply: after how long it gave up, not before 3 s", took and float(took[1]) >= 3, p.stderr)
     sh(*inside(NS, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0"))
 
 
@@ -252,6 +300,7 @@ def main(argv):
         check_truth(program, agent)
         check_outputs(program, agent)
         check_refusals(program, agent)
+        check_late(program, agent)
         check_no_answer(program, agent)
         check_interrupt(program, agent)
         check_death(program, agent)
