@@ -62,13 +62,13 @@ TWIN_INLINE unsigned int guest_ends(const struct guests *g, const struct vns_pac
 		return is_one_of(g->addr, g->n, &p->key.addr[0]) |
 		       (unsigned int)is_one_of(g->addr, g->n, &p->key.addr[1]) << 1;
 	memcpy(end, p->key.addr, sizeof(end));
-	first = __builtin_shuffle(end[0], end[1], (halves){ 0, 2 });
-	second = __builtin_shuffle(end[0], end[1], (halves){ 1, 3 });
+	first = __builtin_shufflevector(end[0], end[1], 0, 2);
+	second = __builtin_shufflevector(end[0], end[1], 1, 3);
 	for (size_t i = 0; i < g->few; i++) {
 		words equal = (words)((words)((first ^ g->first[i]) | (second ^ g->second[i])) == 0);
 
 		/* of 32 bits: SSE2 compares no longer ones */
-		is |= equal & __builtin_shuffle(equal, (words){ 1, 0, 3, 2 });
+		is |= equal & __builtin_shufflevector(equal, equal, 1, 0, 3, 2);
 	}
 	return (is[0] & 1) | (is[2] & 2);
 }
