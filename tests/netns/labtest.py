@@ -6,6 +6,7 @@ the processes that the lab names.
 """
 import glob
 import json
+import math
 import os
 import pty
 import re
@@ -68,7 +69,7 @@ def pids_of(lab_object):
     return [lab_object["holder_pid"], *[n["pid"] for n in nodes]]
 
 
-def wait_until(what, condition, seconds=60.0):
+def wait_until(what, condition, seconds=60.0):  # inf: where the test's own time limit ends what hangs
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain: {what}"
@@ -80,7 +81,7 @@ def wait_traffic(lab, vo, settle=2.5):
     holder = status(lab)["holder_pid"]
     wait_until("the captures open", lambda: len(ok(subprocess.run(
         ["nsenter", f"--net=/proc/{holder}/ns/net", "cat", "/proc/net/packet"],
-        capture_output=True, text=True)).stdout.splitlines()) > 3, 60)
+        capture_output=True, text=True)).stdout.splitlines()) > 3 or vo.poll() is not None, math.inf)
     wait_reading(vo, settle)
 
 

@@ -36,13 +36,11 @@ class Guest:
     def __init__(self, program, agent):
         self.program, self.agent = program, agent
 
-    def run(self, *args, timeout=120):
-        return subprocess.run([self.program, *args], capture_output=True, text=True,
-                              timeout=timeout, check=False)
+    def run(self, *args):
+        return subprocess.run([self.program, *args], capture_output=True, text=True, check=False)
 
     def up(self):
-        return self.run("lab", "up", "--name", LAB, "--guests", "1", "--agent", self.agent,
-                        timeout=150)
+        return self.run("lab", "up", "--name", LAB, "--guests", "1", "--agent", self.agent)
 
     def down(self):
         self.run("lab", "down", "--name", LAB)
