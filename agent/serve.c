@@ -30,6 +30,7 @@
 
 int agent_init(struct agent *a, struct vns_err *err)
 {
+	struct sigaction interrupt;
 	sigset_t set;
 
 	outq_init(&a->out);
@@ -44,7 +45,9 @@ int agent_init(struct agent *a, struct vns_err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	/* A blocked signal is told though it is ignored: Ctrl-C in a terminal is for whoever started us so. */
+	if (sigaction(SIGINT, NULL, &interrupt) == 0 && interrupt.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -273,6 +273,18 @@ def check_interrupt(program, agent):
           and len(doc["samples"]) > 3, f"{len(doc['samples'])} samples")
 
 
+def check_terminal_interrupt(program, agent):
+    """A terminal interrupts all of its foreground at once: the agent stays for what is asked of it in the end."""
+    p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "exchange", "-t", "50", "-i", "5ms",
+                          "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    agent_of(p)
+    os.killpg(p.pid, signal.SIGINT)
+    out, err = p.communicate()
+    doc = json.loads(out)
+    check("Ctrl-C of a terminal ends nothing early", (p.returncode, err, doc["interrupted"], doc["ended_early"])
+          == (0, "", True, None), f'{p.returncode} {err}')
+
+
 def check_death(program, agent):
     """The agent dies in the middle: what was measured is printed, one sentence, exit 3."""
     p = subprocess.Popen([program, "drift", f"netns:{NS}", "--agent", agent, "-m", "channel", "-t",
@@ -303,6 +315,7 @@ def main(argv):
         check_late(program, agent)
         check_no_answer(program, agent)
         check_interrupt(program, agent)
+        check_terminal_interrupt(program, agent)
         check_death(program, agent)
     finally:
         down()
