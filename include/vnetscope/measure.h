@@ -197,11 +197,16 @@ struct vns_vo_rtt {
  * @kind: "clock_step", "stood_still", "agent_silent", "lost", "reboot", "back", "renamed", "removed", "returned",
  *        "link_down", "link_up", "sampling", "clock_changed", "late", "drops", "behind"
  * @text: one sentence
+ * @within_ns: a step of the guest's clock was within so long from @at_ns on; 0: none is told here, or not with bounds
+ * @by_ns, @lower_ns, @upper_ns: how far the step put the guest's clock further ahead of the host's (< 0: behind), best,
+ *        and what that is certainly between
  */
 struct vns_vo_event {
 	int64_t at_ns;
 	char kind[16];
 	char text[232];
+	int64_t within_ns;
+	double by_ns, lower_ns, upper_ns;
 };
 #define VNS_VO_MAX_EVENTS 32
 
@@ -218,6 +223,7 @@ struct vns_vo_event {
  *             left out; those at an end of a relation that may tell of a step as well
  * @late_samples:   matched packets that came out of time order too late to be paired as request and reply
  *             (sum_ns)
+ * @exchanges: clock exchanges made (live), with those left out; @fastest_ns, @slowest_ns: of their round trips
  * @unknown_address, @unknown: packets from the guest at its tap (live) whose source is no address known of
  *             it, so that they are not measured; one such address
  * @doubled:        second copies of packets that a capture held twice, left out at each point
@@ -245,6 +251,8 @@ struct vns_vo_target {
 	uint64_t not_sampled[2], doubled[2], stray[2];
 	uint64_t clock_ahead, other_epoch, late_samples, unknown_address;
 	uint64_t contradicting, undecided;
+	uint64_t exchanges;
+	int64_t fastest_ns, slowest_ns;
 	struct vns_addr unknown;
 	struct vns_twin_mapping nat[VNS_TWIN_MAPPINGS];
 	size_t n_nat;

@@ -123,6 +123,11 @@ int vns_twin_feed(struct vns_twin *t, enum vns_point p, const struct vns_packet 
  */
 void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns);
 /**
+ * vns_twin_end_at() - before vns_twin_finish() or _hand_over(): what came at point @p after @at_ns (its clock) and has no twin
+ * is outside the window and not missing, as the other point's stamps may be wrong from then on.
+ */
+void vns_twin_end_at(struct vns_twin *t, enum vns_point p, int64_t at_ns);
+/**
  * vns_twin_finish() - no more packets: everything still pending gets its class. Only then do the
  * classes add up to `read`; before, what is missing in the sum still waits.
  */

@@ -57,6 +57,8 @@ struct vns_gather {
 	struct vns_addr peer;
 	uint16_t id, next_seq;
 	int64_t last_t1_ns;
+	uint64_t taken; /* exchanges that the estimator took; the round trips of the fastest and the slowest of them */
+	int64_t fastest_ns, slowest_ns;
 	uint64_t sent, done, limit; /* of echo requests; as many exchanges are wanted, 0: any number */
 	uint64_t newest;            /* of those that came back: its nth */
 	int64_t shm_ns;             /* shm: how long a burst may take */
@@ -281,13 +283,27 @@ static void release(struct vns_gather *g)
 		pthread_mutex_unlock(g->turns->lock);
 }
 
+static int add_exchange(struct vns_gather *g, const struct vns_exchange *x)
+{
+	int64_t took_ns = x->t4_ns - x->t1_ns;
+	int code = vns_clock_add(g->clock, x);
+
+	if (code)
+		return code;
+	if (!g->taken++ || took_ns < g->fastest_ns)
+		g->fastest_ns = took_ns;
+	if (took_ns > g->slowest_ns)
+		g->slowest_ns = took_ns;
+	return 0;
+}
+
 /* An exchange that the agent made, from a thread that does not hold the lock. */
 static int add_one(struct vns_gather *g, const struct vns_exchange *x)
 {
 	int code;
 
 	take(g);
-	code = vns_clock_add(g->clock, x);
+	code = add_exchange(g, x);
 	release(g);
 	return code;
 }
@@ -471,7 +487,7 @@ static void complete(struct vns_gather *g, struct pending *slot)
 	vns_clock_samples(g->clock, &have);
 	if (g->limit && have >= g->limit)
 		return; /* one sent before the last one wanted came back */
-	vns_clock_add(g->clock, x);
+	add_exchange(g, x);
 }
 
 /* What @p is of our echo: 0 nothing, 1 request, 2 reply. */
@@ -527,6 +543,13 @@ void vns_gather_limit(struct vns_gather *g, uint64_t n)
 uint64_t vns_gather_done(const struct vns_gather *g)
 {
 	return g->done;
+}
+
+uint64_t vns_gather_taken(const struct vns_gather *g, int64_t *fastest_ns, int64_t *slowest_ns)
+{
+	*fastest_ns = g->fastest_ns;
+	*slowest_ns = g->slowest_ns;
+	return g->taken;
 }
 
 uint64_t vns_gather_sent(const struct vns_gather *g)

@@ -59,6 +59,9 @@ size_t vns_gather_outstanding(const struct vns_gather *g);
 /* Mode tsc: how often KVM's map of the guest's counter changed. */
 uint64_t vns_gather_changes(const struct vns_gather *g);
 
+/* Exchanges that the estimator took so far (some it may have left out since), and the extremes of their round trips. */
+uint64_t vns_gather_taken(const struct vns_gather *g, int64_t *fastest_ns, int64_t *slowest_ns);
+
 /* Probes sent so far (mode exchange). */
 uint64_t vns_gather_sent(const struct vns_gather *g);
 /* Those of them that came back, wanted or not. */

@@ -42,14 +42,14 @@
 #define MOST_SOURCES   4   /* events of clock sources: one that goes to and fro leaves room for others */
 #define STILL_SHARE    0.2 /* a step that makes up the silence to so much of it: it stood still */
 
-void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
+struct vns_vo_event *vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
 {
 	struct vns_vo_event *e = &v->event[v->n_event];
 	va_list ap;
 
 	if (v->n_event == VNS_VO_MAX_EVENTS) {
 		v->events_left_out++;
-		return;
+		return NULL;
 	}
 	v->n_event++;
 	e->at_ns = at_ns;
@@ -57,6 +57,7 @@ void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char 
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	return e;
 }
 
 void vo_event_clocks(struct vo_subject *v, int64_t at_ns)
@@ -64,7 +65,6 @@ void vo_event_clocks(struct vo_subject *v, int64_t at_ns)
 	for (int i = 0; i < CLOCK_ENDS; i++) {
 		const struct clock_said *said = &v->watch.said[i];
 		struct vns_vo_event **e = &v->steered[i];
-		size_t had;
 		char when[64];
 
 		if (said->source[0] && v->source_events++ < MOST_SOURCES)
@@ -78,9 +78,7 @@ void vo_event_clocks(struct vo_subject *v, int64_t at_ns)
 			clock_watch_rates(&v->watch, (enum clock_end)i, when, (*e)->text, sizeof((*e)->text));
 			continue;
 		}
-		had = v->n_event;
-		vo_event(v, at_ns, "clock_changed", "%s", said->rate);
-		*e = v->n_event > had ? &v->event[had] : NULL;
+		*e = vo_event(v, at_ns, "clock_changed", "%s", said->rate);
 	}
 }
 
@@ -174,19 +172,26 @@ static void count_contradictions(struct vo_subject *v, int64_t limit_ns, bool la
 	v->contradicting += found - open;
 }
 
+static void tell(struct vo_subject *v, const char *kind, const struct vo_step *step, const char *text)
+{
+	struct vns_vo_event *e = vo_event(v, step->at_ns, kind, "%s", text);
+
+	if (e)
+		vo_step_fill(step, e);
+}
+
 /* Small steps within the window; the one after it begins with a part of it. */
 static void tell_steps(struct vo_subject *v)
 {
 	struct vo_step step;
+	char text[VO_STEP_LEN];
 	size_t n;
 
 	vns_clock_pieces(v->clock, &n);
 	for (size_t i = 0; i + 1 < n; i++) {
 		if (!vo_step_after(v->clock, i, &step) || step.at_ns < v->step_told_ns)
 			continue;
-		vo_event(v, step.at_ns, "clock_step", "The guest's clock stepped by %+.6f s (%+.6f to %+.6f) within the "
-			 "%.3f s from here.", step.by_ns / 1e9, step.lower_ns / 1e9, step.upper_ns / 1e9,
-			 (double)step.gap_ns / 1e9);
+		tell(v, "clock_step", &step, vo_step_live_words(&step, text, sizeof(text)));
 		v->step_told_ns = step.at_ns + step.gap_ns;
 	}
 }
@@ -221,6 +226,19 @@ static int close_window(struct vo_subject *v, int64_t limit_ns, bool apart)
 static void remember(struct vo_subject *v, int64_t from_ns, int64_t to_ns)
 {
 	vns_clock_eval(v->clock, from_ns + (to_ns - from_ns) / 2, &v->at_middle);
+}
+
+/* What both ends saw is sure up to @host_ns only: stamps of after a step may be taken for later ones of before it. */
+static void end_twins_at(struct vo_subject *v, int64_t host_ns, const struct vo_bounds *offset)
+{
+	for (size_t i = 0; i < v->n_pair; i++) {
+		struct vo_pair *p = &v->pair[i];
+
+		if (p->b != VO_GUEST || !p->twin)
+			continue;
+		vns_twin_end_at(p->twin, VNS_POINT_A, host_ns);
+		vns_twin_end_at(p->twin, VNS_POINT_B, host_ns + (int64_t)offset->lower_ns);
+	}
 }
 
 static void finish_twins(struct vo_subject *v)
@@ -262,19 +280,49 @@ static struct vo_bounds bounds_from(const struct vo_subject *v, size_t i, uint32
 	return b;
 }
 
-/* From what was known of the offset to @now, about @by, within @gap_ns from the last fit. */
-static void tell_step(struct vo_subject *v, const struct vo_bounds *now, double by, double gap_ns)
+/*
+ * What exchanges before @i, but those @wrong, say of the offset before a step to @now: up to the last of them that does not
+ * fit @now too, as one that was slower than the step is large does, which may be of after it. @since_ns: when that began.
+ */
+static struct vo_bounds bounds_until(const struct vo_subject *v, size_t i, uint32_t wrong, const struct vo_bounds *now,
+				     int64_t *since_ns)
 {
-	double drift = fabs((double)(now->at_ns - v->in.at_ns)) * MODEL_PPM * 1e-6;
-	double lower = now->lower_ns - v->in.upper_ns - drift, upper = now->upper_ns - v->in.lower_ns + drift;
+	size_t n;
+	const struct vns_clock_sample *s = vns_clock_samples(v->clock, &n);
+	struct vo_bounds b = v->in;
 
-	if (by < 0 && -by <= gap_ns && -by >= STILL_SHARE * gap_ns)
-		vo_event(v, v->last_fit_ns, "stood_still", "The guest stood still for about %.3f s (%.3f to %.3f) within "
-			 "the %.3f s from here (paused, saved and restored, or migrated) and its clock fell "
-			 "behind by that.", -by / 1e9, fmax(0, -upper) / 1e9, -lower / 1e9, gap_ns / 1e9);
+	while (i > 1 && ((i > v->seen && wrong & 1u << (i - 1 - v->seen)) || vo_bounds_meet(now, &s[i - 1], 0)))
+		i--;
+	for (size_t k = 0; k < i; k++) {
+		if (k >= v->seen && wrong & 1u << (k - v->seen))
+			continue;
+		if (k == 0)
+			b = (struct vo_bounds){ s[k].lower_ns, s[k].upper_ns, s[k].at_ns };
+		vo_bounds_take(&b, &s[k]);
+	}
+	if (i && s[i - 1].at_ns - s[i - 1].rtt_ns / 2 < v->last_fit_ns)
+		*since_ns = s[i - 1].at_ns - s[i - 1].rtt_ns / 2;
 	else
-		vo_event(v, v->last_fit_ns, "clock_step", "The guest's clock stepped by %+.6f s (%+.6f to %+.6f) within "
-			 "the %.3f s from here.", by / 1e9, lower / 1e9, upper / 1e9, gap_ns / 1e9);
+		*since_ns = v->last_fit_ns;
+	return b;
+}
+
+/* From @old to @now, within @gap_ns from @since_ns. */
+static void tell_step(struct vo_subject *v, const struct vo_bounds *old, const struct vo_bounds *now, int64_t since_ns,
+		      int64_t gap_ns)
+{
+	double drift = fabs((double)(now->at_ns - old->at_ns)) * MODEL_PPM * 1e-6;
+	const struct vo_step step = {
+		.at_ns = since_ns, .gap_ns = gap_ns,
+		.by_ns = (now->lower_ns + now->upper_ns) / 2 - (old->lower_ns + old->upper_ns) / 2,
+		.lower_ns = now->lower_ns - old->upper_ns - drift, .upper_ns = now->upper_ns - old->lower_ns + drift
+	};
+	char text[VO_STEP_LEN];
+
+	if (step.by_ns < 0 && -step.by_ns <= (double)gap_ns && -step.by_ns >= STILL_SHARE * (double)gap_ns)
+		tell(v, "stood_still", &step, vo_step_still_words(&step, text, sizeof(text)));
+	else
+		tell(v, "clock_step", &step, vo_step_live_words(&step, text, sizeof(text)));
 }
 
 /* The clock stepped before exchange @d->at ended, counted from the first that was in doubt. */
@@ -283,8 +331,10 @@ static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *
 	size_t n, i = v->seen + d->at;
 	const struct vns_clock_sample s = vns_clock_samples(v->clock, &n)[i];
 	const struct vo_bounds now = bounds_from(v, i, d->wrong);
-	double offset = (now.lower_ns + now.upper_ns) / 2, by = offset - (v->in.lower_ns + v->in.upper_ns) / 2;
-	double gap = (double)(s.at_ns + s.rtt_ns / 2 - v->last_fit_ns);
+	int64_t since_ns;
+	const struct vo_bounds old = bounds_until(v, i, d->wrong, &now, &since_ns);
+	double offset = (now.lower_ns + now.upper_ns) / 2, by = offset - (old.lower_ns + old.upper_ns) / 2;
+	int64_t gap_ns = s.at_ns + s.rtt_ns / 2 - since_ns;
 	struct vns_clock *before = NULL, *after = NULL;
 	int code = clock_from(v, 0, i, d->wrong, &before);
 
@@ -295,17 +345,18 @@ static int step(struct vo_subject *v, const struct vo_doubt *d, struct vns_err *
 		vns_clock_free(after);
 		return vns_err_set(err, code, "out of memory");
 	}
-	tell_step(v, &now, by, gap);
+	tell_step(v, &old, &now, since_ns, gap_ns);
+	end_twins_at(v, since_ns, &old);
 	finish_twins(v);
 	take_clock(v, before);
-	code = close_window(v, v->last_fit_ns, true);
+	code = close_window(v, since_ns, true);
 	take_clock(v, after);
 	v->seen = 0;
 	v->known = false;
 	v->epoch_from_ns = v->window_from_ns = s.at_ns;
 	v->epoch_told_ns = vns_now_ns();
 	v->epoch_guest_ns = s.at_ns + (int64_t)s.offset_ns;
-	v->epoch_back_ns = by < 0 && -by > gap ? (int64_t)-by : 0;
+	v->epoch_back_ns = by < 0 && -by > (double)gap_ns ? (int64_t)-by : 0;
 	return code ? code : begin_twins(v, (int64_t)offset, err);
 }
 

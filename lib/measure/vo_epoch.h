@@ -8,8 +8,8 @@
 
 #include "measure/vo_run.h"
 
-/* Note something that happened to @v at @at_ns (host clock). */
-void vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
+/* Note something that happened to @v at @at_ns (host clock). Return: it, borrowed, or NULL: there was no room. */
+struct vns_vo_event *vo_event(struct vo_subject *v, int64_t at_ns, const char *kind, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /*

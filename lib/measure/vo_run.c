@@ -596,6 +596,8 @@ static int fill_target(struct vo_run *run, struct vo_subject *v, struct vns_vo_t
 	t->other_epoch = v->other_epoch[VO_EPOCH_BEFORE];
 	t->contradicting = v->contradicting;
 	t->undecided = v->undecided;
+	if (v->gather)
+		t->exchanges = vns_gather_taken(v->gather, &t->fastest_ns, &t->slowest_ns);
 	fill_halves(&t->rtt, &v->halves[k]);
 	fill_overhead(run, v, t);
 	doubt = run->one_in > 1 ? vo_udp_doubt(&v->udp[k], &v->udp[VO_POINTS], t->counts) : NULL;

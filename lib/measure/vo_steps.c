@@ -16,6 +16,8 @@
 #define MAX_RATE   500e-6 /* the clock model's limit (clock.h) */
 #define HOLDS      10     /* times the stretch between: so long each side must hold */
 #define SECONDS    1e-9
+#define US         1e3
+#define MS         1e6
 
 bool vo_step_after(const struct vns_clock *clock, size_t i, struct vo_step *out)
 {
@@ -40,12 +42,47 @@ bool vo_step_after(const struct vns_clock *clock, size_t i, struct vo_step *out)
 	return out->lower_ns > 0 || out->upper_ns < 0;
 }
 
+void vo_step_fill(const struct vo_step *s, struct vns_vo_event *e)
+{
+	e->at_ns = s->at_ns;
+	e->within_ns = s->gap_ns;
+	e->by_ns = s->by_ns;
+	e->lower_ns = s->lower_ns;
+	e->upper_ns = s->upper_ns;
+}
+
+/* Down (up) to a whole number of @unit_ns, in seconds. */
+static double down_s(double ns, double unit_ns)
+{
+	return floor(ns / unit_ns) * unit_ns * SECONDS;
+}
+
+static double up_s(double ns, double unit_ns)
+{
+	return ceil(ns / unit_ns) * unit_ns * SECONDS;
+}
+
 const char *vo_step_words(const struct vo_step *s, char *to, size_t size)
 {
 	snprintf(to, size, "a clock stepped within the %.3f s from here: the guest's is %.6f s (%.6f to %.6f) further %s "
-		 "of the host's than before", (double)s->gap_ns * SECONDS, fabs(s->by_ns) * SECONDS,
-		 fmin(fabs(s->lower_ns), fabs(s->upper_ns)) * SECONDS,
-		 fmax(fabs(s->lower_ns), fabs(s->upper_ns)) * SECONDS, s->by_ns > 0 ? "ahead" : "behind");
+		 "of the host's than before", up_s((double)s->gap_ns, MS), fabs(s->by_ns) * SECONDS,
+		 down_s(fmin(fabs(s->lower_ns), fabs(s->upper_ns)), US),
+		 up_s(fmax(fabs(s->lower_ns), fabs(s->upper_ns)), US), s->by_ns > 0 ? "ahead" : "behind");
+	return to;
+}
+
+const char *vo_step_live_words(const struct vo_step *s, char *to, size_t size)
+{
+	snprintf(to, size, "The guest's clock stepped by %+.6f s (%+.6f to %+.6f) within the %.3f s from here.",
+		 s->by_ns * SECONDS, down_s(s->lower_ns, US), up_s(s->upper_ns, US), up_s((double)s->gap_ns, MS));
+	return to;
+}
+
+const char *vo_step_still_words(const struct vo_step *s, char *to, size_t size)
+{
+	snprintf(to, size, "The guest stood still for about %.3f s (%.3f to %.3f) within the %.3f s from here (paused, saved "
+		 "and restored, or migrated) and its clock fell behind by that.", -s->by_ns * SECONDS,
+		 down_s(fmax(0, -s->upper_ns), MS), up_s(-s->lower_ns, MS), up_s((double)s->gap_ns, MS));
 	return to;
 }
 
@@ -66,7 +103,7 @@ void vo_steps_to_events(const struct vns_clock *clock, struct vns_vo_target *t)
 			t->events_left_out++;
 			continue;
 		}
-		e->at_ns = step.at_ns;
+		vo_step_fill(&step, e);
 		snprintf(e->kind, sizeof(e->kind), "clock_step");
 		vo_step_words(&step, e->text, sizeof(e->text));
 		t->n_event++;

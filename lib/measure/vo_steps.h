@@ -15,8 +15,15 @@ struct vo_step {
 
 /* Is there a step after piece @i that the relation is sure of? */
 bool vo_step_after(const struct vns_clock *clock, size_t i, struct vo_step *out);
-/* Its sentence, in @to. */
+/* @s in @e: its size, its bounds and where it may have been. */
+void vo_step_fill(const struct vo_step *s, struct vns_vo_event *e);
+
+#define VO_STEP_LEN 232
+/* Its sentence, in @to: offline; live; and live where the clock fell behind since the guest stood still. Bounds are rounded
+ * outwards, so that what is printed holds what they hold. */
 const char *vo_step_words(const struct vo_step *s, char *to, size_t size);
+const char *vo_step_live_words(const struct vo_step *s, char *to, size_t size);
+const char *vo_step_still_words(const struct vo_step *s, char *to, size_t size);
 /* Steps too small for the pairing, which a relation from the traffic follows. */
 void vo_steps_to_events(const struct vns_clock *clock, struct vns_vo_target *t);
 

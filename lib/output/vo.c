@@ -319,6 +319,9 @@ static json_t *clock_json(const struct vns_vo_target *t)
 	json_object_set_new(o, "drift_lower_ppm", vns_json_real(c->drift_lower_ppm + rate, 6));
 	json_object_set_new(o, "drift_upper_ppm", vns_json_real(c->drift_upper_ppm + rate, 6));
 	json_object_set_new(o, "extrapolated", json_boolean(c->extrapolated));
+	json_object_set_new(o, "exchanges", json_integer((json_int_t)t->exchanges));
+	json_object_set_new(o, "fastest_exchange_ns", t->exchanges ? json_integer(t->fastest_ns) : json_null());
+	json_object_set_new(o, "slowest_exchange_ns", t->exchanges ? json_integer(t->slowest_ns) : json_null());
 	json_object_set_new(o, "contradicting", json_integer((json_int_t)t->contradicting));
 	json_object_set_new(o, "undecided", json_integer((json_int_t)t->undecided));
 	return o;
@@ -369,6 +372,21 @@ static json_t *overhead_json(const struct vns_vo_target *t)
 	return o;
 }
 
+/* The size of a step with its bounds, or null. */
+static json_t *step_json(const struct vns_vo_event *e)
+{
+	json_t *o;
+
+	if (!e->within_ns)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "by_ns", vns_json_whole_ns(e->by_ns, 0));
+	json_object_set_new(o, "lower_ns", vns_json_whole_ns(e->lower_ns, -1));
+	json_object_set_new(o, "upper_ns", vns_json_whole_ns(e->upper_ns, 1));
+	json_object_set_new(o, "within_ns", json_integer(e->within_ns));
+	return o;
+}
+
 static json_t *events_json(const struct vns_vo_target *t)
 {
 	json_t *list = json_array();
@@ -376,8 +394,8 @@ static json_t *events_json(const struct vns_vo_target *t)
 	for (size_t i = 0; i < t->n_event; i++) {
 		const struct vns_vo_event *e = &t->event[i];
 
-		json_array_append_new(list, json_pack("{s:I s:s s:o}", "at_ns", (json_int_t)e->at_ns, "kind",
-						      e->kind, "text", vns_json_string(e->text)));
+		json_array_append_new(list, json_pack("{s:I s:s s:o s:o}", "at_ns", (json_int_t)e->at_ns, "kind",
+						      e->kind, "text", vns_json_string(e->text), "step", step_json(e)));
 	}
 	return list;
 }

@@ -222,6 +222,11 @@ static void nothing_is_lost_over_a_step(void **state)
 	assert_int_equal(v->n_event, 1);
 	assert_string_equal(v->event[0].kind, "clock_step");
 	assert_non_null(strstr(v->event[0].text, "-0.030"));
+	assert_true(v->event[0].lower_ns <= -30.0 * MS && v->event[0].upper_ns >= -30.0 * MS);
+	/* two exchanges as wide as they were, and what clocks may drift in the four gaps between */
+	assert_true(v->event[0].upper_ns - v->event[0].lower_ns <= 2.0 * FAST + 2 * 500e-6 * (4.0 * GAP + FAST));
+	assert_true(v->event[0].at_ns <= began + 21 * GAP);
+	assert_true(v->event[0].at_ns + v->event[0].within_ns >= began + 21 * GAP + FAST / 2);
 	assert_int_equal(read_there(v) + v->other_epoch[VO_EPOCH_BEFORE] + v->other_epoch[VO_EPOCH_AHEAD], 12);
 	assert_int_equal(read_there(v), 12); /* the new epoch's, all of them */
 	assert_int_equal(v->contradicting, 0);
@@ -263,6 +268,29 @@ static void paused(int64_t after_ns)
 	assert_true(fabs(about - 0.7) < 0.001);
 	/* packets pair from then on: by an offset that is known as well */
 	assert_true(fabs(v->in.lower_ns + v->in.upper_ns + 2 * (double)still) < 2 * (double)MS);
+	end(run);
+}
+
+/* An exchange made after a step that takes longer than that is large fits both sides: where the step was stays open. */
+static void a_slow_exchange_after_a_step_hides_nothing(void **state)
+{
+	struct vns_exchange x = { .t1_ns = 0 };
+	struct vo_run *run;
+	struct vo_subject *v = relate(&run);
+	struct vns_err err;
+
+	(void)state;
+	x.t1_ns = began + 21 * GAP;
+	x.t2_ns = x.t3_ns = x.t1_ns + 10 * MS + 80 * MS;
+	x.t4_ns = x.t1_ns + 10 * MS + 80 * MS - MS / 20; /* its lower bound is above the old offset's middle */
+	exchange(v, 20, 0);
+	assert_int_equal(vns_clock_add(v->clock, &x), 0);
+	assert_int_equal(vo_epoch_check(v, &err), 0);
+	for (size_t i = 22; i < 25; i++)
+		exchange(v, i, 80);
+	assert_int_equal(v->n_event, 1);
+	assert_true(v->event[0].at_ns <= began + 20 * GAP + FAST); /* it may have been just after the exchange there */
+	assert_true(v->event[0].lower_ns <= 80.0 * MS && v->event[0].upper_ns >= 80.0 * MS);
 	end(run);
 }
 
@@ -362,6 +390,7 @@ int main(void)
 		cmocka_unit_test(packets_are_held_until_a_lie_is_refuted),
 		cmocka_unit_test(nothing_is_lost_over_a_step),
 		cmocka_unit_test(a_pause_is_told_whole),
+		cmocka_unit_test(a_slow_exchange_after_a_step_hides_nothing),
 		cmocka_unit_test(what_stays_open_is_said),
 		cmocka_unit_test(small_ones_are_told_once),
 		cmocka_unit_test(steered_clocks_leave_room),

@@ -69,8 +69,10 @@ int vns_twin_new(struct vns_twin **out, const struct vns_twin_opts *opts, vns_tw
 	t->sampled = opts->sampled;
 	t->fn = fn;
 	t->ctx = ctx;
-	for (int p = 0; p < 2; p++)
+	for (int p = 0; p < 2; p++) {
 		t->now[p] = t->first[p] = t->last[p] = UNSET;
+		t->end[p] = INT64_MAX;
+	}
 	t->credit = TWIN_WALK_START;
 	t->horizon = INT64_MIN / 2;
 	t->quiet_before[0] = t->quiet_before[1] = INT64_MIN / 2;
@@ -130,7 +132,7 @@ static enum vns_twin_class unmatched(const struct vns_twin *t, const struct twin
 	int64_t from = t->first[!p] - there, to = t->last[!p] - there;
 	int64_t lo = t->shortest[dir], hi = t->longest[dir];
 
-	if (from == UNSET)
+	if (from == UNSET || e->time > t->end[p])
 		return VNS_TWIN_OUTSIDE_WINDOW;
 	if (e->flags & E_DOWN)
 		return e->time - hi < from || e->time - lo > to ? VNS_TWIN_OUTSIDE_WINDOW
@@ -439,6 +441,11 @@ void vns_twin_advance(struct vns_twin *t, enum vns_point p, int64_t now_ns)
 		twin_see_time(t, p, twin_time_sub(now_ns, t->epoch[p][t->n_epoch[p] - 1].shift));
 	if (twin_is_due(t))
 		twin_drain(t);
+}
+
+void vns_twin_end_at(struct vns_twin *t, enum vns_point p, int64_t at_ns)
+{
+	t->end[p] = twin_time_sub(at_ns, t->epoch[p][t->n_epoch[p] - 1].shift);
 }
 
 void vns_twin_finish(struct vns_twin *t)

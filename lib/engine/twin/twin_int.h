@@ -236,6 +236,7 @@ struct vns_twin {
 	int64_t quiet_before[VNS_DIRECTIONS]; /* no rival can come before this (downstream's time) */
 	int64_t now[2];          /* each point has been read up to here (its own time) */
 	int64_t first[2], last[2]; /* what each point covers (its own time) */
+	int64_t end[2]; /* what came later and has no twin is outside the window */
 	int64_t shortest[VNS_DIRECTIONS], longest[VNS_DIRECTIONS]; /* latencies found so far */
 	int64_t recent[VNS_DIRECTIONS]; /* longest latency found lately: decays by 1/1024 per sample */
 	bool found[VNS_DIRECTIONS];
