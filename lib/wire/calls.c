@@ -341,7 +341,7 @@ int vns_agent_shutdown(struct vns_agent *a, struct vns_err *err)
 {
 	int r = simple(a, VNS_MSG_SHUTDOWN, (struct words){ 0 }, err);
 
-	if (r == 0)
-		a->broken = -EPIPE; /* no BYE: it is leaving */
+	if (r == 0) /* no BYE: it is leaving */
+		vns_client_broken(a, -EPIPE, NULL, "was told to end");
 	return r;
 }

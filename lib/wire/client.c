@@ -30,6 +30,7 @@
 #define SILENCE_NS (15 * VNS_NSEC_PER_SEC)
 
 #define STOP_LOOK_MS 50
+#define GONE_LOOKS   200 /* of 5 ms: what closed its end is about to exit, if it gets a processor */
 
 static int64_t deadline_in(int timeout_ms)
 {
@@ -70,20 +71,19 @@ static int wait_ms(struct vns_agent *a, int64_t deadline_ns)
 
 int vns_client_broken(struct vns_agent *a, int code, struct vns_err *err, const char *fmt, ...)
 {
-	struct vns_err why;
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(why.text, sizeof(why.text), fmt, ap);
+	vsnprintf(a->why.text, sizeof(a->why.text), fmt, ap);
 	va_end(ap);
 	a->broken = code;
-	return vns_err_set(err, code, "agent %s: %.400s", a->name, why.text);
+	return vns_err_set(err, code, "agent %s: %.400s", a->name, a->why.text);
 }
 
+/* Who asks later is told why the connection was lost, too: who asked first may have had no use for it. */
 static int check_usable(const struct vns_agent *a, struct vns_err *err)
 {
-	return a->broken ? vns_err_set(err, a->broken, "agent %s: the connection was lost before",
-				       a->name) : 0;
+	return a->broken ? vns_err_set(err, a->broken, "agent %s: %.400s", a->name, a->why.text) : 0;
 }
 
 /* write() without SIGPIPE, for any kind of descriptor and without touching handlers. */
@@ -115,7 +115,7 @@ static int gone(struct vns_agent *a, struct vns_err *err)
 	char how[64] = "closed the connection", words[256] = "";
 	int status, code = -1;
 
-	for (int i = 0; a->child > 0 && i < 20; i++) {
+	for (int i = 0; a->child > 0 && i < GONE_LOOKS; i++) {
 		if (waitpid(a->child, &status, WNOHANG) == a->child) {
 			a->child = 0;
 			if (WIFSIGNALED(status))
@@ -316,6 +316,7 @@ int vns_client_send(struct vns_agent *a, uint16_t type, uint32_t request, const 
 	return r;
 }
 
+/* The agent's sentence. To no request: with it the agent ends the session. */
 static int error_reply(struct vns_agent *a, const struct vns_wire_frame *f, struct vns_err *err)
 {
 	struct vns_err said;
@@ -325,6 +326,8 @@ static int error_reply(struct vns_agent *a, const struct vns_wire_frame *f, stru
 	vns_cursor_init_const(&c, f->body, f->h.body_len);
 	if (!vns_get_error(&c, &code, &said))
 		return vns_client_broken(a, -EPROTO, err, "sent an error that breaks the protocol");
+	if (f->h.request == 0)
+		return vns_client_broken(a, code, err, "%.400s", said.text);
 	return vns_err_set(err, code, "agent %s: %.400s", a->name, said.text);
 }
 
@@ -345,12 +348,8 @@ int vns_client_await(struct vns_agent *a, uint32_t id, uint16_t want,
 		if (r < 0)
 			return r;
 		if (reply->h.type == VNS_MSG_ERROR &&
-		    (reply->h.request == id || reply->h.request == 0)) {
-			r = error_reply(a, reply, err);
-			if (reply->h.request == 0) /* the agent ends the session */
-				a->broken = r;
-			return r;
-		}
+		    (reply->h.request == id || reply->h.request == 0))
+			return error_reply(a, reply, err);
 		if (reply->h.request != id)
 			continue; /* late reply of a request that was given up */
 		if (reply->h.type == want)
@@ -572,10 +571,8 @@ int vns_agent_poll(struct vns_agent *a, int timeout_ms, struct vns_err *err)
 	/* after the first message only what is here already */
 	while ((r = vns_client_receive(a, &f, n ? 0 : deadline, true, err)) > 0) {
 		n++;
-		if (r == 1 && f.h.type == VNS_MSG_ERROR && f.h.request == 0) {
-			a->broken = error_reply(a, &f, err);
-			return a->broken;
-		}
+		if (r == 1 && f.h.type == VNS_MSG_ERROR && f.h.request == 0)
+			return error_reply(a, &f, err);
 		if (n >= 64)
 			break;
 	}

@@ -31,6 +31,7 @@ struct vns_agent {
 	int64_t stopped_ns;   /* monotonic: seen first then, or 0 */
 	unsigned int captures; /* running */
 	int broken;           /* -errno once the connection is of no more use */
+	struct vns_err why;   /* it is not */
 	int64_t read_ns;      /* realtime just after the last read: T4 of the channel */
 	int64_t write_ns;     /* realtime just before the last frame was written: T1 */
 };

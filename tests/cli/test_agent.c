@@ -133,7 +133,7 @@ static void killed_in_the_middle(void **state)
 {
 	struct peer *p = *state;
 	struct vns_exchange x;
-	struct vns_err err = { "" };
+	struct vns_err err = { "" }, again = { "" };
 	int r = 0;
 
 	kill(p->pid, SIGKILL);
@@ -141,7 +141,11 @@ static void killed_in_the_middle(void **state)
 		r = vns_agent_exchange(p->a, &x, &err);
 	assert_int_equal(r, -EPIPE);
 	assert_non_null(strstr(err.text, "agent test: ended by signal 9"));
-	assert_int_equal(vns_agent_exchange(p->a, &x, &err), -EPIPE);
+	/* who asks next is told the reason, too */
+	assert_int_equal(vns_agent_exchange(p->a, &x, &again), -EPIPE);
+	assert_string_equal(again.text, err.text);
+	assert_int_equal(vns_agent_poll(p->a, 0, &again), -EPIPE);
+	assert_string_equal(again.text, err.text);
 }
 
 static void stopped_agent_times_out(void **state)
@@ -165,6 +169,8 @@ static void shutdown_ends_it(void **state)
 	struct vns_err err;
 
 	assert_int_equal(vns_agent_shutdown(p->a, &err), 0);
+	assert_int_equal(vns_agent_shutdown(p->a, &err), -EPIPE);
+	assert_string_equal(err.text, "agent test: was told to end");
 	waitpid(p->pid, NULL, 0);
 	assert_int_equal(kill(p->pid, 0), -1);
 }
