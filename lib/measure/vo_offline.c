@@ -169,24 +169,6 @@ bool vo_unstep(struct vo_offline *r, struct vns_twin_sample *s)
 	return true;
 }
 
-/* Steps of a clock that the pairing showed. */
-static void steps_to_events(struct vo_offline *r, struct vns_vo_target *t)
-{
-	struct vns_twin_step *step = r->found;
-	size_t n = vns_twin_steps(r->twin, step);
-
-	for (size_t i = 0; i < n && i < VNS_TWIN_STEPS; i++) {
-		struct vns_vo_event *e = &t->event[t->n_event++];
-
-		e->at_ns = step[i].host_ns;
-		snprintf(e->kind, sizeof(e->kind), "clock_step");
-		snprintf(e->text, sizeof(e->text), "a clock stepped: the guest's is %.6f s further %s of "
-			 "the host's than before", fabs((double)step[i].by_ns) * 1e-9,
-			 step[i].by_ns > 0 ? "ahead" : "behind");
-	}
-	t->events_left_out = n > VNS_TWIN_STEPS ? n - VNS_TWIN_STEPS : 0;
-}
-
 /*
  * Packets that may wait at each point under the memory limit. For one at both: entry and node of 64 bytes, slots of
  * the hash table at its fullest and while it doubles, places in queues. Beside them the figures, buffers of
@@ -243,7 +225,7 @@ static int read_both(struct vo_offline *r, const struct vns_clock *clock, struct
 		t->n_nat = vns_twin_mappings(r->twin, t->nat);
 		t->translated = vns_twin_translated(r->twin);
 		t->unrelated = r->unrelated;
-		steps_to_events(r, t);
+		vo_pairing_steps(r->found, vns_twin_steps(r->twin, r->found), t);
 	}
 	vns_vo_tally_fini(&r->tally);
 	vns_twin_free(r->twin);
@@ -639,6 +621,10 @@ static void notes_of_clock(const struct vo_offline *r, struct vns_vo_target *t)
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC)
 		note(t, "No offset was given, and %s: the clock is bounded by the traffic itself; --offset-ns or "
 			"--drift-file tells the split.", why_traffic(r, t));
+	if (r->n_step && !r->opts->have_offset)
+		note(t, "The relation of the clocks is that of before the first step. Steps are taken out to within the "
+			"latencies: what is above a direction's least holds that error (intervals of the latencies do, "
+			"too, and cover it).");
 	if (t->clock_mode == VNS_CLOCK_TRAFFIC && vns_clock_rate(r->clock) != VNS_CLOCK_RATE_STEADY)
 		note(t, "%s: the bounds were widened%s.",
 		     vns_clock_rate(r->clock) == VNS_CLOCK_RATE_CHANGED ?
@@ -703,7 +689,7 @@ static int measure(struct vo_offline *r, struct vns_vo_target *t, struct vns_err
 	t->assume_symmetric = r->opts->assume_symmetric;
 	if (r->to_ns < r->from_ns)
 		r->from_ns = r->to_ns = r->first_ns;
-	vns_clock_eval(r->clock, r->from_ns + (r->to_ns - r->from_ns) / 2, &t->clock);
+	vns_clock_eval(r->clock, vo_before_steps(r->step, r->n_step, r->from_ns, r->to_ns), &t->clock);
 	if (r->want_bounds)
 		bounds_to_figures(r, t);
 	widen_by_resolution(r, t);

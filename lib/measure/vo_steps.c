@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Small steps of the guest's clock: a solved relation -> where it says that the clock stepped, by how much, and whether
- * that is sure.
+ * Steps of the guest's clock: a solved relation -> where it says that the clock stepped (small ones), by how much, and
+ * whether that is sure; those that the pairing found (large ones) -> events.
  *
  * Theory. Between the last instant that is certain to be before the step and the first after it, the offset moves by the
  * step and by at most 500 ppm of that time. So the step is at least what lies between the bounds of both instants
@@ -65,9 +65,9 @@ static double up_s(double ns, double unit_ns)
 const char *vo_step_words(const struct vo_step *s, char *to, size_t size)
 {
 	snprintf(to, size, "a clock stepped within the %.3f s from here: the guest's is %.6f s (%.6f to %.6f) further %s "
-		 "of the host's than before", up_s((double)s->gap_ns, MS), fabs(s->by_ns) * SECONDS,
+		 "the host's than before", up_s((double)s->gap_ns, MS), fabs(s->by_ns) * SECONDS,
 		 down_s(fmin(fabs(s->lower_ns), fabs(s->upper_ns)), US),
-		 up_s(fmax(fabs(s->lower_ns), fabs(s->upper_ns)), US), s->by_ns > 0 ? "ahead" : "behind");
+		 up_s(fmax(fabs(s->lower_ns), fabs(s->upper_ns)), US), s->by_ns > 0 ? "ahead of" : "behind");
 	return to;
 }
 
@@ -108,4 +108,27 @@ void vo_steps_to_events(const struct vns_clock *clock, struct vns_vo_target *t)
 		vo_step_words(&step, e->text, sizeof(e->text));
 		t->n_event++;
 	}
+}
+
+void vo_pairing_steps(const struct vns_twin_step *step, size_t n, struct vns_vo_target *t)
+{
+	for (size_t i = 0; i < n && i < VNS_TWIN_STEPS; i++) {
+		struct vns_vo_event *e = &t->event[t->n_event++];
+
+		e->at_ns = step[i].host_ns;
+		snprintf(e->kind, sizeof(e->kind), "clock_step");
+		snprintf(e->text, sizeof(e->text), "a clock stepped: the guest's is %.6f s further %s the host's than "
+			 "before, to within the latencies", fabs((double)step[i].by_ns) * SECONDS,
+			 step[i].by_ns > 0 ? "ahead of" : "behind");
+	}
+	t->events_left_out = n > VNS_TWIN_STEPS ? n - VNS_TWIN_STEPS : 0;
+}
+
+int64_t vo_before_steps(const struct vns_twin_step *step, size_t n, int64_t from_ns, int64_t to_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		to_ns = step[i].since_ns < to_ns ? step[i].since_ns : to_ns;
+		to_ns = step[i].host_ns < to_ns ? step[i].host_ns : to_ns;
+	}
+	return to_ns > from_ns ? from_ns + (to_ns - from_ns) / 2 : from_ns;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Small steps of the guest's clock that a solved relation shows.
+ * Steps of the guest's clock: small ones that a solved relation shows, others that the pairing found.
  */
 #ifndef VNS_MEASURE_VO_STEPS_H
 #define VNS_MEASURE_VO_STEPS_H
@@ -26,5 +26,12 @@ const char *vo_step_live_words(const struct vo_step *s, char *to, size_t size);
 const char *vo_step_still_words(const struct vo_step *s, char *to, size_t size);
 /* Steps too small for the pairing, which a relation from the traffic follows. */
 void vo_steps_to_events(const struct vns_clock *clock, struct vns_vo_target *t);
+/* @n of @step, of which the first VNS_TWIN_STEPS are there: those that the pairing found, as the first of the events. */
+void vo_pairing_steps(const struct vns_twin_step *step, size_t n, struct vns_vo_target *t);
+/*
+ * Of when the relation of the clocks is told, of figures from @from_ns to @to_ns: their middle; where @n of @step were
+ * taken out of the stamps, of the time before them.
+ */
+int64_t vo_before_steps(const struct vns_twin_step *step, size_t n, int64_t from_ns, int64_t to_ns);
 
 #endif

@@ -221,6 +221,10 @@ class Hard(unittest.TestCase):
             self.assertIn('%.3f' % (abs(step) / 1e9), '%.3f' % float(
                 events[0]['text'].split("guest's is ")[1].split()[0]))
             self.assertIn('ahead' if step > 0 else 'behind', events[0]['text'])
+            # what is said of the clock is of before the step
+            self.assertLess(t['clock']['at_ns'], 1700000002000000000)
+            self.assertTrue(t['clock']['lower_ns'] <= 0 <= t['clock']['upper_ns'], t['clock'])
+            self.assertIn('that of before the first step', t['note'])
             # all but what was under way in the step has its twin, and its latency is no hour
             self.assertGreater(self.found(t) + t['unrelated'], self.sure - 30, step)
             self.assertLess(t['unrelated'], 200)  # 40 ms of 5 s
